@@ -133,7 +133,7 @@ $(BUILD)/objects: FORCE
 	@mkdir -p $(@D)
 	@echo '$(LIB_OBJS)' | cmp -s - $@ || echo '$(LIB_OBJS)' >$@
 
-$(VERSION_OBJS): ALL_CFLAGS += -DLLM_PROXY_VERSION='"$(VERSION)"'
+$(VERSION_OBJS): private ALL_CFLAGS += -DLLM_PROXY_VERSION='"$(VERSION)"'
 $(VERSION_OBJS): VERSION
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
