@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Backends: where a protocol is spoken to: URL, keys, key header, dialect.
+ *
+ * A vendor is one line in backends.def. A backend that speaks a known protocol needs no C at all:
+ * `backends.NAME: {protocol, api_url, api_keys}` makes one. The set is made from a configuration
+ * and immutable but for its counters.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "protocol/protocol.h"
+#include "state/config.h"
+#include "text/url.h"
+
+/* How the key is sent. */
+enum key_header {
+    KEY_BEARER,        /* Authorization: Bearer K */
+    KEY_X_API_KEY,     /* x-api-key: K */
+    KEY_API_KEY,       /* api-key: K */
+    KEY_X_GOOG_API_KEY /* x-goog-api-key: K */
+};
+
+/* A backend inside this process: a script of answers, pure like a protocol: the gateway gives it the
+ * decoded request and sends what it makes over an in-memory connection, through the same attempt
+ * code as any other. It speaks its line's protocol. */
+struct local_backend {
+    size_t state_size; /* zeroed per request, in the request arena */
+    /* request is full. Returns the HTTP status; body of an error goes to out. */
+    int (*start)(void *state, const struct request *request, int64_t now_s, struct arena *arena,
+                 struct buf *out);
+    /* The next piece of the body goes to out; *ret_wait_ms: pause after it. False: that was all. */
+    bool (*next)(void *state, struct buf *out, int64_t *ret_wait_ms);
+    const char *const *models; /* ids, ended by NULL; the first is the default */
+};
+
+struct backend {
+    struct str name;
+    size_t index;                     /* in the set; the metric label */
+    const struct backend_config *config;
+    const struct protocol *protocol;
+    struct dialect dialect;
+    const struct local_backend *local; /* NULL: a network backend */
+    struct url url;                    /* base, with the version segment */
+    struct str base_path;              /* "/v1": what wire.path is appended to */
+    struct str authority;              /* Host header */
+    enum key_header key_header;
+    bool key_needed;
+    bool functional;
+    bool colon_names;
+    bool slash_names;
+    struct str default_model;          /* null: none known */
+    atomic_size_t connections;         /* open ones, all workers */
+};
+
+struct backend_set {
+    struct config *config;             /* a reference */
+    struct backend *items;
+    size_t n;
+    struct backend *preferred;         /* default_backend, else the first functional; NULL: none */
+    struct arena arena;
+};
+
+/* CONFIG errors name the backend and place. */
+NODISCARD enum error_code backend_set_new(struct config *config, struct backend_set **ret_set,
+                                          struct error *e);
+void backend_set_free(struct backend_set **set);
+struct backend *backend_find(const struct backend_set *set, struct str name);
+/* Checks every backend of a configuration without keeping anything: faults as lines for the report of config_read's
+ * caller ("config.yaml:12:3: error: …"); returns how many. */
+size_t backend_check(const struct config *config, struct arena *arena, struct buf *report);
+
+/* Which backend and upstream model a client's model name means (contract, section 4): "backend:model",
+ * "backend/model", or a model of `preferred`. model null: the backend's default. NO_BACKEND,
+ * UNKNOWN_BACKEND with the known names and a hint. *ret_model null: leave as it is (absent);
+ * *ret_prefixed: the name carried a prefix that the upstream must not see. */
+NODISCARD enum error_code backend_resolve(const struct backend_set *set, struct str model,
+                                          struct backend **ret_backend, struct str *ret_model,
+                                          bool *ret_prefixed, struct error *e);

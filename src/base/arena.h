@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Arenas: memory of one lifetime, freed all at once.
+ *
+ * Picture   arena -> block (newest) -> block -> …; allocation bumps `at` up to `end` of the newest
+ *           block. Blocks grow geometrically; a large request gets a block of its own.
+ * Cap       arena_alloc never returns NULL. Past the cap it serves from a last, small reserve that
+ *           is reused, and sets the overflow flag: the content is then meaningless, and whoever
+ *           drives the step asks arena_overflowed() after it and answers 413 or 502.
+ *           Callers that write through the pointer must ask before they write more than
+ *           ARENA_RESERVE bytes (the helpers here and in str.h do).
+ * Budget    An arena may count its bytes in a shared budget (inflight_bytes_max); the counter is
+ *           only updated when a block is taken or given back.
+ * Sanitizer With HAVE_ASAN the free tail is poisoned, and each allocation is padded, so that an
+ *           overrun is found; blocks are not recycled.
+ * Threads   One owner at a time; only the budget is shared.
+ */
+#pragma once
+
+#include "base/attr.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { ARENA_ALIGN = 16, ARENA_RESERVE = 256 };
+
+struct arena_block;
+
+/* Shared counter of bytes; used by many arenas of many threads. */
+struct arena_budget {
+    atomic_size_t used;
+};
+
+struct arena {
+    char *at;
+    char *end;
+    struct arena_block *blocks;
+    size_t bytes;                /* taken from the heap */
+    size_t bytes_max;            /* the cap */
+    size_t block_size;           /* of the next block */
+    struct arena_budget *budget; /* may be NULL */
+    bool overflowed;
+};
+
+/* bytes_max: the cap on all blocks together. block_size: of the first block (at least 512).
+ * budget may be NULL. Takes no memory yet. */
+void arena_init(struct arena *arena, size_t bytes_max, size_t block_size,
+                struct arena_budget *budget);
+
+/* Gives all memory back; the arena can be used again as after init. Takes one that holds none. */
+void arena_reset(struct arena *arena);
+#define arena_fini(arena) arena_reset(arena)
+
+/* Slow path of arena_alloc. */
+__attribute__((returns_nonnull)) void *arena_alloc_slow(struct arena *arena, size_t n);
+
+/* n bytes, aligned to 16, undefined content. Never NULL. */
+__attribute__((returns_nonnull)) static inline void *arena_alloc(struct arena *arena, size_t n)
+{
+#if !HAVE_ASAN
+    size_t rounded = (n + (ARENA_ALIGN - 1)) & ~(size_t)(ARENA_ALIGN - 1);
+    if (LIKELY(rounded >= n && rounded <= (size_t)(arena->end - arena->at) && rounded > 0)) {
+        void *p = arena->at;
+        arena->at += rounded;
+        return p;
+    }
+#endif
+    return arena_alloc_slow(arena, n);
+}
+
+/* The same, zeroed (up to the reserve's size after an overflow). */
+__attribute__((returns_nonnull)) void *arena_zalloc(struct arena *arena, size_t n);
+
+/* An array, with the multiplication checked (overflow of size_t counts as past the cap). */
+__attribute__((returns_nonnull)) void *arena_array(struct arena *arena, size_t count, size_t size);
+
+/* Resizes the newest allocation in place where possible, else copies. old_n = its present size. */
+__attribute__((returns_nonnull)) void *arena_grow(struct arena *arena, void *p, size_t old_n,
+                                                  size_t n);
+
+static inline bool arena_overflowed(const struct arena *arena)
+{
+    return arena->overflowed;
+}
+
+/* Bytes that the arena holds from the heap. */
+static inline size_t arena_bytes(const struct arena *arena)
+{
+    return arena->bytes;
+}
+
+#define ARENA_NEW(arena, type) ((type *)arena_zalloc((arena), sizeof(type)))

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A growing byte buffer on the heap with a mandatory maximum.
+ *
+ * An append past the maximum changes nothing, returns false and sets `full`, which stays set until
+ * buf_reset: a row of appends can be checked once at its end with buf_ok().
+ */
+#pragma once
+
+#include "base/str.h"
+
+struct buf {
+    char *p;
+    size_t n;        /* bytes in use */
+    size_t size;     /* bytes allocated */
+    size_t size_max; /* the cap on n */
+    bool full;       /* an append did not fit */
+};
+
+void buf_init(struct buf *b, size_t size_max);
+/* Gives the memory back; usable again as after init. */
+void buf_fini(struct buf *b);
+/* Forgets the content, keeps the memory. */
+void buf_reset(struct buf *b);
+
+/* Makes room for n more bytes and returns where they go (then buf_added), NULL past the cap. */
+NODISCARD char *buf_reserve(struct buf *b, size_t n);
+static inline void buf_added(struct buf *b, size_t n)
+{
+    assert(n <= b->size - b->n);
+    b->n += n;
+}
+
+bool buf_add(struct buf *b, struct str s);
+bool buf_add_char(struct buf *b, char c);
+bool buf_add_int64(struct buf *b, int64_t value);
+bool buf_print(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Removes the first n bytes. */
+void buf_drop(struct buf *b, size_t n);
+
+static inline struct str buf_str(const struct buf *b)
+{
+    return str_of(b->p == NULL ? "" : b->p, b->n);
+}
+
+static inline bool buf_ok(const struct buf *b)
+{
+    return !b->full;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/str.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/mem.h"
+
+enum { DISTANCE_MAX = 64 };
+
+static inline unsigned char lower(char c)
+{
+    unsigned char u = (unsigned char)c;
+    return (u >= 'A' && u <= 'Z') ? (unsigned char)(u | 0x20) : u;
+}
+
+bool str_eq_nocase(struct str a, struct str b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++) {
+        if (lower(a.p[i]) != lower(b.p[i]))
+            return false;
+    }
+    return true;
+}
+
+bool str_starts_nocase(struct str s, struct str prefix)
+{
+    return s.n >= prefix.n && str_eq_nocase(str_head(s, prefix.n), prefix);
+}
+
+bool str_ends(struct str s, struct str suffix)
+{
+    return s.n >= suffix.n && str_eq(str_from(s, s.n - suffix.n), suffix);
+}
+
+size_t str_find_char(struct str s, char c, size_t from)
+{
+    if (from >= s.n)
+        return SIZE_MAX;
+    const char *hit = memchr(s.p + from, c, s.n - from);
+    return hit == NULL ? SIZE_MAX : (size_t)(hit - s.p);
+}
+
+size_t str_find(struct str s, struct str needle, size_t from)
+{
+    if (from > s.n || needle.n > s.n - from)
+        return SIZE_MAX;
+    if (needle.n == 0)
+        return from;
+    const char *hit = memmem(s.p + from, s.n - from, needle.p, needle.n);
+    return hit == NULL ? SIZE_MAX : (size_t)(hit - s.p);
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct str str_trim(struct str s)
+{
+    while (s.n > 0 && is_blank(s.p[0]))
+        s = str_from(s, 1);
+    while (s.n > 0 && is_blank(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+bool str_cut(struct str *s, char sep, struct str *ret_part)
+{
+    assert(s != NULL && ret_part != NULL);
+    if (str_is_null(*s))
+        return false;
+    size_t at = str_find_char(*s, sep, 0);
+    if (at == SIZE_MAX) {
+        *ret_part = *s;
+        *s = STR_NULL;
+    } else {
+        *ret_part = str_head(*s, at);
+        *s = str_from(*s, at + 1);
+    }
+    return true;
+}
+
+bool str_to_int64(struct str s, int64_t *ret_value)
+{
+    bool negative = s.n > 0 && s.p[0] == '-';
+    size_t i = (negative || (s.n > 0 && s.p[0] == '+')) ? 1 : 0;
+    int64_t value = 0;
+
+    if (i == s.n)
+        return false;
+    for (; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+        int digit = s.p[i] - '0';
+        if (__builtin_mul_overflow(value, 10, &value))
+            return false;
+        if (__builtin_add_overflow(value, negative ? -digit : digit, &value))
+            return false;
+    }
+    *ret_value = value;
+    return true;
+}
+
+bool str_to_double(struct str s, double *ret_value)
+{
+    char z[64];
+
+    if (s.n == 0 || s.n >= sizeof(z))
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (memchr("0123456789+-.eE", s.p[i], 15) == NULL)
+            return false;
+    }
+    memcpy(z, s.p, s.n);
+    z[s.n] = '\0';
+    char *end = NULL;
+    double value = strtod(z, &end);
+    if (end != z + s.n || !isfinite(value))
+        return false;
+    *ret_value = value;
+    return true;
+}
+
+bool str_eq_secret(struct str a, struct str b)
+{
+    volatile unsigned char differ = (unsigned char)(a.n != b.n);
+    /* Walks all of b whatever a is, so that time tells nothing about a match's length. */
+    for (size_t i = 0; i < b.n; i++) {
+        unsigned char ca = i < a.n ? (unsigned char)a.p[i] : 0;
+        differ = (unsigned char)(differ | (ca ^ (unsigned char)b.p[i]));
+    }
+    return differ == 0;
+}
+
+size_t str_distance(struct str a, struct str b, size_t limit)
+{
+    size_t row[DISTANCE_MAX + 1];
+
+    if (a.n > DISTANCE_MAX || b.n > DISTANCE_MAX)
+        return limit + 1;
+    for (size_t j = 0; j <= b.n; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a.n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b.n; j++) {
+            size_t up = row[j];
+            size_t best = diagonal + (lower(a.p[i - 1]) != lower(b.p[j - 1]));
+            best = up + 1 < best ? up + 1 : best;
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            row[j] = best;
+            diagonal = up;
+        }
+    }
+    return row[b.n] > limit ? limit + 1 : row[b.n];
+}
+
+struct str str_copy(struct arena *arena, struct str s)
+{
+    if (str_is_null(s))
+        return s;
+    if (s.n == 0)
+        return STR("");
+    char *p = arena_alloc(arena, s.n);
+    if (arena_overflowed(arena))
+        return STR("");
+    memcpy(p, s.p, s.n);
+    return str_of(p, s.n);
+}
+
+char *str_z(struct arena *arena, struct str s)
+{
+    char *p = arena_alloc(arena, s.n + 1);
+    if (arena_overflowed(arena)) {
+        p[0] = '\0';
+        return p;
+    }
+    if (s.n > 0)
+        memcpy(p, s.p, s.n);
+    p[s.n] = '\0';
+    return p;
+}
+
+struct str str_print(struct arena *arena, const char *format, ...)
+{
+    char small[256];
+    va_list args;
+    va_list again;
+
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(small, sizeof(small), format, args);
+    va_end(args);
+    assert(n >= 0);
+    if ((size_t)n < sizeof(small)) {
+        va_end(again);
+        return str_copy(arena, str_of(small, (size_t)n));
+    }
+    char *p = arena_alloc(arena, (size_t)n + 1);
+    if (!arena_overflowed(arena))
+        (void)vsnprintf(p, (size_t)n + 1, format, again);
+    va_end(again);
+    return arena_overflowed(arena) ? STR("") : str_of(p, (size_t)n);
+}
+
+char *str_dup(struct str s)
+{
+    char *z = mem_raw(s.n + 1);
+    if (s.n > 0)
+        memcpy(z, s.p, s.n);
+    z[s.n] = '\0';
+    return z;
+}

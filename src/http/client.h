@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The client's side of HTTP/1.1, with pools of keep-alive connections.
+ *
+ * A pool belongs to one worker and one origin (scheme, host, port). client_start takes an idle
+ * connection (the youngest) or makes a new one and sends one request on it.
+ *
+ * Life of a request: client_start ─► [sent] ─► head ─► body… ─► end, or failed at any point.
+ *   `batch` comes at the end of each read's callback in which head, body or end came: the moment to
+ *   flush what was made of it. Bytes passed to body are lent until `batch` of the same read returns.
+ *   After `end` (and its batch) or `failed` the request is over and the handle is gone: with `end` a
+ *   keep-alive connection went back to its pool. client_cancel ends it at any time before: closes the
+ *   connection at once, no event follows.
+ * Events never come from within client_start or client_cancel.
+ * 1xx answers are skipped. A body without length and chunks ends with EOF. Answers that are not
+ * HTTP, have contradicting lengths, or break off are `failed` with ERR_UPSTREAM_BROKEN; the error
+ * says whether it broke before the first byte.
+ * A reused connection that fails before any answer byte, at most 1 s after the request was written
+ * whole, is replaced once by a new one, here, unseen by the user (contract, section 4): therefore
+ * the request's bytes stay borrowed until head, failed or cancel.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "http/message.h"
+#include "io/loop.h"
+
+struct client_pool;
+struct client_request;
+struct conn;
+struct tls_context;
+
+struct client_events {
+    void (*sent)(struct client_request *r, void *ctx);  /* the last byte went to the kernel */
+    void (*head)(struct client_request *r, void *ctx, const struct message *m); /* arena's */
+    void (*body)(struct client_request *r, void *ctx, struct str bytes);
+    void (*end)(struct client_request *r, void *ctx);
+    void (*batch)(struct client_request *r, void *ctx);
+    void (*failed)(struct client_request *r, void *ctx, const struct error *e);
+};
+
+struct client_pool_options {
+    struct str host; /* copied */
+    uint16_t port;
+    struct tls_context *tls; /* NULL: plain. Borrowed */
+    int64_t connect_timeout_ms;
+    int64_t idle_timeout_ms;
+    int64_t silence_timeout_ms; /* no byte from the upstream: ERR_UPSTREAM_TIMEOUT */
+    size_t header_bytes_max;    /* of an answer's head */
+    /* Open connections, shared by the pools of all workers of one backend; beyond: OVERLOADED. */
+    atomic_size_t *connections;
+    size_t connections_max;
+    /* Makes a connection instead of TCP (built-in backends, tests); NULL: TCP or TLS. */
+    struct conn *(*connect)(void *ctx, struct loop *loop);
+    void *connect_ctx;
+};
+
+NODISCARD struct client_pool *client_pool_new(struct loop *loop,
+                                              const struct client_pool_options *options);
+/* Closes idle connections; no request may be running. Takes NULL. */
+void client_pool_free(struct client_pool **pool);
+/* Closes the idle ones, and every other after its request (shutdown, changed configuration). */
+void client_pool_drain(struct client_pool *pool);
+size_t client_pool_idle_count(const struct client_pool *pool);
+
+/* head: the whole request head, request line to empty line. body: the pieces that follow. All
+ * borrowed (see above). arena: for the answer's head; must live as long as the request. */
+struct client_call {
+    struct str head;
+    const struct str *body;
+    size_t body_n;
+    bool is_head; /* method HEAD: the answer has no body */
+    struct arena *arena;
+    const struct client_events *events;
+    void *ctx;
+};
+
+/* ERR_OVERLOADED past connections_max; else OK and events follow. */
+NODISCARD enum error_code client_start(struct client_pool *pool, const struct client_call *call,
+                                       struct client_request **ret_request, struct error *e);
+/* Takes NULL; nulls. */
+void client_cancel(struct client_request **request);
+/* Stops and resumes reading the answer. While paused the silence time-out stands still. */
+void client_pause(struct client_request *request, bool pause);
+/* Whether any byte of an answer came. */
+bool client_answered(const struct client_request *request);

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Byte-stream connections: TCP, TLS over TCP, and pairs in memory, behind one interface.
+ *
+ * Owner     Exactly one owner holds a conn, gives it its events and context, and closes it.
+ *           After conn_close no event comes any more; the memory goes when the loop is done.
+ * Events    Always come from the loop, never from within a conn_* call (async, always), except
+ *           that `closed bytes` never come at all after conn_close. Bytes passed to `read` are lent
+ *           for the call (they lie in the worker's read buffer).
+ * Writing   conn_write takes all it is given: what the kernel does not take at once is copied to
+ *           the conn's queue. CONN_FULL says that the queue is above its mark: the writer is to
+ *           stop producing until `writable`. conn_write_some takes what fits and leaves the rest
+ *           with the caller: for large bodies, which then are never copied whole.
+ * Errors    `failed` comes at most once, instead of any later event; the owner then closes.
+ *           Reading EOF is not a failure: `eof` comes once, writing still works.
+ * TLS       Verification failures and handshake errors come as `failed` with ERR_UPSTREAM_*.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "io/loop.h"
+
+struct conn;
+struct tls_context;
+
+enum conn_push { CONN_OK, CONN_FULL };
+
+enum {
+    CONN_QUEUE_MARK = 64 * 1024, /* above: CONN_FULL */
+};
+
+struct conn_events {
+    void (*connected)(struct conn *conn, void *ctx); /* clients only; TLS: handshake complete */
+    void (*read)(struct conn *conn, void *ctx, struct str bytes); /* bytes.n > 0 */
+    void (*eof)(struct conn *conn, void *ctx);
+    void (*writable)(struct conn *conn, void *ctx); /* after CONN_FULL or a short write_some */
+    void (*failed)(struct conn *conn, void *ctx, const struct error *e);
+};
+
+/* Sets (or changes) who is told; events and ctx are borrowed until changed or conn_close. */
+void conn_set_events(struct conn *conn, const struct conn_events *events, void *ctx);
+
+/* A conn is born with reading stopped. EOF and reset of the peer are noticed only while reading. */
+void conn_read_start(struct conn *conn);
+void conn_read_stop(struct conn *conn);
+
+/* One writev(2) where possible. Takes everything; parts are borrowed for the call. Writing on a
+ * conn that has failed (its event is on the way) is legal and goes nowhere. */
+enum conn_push conn_write(struct conn *conn, const struct str *parts, size_t n);
+
+/* Returns how many bytes of the parts were taken (0..total); less than total: `writable` follows
+ * when it is worth trying again. At most one CONN_QUEUE_MARK is copied. */
+NODISCARD size_t conn_write_some(struct conn *conn, const struct str *parts, size_t n);
+
+/* Bytes taken but not yet given to the kernel. */
+size_t conn_queued(const struct conn *conn);
+
+/* After the queue has drained, sends FIN (TLS: close_notify first). Reading goes on. */
+void conn_shutdown(struct conn *conn);
+
+/* Closes at once, drops the queue, sends RST if `reset`. NULLs the pointer. Takes NULL. */
+void conn_close(struct conn **conn);
+
+struct loop *conn_loop(const struct conn *conn);
+/* "127.0.0.1:4711" of the peer, "memory" for in-memory ones; borrowed from the conn. */
+struct str conn_peer(const struct conn *conn);
+bool conn_is_tls(const struct conn *conn);
+
+/* ---- TCP and TLS clients (libuv loops only) ---- */
+
+struct conn_target {
+    struct str host;          /* name or literal address; copied */
+    uint16_t port;
+    struct tls_context *tls;  /* NULL: plain TCP. Borrowed, must outlive the conn */
+    int64_t connect_timeout_ms; /* resolving, connecting and handshake together */
+};
+
+/* Resolves (a literal address without a thread), connects to the addresses one after the other,
+ * and for TLS makes the handshake with SNI and host name verification. `connected` or `failed`
+ * (ERR_UPSTREAM_UNREACHABLE, ERR_UPSTREAM_TIMEOUT) follows. Never NULL. */
+NODISCARD struct conn *conn_connect(struct loop *loop, const struct conn_target *target,
+                                    const struct conn_events *events, void *ctx);
+
+/* ---- in memory ---- */
+
+/* Two ends; what is written to one is read at the other, in a later turn. Both connected already.
+ * Works on test loops and on workers (built-in backends use it). */
+void conn_pair(struct loop *loop, struct conn **ret_a, struct conn **ret_b);
+/* Tests: the reader at this end gets at most n bytes in one read event (0: no bound). */
+void conn_mem_read_max(struct conn *conn, size_t n);
+/* Tests: at most n unread bytes fit in the way to the other end; writes beyond it queue. */
+void conn_mem_window(struct conn *conn, size_t n);
+/* Tests: the peer sees a reset (failed) instead of EOF. */
+void conn_mem_reset(struct conn *conn);
+
+/* ---- TLS context ---- */
+
+struct tls_options {
+    struct str ca_file; /* absent: SSL_CERT_FILE, else the system's hashed directory */
+    bool verify;
+};
+
+/* One for all connections with equal options; thread-safe to use from several workers. */
+NODISCARD enum error_code tls_context_new(const struct tls_options *options,
+                                          struct tls_context **ret_context, struct error *e);
+void tls_context_free(struct tls_context **context);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A protocol: both directions of one wire format. Pure: bytes in, bytes out; no sockets, no
+ * configuration, no time of its own. Adding one: a file and a line in protocols.def.
+ *
+ * On the way up  client's wire ─ request_decode ─► request ─ request_encode ─► upstream's wire.
+ * On the way down  upstream's bytes ─ decoder ─► frames ─ stages ─► encoder ─► client's bytes.
+ *
+ * Raw mode: while the decoder's and the encoder's protocol are the same and no frame was changed,
+ * the encoder only observes the events (ids, open blocks, counters) and hands out frame.raw. The
+ * first changed frame is a take-over, sticky to the end: that frame and every later one is encoded,
+ * with the observed ids and counters going on.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "canon/event.h"
+#include "canon/request.h"
+
+struct http_headers;
+
+/* What a vendor of a protocol does differently (protocols/quirks.md, section 14). A zeroed one is the
+ * plain protocol. Grows a flag at a time. */
+struct dialect {
+    bool stream_usage; /* understands stream_options.include_usage */
+};
+
+enum operation {
+    OP_GENERATE,
+    OP_MODELS,      /* the list */
+    OP_MODEL,       /* one; the id is the rest of the path */
+    OP_COUNT
+};
+
+/* A path that the protocol serves to clients. A '*' at the end takes the rest of the path. */
+struct route {
+    const char *method; /* "POST" */
+    const char *path;   /* "/v1/chat/completions" */
+    enum operation operation;
+};
+
+/* The parts of an HTTP message that carry protocol. */
+struct wire {
+    struct str method;
+    struct str path;          /* below the API's base, "/chat/completions" */
+    struct str query;         /* null without one */
+    struct str content_type;
+    const struct str *body;   /* pieces, borrowed from the request arena and its source */
+    size_t body_n;
+    size_t body_bytes;
+};
+
+struct request_limits {
+    size_t depth_max;         /* json_depth_max */
+};
+
+/* body: the whole request body; borrowed by *ret_request as long as arena lives. BAD_REQUEST: what
+ * is wrong and where. */
+typedef enum error_code request_decode_fn(struct str body, const struct request_limits *limits,
+                                          struct arena *arena, struct request *ret_request,
+                                          struct error *e);
+/* Fills the conversation of a request that was decoded; no-op when it is there. */
+typedef enum error_code request_decode_full_fn(struct request *request,
+                                               const struct request_limits *limits,
+                                               struct arena *arena, struct error *e);
+
+struct encode_request {
+    struct str model;              /* the upstream's name of it; null: leave as it is */
+    const struct dialect *dialect;
+    bool same_protocol;            /* the request came in this protocol: edit its source */
+    bool add_usage;                /* ask for usage in the stream although the client did not */
+};
+/* Makes the upstream's request. same_protocol: request->edits plus the model, without session_id,
+ * applied to the source; else a body from the canonical fields (needs full). */
+typedef enum error_code request_encode_fn(struct request *request,
+                                          const struct encode_request *how, struct arena *arena,
+                                          struct wire *ret_wire, struct error *e);
+
+/* --- the way down --- */
+
+/* Takes a frame; what it returns is for whoever drives the decoder to obey: PUSH_STOP ends decoding. */
+enum push { PUSH_OK, PUSH_FULL, PUSH_STOP };
+typedef enum push frame_sink_fn(void *ctx, struct frame *frame);
+
+struct decoder_options {
+    bool stream;               /* SSE; else one whole body */
+    size_t event_bytes_max;    /* sse_event_bytes_max */
+    size_t depth_max;
+    struct arena *scratch;     /* events and their text; the decoder resets it before each frame */
+    struct arena *arena;       /* lives as long as the answer (observed ids, block tables) */
+    frame_sink_fn *sink;
+    void *sink_ctx;
+};
+
+/* decoder: zeroed memory of decoder_size bytes, placed by the caller, alive until fini. */
+typedef void decoder_init_fn(void *decoder, const struct decoder_options *options);
+typedef void decoder_fini_fn(void *decoder);
+/* Streams: bytes, cut anywhere; each whole frame goes to the sink at once. Whole bodies: called once
+ * with all of it. end: nothing follows (bytes may be empty). When end is reached the answer must
+ * have been complete (a finish reason or the terminator): else UPSTREAM_BROKEN. An ERROR event also
+ * ends the answer and is no failure of the call. UPSTREAM_BROKEN too when a whole body is not this
+ * protocol's; UPSTREAM_TOO_LARGE past event_bytes_max. */
+typedef enum error_code response_decode_fn(void *decoder, struct str bytes, bool end,
+                                           struct error *e);
+
+struct encoder_options {
+    bool stream;               /* the client asked for a stream */
+    bool same_protocol;        /* raw mode is possible */
+    bool include_usage;        /* the client wants usage in its stream */
+    bool hide_usage;           /* we asked for usage, the client did not: hide exactly that frame */
+    struct str model;          /* what the client is told where the upstream did not say */
+    struct str id;             /* ours, "chatcmpl-…"-like body of it, where the upstream had none */
+    int64_t now_s;             /* created, where the upstream had none */
+    struct arena *arena;       /* lives as long as the answer */
+    size_t bytes_max;          /* response_bytes_max: what may be remembered or collected */
+};
+typedef void encoder_init_fn(void *encoder, const struct encoder_options *options);
+typedef void encoder_fini_fn(void *encoder);
+/* What goes to the client for this frame: frame->raw itself, or bytes appended to out (then
+ * *ret_bytes is null), or nothing (*ret_bytes null and out untouched). A client that did not ask
+ * for a stream gets nothing until encoder_end. */
+typedef enum error_code response_encode_fn(void *encoder, const struct frame *frame,
+                                           struct buf *out, struct str *ret_bytes,
+                                           struct error *e);
+/* The answer is complete: appends what is missing to out: nothing in raw mode whose raw frames held
+ * everything; closing events, usage and terminator after a take-over; the whole body of a collected answer. */
+typedef enum error_code encoder_end_fn(void *encoder, struct buf *out, struct error *e);
+
+/* A failure as this protocol says it: in_stream: as its in-stream error event (nothing follows it),
+ * else as a body. request_id: ours. */
+typedef void error_encode_fn(const struct error *error, struct str request_id, bool in_stream,
+                             struct buf *out);
+
+/* An upstream's error answer (status, body) read tolerantly; returned text lies in the arena. Never
+ * fails: without a known shape the body's beginning is the message. */
+typedef void error_decode_fn(int status, struct str body, struct arena *arena,
+                             struct event *ret_error);
+
+/* Models list: each id of an upstream's answer goes to add. false: not a list. */
+typedef bool models_decode_fn(struct str body, struct arena *arena,
+                              void (*add)(void *ctx, struct str id, struct str source), void *ctx);
+struct model_entry {
+    struct str id;       /* as the client is to see it: backend:model */
+    struct str owner;
+    int64_t created_s;
+};
+/* The list, or with one = true the first entry alone, as a whole body. */
+typedef void models_encode_fn(const struct model_entry *models, size_t n, bool one,
+                              struct buf *out);
+
+struct protocol {
+    const char *name;            /* "openai-chat": everywhere a user sees it */
+    const struct route *routes;  /* ended by a NULL path */
+    const char *models_path;     /* below the API's base: "/models" */
+    const char *api_version;     /* the version segment that SDKs put into the base: "/v1" */
+    request_decode_fn *request_decode;
+    request_decode_full_fn *request_decode_full;
+    request_encode_fn *request_encode;
+    size_t decoder_size;
+    decoder_init_fn *decoder_init;
+    response_decode_fn *response_decode;
+    decoder_fini_fn *decoder_fini;
+    size_t encoder_size;
+    encoder_init_fn *encoder_init;
+    response_encode_fn *response_encode;
+    encoder_end_fn *encoder_end;
+    encoder_fini_fn *encoder_fini;
+    error_encode_fn *error_encode;
+    error_decode_fn *error_decode;
+    models_decode_fn *models_decode;
+    models_encode_fn *models_encode;
+    const char *stream_content_type; /* "text/event-stream; charset=utf-8" */
+};
+
+/* All protocols in the order of protocols.def. */
+extern const struct protocol *const protocol_table[];
+extern const size_t protocol_count;
+/* By name, NULL without one. */
+const struct protocol *protocol_find(struct str name);
+/* The protocol and route that serve a client's method and path; the path's rest for '*' routes.
+ * *ret_method_known: the path exists with another method (allow lists them, "GET, HEAD"). */
+struct route_match {
+    const struct protocol *protocol; /* NULL: no such path, or not with this method */
+    enum operation operation;
+    struct str rest;
+    bool path_known;
+    struct str allow;
+};
+void protocol_route(struct str method, struct str path, struct arena *arena,
+                    struct route_match *ret_match);

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Configuration: an immutable, reference-counted snapshot, read whole and checked whole.
+ *
+ * Sources, earlier wins: command line, environment, .env of the working directory, config file,
+ * defaults. The struct's fields, defaults, range checks, the YAML parser, --print-config and the
+ * manual are all made from the tables src/<room>/<room>.opt:
+ *
+ *   OPT(kind, name, default, min, max, "help")
+ *   kind      C field                  in YAML
+ *   text      struct str               a string
+ *   flag      bool                     true, false, yes, no, on, off
+ *   count     int64_t                  a whole number
+ *   duration  int64_t, name_ms         seconds (decimals), or with ms s m h
+ *   size      size_t, name (bytes)     bytes, or with KiB MiB GiB
+ *   level     enum log_level           debug info warning error, any letter case
+ *   texts     struct str_list          a list of strings, or one string
+ *
+ * A name with a dot ("logging.level") stands in a YAML section and is the field logging_level.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/secret.h"
+
+struct str_list {
+    struct str *items;
+    size_t n;
+};
+
+/* A key that a client may show. */
+struct client_key {
+    struct str name;       /* "key1" where the config gives none */
+    struct secret key;
+    bool admin;            /* also when it is the only one */
+};
+
+/* A backend's key. */
+struct backend_key {
+    struct str name;
+    struct secret key;
+};
+
+/* One entry of backends:, or one made from the environment; not yet checked against backends.def. */
+struct backend_config {
+    struct str name;
+    struct str type;       /* vendor; null: by name */
+    struct str protocol;   /* null: the vendor's */
+    struct str api_url;    /* null: the vendor's */
+    struct backend_key *keys;
+    size_t keys_n;
+    struct str_list models; /* models: */
+    struct str ca_file;
+    bool tls_verify;
+    int64_t connect_timeout_ms;
+    int64_t proxy_timeout_ms;
+    int64_t upstream_idle_timeout_ms;
+    int64_t upstream_connections_max;
+    int colon_names;       /* -1: by vendor */
+    int slash_names;       /* -1: by vendor */
+    bool quirks_off;
+    struct str_list headers; /* headers: as "Name: value" */
+    struct str where;      /* "config.yaml:12:3", "OPENAI_API_KEY" */
+};
+
+struct config {
+#define OPT(kind, name, default_value, min, max, help) OPT_FIELD_##kind(name)
+    /* typed fields: see config_fields.h, which expands the tables */
+#include "state/config_fields.h"
+    struct client_key *api_keys;
+    size_t api_keys_n;
+    struct backend_config *backends;
+    size_t backends_n;
+    bool demo;             /* --demo, or backends: demo: */
+};
+
+struct config *config_ref(struct config *config);
+/* Frees with the last reference, wipes the keys. Nulls; takes NULL. */
+void config_unref(struct config **config);
+
+/* Where configuration comes from; the process's own in production, made up in tests. */
+struct config_source {
+    int argc;
+    char **argv;
+    char **environ;        /* "NAME=value" …, NULL at the end */
+    const char *directory; /* of config.yaml and .env; relative paths start here */
+};
+
+enum config_action {
+    CONFIG_SERVE,
+    CONFIG_CHECK,   /* --check-config */
+    CONFIG_PRINT,   /* --print-config */
+    CONFIG_MANUAL,  /* --manual TOPIC */
+    CONFIG_VERSION,
+    CONFIG_HELP
+};
+
+struct config_result {
+    enum config_action action;
+    struct config *config;  /* NULL when there are faults; else one reference, the caller's */
+    struct str manual_topic;
+    struct str report;      /* faults and warnings, one a line: "config.yaml:3:7: error: key: …"; arena's */
+    size_t faults;
+    size_t warnings;
+};
+
+/* Reads everything. Never prints. All faults are found, not only the first. */
+void config_read(const struct config_source *source, struct arena *arena,
+                 struct config_result *ret_result);
+/* All options with value and origin ("default", "config.yaml:3:7", "environment PROXY_PORT",
+ * ".env PROXY_PORT", "command line"), keys by name only, as YAML with comments. */
+struct str config_print(const struct config_source *source, const struct config *config,
+                        struct arena *arena);
+/* Topics "config" (docs/CONFIGURATION.md, Markdown); null str for an unknown one. The topics
+ * "metrics" and "errors" are base/manual.h's. */
+struct str config_manual(struct str topic, struct arena *arena);
+struct str config_help(struct arena *arena);

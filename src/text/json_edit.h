@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Edits of a JSON text by spans: the source stays as it came, the edits are applied while writing.
+ * Edits are kept sorted and do not overlap (overlapping: a bug). Replacements are borrowed and must
+ * outlive the edits (the arena is the usual place).
+ */
+#pragma once
+
+#include "text/json_index.h"
+
+struct json_edit {
+    size_t begin;
+    size_t end; /* begin == end: an insertion */
+    struct str replacement;
+};
+
+struct json_edits {
+    struct json_edit *items; /* sorted by begin */
+    size_t n;
+    size_t size;
+};
+
+/* source[begin, end) becomes replacement. */
+void json_edit_span(struct json_edits *edits, struct arena *arena, size_t begin, size_t end,
+                    struct str replacement);
+/* The member's value becomes the JSON text value. */
+void json_edit_value(struct json_edits *edits, struct arena *arena, const struct json_index *index,
+                     const struct json_member *member, struct str value);
+/* The member goes, with one comma and the blanks that belong to it; the rest stays valid, also
+ * when several members, or all, are removed. */
+void json_edit_remove(struct json_edits *edits, struct arena *arena,
+                      const struct json_index *index, const struct json_member *member);
+/* A new last member of the root; key is plain ASCII without escapes, value is JSON text. Mixes with
+ * removals of any members. */
+void json_edit_add(struct json_edits *edits, struct arena *arena, const struct json_index *index,
+                   struct str key, struct str value);
+
+/* The edited text as pieces of the source and replacements, in the arena. No edits: one piece. */
+void json_edit_apply(const struct json_edits *edits, struct str source, struct arena *arena,
+                     struct str **ret_parts, size_t *ret_n, size_t *ret_bytes);
