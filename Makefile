@@ -6,6 +6,8 @@
 # make test-unit  the unit tests alone                         (T=sse: only those so named)
 # make test-e2e   the black-box tests alone                    (T=stream: only files so named)
 # make lint       format, layers, sizes, bans, documentation drift
+# make format     clang-format over the sources
+# make tidy       clang-tidy over the sources (slow, for hints)
 # make fuzz       each fuzz target for T seconds (5)
 # make bench      the performance table, against nginx
 # make manual     the generated pages of docs/
@@ -113,8 +115,8 @@ ARCHIVE   := $(BUILD)/libllm.a
 # The version is known to these objects only: a new one recompiles no more than them.
 VERSION_OBJS := $(MAIN_OBJ) $(filter %/version.o,$(LIB_OBJS))
 
-.PHONY: all build-tests run test test-unit test-e2e lint fuzz fuzz-build bench manual coverage \
-    install clean FORCE
+.PHONY: all build-tests run test test-unit test-e2e lint format tidy fuzz fuzz-build bench manual \
+    coverage install clean FORCE
 
 all: $(PROGRAM)
 build-tests: $(PROGRAM) $(TESTS)
@@ -195,6 +197,13 @@ test-e2e: $(PROGRAM)
 lint:
 	@tools/setup lint
 	@tools/lint
+
+format:
+	@tools/lint --format
+
+tidy:
+	@clang-tidy --quiet $(LIB_SRCS) $(wildcard src/*.c) -- -std=gnu17 -D_GNU_SOURCE -Isrc \
+	    -DLLM_PROXY_VERSION='"$(VERSION)"' $(PKG_CFLAGS)
 
 fuzz:
 	@tools/setup fuzz
