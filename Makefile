@@ -214,7 +214,7 @@ fuzz-build: $(FUZZERS)
 bench:
 	@tools/setup bench
 	@$(MAKE) V=release all
-	@tests/bench/run build/release/llm-proxy $(ARGS)
+	@tests/bench/run $(ARGS)
 
 manual: $(PROGRAM)
 	@tools/manual $(PROGRAM) docs
