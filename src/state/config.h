@@ -16,7 +16,10 @@
  *   level     enum log_level           debug info warning error, any letter case
  *   texts     struct str_list          a list of strings, or one string
  *
- * A name with a dot ("logging.level") stands in a YAML section and is the field logging_level.
+ *   OPT_IN(kind, section, name, …)     the same in a YAML section: OPT_IN(level, logging, level, …)
+ *                                      is logging.level and the field logging_level
+ *
+ * Default, min and max are written as in YAML. state/option.def lists the tables.
  */
 #pragma once
 
@@ -64,10 +67,20 @@ struct backend_config {
     struct str where;      /* "config.yaml:12:3", "OPENAI_API_KEY" */
 };
 
+#define OPT_FIELD_text(name) struct str name;
+#define OPT_FIELD_flag(name) bool name;
+#define OPT_FIELD_count(name) int64_t name;
+#define OPT_FIELD_duration(name) int64_t name##_ms;
+#define OPT_FIELD_size(name) size_t name;
+#define OPT_FIELD_level(name) enum log_level name;
+#define OPT_FIELD_texts(name) struct str_list name;
+
 struct config {
-#define OPT(kind, name, default_value, min, max, help) OPT_FIELD_##kind(name)
-    /* typed fields: see config_fields.h, which expands the tables */
-#include "state/config_fields.h"
+#define OPT(kind, name, preset, min, max, help) OPT_FIELD_##kind(name)
+#define OPT_IN(kind, section, name, preset, min, max, help) OPT_FIELD_##kind(section##_##name)
+#include "state/option.def"
+#undef OPT
+#undef OPT_IN
     struct client_key *api_keys;
     size_t api_keys_n;
     struct backend_config *backends;
