@@ -4,9 +4,8 @@
  *
  * Owner     Exactly one owner holds a conn, gives it its events and context, and closes it.
  *           After conn_close no event comes any more; the memory goes when the loop is done.
- * Events    Always come from the loop, never from within a conn_* call (async, always), except
- *           that `closed bytes` never come at all after conn_close. Bytes passed to `read` are lent
- *           for the call (they lie in the worker's read buffer).
+ * Events    Always come from the loop, never from within a conn_* call (async, always). Bytes
+ *           passed to `read` are lent for the call (they lie in the worker's read buffer).
  * Writing   conn_write takes all it is given: what the kernel does not take at once is copied to
  *           the conn's queue. CONN_FULL says that the queue is above its mark: the writer is to
  *           stop producing until `writable`. conn_write_some takes what fits and leaves the rest
@@ -58,8 +57,10 @@ size_t conn_queued(const struct conn *conn);
 /* After the queue has drained, sends FIN (TLS: close_notify first). Reading goes on. */
 void conn_shutdown(struct conn *conn);
 
-/* Closes at once, drops the queue, sends RST if `reset`. NULLs the pointer. Takes NULL. */
+/* Closes at once and drops the queue. NULLs the pointer. Takes NULL. */
 void conn_close(struct conn **conn);
+/* The same, but the peer sees a reset instead of EOF: it cannot take the end for a regular one. */
+void conn_reset(struct conn **conn);
 
 struct loop *conn_loop(const struct conn *conn);
 /* "127.0.0.1:4711" of the peer, "memory" for in-memory ones; borrowed from the conn. */
@@ -69,9 +70,9 @@ bool conn_is_tls(const struct conn *conn);
 /* ---- TCP and TLS clients (libuv loops only) ---- */
 
 struct conn_target {
-    struct str host;          /* name or literal address; copied */
+    struct str host; /* name or literal address; copied */
     uint16_t port;
-    struct tls_context *tls;  /* NULL: plain TCP. Borrowed, must outlive the conn */
+    struct tls_context *tls;    /* NULL: plain TCP. Borrowed, must outlive the conn */
     int64_t connect_timeout_ms; /* resolving, connecting and handshake together */
 };
 
@@ -88,7 +89,8 @@ NODISCARD struct conn *conn_connect(struct loop *loop, const struct conn_target 
 void conn_pair(struct loop *loop, struct conn **ret_a, struct conn **ret_b);
 /* Tests: the reader at this end gets at most n bytes in one read event (0: no bound). */
 void conn_mem_read_max(struct conn *conn, size_t n);
-/* Tests: at most n unread bytes fit in the way to the other end; writes beyond it queue. */
+/* Tests: at most n unread bytes fit in the way to the other end (0: none at all); writes beyond it
+ * queue. It is CONN_QUEUE_MARK at first. */
 void conn_mem_window(struct conn *conn, size_t n);
 /* Tests: the peer sees a reset (failed) instead of EOF. */
 void conn_mem_reset(struct conn *conn);

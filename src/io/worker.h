@@ -32,8 +32,8 @@ struct worker_options {
 /* Binds and listens (backlog 1024, non-blocking, close-on-exec). exclusive: without SO_REUSEPORT,
  * so that a port in use is an error; else with it, to share a port that is already ours. port 0
  * picks one: *ret_port says which. host is a literal address or "localhost". */
-NODISCARD enum error_code worker_listen(struct str host, uint16_t port, bool exclusive,
-                                        int *ret_fd, uint16_t *ret_port, struct error *e);
+NODISCARD enum error_code worker_listen(struct str host, uint16_t port, bool exclusive, int *ret_fd,
+                                        uint16_t *ret_port, struct error *e);
 
 NODISCARD struct worker *worker_new(const struct worker_options *options);
 struct loop *worker_loop(struct worker *worker);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of this room share: the loop's inside, the generic part of a connection, and
+ * what each kind of connection gives to it.
+ */
+#pragma once
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "io/conn.h"
+#include "io/loop.h"
+
+/* ---- timers ---- */
+
+enum {
+    TIMER_LEVELS = 7, /* 64^7 ms are 139 years */
+    TIMER_SLOTS = 64,
+};
+
+struct timer_wheel {
+    int64_t at_ms;                   /* every slot up to this time is empty */
+    struct list due;                 /* timers whose time has come; they fire in the next turn */
+    uint64_t occupied[TIMER_LEVELS]; /* a bit for each slot that is not empty */
+    struct list slots[TIMER_LEVELS][TIMER_SLOTS];
+};
+
+void timer_wheel_init(struct timer_wheel *wheel, int64_t now_ms);
+/* When timer_wheel_run is to be called next (then, or earlier, a timer may be due); INT64_MAX: no
+ * timer is armed. */
+int64_t timer_wheel_next(const struct timer_wheel *wheel);
+/* Fires what is due by now_ms. Timers that are started meanwhile fire in a later call. */
+void timer_wheel_run(struct loop *loop, int64_t now_ms);
+
+/* ---- loop ---- */
+
+struct tls_scratch;
+
+struct loop {
+    uv_loop_t *uv;           /* NULL: a test loop */
+    int64_t now_ms;          /* the clock of a test loop */
+    int64_t wall_offset_ms;  /* wall clock minus monotonic clock */
+    struct list deferred;    /* for the end of this turn */
+    struct list ready;       /* turns to come that wait for nothing from outside */
+    char *read_buffer;       /* LOOP_READ_SIZE, lent to whoever reads; NULL on a test loop */
+    struct tls_scratch *tls; /* conn_tls's; NULL until its first connection */
+    struct timer_wheel wheel;
+};
+
+void loop_init(struct loop *loop, uv_loop_t *uv);
+/* Nothing may be left in it. */
+void loop_fini(struct loop *loop);
+/* A turn of its own, soon: `run` is called once from the loop, never from within a call. */
+void loop_ready(struct loop *loop, struct deferred *deferred, void (*run)(struct deferred *));
+/* Every callback from outside ends with it: runs what was deferred in this turn. */
+void loop_turn_end(struct loop *loop);
+/* Runs deferred work, then at most `turns` ready turns. True when something is left. */
+bool loop_work(struct loop *loop, int turns);
+
+/* ---- connections ---- */
+
+enum { CONN_MAGIC = 0x434f4e4e };
+
+struct conn_ops {
+    bool is_tls;
+    /* conn->reading has changed, or is to be made true of the transport again. */
+    void (*read)(struct conn *conn);
+    /* Takes all, or as much as leaves no more than queue_max bytes in the queue. A failure is
+     * noted with conn_fail_soon; then everything counts as taken. Returns the bytes taken. */
+    size_t (*write)(struct conn *conn, const struct str *parts, size_t n, size_t queue_max);
+    size_t (*queued)(const struct conn *conn);
+    void (*shutdown)(struct conn *conn);
+    /* The last call. The ops free the memory, but not before the present turn has ended. */
+    void (*close)(struct conn *conn, bool reset);
+    /* What conn_soon asked for. */
+    void (*turn)(struct conn *conn);
+    struct str (*peer)(const struct conn *conn);
+};
+
+/* First member of each kind of connection. */
+struct conn {
+    uint32_t magic;
+    int failure; /* uv error of a write, to be told in a turn of its own; 0: none */
+    const struct conn_ops *ops;
+    struct loop *loop;
+    const struct conn_events *events;
+    void *ctx;
+    struct deferred turn;
+    bool reading;
+    bool want_writable; /* the owner waits for `writable` */
+    bool shut;          /* conn_shutdown was called */
+    bool eof;           /* was told */
+    bool failed;        /* was told */
+    bool closed;
+};
+
+void conn_init(struct conn *conn, const struct conn_ops *ops, struct loop *loop);
+
+/* Events to the owner. Only from the loop's callbacks; afterwards conn->closed may be set. */
+void conn_emit_connected(struct conn *conn);
+void conn_emit_read(struct conn *conn, struct str bytes);
+void conn_emit_eof(struct conn *conn);
+void conn_emit_failed(struct conn *conn, const struct error *e);
+/* `failed` with ERR_UPSTREAM_BROKEN and uv's text. */
+void conn_emit_broken(struct conn *conn, int uv_error);
+/* The queue has become shorter: `writable` if the owner waits for it. True when it was told. */
+bool conn_drained(struct conn *conn);
+
+/* Has ops->turn called in a turn of its own. */
+void conn_soon(struct conn *conn);
+void conn_fail_soon(struct conn *conn, int uv_error);
+/* The text of a uv error, into `to`. Returns `to`. */
+enum { CONN_UV_TEXT_SIZE = 80 };
+const char *conn_uv_text(int uv_error, char to[CONN_UV_TEXT_SIZE]);
+
+/* In total. */
+static inline size_t conn_parts_total(const struct str *parts, size_t n)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < n; i++)
+        total += parts[i].n;
+    return total;
+}
+
+void conn_mem_pair(struct loop *loop, struct conn **ret_a, struct conn **ret_b);
