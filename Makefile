@@ -42,7 +42,7 @@ endif
 # --- Compiler and flags -------------------------------------------------------------------------
 
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(or $(shell for c in gcc clang; do command -v $$c >/dev/null && echo $$c && break; done),gcc)
 endif
 ifeq ($(V),fuzz)
 CC := $(shell tools/fuzz --compiler)
