@@ -60,6 +60,22 @@ void arena_reset(struct arena *arena)
     arena->overflowed = false;
 }
 
+void arena_rewind(struct arena *arena)
+{
+    struct arena_block *keep = arena->blocks;
+
+    if (keep == NULL && !arena->overflowed)
+        return;
+    /* The newest is the largest of the ordinary ones; a single one is the common case. */
+    if (HAVE_ASAN || keep == NULL || keep->next != NULL || keep->size > BLOCK_SIZE_MAX) {
+        arena_reset(arena);
+        return;
+    }
+    arena->at = keep->data;
+    arena->end = (char *)keep + keep->size;
+    arena->overflowed = false;
+}
+
 static void *overflow(struct arena *arena)
 {
     arena->overflowed = true;

@@ -52,6 +52,10 @@ void arena_init(struct arena *arena, size_t bytes_max, size_t block_size,
 void arena_reset(struct arena *arena);
 #define arena_fini(arena) arena_reset(arena)
 
+/* Forgets all content but keeps one block for the next use: for scratch memory that is reset many
+ * times a turn. In sanitizer builds as arena_reset. */
+void arena_rewind(struct arena *arena);
+
 /* Slow path of arena_alloc. */
 __attribute__((returns_nonnull)) void *arena_alloc_slow(struct arena *arena, size_t n);
 

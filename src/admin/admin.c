@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "admin/admin.h"
+
+#include <unistd.h>
+
+#include "base/log.h"
+#include "text/json.h"
+
+static int answer_root(const struct gateway *gateway, struct buf *out)
+{
+    (void)buf_add(out, STR("{\"name\":\"llm-proxy\",\"version\":"));
+    (void)json_add_string(out, str_c(gateway_version(gateway)));
+    (void)buf_add(out, STR("}\n"));
+    return 200;
+}
+
+static int answer_healthz(const struct gateway *gateway, struct buf *out)
+{
+    (void)gateway;
+    (void)buf_add(out, STR("{\"status\":\"ok\"}\n"));
+    return 200;
+}
+
+/* Ready: at least one backend is functional and no shutdown has begun. */
+static int answer_readyz(const struct gateway *gateway, struct buf *out)
+{
+    const struct backend_set *set = gateway_backends(gateway);
+    bool functional = false;
+
+    for (size_t i = 0; i < set->n; i++)
+        functional = functional || set->items[i].functional;
+    if (gateway_draining(gateway)) {
+        (void)buf_add(out, STR("{\"status\":\"draining\"}\n"));
+        return 503;
+    }
+    if (!functional) {
+        (void)buf_add(out, STR("{\"status\":\"no functional backends\"}\n"));
+        return 503;
+    }
+    (void)buf_add(out, STR("{\"status\":\"ready\"}\n"));
+    return 200;
+}
+
+/* Resident memory in bytes; 0 where the system does not tell it this way. */
+static long long resident_bytes(void)
+{
+    long long pages = 0;
+    long long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%lld %lld", &pages, &resident) != 2)
+        resident = 0;
+    (void)fclose(file);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+static int answer_metrics(const struct gateway *gateway, struct buf *out)
+{
+    gateway_metrics(gateway, out);
+    (void)buf_print(out,
+                    "# HELP process_resident_memory_bytes Resident memory.\n"
+                    "# TYPE process_resident_memory_bytes gauge\n"
+                    "process_resident_memory_bytes %lld\n",
+                    resident_bytes());
+    (void)buf_print(out,
+                    "# HELP llm_proxy_log_lines_dropped_total Lines that the log's queue had no "
+                    "room for.\n"
+                    "# TYPE llm_proxy_log_lines_dropped_total counter\n"
+                    "llm_proxy_log_lines_dropped_total %llu\n",
+                    (unsigned long long)log_dropped());
+    return 200;
+}
+
+const struct gateway_route admin_routes[] = {
+    {.path = "/", .access = ACCESS_OPEN, .content_type = "application/json",
+     .answer = answer_root},
+    {.path = "/healthz", .access = ACCESS_OPEN, .content_type = "application/json",
+     .answer = answer_healthz},
+    {.path = "/readyz", .access = ACCESS_OPEN, .content_type = "application/json",
+     .answer = answer_readyz},
+    {.path = "/metrics", .access = ACCESS_ADMIN, .public_by_metrics = true,
+     .content_type = "text/plain; version=0.0.4; charset=utf-8", .answer = answer_metrics},
+};
+const size_t admin_routes_n = COUNT_OF(admin_routes);

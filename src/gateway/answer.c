@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      Heads of answers and whole error answers.
+ * Not here  Bodies of protocols (protocol/), framing (http/).
+ */
+#include "gateway/gateway_priv.h"
+
+#include "base/log.h"
+
+/* Which of the upstream's headers go down (contract, section 2). Retry-After apart. */
+static bool goes_down(struct str name)
+{
+    static const char *const whole[] = {"retry-after-ms", "x-should-retry", "x-request-id",
+                                        "request-id"};
+    static const char *const starts[] = {"x-ratelimit-", "anthropic-ratelimit-", "openai-"};
+
+    switch (name.n == 0 ? '\0' : name.p[0] | 0x20) {
+    case 'a':
+    case 'o':
+    case 'r':
+    case 'x':
+        break;
+    default:
+        return false;
+    }
+    for (size_t i = 0; i < COUNT_OF(whole); i++) {
+        if (str_eq_nocase(name, str_c(whole[i])))
+            return true;
+    }
+    for (size_t i = 0; i < COUNT_OF(starts); i++) {
+        if (str_starts_nocase(name, str_c(starts[i])))
+            return true;
+    }
+    return false;
+}
+
+static void add_line(struct buf *out, struct str name, struct str value)
+{
+    (void)buf_add(out, name);
+    (void)buf_add(out, STR(": "));
+    (void)buf_add(out, value);
+    (void)buf_add(out, STR("\r\n"));
+}
+
+/* Whole seconds, rounded up; dates and nonsense are left out. */
+static void add_retry_after(struct buf *out, struct str value)
+{
+    double seconds = 0;
+    if (!str_to_double(value, &seconds) || seconds < 0 || seconds > 1e9)
+        return;
+    int64_t whole = (int64_t)seconds;
+    if ((double)whole < seconds)
+        whole++;
+    (void)buf_print(out, "retry-after: %lld\r\n", (long long)whole);
+}
+
+void answer_headers_down(const struct message *m, struct buf *out)
+{
+    for (size_t i = 0; i < m->headers.n; i++) {
+        const struct http_header *header = &m->headers.items[i];
+        if (str_eq_nocase(header->name, STR("retry-after"))) {
+            add_retry_after(out, header->value);
+        } else if (goes_down(header->name)) {
+            add_line(out, header->name, header->value);
+        }
+    }
+}
+
+/* A header value of ours: bytes outside visible ASCII become %XX. */
+static void add_encoded(struct buf *out, struct str name, struct str value)
+{
+    (void)buf_add(out, name);
+    (void)buf_add(out, STR(": "));
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if (c > 0x20 && c < 0x7f && c != '%')
+            (void)buf_add_char(out, (char)c);
+        else
+            (void)buf_print(out, "%%%02X", c);
+    }
+    (void)buf_add(out, STR("\r\n"));
+}
+
+static void add_own_lines(struct exchange *x, struct buf *lines)
+{
+    bool upstreams_id = false;
+
+    if (x->attempt.head != NULL) {
+        answer_headers_down(x->attempt.head, lines);
+        const struct http_headers *headers = &x->attempt.head->headers;
+        upstreams_id = !str_is_null(http_headers_get(headers, STR("x-request-id"))) ||
+                       !str_is_null(http_headers_get(headers, STR("request-id")));
+    }
+    if (!upstreams_id)
+        add_line(lines, STR("x-request-id"), str_of(x->id, ID_SIZE));
+    add_line(lines, STR("x-llm-proxy-request-id"), str_of(x->id, ID_SIZE));
+    if (x->attempt.backend == NULL)
+        return;
+    add_encoded(lines, STR("x-llm-proxy-backend"), x->attempt.backend->name);
+    if (!str_is_null(x->model_sent))
+        add_encoded(lines, STR("x-llm-proxy-model"), x->model_sent);
+    (void)buf_add(lines, STR("x-llm-proxy-attempts: 1\r\n"));
+}
+
+void answer_head(struct exchange *x, int status, struct str content_type, int64_t length)
+{
+    struct buf *lines = &x->station->head;
+
+    assert(x->client != NULL && x->status == 0);
+    x->status = status;
+    buf_reset(lines);
+    if (!str_is_null(content_type))
+        add_line(lines, STR("content-type"), content_type);
+    if (x->state == EXCHANGE_AWAIT || x->state == EXCHANGE_RELAY || x->state == EXCHANGE_FINISH) {
+        /* Buffering proxies on the way must not hold a stream back. */
+        (void)buf_add(lines, STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
+    }
+    if (x->state == EXCHANGE_FAIL && !str_is_null(x->allow))
+        add_line(lines, STR("allow"), x->allow);
+    if (x->state == EXCHANGE_FAIL && x->attempt.head == NULL && status == 503)
+        (void)buf_add(lines, STR("retry-after: 1\r\n"));
+    add_own_lines(x, lines);
+    assert(buf_ok(lines));
+    server_head(x->client, status, buf_str(lines), length);
+    buf_reset(lines);
+}
+
+/* The protocol whose error shape suits a path that no exchange belongs to. */
+static const struct protocol *shape_of(struct station *station, const struct message *m)
+{
+    struct route_match match;
+
+    if (m != NULL && !str_is_null(m->path)) {
+        protocol_route(STR("POST"), m->path, &station->scratch, &match);
+        if (match.protocol != NULL)
+            return match.protocol;
+    }
+    return protocol_table[0];
+}
+
+void answer_error(struct station *station, struct server_conn *client, const struct error *e,
+                  const struct message *m)
+{
+    const struct protocol *protocol = shape_of(station, m);
+    char id[ID_SIZE];
+    int status = error_status(e);
+
+    id_make(&station->ids, id);
+    buf_reset(&station->out);
+    buf_reset(&station->head);
+    protocol->error_encode(e, str_of(id, ID_SIZE), false, &station->out);
+    (void)buf_print(&station->head,
+                    "content-type: application/json\r\nx-request-id: %.*s\r\n"
+                    "x-llm-proxy-request-id: %.*s\r\n",
+                    ID_SIZE, id, ID_SIZE, id);
+    server_head(client, status, buf_str(&station->head), (int64_t)station->out.n);
+    server_body(client, buf_str(&station->out));
+    server_end(client);
+    (void)server_flush(client);
+    buf_reset(&station->out);
+    buf_reset(&station->head);
+    arena_reset(&station->scratch);
+    metric_add(&station->metrics, METRIC_errors_total, (size_t)e->code, 1);
+    metric_add(&station->metrics, METRIC_requests_total, (size_t)(status / 100 - 1), 1);
+    LOG_AT(GATEWAY, error_level_of(e->code), "request.refused", F_Z("code", error_name(e->code)),
+           F_INT("status", status), F_STR("peer", server_peer(client)), F_Z("detail", e->detail));
+}

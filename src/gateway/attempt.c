@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attempts: one upstream try of an exchange.
+ *
+ * What      Sends the request to the element's backend and feeds the answer to the decoder.
+ * How       client events -> decoder -> (sink) pipeline -> exchange_emit. Frames of one read are
+ *           encoded into the station's buffer; the batch event at the end of the read gives them to
+ *           the client in one write, through exchange_run.
+ * Owns      The client request; a whole body that came in several pieces.
+ * Not here  Moving the exchange between states; what the client gets.
+ */
+#include "gateway/gateway_priv.h"
+
+#include "http/message.h"
+
+static void attempt_fail(struct exchange *x, const struct error *e)
+{
+    if (x->attempt.failed)
+        return;
+    x->attempt.failed = true;
+    x->call.error = *e;
+    metric_add(&x->station->metrics, METRIC_attempt_failures_total, x->attempt.backend->index, 1);
+}
+
+/* Frames come from the decoder one by one. */
+static enum push on_frame(void *ctx, struct frame *frame)
+{
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    x->frames++;
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (UNLIKELY(frame->events[i].kind == EVENT_ERROR) && !x->error_event) {
+            x->error_event = true;
+            metric_add(&x->station->metrics, METRIC_upstream_errors_total,
+                       x->attempt.backend->index, 1);
+        }
+    }
+    switch (pipeline_frame(&x->call, frame)) {
+    case PIPELINE_OK:
+        return PUSH_OK;
+    case PIPELINE_CUT:
+        x->attempt.ended = true;
+        return PUSH_STOP;
+    case PIPELINE_FULL:
+        attempt_fail(x, &x->call.error);
+        return PUSH_STOP;
+    }
+    BUG("unknown verdict");
+}
+
+/* What kind of answer this is, by status and content type. */
+static bool is_stream(const struct exchange *x, const struct message *m)
+{
+    struct str type = http_headers_get(&m->headers, STR("content-type"));
+
+    if (m->status != 200)
+        return false;
+    if (str_starts_nocase(type, STR("text/event-stream")))
+        return true;
+    /* Some servers name no type, or a plain one, for the stream that they were asked for. */
+    return x->call.request.stream && (str_is_null(type) || str_starts_nocase(type, STR("text/plain")));
+}
+
+static void start_coding(struct exchange *x, bool upstream_streams)
+{
+    const struct protocol *up = x->attempt.backend->protocol;
+    const struct protocol *down = x->call.intake.protocol;
+    struct station *station = x->station;
+    const struct config *config = station->gateway->config;
+    const struct request *request = &x->call.request;
+
+    x->decoder = arena_zalloc(&x->answer, up->decoder_size);
+    up->decoder_init(x->decoder, &(struct decoder_options){
+                                     .stream = upstream_streams,
+                                     .event_bytes_max = config->sse_event_bytes_max,
+                                     .depth_max = (size_t)config->json_depth_max,
+                                     .scratch = &station->scratch,
+                                     .arena = &x->answer,
+                                     .sink = on_frame,
+                                     .sink_ctx = x,
+                                 });
+    x->encoder = arena_zalloc(&x->answer, down->encoder_size);
+    down->encoder_init(x->encoder, &(struct encoder_options){
+                                       .stream = request->stream,
+                                       .same_protocol = up == down && upstream_streams == request->stream,
+                                       .include_usage = request->include_usage == 1,
+                                       .hide_usage = x->usage_added,
+                                       .model = x->model_sent,
+                                       .id = str_of(x->id, ID_SIZE),
+                                       .now_s = loop_wall_ms(station->loop) / 1000,
+                                       .arena = &x->answer,
+                                       .bytes_max = config->response_bytes_max,
+                                   });
+}
+
+static void on_head(struct client_request *r, void *ctx, const struct message *m)
+{
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    assert(r == x->attempt.request);
+    x->attempt.head = m;
+    x->attempt.status = m->status;
+    x->attempt.streams = is_stream(x, m);
+    x->first_us = loop_now_us(x->station->loop);
+    if (m->status >= 400)
+        metric_add(&x->station->metrics, METRIC_upstream_errors_total, x->attempt.backend->index,
+                   1);
+    start_coding(x, x->attempt.streams);
+    buf_init(&x->attempt.body, x->station->gateway->config->response_bytes_max);
+}
+
+/* A piece of a whole body: one that comes in a single read is never copied. */
+static void collect(struct exchange *x, struct str bytes)
+{
+    struct attempt *attempt = &x->attempt;
+    struct error e;
+
+    if (str_is_null(attempt->span) && attempt->body.n == 0) {
+        attempt->span = bytes;
+        return;
+    }
+    bool ok = buf_add(&attempt->body, attempt->span) && buf_add(&attempt->body, bytes);
+    attempt->span = STR_NULL;
+    if (!ok) {
+        FAIL(&e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max (%zu bytes) from %.*s",
+             attempt->body.size_max, STR_ARG(attempt->backend->name));
+        attempt_fail(x, &e);
+    }
+}
+
+static void decode(struct exchange *x, struct str bytes, bool end)
+{
+    struct error e = {.code = OK};
+
+    if (x->attempt.failed || x->attempt.ended)
+        return;
+    if (x->attempt.backend->protocol->response_decode(x->decoder, bytes, end, &e) != OK)
+        attempt_fail(x, &e);
+}
+
+static void on_body(struct client_request *r, void *ctx, struct str bytes)
+{
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    assert(r == x->attempt.request);
+    metric_add(&x->station->metrics, METRIC_upstream_bytes_total, x->attempt.backend->index,
+               (int64_t)bytes.n);
+    if (x->attempt.failed)
+        return;
+    if (x->attempt.streams)
+        decode(x, bytes, false);
+    else
+        collect(x, bytes);
+}
+
+static void on_end(struct client_request *r, void *ctx)
+{
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    assert(r == x->attempt.request);
+    x->attempt.request = NULL; /* over after its batch, which comes with this read */
+    if (x->attempt.streams)
+        decode(x, STR_NULL, true);
+    x->attempt.ended = !x->attempt.failed;
+}
+
+static void on_batch(struct client_request *r, void *ctx)
+{
+    struct exchange *x;
+
+    (void)r;
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    if (x->attempt.failed || (x->attempt.ended && x->attempt.request != NULL))
+        client_cancel(&x->attempt.request);
+    if (!x->attempt.ended && !str_is_null(x->attempt.span)) {
+        (void)buf_add(&x->attempt.body, x->attempt.span);
+        x->attempt.span = STR_NULL;
+        if (!buf_ok(&x->attempt.body))
+            collect(x, STR(""));
+    }
+    exchange_run(x);
+}
+
+static void on_failed(struct client_request *r, void *ctx, const struct error *e)
+{
+    struct exchange *x;
+    struct error told = *e;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    assert(r == x->attempt.request);
+    x->attempt.request = NULL;
+    x->attempt.span = STR_NULL;
+    FAIL(&told, e->code, "%.200s (backend %.*s)", e->detail,
+         STR_ARG(str_head(x->attempt.backend->name, 40)));
+    attempt_fail(x, &told);
+    exchange_run(x);
+}
+
+static const struct client_events attempt_events = {
+    .head = on_head,
+    .body = on_body,
+    .end = on_end,
+    .batch = on_batch,
+    .failed = on_failed,
+};
+
+/* The lines that every request to this backend has: host, agent, key, the configured ones. */
+static void add_common(struct buf *head, const struct station *station,
+                       const struct backend *backend)
+{
+    static const char *const lines[] = {
+        [KEY_BEARER] = "authorization: Bearer ",
+        [KEY_X_API_KEY] = "x-api-key: ",
+        [KEY_API_KEY] = "api-key: ",
+        [KEY_X_GOOG_API_KEY] = "x-goog-api-key: ",
+    };
+    const struct backend_key *key = plan_key(backend);
+
+    (void)buf_add(head, STR("host: "));
+    (void)buf_add(head, backend->authority);
+    (void)buf_add(head, STR("\r\naccept-encoding: identity\r\nuser-agent: llm-proxy/"));
+    (void)buf_add(head, str_c(station->gateway->version));
+    (void)buf_add(head, STR("\r\n"));
+    if (key != NULL) {
+        (void)buf_add(head, str_c(lines[backend->key_header]));
+        (void)buf_add(head, secret_reveal(&key->key));
+        (void)buf_add(head, STR("\r\n"));
+    }
+    for (size_t i = 0; i < backend->config->headers.n; i++) {
+        (void)buf_add(head, backend->config->headers.items[i]);
+        (void)buf_add(head, STR("\r\n"));
+    }
+}
+
+struct str attempt_get_head(struct station *station, const struct backend *backend,
+                            const char *path, struct arena *arena)
+{
+    struct buf *head = &station->head;
+
+    buf_reset(head);
+    (void)buf_add(head, STR("GET "));
+    (void)buf_add(head, backend->base_path);
+    (void)buf_add(head, str_c(path));
+    (void)buf_add(head, STR(" HTTP/1.1\r\naccept: application/json\r\n"));
+    add_common(head, station, backend);
+    (void)buf_add(head, STR("\r\n"));
+    struct str text = str_copy(arena, buf_str(head));
+    buf_reset(head);
+    return text;
+}
+
+/* The client's query without its key, for an upstream of the same protocol. */
+static void add_query(struct exchange *x, const struct wire *wire, struct buf *head)
+{
+    static const struct str dropped[] = {{"key", 3}, {"api_key", 7}};
+    struct str query = wire->query;
+
+    if (x->attempt.backend->protocol == x->call.intake.protocol &&
+        !str_is_null(x->call.intake.query))
+        query = url_query_without(x->call.intake.query, dropped, COUNT_OF(dropped), x->call.arena);
+    if (str_is_null(query) || query.n == 0)
+        return;
+    (void)buf_add_char(head, '?');
+    (void)buf_add(head, query);
+}
+
+/* The request head, built afresh (contract, section 2, "Headers up"). */
+static struct str make_head(struct exchange *x, const struct wire *wire)
+{
+    struct backend *backend = x->attempt.backend;
+    struct buf *head = &x->station->head;
+    bool same = backend->protocol == x->call.intake.protocol;
+
+    buf_reset(head);
+    (void)buf_add(head, wire->method);
+    (void)buf_add_char(head, ' ');
+    (void)buf_add(head, backend->base_path);
+    (void)buf_add(head, wire->path);
+    add_query(x, wire, head);
+    (void)buf_add(head, STR(" HTTP/1.1\r\ncontent-type: "));
+    (void)buf_add(head, wire->content_type);
+    (void)buf_add(head, STR("\r\ncontent-length: "));
+    (void)buf_add_int64(head, (int64_t)wire->body_bytes);
+    (void)buf_add(head, x->call.request.stream ? STR("\r\naccept: text/event-stream\r\n")
+                                               : STR("\r\naccept: application/json\r\n"));
+    add_common(head, x->station, backend);
+    if (same)
+        (void)buf_add(head, x->call.intake.forward_headers);
+    (void)buf_add(head, STR("\r\n"));
+    struct str text = str_copy(x->call.arena, buf_str(head));
+    buf_reset(head);
+    return text;
+}
+
+static enum error_code encode(struct exchange *x, struct wire *ret_wire, struct error *e)
+{
+    struct request *request = &x->call.request;
+    const struct backend *backend = x->attempt.backend;
+    const struct config *config = x->station->gateway->config;
+    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
+    bool same = backend->protocol == x->call.intake.protocol;
+    bool full = !same || backend->local != NULL;
+
+    if (full)
+        TRY(x->call.intake.protocol->request_decode_full(request, &limits, x->call.arena, e));
+    /* Asked for where the dialect has it, the client did not mention it, and something counts (the
+     * usage stage always does). */
+    x->usage_added = request->stream && request->include_usage == -1 &&
+                     backend->dialect.stream_usage && !backend->config->quirks_off;
+    const struct encode_request how = {
+        .model = x->call.element->model,
+        .dialect = &backend->dialect,
+        .same_protocol = same,
+        .add_usage = x->usage_added,
+    };
+    return backend->protocol->request_encode(request, &how, x->call.arena, ret_wire, e);
+}
+
+enum error_code attempt_start(struct exchange *x, struct error *e)
+{
+    struct station *station = x->station;
+    struct backend *backend = x->attempt.backend;
+    struct wire wire;
+
+    assert(x->attempt.request == NULL);
+    struct str model =
+        str_is_null(x->call.element->model) ? x->call.request.model : x->call.element->model;
+    x->model_sent = str_copy(&x->answer, str_head(model, 256));
+    TRY(encode(x, &wire, e));
+    struct str head = make_head(x, &wire);
+    if (arena_overflowed(x->call.arena))
+        return FAIL(e, ERR_TOO_LARGE, "the request needs more memory than one may have");
+    const struct client_call call = {
+        .head = head,
+        .body = wire.body,
+        .body_n = wire.body_n,
+        .arena = x->call.arena,
+        .events = &attempt_events,
+        .ctx = x,
+    };
+    struct client_pool *pool = station_pool(station, backend);
+    x->sent_us = loop_now_us(station->loop);
+    TRY(client_start(pool, &call, &x->attempt.request, e));
+    metric_add(&station->metrics, METRIC_attempts_total, backend->index, 1);
+    return OK;
+}
+
+void attempt_cancel(struct exchange *x)
+{
+    if (x->attempt.request == NULL)
+        return;
+    client_cancel(&x->attempt.request);
+    metric_add(&x->station->metrics, METRIC_cancelled_total, x->attempt.backend->index, 1);
+}
+
+void attempt_fini(struct exchange *x)
+{
+    attempt_cancel(x);
+    if (x->decoder != NULL)
+        x->attempt.backend->protocol->decoder_fini(x->decoder);
+    if (x->encoder != NULL)
+        x->call.intake.protocol->encoder_fini(x->encoder);
+    x->decoder = NULL;
+    x->encoder = NULL;
+    if (x->attempt.body.size_max > 0)
+        buf_fini(&x->attempt.body);
+}

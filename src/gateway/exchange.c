@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Exchanges: from a client's request to the last byte of its answer.
+ *
+ * What      The state machine of exchange.def and its driver. Nobody else changes x->state.
+ * How       Something happens (a body piece, a frame's batch, a failure, the client leaves): it is
+ *           noted in the exchange, then exchange_run steps until a step returns its own state.
+ *           Frames on their way up do not pass the machine: attempt -> pipeline -> exchange_emit
+ *           puts their bytes into the station's buffer, and the step after the batch flushes it.
+ * Owns      The exchange, its answer arena, decoder and encoder. The request arena is the server
+ *           connection's and is released at commit.
+ * Not here  Upstream I/O (attempt), heads of answers (answer), HTTP framing (http/).
+ */
+#include "gateway/gateway_priv.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "text/json.h"
+
+enum { ANSWER_BLOCK_SIZE = 2048, FREE_EXCHANGES_MAX = 64 };
+
+#define NEXT_TO(name) (1u << EXCHANGE_##name)
+typedef enum exchange_state exchange_step_fn(struct exchange *x);
+#define STATE(name, what, successors) static enum exchange_state step_##name(struct exchange *x);
+#include "gateway/exchange.def"
+#undef STATE
+
+static const struct state_row {
+    const char *name;
+    exchange_step_fn *step;
+    uint32_t successors;
+} states[EXCHANGE_STATE_COUNT] = {
+#define STATE(name, what, successors) [EXCHANGE_##name] = {#name, step_##name, successors},
+#include "gateway/exchange.def"
+#undef STATE
+};
+
+static void check_invariants(const struct exchange *x)
+{
+    assert(x->magic == EXCHANGE_MAGIC);
+    assert((unsigned)x->state < EXCHANGE_STATE_COUNT);
+    assert(x->client != NULL || x->state == EXCHANGE_OVER);
+    assert(!x->committed || x->state >= EXCHANGE_RELAY);
+    assert(x->attempt.request == NULL || x->attempt.backend != NULL);
+    assert(x->decoder == NULL || x->encoder != NULL);
+}
+
+void exchange_run(struct exchange *x)
+{
+    assert(!x->running);
+    x->running = true;
+    for (;;) {
+        check_invariants(x);
+        enum exchange_state next = states[x->state].step(x);
+        if (next == x->state)
+            break;
+        assert(next == EXCHANGE_OVER || (states[x->state].successors & (1u << next)) != 0);
+        x->state = next;
+    }
+    x->running = false;
+    if (x->finished)
+        exchange_done(x);
+}
+
+struct exchange *exchange_new(struct station *station, struct server_conn *client)
+{
+    struct exchange *x;
+
+    if (!list_empty(&station->free_exchanges)) {
+        struct list *node = station->free_exchanges.next;
+        x = LIST_ENTRY(node, struct exchange, link);
+        list_remove(node);
+        station->free_n--;
+        memset(x, 0, sizeof(*x));
+    } else {
+        x = mem_new(sizeof(*x));
+    }
+    x->magic = EXCHANGE_MAGIC;
+    x->station = station;
+    x->client = client;
+    x->state = EXCHANGE_BODY;
+    list_init(&x->link);
+    list_init(&x->models_link);
+    list_push_back(&station->exchanges, &x->link);
+    id_make(&station->ids, x->id);
+    x->call.config = station->gateway->config;
+    x->call.backends = station->gateway->backends;
+    x->call.metrics = &station->metrics;
+    x->call.arena = server_arena(client);
+    x->call.usage = (struct usage){-1, -1, -1, -1, -1, -1};
+    arena_init(&x->answer, station->gateway->config->response_bytes_max, ANSWER_BLOCK_SIZE,
+               &station->gateway->inflight);
+    x->begin_us = server_begin_us(client);
+    server_set_user(client, x);
+    metric_add(&station->metrics, METRIC_requests_active, 0, 1);
+    return x;
+}
+
+static int64_t ms_between(int64_t from_us, int64_t to_us)
+{
+    return from_us == 0 ? -1 : (to_us - from_us) / 1000;
+}
+
+/* The one wide line of an exchange. */
+static void tell(const struct exchange *x, bool left)
+{
+    const struct call *call = &x->call;
+    int64_t now_us = loop_now_us(x->station->loop);
+    bool failed = call->error.code != OK;
+    struct str backend = x->attempt.backend == NULL ? STR_NULL : x->attempt.backend->name;
+
+    LOG(GATEWAY, INFO, "PERF_SUMMARY", F_INT("total", ms_between(x->begin_us, now_us)),
+        F_IF(!str_is_null(backend), F_STR("backend", backend)),
+        F_IF(!str_is_null(x->model_sent), F_STR("model", x->model_sent)),
+        F_IF(x->first_us != 0, F_INT("first_byte", ms_between(x->sent_us, x->first_us))),
+        F_STR("request", str_of(x->id, ID_SIZE)),
+        F_IF(call->intake.client != NULL,
+             F_STR("client", call->intake.client == NULL ? STR_NULL : call->intake.client->name)),
+        F_INT("status", x->status), F_INT("bytes_up", x->bytes_up),
+        F_INT("bytes_down", x->bytes_down), F_INT("frames", x->frames),
+        F_IF(call->usage.input >= 0, F_INT("tokens_in", call->usage.input)),
+        F_IF(call->usage.output >= 0, F_INT("tokens_out", call->usage.output)),
+        F_Z("outcome", left ? "client_left" : failed ? error_name(call->error.code) : "ok"),
+        F_IF(failed, F_Z("detail", call->error.detail)));
+}
+
+static void forget(struct exchange *x, bool left)
+{
+    struct station *station = x->station;
+
+    assert(!x->running);
+    if (x->client != NULL) {
+        x->bytes_down = server_body_bytes(x->client);
+        server_set_user(x->client, NULL);
+    }
+    models_forget(station->models, x);
+    attempt_fini(x);
+    pipeline_done(&x->call);
+    if (x->status != 0)
+        metric_add(&station->metrics, METRIC_requests_total, (size_t)(x->status / 100 - 1), 1);
+    if (!x->quiet)
+        tell(x, left);
+    metric_add(&station->metrics, METRIC_requests_active, 0, -1);
+    arena_fini(&x->answer);
+    list_remove(&x->link);
+    x->magic = 0;
+    if (station->free_n < FREE_EXCHANGES_MAX) {
+        list_push_front(&station->free_exchanges, &x->link);
+        station->free_n++;
+    } else {
+        mem_free(x);
+    }
+}
+
+void exchange_gone(struct exchange *x)
+{
+    x->bytes_down = server_body_bytes(x->client);
+    x->client = NULL;
+    x->state = EXCHANGE_OVER;
+    forget(x, true);
+}
+
+void exchange_done(struct exchange *x)
+{
+    if (x->running) { /* all of it left at once: the driver ends first */
+        x->finished = true;
+        return;
+    }
+    assert(x->state == EXCHANGE_SENT);
+    x->state = EXCHANGE_OVER;
+    forget(x, false);
+}
+
+/* --- the request's body --- */
+
+void exchange_body(struct exchange *x, struct str bytes)
+{
+    struct station *station = x->station;
+    const struct config *config = station->gateway->config;
+
+    if (x->state != EXCHANGE_BODY)
+        return; /* refused already: the rest of the body is dropped */
+    if (bytes.n > config->body_bytes_max - x->body_n) {
+        FAIL(&x->call.error, ERR_TOO_LARGE, "the body is larger than body_bytes_max (%zu bytes)",
+             config->body_bytes_max);
+        exchange_run(x);
+        return;
+    }
+    size_t need = x->body_n + bytes.n;
+    if (need > x->body_size) {
+        size_t size = x->body_size * 2 > need ? x->body_size * 2 : need;
+        x->body = arena_grow(x->call.arena, x->body, x->body_n, size);
+        x->body_size = size;
+    }
+    if (arena_overflowed(x->call.arena)) {
+        FAIL(&x->call.error, ERR_TOO_LARGE, "the request needs more memory than one may have");
+        exchange_run(x);
+        return;
+    }
+    memcpy(x->body + x->body_n, bytes.p, bytes.n);
+    x->body_n += bytes.n;
+    x->bytes_up = x->body_n;
+}
+
+void exchange_body_end(struct exchange *x)
+{
+    if (x->state != EXCHANGE_BODY)
+        return;
+    x->body_complete = true;
+    exchange_run(x);
+}
+
+/* --- steps --- */
+
+static enum exchange_state step_BODY(struct exchange *x)
+{
+    if (x->call.error.code != OK)
+        return EXCHANGE_FAIL;
+    return x->body_complete ? EXCHANGE_DECODE : EXCHANGE_BODY;
+}
+
+static void wake(void *ctx)
+{
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    exchange_run(x);
+}
+
+static enum exchange_state step_DECODE(struct exchange *x)
+{
+    struct call *call = &x->call;
+    const struct config *config = call->config;
+    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
+
+    if (call->intake.operation == OP_MODELS || call->intake.operation == OP_MODEL)
+        return EXCHANGE_MODELS;
+    if (call->intake.protocol->request_decode(str_of(x->body == NULL ? "" : x->body, x->body_n),
+                                              &limits, call->arena, &call->request,
+                                              &call->error) != OK)
+        return EXCHANGE_FAIL;
+    if (arena_overflowed(call->arena)) {
+        FAIL(&call->error, ERR_TOO_LARGE, "the request needs more memory than one may have");
+        return EXCHANGE_FAIL;
+    }
+    pipeline_begin(call, &(struct pipeline_options){
+                             .stages = pipeline_stages,
+                             .stages_n = pipeline_stages_n,
+                             .arena = &x->answer,
+                             .hold_bytes_max = config->response_bytes_max,
+                             .sink = exchange_emit,
+                             .sink_ctx = x,
+                             .wake = wake,
+                         });
+    return EXCHANGE_STAGES;
+}
+
+static enum exchange_state step_STAGES(struct exchange *x)
+{
+    switch (pipeline_request(&x->call)) {
+    case NEXT:
+        return EXCHANGE_PLAN;
+    case REPLY:
+        return EXCHANGE_FINISH;
+    case WAIT:
+        return EXCHANGE_STAGES;
+    case STOP:
+        return EXCHANGE_FAIL;
+    }
+    BUG("unknown verdict");
+}
+
+static enum exchange_state step_PLAN(struct exchange *x)
+{
+    if (plan_next(x, &x->call.error) != OK || attempt_start(x, &x->call.error) != OK)
+        return EXCHANGE_FAIL;
+    return EXCHANGE_AWAIT;
+}
+
+/* Everything after the head is sent: the request is not needed any more. */
+static void commit(struct exchange *x, int status, struct str content_type, int64_t length)
+{
+    answer_head(x, status, content_type, length);
+    x->committed = true;
+    x->attempt.head = NULL;
+    x->call.arena = NULL;
+    x->call.request = (struct request){.stream = x->call.request.stream};
+    x->call.intake.forward_headers = STR_NULL;
+    x->call.intake.query = STR_NULL;
+    x->call.intake.rest = STR_NULL;
+    x->call.intake.peer = STR_NULL;
+    x->body = NULL;
+}
+
+/* Gives what this turn made to the client, in one write; holds the upstream back when he is slow. */
+static void flush(struct exchange *x)
+{
+    struct buf *out = &x->station->out;
+
+    if (out->n > 0)
+        server_body(x->client, buf_str(out));
+    bool full = server_flush(x->client) == SERVER_FULL;
+    buf_reset(out);
+    if (full && !x->attempt.paused && x->attempt.request != NULL) {
+        x->attempt.paused = true;
+        client_pause(x->attempt.request, true);
+    }
+}
+
+void exchange_writable(struct exchange *x)
+{
+    if (!x->attempt.paused)
+        return;
+    x->attempt.paused = false;
+    if (x->attempt.request != NULL)
+        client_pause(x->attempt.request, false);
+}
+
+static enum exchange_state step_AWAIT(struct exchange *x)
+{
+    const struct attempt *attempt = &x->attempt;
+    const struct protocol *down = x->call.intake.protocol;
+
+    if (attempt->failed)
+        return EXCHANGE_FAIL;
+    if (!attempt->streams)
+        return attempt->ended ? EXCHANGE_WHOLE : EXCHANGE_AWAIT;
+    if (!x->call.request.stream)
+        return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
+    if (x->station->out.n == 0)
+        return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
+    commit(x, 200, str_c(down->stream_content_type), -1);
+    metric_add(&x->station->metrics, METRIC_streams_total, attempt->backend->index, 1);
+    return EXCHANGE_RELAY;
+}
+
+static enum exchange_state step_RELAY(struct exchange *x)
+{
+    if (x->attempt.failed)
+        return EXCHANGE_BREAK;
+    if (x->attempt.ended)
+        return EXCHANGE_FINISH;
+    flush(x);
+    if (!x->released) {
+        x->released = true;
+        server_arena_release(x->client);
+    }
+    return EXCHANGE_RELAY;
+}
+
+/* An upstream's error that the client cannot get as it came: what it says, in our shape. */
+static void translate_error(struct exchange *x, struct str body)
+{
+    const struct attempt *attempt = &x->attempt;
+    struct event event = {.kind = EVENT_ERROR};
+    struct error *e = &x->call.error;
+    int status = attempt->status;
+
+    attempt->backend->protocol->error_decode(status, body, x->call.arena, &event);
+    if (status == 401 || status == 403) {
+        const struct backend_key *key = plan_key(attempt->backend);
+        FAIL(e, ERR_UPSTREAM_KEY, "backend %.*s refused its key %.*s",
+             STR_ARG(str_head(attempt->backend->name, 40)),
+             STR_ARG(str_head(key == NULL ? STR("(none)") : key->name, 40)));
+        return;
+    }
+    if (status < 400) {
+        FAIL(e, ERR_UPSTREAM_BROKEN, "status %d from %.*s", status,
+             STR_ARG(str_head(attempt->backend->name, 40)));
+        return;
+    }
+    FAIL(e, ERR_UPSTREAM_ERROR, "%.*s (%d from %.*s)", STR_ARG(str_head(event.error.message, 150)),
+         status, STR_ARG(str_head(attempt->backend->name, 40)));
+    e->status = status;
+}
+
+static void send_whole(struct exchange *x, int status, struct str content_type, struct str body)
+{
+    commit(x, status, content_type, (int64_t)body.n);
+    server_body(x->client, body);
+    server_end(x->client);
+    (void)server_flush(x->client);
+    buf_reset(&x->station->out);
+}
+
+static bool is_json(struct exchange *x, struct str body)
+{
+    struct error ignored;
+    const struct json_read_options options = {.depth_max = 0, .allow_invalid_utf8 = true};
+    struct arena *scratch = &x->station->scratch;
+
+    bool ok = json_read(body, &options, scratch, &ignored) != NULL;
+    arena_rewind(scratch);
+    return ok;
+}
+
+static enum exchange_state step_WHOLE(struct exchange *x)
+{
+    struct attempt *attempt = &x->attempt;
+    const struct protocol *up = attempt->backend->protocol;
+    bool same = up == x->call.intake.protocol;
+    struct str body = str_is_null(attempt->span) ? buf_str(&attempt->body) : attempt->span;
+    struct str type = STR("application/json");
+
+    if (!str_is_null(http_headers_get(&attempt->head->headers, STR("content-type"))))
+        type = http_headers_get(&attempt->head->headers, STR("content-type"));
+    if (attempt->status < 200 || attempt->status >= 300) {
+        if (attempt->status < 400 || !same || !is_json(x, body)) {
+            translate_error(x, body);
+            return EXCHANGE_FAIL;
+        }
+        send_whole(x, attempt->status, type, body);
+        return EXCHANGE_SENT;
+    }
+    if (up->response_decode(x->decoder, body, true, &x->call.error) != OK)
+        return EXCHANGE_FAIL;
+    if (x->error_event && same) {
+        send_whole(x, attempt->status, type, body);
+        return EXCHANGE_SENT;
+    }
+    if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
+        return EXCHANGE_FINISH;
+    if (!str_is_null(x->whole)) {
+        send_whole(x, attempt->status, type, x->whole);
+        return EXCHANGE_SENT;
+    }
+    return EXCHANGE_FINISH;
+}
+
+/* The answer is complete: what the encoder still owes, the last chunk, all in one write. */
+static enum exchange_state step_FINISH(struct exchange *x)
+{
+    struct buf *out = &x->station->out;
+    const struct protocol *down = x->call.intake.protocol;
+
+    if (pipeline_holds(&x->call))
+        (void)pipeline_release(&x->call);
+    if (down->encoder_end(x->encoder, out, &x->call.error) != OK)
+        return x->committed ? EXCHANGE_BREAK : EXCHANGE_FAIL;
+    if (!x->call.request.stream) {
+        send_whole(x, 200, STR("application/json"), buf_str(out));
+        return EXCHANGE_SENT;
+    }
+    if (!x->committed) {
+        commit(x, 200, str_c(down->stream_content_type), -1);
+        if (x->attempt.backend != NULL)
+            metric_add(&x->station->metrics, METRIC_streams_total, x->attempt.backend->index, 1);
+    }
+    if (out->n > 0)
+        server_body(x->client, buf_str(out));
+    server_end(x->client);
+    (void)server_flush(x->client);
+    buf_reset(out);
+    return EXCHANGE_SENT;
+}
+
+/* After commit a failure is the protocol's own error event, the last chunk, close; never an end that
+ * would claim success. */
+static enum exchange_state step_BREAK(struct exchange *x)
+{
+    struct buf *out = &x->station->out;
+    const struct error *e = &x->call.error;
+
+    assert(x->committed);
+    attempt_cancel(x);
+    if (!x->error_event)
+        x->call.intake.protocol->error_encode(e, str_of(x->id, ID_SIZE), true, out);
+    metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
+    server_close_after(x->client);
+    if (out->n > 0)
+        server_body(x->client, buf_str(out));
+    server_end(x->client);
+    (void)server_flush(x->client);
+    buf_reset(out);
+    return EXCHANGE_SENT;
+}
+
+static enum exchange_state step_FAIL(struct exchange *x)
+{
+    struct buf *out = &x->station->out;
+    const struct error *e = &x->call.error;
+    const struct protocol *protocol = x->call.intake.protocol;
+
+    assert(e->code != OK && !x->committed);
+    attempt_cancel(x);
+    buf_reset(out);
+    if (protocol == NULL)
+        protocol = protocol_table[0];
+    protocol->error_encode(e, str_of(x->id, ID_SIZE), false, out);
+    metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
+    if (!x->body_complete) /* what still comes of the body is of no use to anybody */
+        server_close_after(x->client);
+    answer_head(x, error_status(e), STR("application/json"), (int64_t)out->n);
+    server_body(x->client, buf_str(out));
+    server_end(x->client);
+    (void)server_flush(x->client);
+    buf_reset(out);
+    return EXCHANGE_SENT;
+}
+
+static enum exchange_state step_MODELS(struct exchange *x)
+{
+    struct buf *out = &x->station->out;
+
+    if (!models_ready(x->station->models, x))
+        return EXCHANGE_MODELS;
+    if (models_answer(x->station->models, x, out, &x->call.error) != OK)
+        return EXCHANGE_FAIL;
+    answer_head(x, 200, STR("application/json"), (int64_t)out->n);
+    server_body(x->client, buf_str(out));
+    server_end(x->client);
+    (void)server_flush(x->client);
+    buf_reset(out);
+    return EXCHANGE_SENT;
+}
+
+static enum exchange_state step_SENT(struct exchange *x)
+{
+    attempt_cancel(x);
+    return EXCHANGE_SENT;
+}
+
+static enum exchange_state step_OVER(struct exchange *x)
+{
+    (void)x;
+    return EXCHANGE_OVER;
+}
+
+/* --- frames on their way to the client --- */
+
+bool exchange_emit(void *ctx, struct frame *frame)
+{
+    struct exchange *x;
+    struct str raw = STR_NULL;
+    struct error e = {.code = OK};
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    struct buf *out = &x->station->out;
+    if (UNLIKELY(frame->changed) && !x->taken_over && x->attempt.backend != NULL) {
+        x->taken_over = true;
+        metric_add(&x->station->metrics, METRIC_takeovers_total, x->attempt.backend->index, 1);
+    }
+    if (x->call.intake.protocol->response_encode(x->encoder, frame, out, &raw, &e) != OK) {
+        x->call.error = e;
+        x->attempt.failed = true;
+        return false;
+    }
+    if (str_is_null(raw))
+        return true;
+    if (!x->attempt.streams) {
+        x->whole = raw;
+        return true;
+    }
+    if (!buf_add(out, raw)) {
+        FAIL(&x->call.error, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max in one turn");
+        x->attempt.failed = true;
+        return false;
+    }
+    return true;
+}
+
+void exchange_fail(struct exchange *x)
+{
+    assert(x->call.error.code != OK);
+    assert(x->state == EXCHANGE_BODY);
+    exchange_run(x);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process-wide part: shared tables, start and stop of the workers.
+ *
+ * What      Owns configuration and backends, binds the port, runs one thread a worker.
+ * How       new -> client_key -> start; drain -> (abort) -> free. Each worker has a listening socket
+ *           of its own on the same port.
+ * Not here  Signals and the command line (main), a worker's own things (station).
+ */
+#include "gateway/gateway_priv.h"
+
+#include "base/mem.h"
+
+struct gateway *gateway_new(const struct gateway_options *options)
+{
+    struct gateway *gateway = mem_new(sizeof(*gateway));
+
+    gateway->config = config_ref(options->config);
+    gateway->backends = options->backends;
+    gateway->routes = options->routes;
+    gateway->routes_n = options->routes_n;
+    gateway->version = options->version;
+    arena_init(&gateway->arena, 1024 * 1024, 1024, NULL);
+    gateway->keys = gateway->config->api_keys;
+    gateway->keys_n = gateway->config->api_keys_n;
+    gateway->host = gateway->config->host;
+    if (gateway->config->disable_auth)
+        gateway->host = STR("127.0.0.1");
+    size_t n = gateway->backends->n;
+    gateway->tls = mem_new(n * sizeof(struct tls_context *) + 1);
+    gateway->backend_labels = arena_array(&gateway->arena, n, sizeof(char *));
+    for (size_t i = 0; i < n; i++)
+        gateway->backend_labels[i] = str_z(&gateway->arena, gateway->backends->items[i].name);
+    return gateway;
+}
+
+/* Backends with equal TLS options share one context. */
+static enum error_code make_tls(struct gateway *gateway, struct error *e)
+{
+    const struct backend_set *set = gateway->backends;
+
+    for (size_t i = 0; i < set->n; i++) {
+        const struct backend *backend = &set->items[i];
+        if (!backend->functional || backend->local != NULL || !backend->url.https)
+            continue;
+        for (size_t k = 0; k < i && gateway->tls[i] == NULL; k++) {
+            const struct backend_config *other = set->items[k].config;
+            if (gateway->tls[k] != NULL && other->tls_verify == backend->config->tls_verify &&
+                str_eq(other->ca_file, backend->config->ca_file))
+                gateway->tls[i] = gateway->tls[k];
+        }
+        const struct tls_options options = {.ca_file = backend->config->ca_file,
+                                            .verify = backend->config->tls_verify};
+        if (gateway->tls[i] == NULL)
+            TRY(tls_context_new(&options, &gateway->tls[i], e));
+    }
+    return OK;
+}
+
+static void free_tls(struct gateway *gateway)
+{
+    for (size_t i = 0; i < gateway->backends->n; i++) {
+        struct tls_context *context = gateway->tls[i];
+        for (size_t k = i; k < gateway->backends->n; k++) {
+            if (gateway->tls[k] == context)
+                gateway->tls[k] = NULL;
+        }
+        tls_context_free(&context);
+    }
+    mem_free(gateway->tls);
+}
+
+static enum error_code start_station(struct gateway *gateway, size_t i, int fd, struct error *e)
+{
+    struct station *station = &gateway->stations[i];
+
+    TRY(station_init(station, gateway, fd, e));
+    gateway->metrics[i] = &station->metrics;
+    atomic_fetch_add(&gateway->running, 1);
+    if (pthread_create(&station->thread, NULL, station_main, station) != 0) {
+        atomic_fetch_sub(&gateway->running, 1);
+        return FAIL(e, ERR_SYSTEM, "cannot start a worker's thread");
+    }
+    station->started = true;
+    return OK;
+}
+
+enum error_code gateway_start(struct gateway *gateway, struct error *e)
+{
+    const struct config *config = gateway->config;
+    size_t n = (size_t)config->workers;
+    int fd = -1;
+
+    assert(n >= 1);
+    TRY(make_tls(gateway, e));
+    TRY(worker_listen(gateway->host, (uint16_t)config->port, true, &fd, &gateway->port, e));
+    gateway->stations = mem_new(n * sizeof(struct station));
+    gateway->metrics = mem_new(n * sizeof(struct metrics *));
+    gateway->stations_n = n;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t same = 0;
+        if (i > 0)
+            TRY(worker_listen(gateway->host, gateway->port, false, &fd, &same, e));
+        gateway->metrics[i] = &gateway->stations[i].metrics;
+        TRY(start_station(gateway, i, fd, e));
+    }
+    return OK;
+}
+
+void gateway_drain(struct gateway *gateway)
+{
+    atomic_store(&gateway->draining, true);
+    for (size_t i = 0; i < gateway->stations_n; i++) {
+        if (gateway->stations[i].started)
+            worker_stop(gateway->stations[i].worker);
+    }
+}
+
+void gateway_abort(struct gateway *gateway)
+{
+    gateway_drain(gateway);
+    for (size_t i = 0; i < gateway->stations_n; i++) {
+        struct station *station = &gateway->stations[i];
+        if (station->started)
+            worker_post(station->worker, station_abort, station);
+    }
+}
+
+size_t gateway_running(const struct gateway *gateway)
+{
+    return atomic_load_explicit(&gateway->running, memory_order_acquire);
+}
+
+void gateway_free(struct gateway **gateway_ptr)
+{
+    struct gateway *gateway = *gateway_ptr;
+
+    if (gateway == NULL)
+        return;
+    for (size_t i = 0; i < gateway->stations_n; i++) {
+        if (gateway->stations[i].started)
+            pthread_join(gateway->stations[i].thread, NULL);
+        station_fini(&gateway->stations[i]);
+    }
+    mem_free(gateway->stations);
+    mem_free(gateway->metrics);
+    free_tls(gateway);
+    secret_free(&gateway->generated.key);
+    backend_set_free(&gateway->backends);
+    arena_fini(&gateway->arena);
+    config_unref(&gateway->config);
+    mem_free(gateway);
+    *gateway_ptr = NULL;
+}
+
+const struct config *gateway_config(const struct gateway *gateway)
+{
+    return gateway->config;
+}
+
+const struct backend_set *gateway_backends(const struct gateway *gateway)
+{
+    return gateway->backends;
+}
+
+const char *gateway_version(const struct gateway *gateway)
+{
+    return gateway->version;
+}
+
+bool gateway_draining(const struct gateway *gateway)
+{
+    return atomic_load_explicit(&gateway->draining, memory_order_relaxed);
+}
+
+uint16_t gateway_port(const struct gateway *gateway)
+{
+    return gateway->port;
+}
+
+struct str gateway_host(const struct gateway *gateway)
+{
+    return gateway->host;
+}
+
+const struct secret *gateway_only_key(const struct gateway *gateway)
+{
+    static const struct secret none = {.bytes = NULL, .size = 0};
+
+    return gateway->keys_n == 1 ? &gateway->keys[0].key : &none;
+}
+
+bool gateway_key_generated(const struct gateway *gateway)
+{
+    return !secret_is_empty(&gateway->generated.key);
+}
+
+struct str gateway_key_path(const struct gateway *gateway)
+{
+    return gateway->key_path;
+}
+
+static const char *backend_label(void *ctx, size_t slot)
+{
+    const struct gateway *gateway = ctx;
+
+    return slot < gateway->backends->n ? gateway->backend_labels[slot] : NULL;
+}
+
+void gateway_metrics(const struct gateway *gateway, struct buf *out)
+{
+    metric_print(gateway->metrics, gateway->stations_n, backend_label, (void *)(uintptr_t)gateway,
+                 out);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The gateway: joins HTTP and the pipeline. One struct gateway a process, one station a worker.
+ *
+ * Threads   gateway_new/start/drain/abort/join/free are main's. Everything else of a gateway is
+ *           immutable after start or atomic; stations are touched by their own thread only.
+ */
+#pragma once
+
+#include "backend/backend.h"
+#include "base/metric.h"
+
+struct gateway;
+
+enum gateway_access {
+    ACCESS_OPEN,   /* no key */
+    ACCESS_CLIENT, /* any client key */
+    ACCESS_ADMIN   /* an admin's; 403 for other clients */
+};
+
+/* A path outside the protocols (health, metrics). answer appends the body to out and returns the
+ * HTTP status; it runs on any worker and must not block. HEAD comes with GET. */
+struct gateway_route {
+    const char *path;
+    enum gateway_access access;
+    bool public_by_metrics; /* open where metrics_public is set */
+    const char *content_type;
+    int (*answer)(const struct gateway *gateway, struct buf *out);
+};
+
+struct gateway_options {
+    struct config *config;          /* a reference is taken */
+    struct backend_set *backends;   /* owned by the gateway from now on */
+    const struct gateway_route *routes;
+    size_t routes_n;
+    const char *version;
+};
+
+NODISCARD struct gateway *gateway_new(const struct gateway_options *options);
+/* Finds or makes the client key (data_dir/client.key, mode 0600) where the configuration has none
+ * and authentication is on. CONFIG: the file cannot be read or written. */
+NODISCARD enum error_code gateway_client_key(struct gateway *gateway, struct error *e);
+/* Binds and starts the workers. SYSTEM: the port is in use, and so on. */
+NODISCARD enum error_code gateway_start(struct gateway *gateway, struct error *e);
+/* Listeners close, running exchanges finish, new requests get 503. */
+void gateway_drain(struct gateway *gateway);
+/* Ends what is still running. */
+void gateway_abort(struct gateway *gateway);
+/* Workers that have not ended. */
+size_t gateway_running(const struct gateway *gateway);
+/* Waits for the workers (after drain or abort) and frees. Nulls; takes NULL. */
+void gateway_free(struct gateway **gateway);
+
+/* What admin and the banner read. */
+const struct config *gateway_config(const struct gateway *gateway);
+const struct backend_set *gateway_backends(const struct gateway *gateway);
+const char *gateway_version(const struct gateway *gateway);
+bool gateway_draining(const struct gateway *gateway);
+uint16_t gateway_port(const struct gateway *gateway);
+struct str gateway_host(const struct gateway *gateway);
+/* The generated client key, or the only configured one; empty when there are several or none. */
+const struct secret *gateway_only_key(const struct gateway *gateway);
+/* Whether the key was made by gateway_client_key, and the file it is in. */
+bool gateway_key_generated(const struct gateway *gateway);
+struct str gateway_key_path(const struct gateway *gateway);
+void gateway_metrics(const struct gateway *gateway, struct buf *out);

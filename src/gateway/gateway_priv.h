@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of this room share. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/id.h"
+#include "base/list.h"
+#include "base/metric.h"
+#include "gateway/gateway.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "io/conn.h"
+#include "io/worker.h"
+#include "pipeline/pipeline.h"
+
+#define STATION_MAGIC 0x57a71042u
+#define EXCHANGE_MAGIC 0xe8c4a26eu
+
+struct exchange;
+struct models;
+struct station;
+
+struct gateway {
+    struct config *config;
+    struct backend_set *backends;
+    const struct gateway_route *routes;
+    size_t routes_n;
+    const char *version;
+    struct arena arena; /* names and addresses made at start */
+    /* Keys a client may show: the configuration's, or the generated one. */
+    struct client_key *keys;
+    size_t keys_n;
+    struct client_key generated;
+    struct str key_path;
+    struct str host;
+    uint16_t port;
+    struct tls_context **tls; /* per backend; NULL: plain or not functional */
+    struct arena_budget inflight;
+    atomic_size_t connections;
+    atomic_bool draining;
+    atomic_size_t running;
+    struct station *stations;
+    size_t stations_n;
+    const struct metrics **metrics; /* of the stations */
+    const char **backend_labels;    /* names as C strings, in the arena */
+};
+
+/* One per worker. */
+struct station {
+    uint32_t magic;
+    struct gateway *gateway;
+    struct worker *worker;
+    struct loop *loop;
+    pthread_t thread;
+    bool started;
+    struct server *server;
+    struct server *local;        /* of the backends inside this process */
+    struct client_pool **pools;  /* per backend, made on first use */
+    struct models *models;
+    struct id_source ids;
+    struct metrics metrics;
+    struct buf out;              /* body bytes made in this turn for one answer */
+    struct buf head;             /* header lines made in this turn */
+    struct arena scratch;        /* events of the frame being pushed */
+    struct list exchanges;
+    struct list free_exchanges;
+    size_t free_n;
+    bool stopping;
+    bool ended;
+    struct deferred end_check;
+};
+
+enum exchange_state {
+#define NEXT_TO(name) 0
+#define STATE(name, what, successors) EXCHANGE_##name,
+#include "gateway/exchange.def"
+#undef STATE
+#undef NEXT_TO
+    EXCHANGE_STATE_COUNT
+};
+
+/* One upstream try. */
+struct attempt {
+    struct client_request *request;  /* NULL: none runs */
+    struct backend *backend;
+    const struct message *head;      /* of the answer; in the request arena, gone at commit */
+    int status;
+    bool streams;                    /* the answer is a stream of events */
+    bool ended;                      /* complete */
+    bool failed;                     /* the call's error says why */
+    bool paused;
+    struct str span;                 /* a whole body so far, lent until the batch */
+    struct buf body;                 /* the same, kept */
+};
+
+struct exchange {
+    uint32_t magic;
+    enum exchange_state state;
+    struct list link;
+    struct station *station;
+    struct server_conn *client;      /* NULL: left */
+    struct call call;
+    struct attempt attempt;
+    char *body;                      /* the request's, in its arena */
+    size_t body_n;
+    size_t body_size;
+    struct arena answer;             /* decoder, encoder, stage states */
+    void *decoder;
+    void *encoder;
+    struct str whole;                /* a whole body that goes out as it came */
+    struct str model_sent;           /* for the log; in the answer arena */
+    struct str allow;                /* of a 405 */
+    char id[ID_SIZE];
+    int64_t sent_us;                 /* the attempt began */
+    int64_t first_us;                /* the first answer byte came */
+    uint64_t bytes_up;
+    uint64_t bytes_down;
+    int64_t begin_us;
+    uint64_t frames;
+    int status;                      /* what the client got; 0: nothing yet */
+    bool running;                    /* the driver is inside */
+    bool body_complete;
+    bool finished;                   /* done came while the driver was inside */
+    bool committed;
+    bool released;                   /* the request arena was given back */
+    bool error_event;
+    bool quiet;                      /* no line in the log: probes */
+    bool taken_over;
+    bool usage_added;                /* we asked for usage in the stream, the client did not */
+    struct list models_link;         /* among those that wait for the list of models */
+};
+
+/* exchange.c */
+struct exchange *exchange_new(struct station *station, struct server_conn *client);
+/* Runs the state machine until it sleeps or is over (then x is gone). */
+void exchange_run(struct exchange *x);
+/* The client left, or the connection failed. x is gone. */
+void exchange_gone(struct exchange *x);
+/* The answer has left. x is gone. */
+void exchange_done(struct exchange *x);
+void exchange_body(struct exchange *x, struct str bytes);
+void exchange_body_end(struct exchange *x);
+/* Answers with the error in x->call.error, or ends the stream with it. */
+void exchange_fail(struct exchange *x);
+/* Pipeline's sink: a frame that has passed all stages. */
+bool exchange_emit(void *ctx, struct frame *frame);
+void exchange_writable(struct exchange *x);
+
+/* attempt.c */
+/* Starts an upstream try of x's element. Events drive the exchange from then on. */
+NODISCARD enum error_code attempt_start(struct exchange *x, struct error *e);
+/* Cancels it if it runs. */
+void attempt_cancel(struct exchange *x);
+void attempt_fini(struct exchange *x);
+/* The head of a GET without body, in the arena. */
+struct str attempt_get_head(struct station *station, const struct backend *backend,
+                            const char *path, struct arena *arena);
+struct client_pool *station_pool(struct station *station, struct backend *backend);
+
+/* answer.c */
+/* Queues the head of an answer. lines: further header lines. */
+void answer_head(struct exchange *x, int status, struct str content_type, int64_t length);
+/* Header lines of the upstream's answer that go down, appended to out. */
+void answer_headers_down(const struct message *m, struct buf *out);
+/* An error without an exchange (refused before admission). */
+void answer_error(struct station *station, struct server_conn *client, const struct error *e,
+                  const struct message *m);
+
+/* admit.c */
+/* Route, key, limits. ERR_*: what the client is to be told. On OK the intake is filled. *ret_route: a
+ * path outside the protocols. */
+NODISCARD enum error_code admit(struct exchange *x, const struct message *m,
+                                const struct gateway_route **ret_route, struct error *e);
+
+/* plan.c */
+/* The element for the next attempt and the key to use. */
+NODISCARD enum error_code plan_next(struct exchange *x, struct error *e);
+const struct backend_key *plan_key(const struct backend *backend);
+
+/* models.c */
+struct models *models_new(struct station *station);
+void models_free(struct models **models);
+/* True: the list is there now. False: x waits and is run again when it is. */
+bool models_ready(struct models *models, struct exchange *x);
+void models_forget(struct models *models, struct exchange *x);
+/* The body for x's request. MODEL_NOT_FOUND. */
+NODISCARD enum error_code models_answer(struct models *models, struct exchange *x, struct buf *out,
+                                        struct error *e);
+void models_stop(struct models *models);
+
+/* station.c */
+NODISCARD enum error_code station_init(struct station *station, struct gateway *gateway, int listen_fd,
+                                       struct error *e);
+void station_fini(struct station *station);
+/* The thread's main. */
+void *station_main(void *station);
+/* Something ended: looks whether a stopping station has ended whole. */
+void station_check_end(struct station *station);
+/* In the station's thread: closes every connection at once. */
+void station_abort(void *station);
+
+/* local.c */
+/* client_pool's connect for a backend inside this process; ctx: struct local_origin. */
+struct conn *local_connect(void *ctx, struct loop *loop);
+struct server *local_server_new(struct station *station);

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Backends inside this process.
+ *
+ * What      An HTTP origin at the other end of an in-memory connection, so that a built-in backend
+ *           goes through the same attempt, client and decoder as any other.
+ * How       The client pool's connect makes a pair; the far end is adopted by a server whose handler
+ *           decodes the request, starts the backend's script, and sends what it makes, piece by
+ *           piece, with the pauses that the script asks for.
+ * Owns      One struct local per request, in its arena.
+ * Not here  What is answered (backend/).
+ */
+#include "gateway/gateway_priv.h"
+
+#define LOCAL_MAGIC 0x10ca1b5eu
+
+enum { LOCAL_OUT_MAX = 16 * 1024 * 1024, LOCAL_HEADER_MAX = 64 * 1024 };
+
+struct local {
+    uint32_t magic;
+    struct station *station;
+    struct server_conn *client;
+    const struct backend *backend;
+    char *body;
+    size_t body_n;
+    size_t body_size;
+    struct request request;
+    void *state;
+    struct timer timer;
+    struct buf out;
+    bool waiting; /* for room in the connection */
+};
+
+/* The backend that a request on the far end is for: its Host header names it. */
+static const struct backend *backend_of(struct station *station, const struct message *m)
+{
+    const struct backend_set *set = station->gateway->backends;
+    struct str host = http_headers_get(&m->headers, STR("host"));
+
+    for (size_t i = 0; i < set->n; i++) {
+        if (set->items[i].local != NULL && str_eq(set->items[i].authority, host))
+            return &set->items[i];
+    }
+    BUG("a request for a built-in backend that does not exist");
+}
+
+static void end_local(struct local *local)
+{
+    timer_stop(&local->timer);
+    buf_fini(&local->out);
+    local->magic = 0;
+}
+
+/* Sends the script's next pieces until it pauses, the connection is full, or it is over. */
+static void play(struct local *local)
+{
+    const struct local_backend *script = local->backend->local;
+
+    for (;;) {
+        int64_t wait_ms = 0;
+        buf_reset(&local->out);
+        bool more = script->next(local->state, &local->out, &wait_ms);
+        if (local->out.n > 0)
+            server_body(local->client, buf_str(&local->out));
+        if (!more) {
+            server_end(local->client);
+            (void)server_flush(local->client);
+            return;
+        }
+        local->waiting = server_flush(local->client) == SERVER_FULL;
+        if (local->waiting)
+            return;
+        if (wait_ms > 0) {
+            timer_start(&local->timer, wait_ms);
+            return;
+        }
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    play(CONTAINER_OF(timer, struct local, timer));
+}
+
+static void send_error(struct local *local, int status)
+{
+    server_head(local->client, status, STR("content-type: application/json\r\n"),
+                (int64_t)local->out.n);
+    server_body(local->client, buf_str(&local->out));
+    server_end(local->client);
+    (void)server_flush(local->client);
+}
+
+static void start(struct local *local)
+{
+    const struct backend *backend = local->backend;
+    const struct protocol *protocol = backend->protocol;
+    struct arena *arena = server_arena(local->client);
+    const struct config *config = local->station->gateway->config;
+    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
+    struct error e = {.code = OK};
+
+    if (protocol->request_decode(str_of(local->body == NULL ? "" : local->body, local->body_n),
+                                 &limits, arena, &local->request, &e) != OK ||
+        protocol->request_decode_full(&local->request, &limits, arena, &e) != OK) {
+        protocol->error_encode(&e, STR("local"), false, &local->out);
+        send_error(local, error_status(&e));
+        return;
+    }
+    int status = backend->local->start(local->state, &local->request,
+                                       loop_wall_ms(local->station->loop) / 1000, arena,
+                                       &local->out);
+    if (status != 200) {
+        send_error(local, status);
+        return;
+    }
+    server_head(local->client, 200,
+                local->request.stream ? STR("content-type: text/event-stream; charset=utf-8\r\n")
+                                      : STR("content-type: application/json\r\n"),
+                -1);
+    play(local);
+}
+
+static struct local *local_of(const struct server_conn *client)
+{
+    struct local *local;
+
+    CAST(local, server_user(client), LOCAL_MAGIC);
+    return local;
+}
+
+static void on_head(struct server_conn *client, struct message *m)
+{
+    struct station *station;
+
+    CAST(station, server_ctx(client), STATION_MAGIC);
+    struct arena *arena = server_arena(client);
+    struct local *local = ARENA_NEW(arena, struct local);
+    local->magic = LOCAL_MAGIC;
+    local->station = station;
+    local->client = client;
+    local->backend = backend_of(station, m);
+    local->state = arena_zalloc(arena, local->backend->local->state_size);
+    timer_init(&local->timer, station->loop, on_timer);
+    buf_init(&local->out, LOCAL_OUT_MAX);
+    server_set_user(client, local);
+    server_accept(client);
+}
+
+static void on_body(struct server_conn *client, struct str bytes)
+{
+    struct local *local = local_of(client);
+    size_t need = local->body_n + bytes.n;
+
+    if (need > local->body_size) {
+        size_t size = local->body_size * 2 > need ? local->body_size * 2 : need;
+        local->body = arena_grow(server_arena(client), local->body, local->body_n, size);
+        local->body_size = size;
+    }
+    if (arena_overflowed(server_arena(client)))
+        return;
+    memcpy(local->body + local->body_n, bytes.p, bytes.n);
+    local->body_n += bytes.n;
+}
+
+static void on_body_end(struct server_conn *client)
+{
+    start(local_of(client));
+}
+
+static void on_writable(struct server_conn *client)
+{
+    struct local *local = local_of(client);
+
+    if (!local->waiting)
+        return;
+    local->waiting = false;
+    play(local);
+}
+
+static void on_over(struct server_conn *client)
+{
+    if (server_user(client) == NULL)
+        return;
+    end_local(local_of(client));
+    server_set_user(client, NULL);
+}
+
+static void on_refuse(struct server_conn *client, const struct message *m, const struct error *e)
+{
+    (void)m;
+    (void)e;
+    server_abort(client);
+}
+
+static void on_closed(struct server_conn *client)
+{
+    (void)client;
+}
+
+static const struct server_events local_events = {
+    .head = on_head,
+    .body = on_body,
+    .body_end = on_body_end,
+    .writable = on_writable,
+    .done = on_over,
+    .gone = on_over,
+    .refuse = on_refuse,
+    .closed = on_closed,
+};
+
+struct server *local_server_new(struct station *station)
+{
+    const struct config *config = station->gateway->config;
+    const struct server_options options = {
+        .events = &local_events,
+        .ctx = station,
+        .header_bytes_max = LOCAL_HEADER_MAX,
+        .header_timeout_ms = config->header_timeout_ms,
+        .body_idle_timeout_ms = config->body_idle_timeout_ms,
+        .keepalive_timeout_ms = config->upstream_idle_timeout_ms * 2,
+        .write_timeout_ms = config->write_timeout_ms,
+        .arena_bytes_max = config->body_bytes_max * 8,
+        .budget = NULL,
+    };
+    return server_new(station->loop, &options);
+}
+
+struct conn *local_connect(void *ctx, struct loop *loop)
+{
+    struct station *station;
+    struct conn *near = NULL;
+    struct conn *far = NULL;
+
+    CAST(station, ctx, STATION_MAGIC);
+    conn_pair(loop, &near, &far);
+    server_adopt(station->local, far);
+    return near;
+}

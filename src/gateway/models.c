@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The list of models.
+ *
+ * What      Asks each backend for its models and keeps the answers.
+ * How       A list is asked for when somebody wants it and it is older than KEEP_MS; who comes while
+ *           an old one is there gets the old one, the first waits, at most ASK_MS a backend. A backend
+ *           that fails is left out with a warning. `models:` in the configuration wins.
+ * Owns      Per station one entry a backend, each with its arena; the exchanges that wait are linked,
+ *           not owned.
+ * Not here  The shape of the list (protocol/).
+ */
+#include "gateway/gateway_priv.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "text/json_index.h"
+
+enum {
+    KEEP_MS = 5 * 60 * 1000,
+    KEEP_FAILURE_MS = 30 * 1000,
+    ASK_MS = 5000,
+    LIST_BYTES_MAX = 8 * 1024 * 1024,
+    LIST_MODELS_MAX = 10000,
+};
+
+#define MODELS_ENTRY_MAGIC 0x30de15e7u
+
+struct models_entry {
+    uint32_t magic;
+    struct models *models;
+    struct backend *backend;
+    struct client_request *request; /* NULL: not being asked */
+    struct timer timer;
+    struct arena call;              /* of the running request */
+    struct buf body;
+    int status;
+    bool known;                     /* an answer, or a failure, was there once */
+    int64_t fresh_until_ms;
+    struct arena arena;             /* of the list */
+    struct model_entry *items;
+    size_t n;
+};
+
+struct models {
+    struct station *station;
+    struct list waiting;            /* exchanges, by models_link */
+    struct models_entry entries[];
+};
+
+static size_t entry_count(const struct models *models)
+{
+    return models->station->gateway->backends->n;
+}
+
+/* Backends whose list comes from neither the configuration nor this program. */
+static bool is_asked(const struct backend *backend)
+{
+    return backend->functional && backend->local == NULL && backend->config->models.n == 0 &&
+           backend->protocol->models_path != NULL;
+}
+
+static bool all_known(const struct models *models)
+{
+    for (size_t i = 0; i < entry_count(models); i++) {
+        const struct models_entry *entry = &models->entries[i];
+        if (is_asked(entry->backend) && !entry->known)
+            return false;
+    }
+    return true;
+}
+
+static void finish(struct models_entry *entry, const char *failure)
+{
+    struct models *models = entry->models;
+    int64_t now_ms = loop_now_ms(models->station->loop);
+
+    timer_stop(&entry->timer);
+    buf_fini(&entry->body);
+    arena_reset(&entry->call);
+    entry->known = true;
+    entry->fresh_until_ms = now_ms + (failure == NULL ? KEEP_MS : KEEP_FAILURE_MS);
+    if (failure != NULL)
+        LOG(GATEWAY, WARN, "models.failed", F_STR("backend", entry->backend->name),
+            F_Z("detail", failure));
+    if (!all_known(models))
+        return;
+    LIST_FOREACH (node, &models->waiting) {
+        struct exchange *x = LIST_ENTRY(node, struct exchange, models_link);
+        list_remove(&x->models_link);
+        exchange_run(x);
+    }
+}
+
+static struct models_entry *entry_of(void *ctx)
+{
+    struct models_entry *entry;
+
+    CAST(entry, ctx, MODELS_ENTRY_MAGIC);
+    return entry;
+}
+
+static void on_head(struct client_request *r, void *ctx, const struct message *m)
+{
+    (void)r;
+    entry_of(ctx)->status = m->status;
+}
+
+static void on_body(struct client_request *r, void *ctx, struct str bytes)
+{
+    (void)r;
+    (void)buf_add(&entry_of(ctx)->body, bytes);
+}
+
+static void add_model(void *ctx, struct str id, struct str source)
+{
+    struct models_entry *entry = entry_of(ctx);
+    int64_t created = 0;
+
+    if (entry->n == LIST_MODELS_MAX)
+        return;
+    if (!str_to_int64(json_object_find(source, STR("created")), &created))
+        created = 0;
+    size_t size = sizeof(entry->items[0]);
+    /* Grows by doubling: at each power of two. */
+    if ((entry->n & (entry->n - 1)) == 0)
+        entry->items = arena_grow(&entry->arena, entry->items, entry->n * size,
+                                  (entry->n == 0 ? 1 : entry->n * 2) * size);
+    if (arena_overflowed(&entry->arena))
+        return;
+    entry->items[entry->n++] = (struct model_entry){
+        .id = str_print(&entry->arena, "%.*s:%.*s", STR_ARG(entry->backend->name), STR_ARG(id)),
+        .owner = entry->backend->name,
+        .created_s = created,
+    };
+}
+
+static void on_end(struct client_request *r, void *ctx)
+{
+    (void)r;
+    entry_of(ctx)->request = NULL;
+}
+
+static void on_batch(struct client_request *r, void *ctx)
+{
+    struct models_entry *entry = entry_of(ctx);
+
+    (void)r;
+    if (!buf_ok(&entry->body)) {
+        client_cancel(&entry->request);
+        finish(entry, "the list is too long");
+        return;
+    }
+    if (entry->request != NULL)
+        return;
+    if (entry->status != 200) {
+        char why[40];
+        (void)snprintf(why, sizeof(why), "status %d", entry->status);
+        finish(entry, why);
+        return;
+    }
+    arena_reset(&entry->arena);
+    entry->items = NULL;
+    entry->n = 0;
+    bool ok = entry->backend->protocol->models_decode(buf_str(&entry->body), &entry->call,
+                                                      add_model, entry);
+    if (arena_overflowed(&entry->arena) || arena_overflowed(&entry->call)) {
+        ok = false;
+        entry->n = 0;
+    }
+    finish(entry, ok ? NULL : "the answer is not a list of models");
+}
+
+static void on_failed(struct client_request *r, void *ctx, const struct error *e)
+{
+    struct models_entry *entry = entry_of(ctx);
+
+    (void)r;
+    entry->request = NULL;
+    finish(entry, e->detail);
+}
+
+static const struct client_events models_events = {
+    .head = on_head,
+    .body = on_body,
+    .end = on_end,
+    .batch = on_batch,
+    .failed = on_failed,
+};
+
+static void on_timer(struct timer *timer)
+{
+    struct models_entry *entry = CONTAINER_OF(timer, struct models_entry, timer);
+
+    client_cancel(&entry->request);
+    finish(entry, "no answer in time");
+}
+
+static void ask(struct models_entry *entry)
+{
+    struct station *station = entry->models->station;
+    struct backend *backend = entry->backend;
+    struct error e = {.code = OK};
+
+    buf_init(&entry->body, LIST_BYTES_MAX);
+    entry->status = 0;
+    struct str head = attempt_get_head(station, backend, backend->protocol->models_path,
+                                       &entry->call);
+    const struct client_call call = {
+        .head = head,
+        .arena = &entry->call,
+        .events = &models_events,
+        .ctx = entry,
+    };
+    timer_start(&entry->timer, ASK_MS);
+    if (client_start(station_pool(station, backend), &call, &entry->request, &e) != OK)
+        finish(entry, e.detail);
+}
+
+struct models *models_new(struct station *station)
+{
+    size_t n = station->gateway->backends->n;
+    struct models *models = mem_new(sizeof(*models) + n * sizeof(models->entries[0]));
+
+    models->station = station;
+    list_init(&models->waiting);
+    for (size_t i = 0; i < n; i++) {
+        struct models_entry *entry = &models->entries[i];
+        entry->magic = MODELS_ENTRY_MAGIC;
+        entry->models = models;
+        entry->backend = &station->gateway->backends->items[i];
+        timer_init(&entry->timer, station->loop, on_timer);
+        arena_init(&entry->arena, LIST_BYTES_MAX * 4, 4096, NULL);
+        arena_init(&entry->call, LIST_BYTES_MAX * 16, 4096, NULL);
+        buf_init(&entry->body, LIST_BYTES_MAX);
+    }
+    return models;
+}
+
+void models_stop(struct models *models)
+{
+    for (size_t i = 0; i < entry_count(models); i++) {
+        struct models_entry *entry = &models->entries[i];
+        if (entry->request == NULL)
+            continue;
+        client_cancel(&entry->request);
+        finish(entry, "the proxy is shutting down");
+    }
+}
+
+void models_free(struct models **models)
+{
+    if (*models == NULL)
+        return;
+    models_stop(*models);
+    assert(list_empty(&(*models)->waiting));
+    for (size_t i = 0; i < entry_count(*models); i++) {
+        struct models_entry *entry = &(*models)->entries[i];
+        timer_stop(&entry->timer);
+        arena_fini(&entry->arena);
+        arena_fini(&entry->call);
+        buf_fini(&entry->body);
+    }
+    mem_free(*models);
+    *models = NULL;
+}
+
+bool models_ready(struct models *models, struct exchange *x)
+{
+    int64_t now_ms = loop_now_ms(models->station->loop);
+
+    for (size_t i = 0; i < entry_count(models); i++) {
+        struct models_entry *entry = &models->entries[i];
+        bool stale = !entry->known || now_ms >= entry->fresh_until_ms;
+        if (is_asked(entry->backend) && stale && entry->request == NULL)
+            ask(entry);
+    }
+    if (all_known(models))
+        return true;
+    list_push_back(&models->waiting, &x->models_link);
+    return false;
+}
+
+void models_forget(struct models *models, struct exchange *x)
+{
+    assert(models != NULL || !list_linked(&x->models_link));
+    list_remove(&x->models_link);
+}
+
+struct gather {
+    struct arena *arena;
+    struct model_entry *items;
+    size_t n;
+    size_t size;
+};
+
+static void gather_add(struct gather *gather, const struct model_entry *entry)
+{
+    if (gather->n == gather->size) {
+        size_t size = gather->size == 0 ? 16 : gather->size * 2;
+        gather->items = arena_grow(gather->arena, gather->items,
+                                   gather->n * sizeof(*entry), size * sizeof(*entry));
+        gather->size = size;
+    }
+    if (!arena_overflowed(gather->arena))
+        gather->items[gather->n++] = *entry;
+}
+
+static void gather_id(struct gather *gather, const struct backend *backend, struct str id)
+{
+    const struct model_entry entry = {
+        .id = str_print(gather->arena, "%.*s:%.*s", STR_ARG(backend->name), STR_ARG(id)),
+        .owner = backend->name,
+    };
+    gather_add(gather, &entry);
+}
+
+static void gather_backend(struct gather *gather, const struct models_entry *entry)
+{
+    const struct backend *backend = entry->backend;
+
+    if (!backend->functional)
+        return;
+    if (backend->config->models.n > 0) {
+        for (size_t i = 0; i < backend->config->models.n; i++)
+            gather_id(gather, backend, backend->config->models.items[i]);
+    } else if (backend->local != NULL) {
+        for (const char *const *id = backend->local->models; *id != NULL; id++)
+            gather_id(gather, backend, str_c(*id));
+    } else {
+        for (size_t i = 0; i < entry->n; i++)
+            gather_add(gather, &entry->items[i]);
+    }
+}
+
+/* The entry of that id; a name without a backend means the preferred one. */
+static const struct model_entry *find(const struct gather *gather, const struct station *station,
+                                      struct str id)
+{
+    const struct backend *preferred = station->gateway->backends->preferred;
+
+    for (size_t i = 0; i < gather->n; i++) {
+        struct str own = gather->items[i].id;
+        if (str_eq(own, id))
+            return &gather->items[i];
+        if (preferred != NULL && str_eq(gather->items[i].owner, preferred->name) &&
+            str_eq(str_from(own, preferred->name.n + 1), id))
+            return &gather->items[i];
+    }
+    return NULL;
+}
+
+enum error_code models_answer(struct models *models, struct exchange *x, struct buf *out,
+                              struct error *e)
+{
+    const struct intake *intake = &x->call.intake;
+    struct gather gather = {.arena = x->call.arena};
+
+    for (size_t i = 0; i < entry_count(models); i++)
+        gather_backend(&gather, &models->entries[i]);
+    if (intake->operation == OP_MODELS) {
+        intake->protocol->models_encode(gather.items, gather.n, false, out);
+        return OK;
+    }
+    struct str id = url_decode(intake->rest, false, x->call.arena);
+    const struct model_entry *entry = find(&gather, models->station, id);
+    if (entry == NULL)
+        return FAIL(e, ERR_MODEL_NOT_FOUND, "%.*s", STR_ARG(str_head(id, 100)));
+    intake->protocol->models_encode(entry, 1, true, out);
+    return OK;
+}

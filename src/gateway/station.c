@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stations: what one worker has.
+ *
+ * What      The server's events become exchanges; pools of upstream connections; starting and
+ *           stopping a worker.
+ * How       head -> admit -> exchange, or a route's answer, or an error. Stopping: the listener
+ *           closes, the server drains, and when the last connection is gone the worker is released.
+ * Owns      The worker, the servers, the pools, the list of models, the turn's buffers.
+ * Not here  The life of an exchange.
+ */
+#include "gateway/gateway_priv.h"
+
+#include "base/mem.h"
+
+enum {
+    SCRATCH_BLOCK_SIZE = 16 * 1024,
+    HEAD_BYTES_MAX = 256 * 1024,
+    /* Room of a request's arena beyond its body: head, index, edits, canonical form. */
+    ARENA_PER_BODY_BYTE = 8,
+    ARENA_EXTRA = 1024 * 1024,
+    /* Connections beyond connections_max that still get a clear answer. */
+    CONNECTIONS_MARGIN = 128,
+};
+
+static struct station *station_of(const struct server_conn *client)
+{
+    struct station *station;
+
+    CAST(station, server_ctx(client), STATION_MAGIC);
+    return station;
+}
+
+static struct exchange *exchange_of(const struct server_conn *client)
+{
+    struct exchange *x;
+
+    CAST(x, server_user(client), EXCHANGE_MAGIC);
+    return x;
+}
+
+/* A path outside the protocols: answered on the spot. */
+static void answer_route(struct exchange *x, const struct gateway_route *route)
+{
+    struct station *station = x->station;
+
+    buf_reset(&station->out);
+    x->quiet = true;
+    int status = route->answer(station->gateway, &station->out);
+    x->body_complete = true;
+    x->state = EXCHANGE_MODELS; /* the state of answers that need no backend */
+    answer_head(x, status, str_c(route->content_type), (int64_t)station->out.n);
+    x->state = EXCHANGE_SENT;
+    server_body(x->client, buf_str(&station->out));
+    server_end(x->client);
+    (void)server_flush(x->client);
+    buf_reset(&station->out);
+}
+
+static void on_head(struct server_conn *client, struct message *m)
+{
+    struct station *station = station_of(client);
+    struct exchange *x = exchange_new(station, client);
+    const struct gateway_route *route = NULL;
+
+    if (admit(x, m, &route, &x->call.error) != OK) {
+        x->body_complete = !m->chunked && (!m->has_length || m->content_length == 0);
+        if (!x->body_complete)
+            server_accept(client); /* so that a small body does not break the connection's end */
+        exchange_fail(x);
+        return;
+    }
+    if (route != NULL) {
+        answer_route(x, route);
+        return;
+    }
+    server_accept(client);
+}
+
+static void on_body(struct server_conn *client, struct str bytes)
+{
+    if (server_user(client) != NULL)
+        exchange_body(exchange_of(client), bytes);
+}
+
+static void on_body_end(struct server_conn *client)
+{
+    if (server_user(client) != NULL)
+        exchange_body_end(exchange_of(client));
+}
+
+static void on_writable(struct server_conn *client)
+{
+    if (server_user(client) != NULL)
+        exchange_writable(exchange_of(client));
+}
+
+static void on_done(struct server_conn *client)
+{
+    if (server_user(client) != NULL)
+        exchange_done(exchange_of(client));
+}
+
+static void on_gone(struct server_conn *client)
+{
+    if (server_user(client) != NULL)
+        exchange_gone(exchange_of(client));
+}
+
+static void on_refuse(struct server_conn *client, const struct message *m, const struct error *e)
+{
+    struct station *station = station_of(client);
+
+    if (server_user(client) == NULL) {
+        answer_error(station, client, e, m);
+        return;
+    }
+    struct exchange *x = exchange_of(client);
+    x->call.error = *e;
+    exchange_fail(x);
+}
+
+static void on_closed(struct server_conn *client)
+{
+    struct station *station = station_of(client);
+
+    atomic_fetch_sub_explicit(&station->gateway->connections, 1, memory_order_relaxed);
+    metric_add(&station->metrics, METRIC_connections, 0, -1);
+    station_check_end(station);
+}
+
+static const struct server_events server_callbacks = {
+    .head = on_head,
+    .body = on_body,
+    .body_end = on_body_end,
+    .writable = on_writable,
+    .done = on_done,
+    .gone = on_gone,
+    .refuse = on_refuse,
+    .closed = on_closed,
+};
+
+static void on_accepted(struct worker *worker, void *ctx, struct conn *conn)
+{
+    struct station *station;
+
+    (void)worker;
+    CAST(station, ctx, STATION_MAGIC);
+    struct gateway *gateway = station->gateway;
+    size_t open = atomic_fetch_add_explicit(&gateway->connections, 1, memory_order_relaxed);
+    metric_add(&station->metrics, METRIC_connections_total, 0, 1);
+    if (open >= (size_t)gateway->config->connections_max + CONNECTIONS_MARGIN) {
+        atomic_fetch_sub_explicit(&gateway->connections, 1, memory_order_relaxed);
+        conn_close(&conn);
+        return;
+    }
+    metric_add(&station->metrics, METRIC_connections, 0, 1);
+    server_adopt(station->server, conn);
+}
+
+static void end_now(struct deferred *deferred)
+{
+    struct station *station = CONTAINER_OF(deferred, struct station, end_check);
+
+    if (!station->stopping || station->ended || server_conn_count(station->server) > 0)
+        return;
+    station->ended = true;
+    models_free(&station->models);
+    for (size_t i = 0; i < station->gateway->backends->n; i++)
+        client_pool_free(&station->pools[i]);
+    server_close_all(station->local);
+    worker_release(station->worker);
+}
+
+void station_check_end(struct station *station)
+{
+    if (station->stopping && !station->ended)
+        loop_defer(station->loop, &station->end_check, end_now);
+}
+
+static void on_stopping(struct worker *worker, void *ctx)
+{
+    struct station *station;
+
+    (void)worker;
+    CAST(station, ctx, STATION_MAGIC);
+    station->stopping = true;
+    models_stop(station->models);
+    for (size_t i = 0; i < station->gateway->backends->n; i++) {
+        if (station->pools[i] != NULL)
+            client_pool_drain(station->pools[i]);
+    }
+    server_drain(station->server);
+    station_check_end(station);
+}
+
+void station_abort(void *ctx)
+{
+    struct station *station;
+
+    CAST(station, ctx, STATION_MAGIC);
+    if (!station->ended)
+        server_close_all(station->server);
+}
+
+static const struct worker_events worker_callbacks = {
+    .accepted = on_accepted,
+    .stopping = on_stopping,
+};
+
+static void make_server(struct station *station)
+{
+    struct gateway *gateway = station->gateway;
+    const struct config *config = gateway->config;
+    const struct server_options options = {
+        .events = &server_callbacks,
+        .ctx = station,
+        .header_bytes_max = config->header_bytes_max,
+        .header_timeout_ms = config->header_timeout_ms,
+        .body_idle_timeout_ms = config->body_idle_timeout_ms,
+        .keepalive_timeout_ms = config->keepalive_timeout_ms,
+        .write_timeout_ms = config->write_timeout_ms,
+        .arena_bytes_max = config->body_bytes_max * ARENA_PER_BODY_BYTE + ARENA_EXTRA,
+        .budget = &gateway->inflight,
+    };
+    station->server = server_new(station->loop, &options);
+}
+
+enum error_code station_init(struct station *station, struct gateway *gateway, int listen_fd,
+                             struct error *e)
+{
+    (void)e;
+    station->magic = STATION_MAGIC;
+    station->gateway = gateway;
+    station->worker = worker_new(&(struct worker_options){
+        .events = &worker_callbacks, .ctx = station, .listen_fd = listen_fd});
+    station->loop = worker_loop(station->worker);
+    station->pools = mem_new(gateway->backends->n * sizeof(struct client_pool *) + 1);
+    id_source_init(&station->ids);
+    buf_init(&station->out, gateway->config->response_bytes_max);
+    buf_init(&station->head, HEAD_BYTES_MAX);
+    arena_init(&station->scratch, gateway->config->response_bytes_max * 2, SCRATCH_BLOCK_SIZE,
+               NULL);
+    list_init(&station->exchanges);
+    list_init(&station->free_exchanges);
+    list_init(&station->end_check.link);
+    make_server(station);
+    station->local = local_server_new(station);
+    station->models = models_new(station);
+    return OK;
+}
+
+void station_fini(struct station *station)
+{
+    if (station->magic != STATION_MAGIC)
+        return;
+    assert(list_empty(&station->exchanges));
+    server_free(&station->server);
+    server_free(&station->local);
+    worker_free(&station->worker);
+    LIST_FOREACH (node, &station->free_exchanges)
+        mem_free(LIST_ENTRY(node, struct exchange, link));
+    mem_free(station->pools);
+    buf_fini(&station->out);
+    buf_fini(&station->head);
+    arena_fini(&station->scratch);
+    station->magic = 0;
+}
+
+void *station_main(void *ctx)
+{
+    struct station *station;
+
+    CAST(station, ctx, STATION_MAGIC);
+    worker_run(station->worker);
+    atomic_fetch_sub_explicit(&station->gateway->running, 1, memory_order_release);
+    return NULL;
+}
+
+struct client_pool *station_pool(struct station *station, struct backend *backend)
+{
+    const struct backend_config *config = backend->config;
+    struct client_pool **pool = &station->pools[backend->index];
+
+    if (*pool != NULL)
+        return *pool;
+    const struct client_pool_options options = {
+        .host = backend->url.host,
+        .port = backend->url.port,
+        .tls = station->gateway->tls[backend->index],
+        .connect_timeout_ms = config->connect_timeout_ms,
+        .idle_timeout_ms = config->upstream_idle_timeout_ms,
+        .silence_timeout_ms = config->proxy_timeout_ms,
+        .header_bytes_max = station->gateway->config->header_bytes_max,
+        .connections = &backend->connections,
+        .connections_max = (size_t)config->upstream_connections_max,
+        .connect = backend->local != NULL ? local_connect : NULL,
+        .connect_ctx = station,
+    };
+    *pool = client_pool_new(station->loop, &options);
+    return *pool;
+}
