@@ -62,36 +62,21 @@ static bool is_stream(const struct exchange *x, const struct message *m)
     return x->call.request.stream && (str_is_null(type) || str_starts_nocase(type, STR("text/plain")));
 }
 
-static void start_coding(struct exchange *x, bool upstream_streams)
+static void start_decoder(struct exchange *x, bool upstream_streams)
 {
     const struct protocol *up = x->attempt.backend->protocol;
-    const struct protocol *down = x->call.intake.protocol;
-    struct station *station = x->station;
-    const struct config *config = station->gateway->config;
-    const struct request *request = &x->call.request;
+    const struct config *config = x->station->gateway->config;
 
     x->decoder = arena_zalloc(&x->answer, up->decoder_size);
     up->decoder_init(x->decoder, &(struct decoder_options){
                                      .stream = upstream_streams,
                                      .event_bytes_max = config->sse_event_bytes_max,
                                      .depth_max = (size_t)config->json_depth_max,
-                                     .scratch = &station->scratch,
+                                     .scratch = &x->station->scratch,
                                      .arena = &x->answer,
                                      .sink = on_frame,
                                      .sink_ctx = x,
                                  });
-    x->encoder = arena_zalloc(&x->answer, down->encoder_size);
-    down->encoder_init(x->encoder, &(struct encoder_options){
-                                       .stream = request->stream,
-                                       .same_protocol = up == down && upstream_streams == request->stream,
-                                       .include_usage = request->include_usage == 1,
-                                       .hide_usage = x->usage_added,
-                                       .model = x->model_sent,
-                                       .id = str_of(x->id, ID_SIZE),
-                                       .now_s = loop_wall_ms(station->loop) / 1000,
-                                       .arena = &x->answer,
-                                       .bytes_max = config->response_bytes_max,
-                                   });
 }
 
 static void on_head(struct client_request *r, void *ctx, const struct message *m)
@@ -107,7 +92,9 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     if (m->status >= 400)
         metric_add(&x->station->metrics, METRIC_upstream_errors_total, x->attempt.backend->index,
                    1);
-    start_coding(x, x->attempt.streams);
+    start_decoder(x, x->attempt.streams);
+    exchange_start_encoder(x, x->attempt.backend->protocol == x->call.intake.protocol &&
+                                  x->attempt.streams == x->call.request.stream);
     buf_init(&x->attempt.body, x->station->gateway->config->response_bytes_max);
 }
 

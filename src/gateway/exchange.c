@@ -528,6 +528,26 @@ static enum exchange_state step_OVER(struct exchange *x)
 
 /* --- frames on their way to the client --- */
 
+void exchange_start_encoder(struct exchange *x, bool raw_possible)
+{
+    const struct protocol *down = x->call.intake.protocol;
+    const struct request *request = &x->call.request;
+
+    assert(x->encoder == NULL);
+    x->encoder = arena_zalloc(&x->answer, down->encoder_size);
+    down->encoder_init(x->encoder, &(struct encoder_options){
+                                       .stream = request->stream,
+                                       .same_protocol = raw_possible,
+                                       .include_usage = request->include_usage == 1,
+                                       .hide_usage = x->usage_added,
+                                       .model = x->model_sent,
+                                       .id = str_of(x->id, ID_SIZE),
+                                       .now_s = loop_wall_ms(x->station->loop) / 1000,
+                                       .arena = &x->answer,
+                                       .bytes_max = x->call.config->response_bytes_max,
+                                   });
+}
+
 bool exchange_emit(void *ctx, struct frame *frame)
 {
     struct exchange *x;
@@ -536,6 +556,8 @@ bool exchange_emit(void *ctx, struct frame *frame)
 
     CAST(x, ctx, EXCHANGE_MAGIC);
     struct buf *out = &x->station->out;
+    if (UNLIKELY(x->encoder == NULL)) /* a stage answers by itself */
+        exchange_start_encoder(x, false);
     if (UNLIKELY(frame->changed) && !x->taken_over && x->attempt.backend != NULL) {
         x->taken_over = true;
         metric_add(&x->station->metrics, METRIC_takeovers_total, x->attempt.backend->index, 1);

@@ -144,6 +144,8 @@ void exchange_body(struct exchange *x, struct str bytes);
 void exchange_body_end(struct exchange *x);
 /* Answers with the error in x->call.error, or ends the stream with it. */
 void exchange_fail(struct exchange *x);
+/* raw_possible: the upstream's answer has the client's protocol and form (stream or whole). */
+void exchange_start_encoder(struct exchange *x, bool raw_possible);
 /* Pipeline's sink: a frame that has passed all stages. */
 bool exchange_emit(void *ctx, struct frame *frame);
 void exchange_writable(struct exchange *x);
