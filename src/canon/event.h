@@ -24,7 +24,7 @@
 enum event_kind {
     EVENT_START,
     EVENT_BLOCK_BEGIN,
-    EVENT_TEXT,      /* of a text or refusal block */
+    EVENT_TEXT,      /* of a text or refusal block; of a media or vendor block: its JSON */
     EVENT_REASONING,
     EVENT_SIGNATURE,
     EVENT_TOOL_ARGS,
@@ -48,6 +48,10 @@ enum block_kind {
     BLOCK_VENDOR,
     BLOCK_KIND_COUNT
 };
+
+/* No block of this event; no number said by the upstream. */
+#define EVENT_NO_BLOCK UINT32_MAX
+#define EVENT_NO_INDEX UINT32_MAX
 
 enum stop_reason {
     STOP_END,       /* the model was done */
@@ -75,7 +79,7 @@ struct usage {
 struct event {
     enum event_kind kind;
     uint32_t choice;
-    uint32_t block; /* index within the choice; UINT32_MAX: of none */
+    uint32_t block; /* index within the choice; EVENT_NO_BLOCK: of none */
     union {
         struct { /* START */
             struct str id;
@@ -85,8 +89,10 @@ struct event {
         struct { /* BLOCK_BEGIN */
             enum block_kind kind;
             bool custom;     /* tool: free text instead of JSON arguments */
+            bool legacy;     /* tool: came as function_call, from before there were tool calls */
+            uint32_t index;  /* tool: the upstream's own number of it; EVENT_NO_INDEX: none */
             struct str id;   /* tool call's id */
-            struct str name; /* tool's name; vendor's type of the block */
+            struct str name; /* tool's name; vendor's type of the block; reasoning: its member */
         } begin;
         struct str text; /* TEXT REASONING SIGNATURE TOOL_ARGS CITATION LOGPROBS */
         struct usage usage;
@@ -109,10 +115,13 @@ struct frame {
     struct event *events;  /* stages may edit them, and then set changed */
     uint32_t n;
     bool changed;          /* a stage changed, dropped or inserted something */
-    bool terminator;       /* raw is the protocol's end marker ([DONE]) and nothing else */
+    bool terminator;       /* raw is the protocol's end marker ([DONE]) and nothing else; events
+                            * that the upstream left out (STOP) may stand in it */
+    bool whole;            /* raw is a whole body, not a piece of a stream */
+    bool usage_only;       /* raw says nothing but usage */
 };
 
 /* "BLOCK_BEGIN" */
 const char *event_kind_name(enum event_kind kind);
-const char *block_kind_name(enum block_kind kind);
-const char *stop_reason_name(enum stop_reason reason);
+const char *event_block_name(enum block_kind kind);
+const char *event_stop_name(enum stop_reason reason);

@@ -35,15 +35,18 @@ enum part_kind {
 struct extra {
     struct str key;
     struct str value; /* JSON text */
+    bool inner;       /* tool, tool call: of the inner object (function, custom) */
     struct extra *next;
 };
 
 struct part {
     enum part_kind kind;
     struct str source;     /* JSON text; null: synthetic */
-    struct str text;       /* TEXT REFUSAL REASONING; TOOL_CALL: arguments as written; TOOL_RESULT: its text */
+    struct str text;       /* TEXT REFUSAL REASONING; TOOL_CALL: arguments as written; TOOL_RESULT:
+                            * its text, null: the turn's other parts are the result */
     struct str id;         /* TOOL_CALL, TOOL_RESULT: call id; FILE: file id */
-    struct str name;       /* TOOL_CALL: tool; FILE: file name */
+    struct str name;       /* TOOL_CALL: tool; FILE: file name; REFUSAL, REASONING: the message's
+                            * member that it is, null: an element of the content */
     struct str media_type; /* IMAGE AUDIO FILE, where known: "image/png", audio: "wav" */
     struct str data;       /* base64, or the URL when is_url */
     struct str detail;     /* IMAGE */
@@ -129,7 +132,7 @@ struct request {
     struct extra *extra;
 };
 
-const char *role_name(enum role role);
-const char *part_kind_name(enum part_kind kind);
+const char *request_role_name(enum role role);
+const char *request_part_name(enum part_kind kind);
 /* The text of the last user turn: its text parts joined by LF; null without one. Needs full. */
 struct str request_last_user_text(const struct request *request, struct arena *arena);
