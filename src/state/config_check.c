@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      What options must be beyond their kind, and what they mean together.
+ * How       After all sources were read; a fault names the place that the value came from.
+ * Owns      Nothing; it may replace a value by what it means (host of disable_auth).
+ * Not here  Backends (config_backends.c).
+ */
+#include "state/config_priv.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <unistd.h>
+
+static struct str origin_of(const struct config_reader *r, const char *path)
+{
+    struct config_entry entry = config_table_find(str_c(path));
+    assert(entry.kind == CONFIG_ENTRY_OPTION);
+    struct str origin = r->snapshot->origins[entry.index];
+    return str_is_null(origin) ? STR("default") : origin;
+}
+
+/* --- addresses --- */
+
+static bool is_address(struct config_reader *r, struct str host)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    const char *z = str_z(&r->arena, host);
+
+    return strlen(z) == host.n &&
+           (inet_pton(AF_INET, z, address) == 1 || inet_pton(AF_INET6, z, address) == 1);
+}
+
+static bool is_loopback(struct str host)
+{
+    return str_eq_nocase(host, STR("localhost")) || str_starts(host, STR("127.")) ||
+           str_eq(host, STR("::1"));
+}
+
+static void check_host(struct config_reader *r)
+{
+    struct str host = r->config->host;
+
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = str_from(str_head(host, host.n - 1), 1);
+    if (!is_address(r, host) && !str_eq_nocase(host, STR("localhost"))) {
+        config_fault(r, origin_of(r, "host"),
+                     "host: must be a literal address (127.0.0.1, 0.0.0.0, ::1) or localhost");
+        return;
+    }
+    r->config->host = host;
+    if (r->config->disable_auth && !is_loopback(host)) {
+        config_warn(r, origin_of(r, "host"),
+                    "host: without authentication (disable_auth) only 127.0.0.1 is listened on, "
+                    "not %.*s",
+                    STR_ARG(host));
+        r->config->host = STR("127.0.0.1");
+    }
+}
+
+/* --- files --- */
+
+static void check_readable(struct config_reader *r, struct str file, struct str what,
+                           struct str where)
+{
+    if (file.n == 0)
+        return;
+    const char *directory = r->source->directory;
+    struct str path = file.p[0] == '/' || directory == NULL
+                          ? file
+                          : str_print(&r->arena, "%s/%.*s", directory, STR_ARG(file));
+    if (access(str_z(&r->arena, path), R_OK) != 0)
+        config_fault(r, where, "%.*s: cannot be read: %s", STR_ARG(what), strerrordesc_np(errno));
+}
+
+static void check_files(struct config_reader *r)
+{
+    check_readable(r, r->config->ca_file, STR("ca_file"), origin_of(r, "ca_file"));
+    size_t row = config_table_find_backend(STR("ca_file")).index;
+    for (size_t i = 0; i < r->config->backends_n; i++) {
+        struct str origin = r->snapshot->notes[i].origins[row];
+        if (!str_is_null(origin))
+            check_readable(r, r->config->backends[i].ca_file,
+                           str_print(&r->arena, "backends.%.*s.ca_file",
+                                     STR_ARG(r->config->backends[i].name)),
+                           origin);
+    }
+    if (r->config->data_dir.n == 0)
+        config_fault(r, origin_of(r, "data_dir"), "data_dir: must not be empty");
+}
+
+/* --- headers --- */
+
+/* Never forwarded, whatever is configured (contract, section 2). */
+static bool is_never_forwarded(struct str name)
+{
+    static const char *const never[] = {
+        "authorization", "proxy-authorization", "x-api-key",      "api-key",
+        "x-goog-api-key", "cookie",             "host",           "connection",
+        "keep-alive",    "te",                  "trailer",        "transfer-encoding",
+        "upgrade",       "proxy-connection",    "content-length", "content-type",
+        "accept",        "accept-encoding",     "user-agent",     "expect",
+        "forwarded",     "openai-organization", "openai-project"};
+
+    for (size_t i = 0; i < COUNT_OF(never); i++) {
+        if (str_eq_nocase(name, str_c(never[i])))
+            return true;
+    }
+    return str_starts_nocase(name, STR("x-forwarded-")) ||
+           str_starts_nocase(name, STR("x-stainless-"));
+}
+
+static bool is_token(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              memchr("!#$%&'*+-.^_`|~", c, 15) != NULL))
+            return false;
+    }
+    return s.n > 0;
+}
+
+static void check_forward_headers(struct config_reader *r)
+{
+    for (size_t i = 0; i < r->config->forward_headers.n; i++) {
+        struct str name = r->config->forward_headers.items[i];
+        if (!is_token(name))
+            config_fault(r, origin_of(r, "forward_headers"),
+                         "forward_headers: number %zu is no name of a header", i + 1);
+        else if (is_never_forwarded(name))
+            config_fault(r, origin_of(r, "forward_headers"),
+                         "forward_headers: %.*s is never forwarded", STR_ARG(name));
+    }
+}
+
+/* --- sizes --- */
+
+static void check_sizes(struct config_reader *r)
+{
+    const struct config *config = r->config;
+
+    if (config->body_bytes_max > config->inflight_bytes_max)
+        config_warn(r, origin_of(r, "body_bytes_max"),
+                    "body_bytes_max: a body of that size never fits into inflight_bytes_max");
+    if (config->sse_event_bytes_max > config->response_bytes_max)
+        config_warn(r, origin_of(r, "sse_event_bytes_max"),
+                    "sse_event_bytes_max: larger than response_bytes_max, which counts first");
+}
+
+void config_check_all(struct config_reader *r)
+{
+    check_host(r);
+    check_files(r);
+    check_forward_headers(r);
+    check_sizes(r);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      docs/CONFIGURATION.md: the tables as Markdown, with the few words that they need.
+ * Owns      Nothing.
+ */
+#include "state/config_priv.h"
+
+enum { MANUAL_BYTES_MAX = 1024 * 1024 };
+
+static const char intro[] =
+    "# Configuration\n\n"
+    "Made by `llm-proxy --manual config` from the tables of the source.\n\n"
+    "Sources, earlier wins: command line, environment, `.env` in the working directory (it never\n"
+    "overrides the real environment), config file (`--config FILE`, else `./config.yaml` when it\n"
+    "is there), defaults. `llm-proxy --check-config` names every fault with its line and column;\n"
+    "`llm-proxy --print-config` shows each value and where it comes from.\n\n"
+    "In texts of the config file `${NAME}` and `${NAME:-default}` are replaced from the\n"
+    "environment; without a default an unset variable is an error. A literal `${` is written\n"
+    "`$${`. Unknown keys, keys that stand twice, wrong types and values out of range are errors.\n\n"
+    "Durations are seconds (`1.5`), or a number with `ms`, `s`, `m` or `h`. Sizes are bytes, or a\n"
+    "number with `KiB`, `MiB` or `GiB`. A list may be one text; in the environment and on the\n"
+    "command line it is separated by commas. An empty variable is an unset one.\n";
+
+static const char keys_text[] =
+    "\n## Client keys\n\n"
+    "`api_keys:` (also `auth.api_keys:`) is a list of keys, or of `{name, key, admin}`. In the\n"
+    "environment: `API_KEYS=K1,K2` and `LLM_INTERACTIVE_PROXY_API_KEY`. A single key is an admin's.\n"
+    "Without any, one is made at the first start and kept in `data_dir`. A key with blanks or\n"
+    "quotes around it is an error (`Invalid API key format`); no key is ever printed.\n";
+
+static const char backends_text[] =
+    "\n## Backends\n\n"
+    "`backends.NAME:` makes a backend; a name is 1 to 64 of `a-z 0-9 _ . -`. A vendor's name, or\n"
+    "`type: VENDOR`, brings its URL, key header and dialect; any other name needs `protocol:` and\n"
+    "`api_url:`. What a backend does not say itself it takes from the top level, where a default\n"
+    "is marked *top level*.\n\n"
+    "`api_url` is what an SDK takes as its base. The version may be left out: it is added when no\n"
+    "segment of the path is one (`https://host/compat` is `https://host/compat/v1`).\n\n"
+    "`api_keys:` (also `api_key:`) is a map `name: key`, a list, or one key.\n\n";
+
+static const char environment_text[] =
+    "\n## Environment\n\n"
+    "`VENDOR_API_KEY`, or numbered `VENDOR_API_KEY_1` to `_20`, makes the vendor's backend, or\n"
+    "replaces its keys; `VENDOR_API_BASE_URL` replaces its URL. Vendors of this version:";
+
+static void add_range(struct buf *out, const struct option *option)
+{
+    if (option->kind == OPTION_choice)
+        for (const char *p = option->min; *p != '\0'; p++)
+            (void)(*p == '|' ? buf_add(out, STR(", ")) : buf_add_char(out, *p));
+    else if (option->min[0] != '\0')
+        (void)buf_print(out, "%s to %s", option->min, option->max);
+}
+
+static void add_row(struct buf *out, const struct option *option, bool with_default)
+{
+    (void)buf_print(out, "| `%s` | %s | ", option->path, option_kind_name(option->kind));
+    if (with_default) {
+        if (option->preset == config_table_global)
+            (void)buf_add(out, STR("*top level*"));
+        else if (option->preset[0] != '\0')
+            (void)buf_print(out, "`%s`", option->preset);
+        (void)buf_add(out, STR(" | "));
+    }
+    add_range(out, option);
+    (void)buf_print(out, " | %s |\n", option->help);
+}
+
+static void add_table(struct buf *out, const struct option *options, size_t n, bool with_default)
+{
+    if (with_default)
+        (void)buf_add(out, STR("| option | kind | default | range | |\n|---|---|---|---|---|\n"));
+    else
+        (void)buf_add(out, STR("| option | kind | range | |\n|---|---|---|---|\n"));
+    for (size_t i = 0; i < n; i++)
+        add_row(out, &options[i], with_default);
+}
+
+static void add_aliases(struct buf *out)
+{
+    (void)buf_add(out, STR("\nOther places of some options:"));
+    for (size_t i = 0; i < config_table_aliases_n; i++)
+        (void)buf_print(out, "%s\n`%s` is `%s`", i == 0 ? "" : ",", config_table_aliases[i].path,
+                        config_table_aliases[i].means);
+    (void)buf_add(out, STR(".\n"));
+}
+
+static void add_vendors(struct buf *out, bool later)
+{
+    const char *separator = "";
+
+    for (size_t i = 0; i < config_table_vendors_n; i++) {
+        const struct config_vendor *vendor = &config_table_vendors[i];
+        if (vendor->variable == NULL || vendor->later != later)
+            continue;
+        (void)buf_print(out, "%s\n`%s` (`%s_API_KEY`)", separator, vendor->name,
+                        vendor->variable);
+        separator = ",";
+    }
+    (void)buf_add(out, STR(".\n"));
+}
+
+static void add_environment(struct buf *out)
+{
+    (void)buf_add(out, str_of(environment_text, sizeof(environment_text) - 1));
+    add_vendors(out, false);
+    (void)buf_add(out, STR("\n| variable | option |\n|---|---|\n"));
+    for (size_t i = 0; i < config_table_variables_n; i++) {
+        const struct config_variable *variable = &config_table_variables[i];
+        bool later = config_table_find(str_c(variable->path)).kind == CONFIG_ENTRY_LATER;
+        (void)buf_print(out, "| `%s` | `%s`%s |\n", variable->name, variable->path,
+                        later ? " (no effect yet)" : "");
+    }
+    (void)buf_add(out, STR("| `API_KEYS` | `api_keys` |\n"
+                           "| `LLM_INTERACTIVE_PROXY_API_KEY` | `api_keys` |\n"));
+}
+
+static void add_later(struct buf *out)
+{
+    (void)buf_add(out, STR("\n## Accepted, without effect yet\n\n"
+                           "These are checked for their type and named in one warning at start.\n\n"));
+    add_table(out, config_table_later, config_table_later_n, false);
+    (void)buf_add(out, STR("\nWithin a backend:\n\n"));
+    add_table(out, config_table_backend_later, config_table_backend_later_n, false);
+    (void)buf_add(out, STR("\nVendors, unless `protocol:` and `api_url:` say what they are:"));
+    add_vendors(out, true);
+    (void)buf_add(out, STR("\nVariables: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, in either "
+                           "case.\n"));
+}
+
+struct str config_manual(struct str topic, struct arena *arena)
+{
+    struct buf out;
+
+    if (!str_eq(topic, STR("config")))
+        return STR_NULL;
+    buf_init(&out, MANUAL_BYTES_MAX);
+    (void)buf_add(&out, str_of(intro, sizeof(intro) - 1));
+    (void)buf_add(&out, STR("\n## Options\n\n"));
+    add_table(&out, config_table_options, config_table_options_n, true);
+    add_aliases(&out);
+    (void)buf_add(&out, str_of(keys_text, sizeof(keys_text) - 1));
+    (void)buf_add(&out, str_of(backends_text, sizeof(backends_text) - 1));
+    add_table(&out, config_table_backend, config_table_backend_n, true);
+    add_environment(&out);
+    (void)buf_add(&out, STR("\n## Command line\n\n"
+                            "`--option VALUE` or `--option=VALUE`.\n\n"
+                            "| option | is | |\n|---|---|---|\n"));
+    config_args_list(&out, true);
+    add_later(&out);
+    assert(buf_ok(&out));
+    struct str text = str_copy(arena, buf_str(&out));
+    buf_fini(&out);
+    return text;
+}
