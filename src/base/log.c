@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ static struct {
     size_t count;
     bool running;
     bool stopping;
+    bool also_stdout;
     atomic_int level;
     atomic_uint_fast64_t dropped;
     uint64_t dropped_told;
@@ -112,25 +114,37 @@ static void add_value(struct line *line, struct str s)
     add(line, "\"", 1);
 }
 
+/* The text of the present second is made once a second and thread. */
+static _Thread_local struct {
+    time_t seconds;
+    char text[32]; /* "2026-01-02T03:04:05." */
+    size_t n;
+} log_second;
+
 static void add_time(struct line *line)
 {
     int64_t now_ms = clock_real_ms();
     time_t seconds = (time_t)(now_ms / 1000);
+    int milliseconds = (int)(now_ms % 1000);
     struct tm t;
-    char text[40];
 
-    if (gmtime_r(&seconds, &t) == NULL)
-        return;
-    int n = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", t.tm_year + 1900,
-                     t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (int)(now_ms % 1000));
-    if (n > 0)
-        add(line, text, (size_t)n);
+    if (log_second.seconds != seconds || log_second.n == 0) {
+        if (gmtime_r(&seconds, &t) == NULL)
+            return;
+        log_second.n =
+            strftime(log_second.text, sizeof(log_second.text), "%Y-%m-%dT%H:%M:%S.", &t);
+        log_second.seconds = seconds;
+    }
+    char digits[4] = {(char)('0' + milliseconds / 100), (char)('0' + milliseconds / 10 % 10),
+                      (char)('0' + milliseconds % 10), 'Z'};
+    add(line, log_second.text, log_second.n);
+    add(line, digits, sizeof(digits));
 }
 
-static void write_all(const char *p, size_t n)
+static void write_to(int fd, const char *p, size_t n)
 {
     while (n > 0) {
-        ssize_t done = write(STDERR_FILENO, p, n);
+        ssize_t done = write(fd, p, n);
         if (done < 0) {
             if (errno == EINTR)
                 continue;
@@ -139,6 +153,26 @@ static void write_all(const char *p, size_t n)
         p += done;
         n -= (size_t)done;
     }
+}
+
+static void write_all(const char *p, size_t n)
+{
+    write_to(STDERR_FILENO, p, n);
+    if (logger.also_stdout)
+        write_to(STDOUT_FILENO, p, n);
+}
+
+/* `llm-proxy | grep …` is to see the log too: standard output gets it when it is a pipe, and not
+ * the same one as standard error. */
+static bool stdout_wants_log(void)
+{
+    struct stat out;
+    struct stat err;
+
+    if (fstat(STDOUT_FILENO, &out) != 0 || !S_ISFIFO(out.st_mode))
+        return false;
+    return fstat(STDERR_FILENO, &err) != 0 || out.st_ino != err.st_ino ||
+           out.st_dev != err.st_dev;
 }
 
 static void enqueue(const struct line *line)
@@ -251,6 +285,7 @@ void log_start(void)
     logger.head = 0;
     logger.count = 0;
     logger.stopping = false;
+    logger.also_stdout = stdout_wants_log();
     logger.running = true;
     if (pthread_create(&logger.thread, NULL, writer, NULL) != 0)
         BUG("cannot start the log thread");

@@ -74,7 +74,9 @@ static enum error_code start_station(struct gateway *gateway, size_t i, int fd, 
 {
     struct station *station = &gateway->stations[i];
 
-    TRY(station_init(station, gateway, fd, e));
+    station->worker = worker_new(&(struct worker_options){
+        .events = &station_worker_events, .ctx = station, .listen_fd = fd});
+    station_init(station, gateway, worker_loop(station->worker));
     gateway->metrics[i] = &station->metrics;
     atomic_fetch_add(&gateway->running, 1);
     if (pthread_create(&station->thread, NULL, station_main, station) != 0) {
@@ -141,6 +143,7 @@ void gateway_free(struct gateway **gateway_ptr)
         if (gateway->stations[i].started)
             pthread_join(gateway->stations[i].thread, NULL);
         station_fini(&gateway->stations[i]);
+        worker_free(&gateway->stations[i].worker);
     }
     mem_free(gateway->stations);
     mem_free(gateway->metrics);

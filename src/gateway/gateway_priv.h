@@ -193,13 +193,17 @@ NODISCARD enum error_code models_answer(struct models *models, struct exchange *
 void models_stop(struct models *models);
 
 /* station.c */
-NODISCARD enum error_code station_init(struct station *station, struct gateway *gateway, int listen_fd,
-                                       struct error *e);
+/* station: zeroed memory. */
+void station_init(struct station *station, struct gateway *gateway, struct loop *loop);
+/* Everything must have ended (station->ended). Before the worker is freed. */
 void station_fini(struct station *station);
 /* The thread's main. */
 void *station_main(void *station);
 /* Something ended: looks whether a stopping station has ended whole. */
 void station_check_end(struct station *station);
+/* In the station's thread: no new connections, the rest ends in its own time. */
+void station_stop(struct station *station);
+extern const struct worker_events station_worker_events; /* ctx: the station */
 /* In the station's thread: closes every connection at once. */
 void station_abort(void *station);
 

@@ -169,7 +169,20 @@ static void end_now(struct deferred *deferred)
     for (size_t i = 0; i < station->gateway->backends->n; i++)
         client_pool_free(&station->pools[i]);
     server_close_all(station->local);
-    worker_release(station->worker);
+    if (station->worker != NULL)
+        worker_release(station->worker);
+}
+
+void station_stop(struct station *station)
+{
+    station->stopping = true;
+    models_stop(station->models);
+    for (size_t i = 0; i < station->gateway->backends->n; i++) {
+        if (station->pools[i] != NULL)
+            client_pool_drain(station->pools[i]);
+    }
+    server_drain(station->server);
+    station_check_end(station);
 }
 
 void station_check_end(struct station *station)
@@ -184,14 +197,7 @@ static void on_stopping(struct worker *worker, void *ctx)
 
     (void)worker;
     CAST(station, ctx, STATION_MAGIC);
-    station->stopping = true;
-    models_stop(station->models);
-    for (size_t i = 0; i < station->gateway->backends->n; i++) {
-        if (station->pools[i] != NULL)
-            client_pool_drain(station->pools[i]);
-    }
-    server_drain(station->server);
-    station_check_end(station);
+    station_stop(station);
 }
 
 void station_abort(void *ctx)
@@ -203,7 +209,7 @@ void station_abort(void *ctx)
         server_close_all(station->server);
 }
 
-static const struct worker_events worker_callbacks = {
+const struct worker_events station_worker_events = {
     .accepted = on_accepted,
     .stopping = on_stopping,
 };
@@ -226,15 +232,11 @@ static void make_server(struct station *station)
     station->server = server_new(station->loop, &options);
 }
 
-enum error_code station_init(struct station *station, struct gateway *gateway, int listen_fd,
-                             struct error *e)
+void station_init(struct station *station, struct gateway *gateway, struct loop *loop)
 {
-    (void)e;
     station->magic = STATION_MAGIC;
     station->gateway = gateway;
-    station->worker = worker_new(&(struct worker_options){
-        .events = &worker_callbacks, .ctx = station, .listen_fd = listen_fd});
-    station->loop = worker_loop(station->worker);
+    station->loop = loop;
     station->pools = mem_new(gateway->backends->n * sizeof(struct client_pool *) + 1);
     id_source_init(&station->ids);
     buf_init(&station->out, gateway->config->response_bytes_max);
@@ -247,7 +249,6 @@ enum error_code station_init(struct station *station, struct gateway *gateway, i
     make_server(station);
     station->local = local_server_new(station);
     station->models = models_new(station);
-    return OK;
 }
 
 void station_fini(struct station *station)
@@ -257,7 +258,6 @@ void station_fini(struct station *station)
     assert(list_empty(&station->exchanges));
     server_free(&station->server);
     server_free(&station->local);
-    worker_free(&station->worker);
     LIST_FOREACH (node, &station->free_exchanges)
         mem_free(LIST_ENTRY(node, struct exchange, link));
     mem_free(station->pools);

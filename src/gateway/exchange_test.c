@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Exchanges from socket to socket without sockets: a station on a virtual clock, the client and the
+ * upstream at the far ends of in-memory connections.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "gateway/gateway_priv.h"
+
+enum { ARENA_MAX = 16 * 1024 * 1024, TEXT_MAX = 1024 * 1024, STREAM_BYTES_TESTED = 400 };
+
+static char config_text[] = "";
+
+struct end {
+    struct conn *conn;
+    struct buf got;
+    bool eof;
+    bool failed;
+    size_t feed_at; /* upstream: how much of its answer was sent */
+};
+
+struct fixture {
+    struct arena arena;
+    struct config_result result;
+    struct gateway *gateway;
+    struct loop *loop;
+    struct station station;
+    struct end client;
+    struct end upstream;
+    struct conn *proxy_side; /* the far end of the newest upstream connection */
+    int connects;
+};
+
+static void end_read(struct conn *conn, void *ctx, struct str bytes)
+{
+    struct end *end = ctx;
+    (void)conn;
+    assert_true(buf_add(&end->got, bytes));
+}
+
+static void end_eof(struct conn *conn, void *ctx)
+{
+    (void)conn;
+    ((struct end *)ctx)->eof = true;
+}
+
+static void end_writable(struct conn *conn, void *ctx)
+{
+    (void)conn;
+    (void)ctx;
+}
+
+static void end_failed(struct conn *conn, void *ctx, const struct error *e)
+{
+    (void)conn;
+    (void)e;
+    ((struct end *)ctx)->failed = true;
+}
+
+static const struct conn_events end_events = {
+    .connected = end_writable,
+    .read = end_read,
+    .eof = end_eof,
+    .writable = end_writable,
+    .failed = end_failed,
+};
+
+static void end_init(struct end *end, struct conn *conn)
+{
+    if (end->got.size_max == 0)
+        buf_init(&end->got, TEXT_MAX);
+    end->conn = conn;
+    end->eof = false;
+    end->failed = false;
+    conn_set_events(conn, &end_events, end);
+    conn_read_start(conn);
+}
+
+static void end_fini(struct end *end)
+{
+    conn_close(&end->conn);
+    if (end->got.size_max > 0)
+        buf_fini(&end->got);
+}
+
+static struct conn *test_connect(void *ctx, struct loop *loop)
+{
+    struct fixture *f = ctx;
+    struct conn *near = NULL;
+    struct conn *far = NULL;
+
+    conn_pair(loop, &near, &far);
+    conn_close(&f->upstream.conn);
+    end_init(&f->upstream, far);
+    buf_reset(&f->upstream.got);
+    f->connects++;
+    return near;
+}
+
+static const struct gateway_route no_routes[] = {
+    {.path = "/none", .access = ACCESS_ADMIN, .content_type = "text/plain", .answer = NULL},
+};
+
+static void make_gateway(struct fixture *f)
+{
+    static char *argv[] = {config_text,  "--api-keys", "test-client-key-1", "--default-backend",
+                           "openai", NULL};
+    static char *environment[] = {"OPENAI_API_KEY=sk-upstream-key-1",
+                                  "OPENAI_API_BASE_URL=http://upstream.test/v1", NULL};
+    const struct config_source source = {
+        .argc = 5, .argv = argv, .environ = environment, .directory = "/nonexistent"};
+    struct backend_set *backends = NULL;
+    struct error e = {.code = OK};
+
+    arena_init(&f->arena, ARENA_MAX, 4096, NULL);
+    config_read(&source, &f->arena, &f->result);
+    if (f->result.config == NULL)
+        fail_msg("%.*s", STR_ARG(f->result.report));
+    if (backend_set_new(f->result.config, &backends, &e) != OK)
+        fail_msg("%s", e.detail);
+    f->gateway = gateway_new(&(struct gateway_options){.config = f->result.config,
+                                                       .backends = backends,
+                                                       .routes = no_routes,
+                                                       .routes_n = 1,
+                                                       .version = "test"});
+}
+
+static void setup(struct fixture *f)
+{
+    log_set_level(LOG_ERROR);
+    memset(f, 0, sizeof(*f));
+    make_gateway(f);
+    f->loop = loop_test_new();
+    station_init(&f->station, f->gateway, f->loop);
+    struct backend *backend = f->gateway->backends->preferred;
+    assert_non_null(backend);
+    f->station.pools[backend->index] = client_pool_new(
+        f->loop, &(struct client_pool_options){
+                     .host = STR("upstream.test"),
+                     .port = 80,
+                     .connect_timeout_ms = 1000,
+                     .idle_timeout_ms = 60000,
+                     .silence_timeout_ms = 5000,
+                     .header_bytes_max = 32768,
+                     .connections = &backend->connections,
+                     .connections_max = 4,
+                     .connect = test_connect,
+                     .connect_ctx = f,
+                 });
+}
+
+static void connect_client(struct fixture *f)
+{
+    struct conn *near = NULL;
+    struct conn *far = NULL;
+
+    conn_pair(f->loop, &near, &far);
+    end_init(&f->client, near);
+    atomic_fetch_add(&f->gateway->connections, 1);
+    server_adopt(f->station.server, far);
+}
+
+/* Ends everything; what was left behind is a bug that an assertion or the leak checker finds. */
+static void teardown(struct fixture *f)
+{
+    end_fini(&f->client);
+    loop_test_run(f->loop);
+    end_fini(&f->upstream);
+    loop_test_run(f->loop);
+    assert_true(list_empty(&f->station.exchanges));
+    station_stop(&f->station);
+    loop_test_advance(f->loop, 100000);
+    assert_true(f->station.ended);
+    assert_int_equal(atomic_load(&f->gateway->backends->preferred->connections), 0);
+    assert_int_equal(atomic_load(&f->gateway->inflight.used), 0);
+    assert_int_equal(atomic_load(&f->gateway->connections), 0);
+    station_fini(&f->station);
+    loop_test_run(f->loop);
+    loop_test_free(&f->loop);
+    gateway_free(&f->gateway);
+    config_unref(&f->result.config);
+    arena_fini(&f->arena);
+}
+
+static void send_text(struct end *end, const char *text, size_t n)
+{
+    struct str part = str_of(text, n);
+    (void)conn_write(end->conn, &part, 1);
+}
+
+static const char request_body[] =
+    "{\"model\":\"openai:m-1\", \"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+
+static void send_request(struct fixture *f, bool stream)
+{
+    char body[256];
+    char text[1024];
+    int n = snprintf(body, sizeof(body), request_body, stream ? "true" : "false");
+    int total = snprintf(text, sizeof(text),
+                         "POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\n"
+                         "Authorization: Bearer  test-client-key-1\r\nCookie: secret=1\r\n"
+                         "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+                         n, body);
+    send_text(&f->client, text, (size_t)total);
+    loop_test_run(f->loop);
+}
+
+static bool has(const struct end *end, const char *needle)
+{
+    return str_find(buf_str(&end->got), str_c(needle), 0) != SIZE_MAX;
+}
+
+#define CHUNK(delta, finish)                                                                       \
+    "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\","     \
+    "\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]}\n\n"
+
+static const char stream_body[] =
+    ": hello\n\n" CHUNK("{\"role\":\"assistant\",\"content\":\"\"}", "null")
+        CHUNK("{\"content\":\"one\"}", "null") CHUNK("{\"content\":\" two\"}", "null")
+            CHUNK("{}", "\"stop\"") "data: [DONE]\n\n";
+
+static const char whole_body[] =
+    "{ \"id\":\"c1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m-1\",\"choices\":"
+    "[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hi\"},\"finish_reason\":"
+    "\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}, "
+    "\"x\" : 1 }\n";
+
+static size_t print_answer(char *to, size_t size, bool stream)
+{
+    int n = stream ? snprintf(to, size,
+                              "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                              "Set-Cookie: a=b\r\nX-Request-Id: up-1\r\n"
+                              "Transfer-Encoding: chunked\r\n\r\n%zx\r\n%s\r\n0\r\n\r\n",
+                              sizeof(stream_body) - 1, stream_body)
+                   : snprintf(to, size,
+                              "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                              "Content-Length: %zu\r\n\r\n%s",
+                              sizeof(whole_body) - 1, whole_body);
+    assert_true(n > 0 && (size_t)n < size);
+    return (size_t)n;
+}
+
+/* The body of the one answer in text, de-chunked. */
+static struct str body_of(struct arena *arena, struct str text, bool *ret_complete)
+{
+    size_t head = str_find(text, STR("\r\n\r\n"), 0);
+    struct buf body;
+
+    *ret_complete = false;
+    assert_true(head != SIZE_MAX);
+    struct str rest = str_from(text, head + 4);
+    if (str_find(str_head(text, head), STR("hunked"), 0) == SIZE_MAX) {
+        *ret_complete = true;
+        return rest;
+    }
+    buf_init(&body, TEXT_MAX);
+    while (rest.n > 0) {
+        size_t line = str_find(rest, STR("\r\n"), 0);
+        if (line == SIZE_MAX)
+            break;
+        char size_text[16] = {0};
+        memcpy(size_text, rest.p, line < 15 ? line : 15);
+        size_t size = strtoul(size_text, NULL, 16);
+        rest = str_from(rest, line + 2);
+        if (size == 0) {
+            *ret_complete = true;
+            break;
+        }
+        (void)buf_add(&body, str_head(rest, size));
+        rest = str_from(rest, size + 2);
+    }
+    struct str copy = str_copy(arena, buf_str(&body));
+    buf_fini(&body);
+    return copy;
+}
+
+/* Catches: bytes lost, joined or changed on the way, headers that leak, wherever the answer is cut. */
+static void check_answer(struct fixture *f, bool stream)
+{
+    struct arena arena;
+    bool complete = false;
+
+    arena_init(&arena, ARENA_MAX, 1024, NULL);
+    struct str body = body_of(&arena, buf_str(&f->client.got), &complete);
+    struct str want = stream ? STR(stream_body) : STR(whole_body);
+    assert_true(complete);
+    assert_int_equal(body.n, want.n);
+    assert_memory_equal(body.p, want.p, want.n);
+    assert_true(has(&f->client, "HTTP/1.1 200 "));
+    assert_false(has(&f->client, "a=b"));
+    arena_fini(&arena);
+}
+
+static void run_split(bool stream, size_t split)
+{
+    struct fixture f;
+    char answer[4096];
+    size_t n = print_answer(answer, sizeof(answer), stream);
+
+    setup(&f);
+    connect_client(&f);
+    send_request(&f, stream);
+    assert_int_equal(f.connects, 1);
+    assert_true(has(&f.upstream, "POST /v1/chat/completions HTTP/1.1\r\n"));
+    assert_true(has(&f.upstream, "Bearer sk-upstream-key-1\r\n"));
+    assert_true(has(&f.upstream, "{\"model\":\"m-1\", \"stream\""));
+    assert_false(has(&f.upstream, "test-client-key-1"));
+    assert_false(has(&f.upstream, "secret=1"));
+    if (split > n)
+        split = n;
+    send_text(&f.upstream, answer, split);
+    loop_test_run(f.loop);
+    send_text(&f.upstream, answer + split, n - split);
+    loop_test_run(f.loop);
+    check_answer(&f, stream);
+    teardown(&f);
+}
+
+static void test_answers_survive_every_split(void **unused)
+{
+    (void)unused;
+    for (size_t split = 0; split < sizeof(stream_body) + STREAM_BYTES_TESTED; split++)
+        run_split(true, split);
+    for (size_t split = 0; split < sizeof(whole_body) + 100; split++)
+        run_split(false, split);
+}
+
+/* Catches: an upstream that breaks off anywhere looks like success, or leaves something behind. */
+static void run_cut(bool stream, size_t cut, bool reset)
+{
+    struct fixture f;
+    char answer[4096];
+    size_t n = print_answer(answer, sizeof(answer), stream);
+    /* Only the last chunk or the length ends the answer: the last byte is the last. */
+    assert_true(cut < n);
+
+    setup(&f);
+    connect_client(&f);
+    send_request(&f, stream);
+    send_text(&f.upstream, answer, cut);
+    loop_test_run(f.loop);
+    if (reset)
+        conn_mem_reset(f.upstream.conn);
+    else
+        conn_close(&f.upstream.conn);
+    loop_test_run(f.loop);
+    bool began = has(&f.client, "HTTP/1.1 200 ");
+    bool error = has(&f.client, "\"error\"");
+    assert_true(error);
+    if (began) {
+        assert_true(stream);
+        assert_true(has(&f.client, "data: {\"error\""));
+        assert_false(has(&f.client, "[DONE]") && cut < n - 20);
+        assert_true(f.client.eof);
+    } else {
+        assert_true(has(&f.client, "HTTP/1.1 502 "));
+    }
+    teardown(&f);
+}
+
+static void test_an_upstream_that_breaks_off_is_an_error(void **unused)
+{
+    char answer[4096];
+    size_t stream_n = print_answer(answer, sizeof(answer), true);
+    size_t whole_n = print_answer(answer, sizeof(answer), false);
+
+    (void)unused;
+    /* The chunk's own end and the last chunk (7 bytes) come after [DONE]: cuts before them. */
+    for (size_t cut = 1; cut + 7 + 16 < stream_n; cut += 3) {
+        run_cut(true, cut, false);
+        run_cut(true, cut, true);
+    }
+    for (size_t cut = 1; cut < whole_n; cut += 5) {
+        run_cut(false, cut, false);
+        run_cut(false, cut, true);
+    }
+}
+
+/* Catches: a client that leaves, at any state, does not cancel the upstream in the same turn, or
+ * memory and connections stay behind. */
+static void run_leave(bool stream, size_t sent)
+{
+    struct fixture f;
+    char answer[4096];
+    size_t n = print_answer(answer, sizeof(answer), stream);
+
+    assert_true(sent < n);
+    setup(&f);
+    connect_client(&f);
+    send_request(&f, stream);
+    send_text(&f.upstream, answer, sent);
+    loop_test_run(f.loop);
+    assert_false(f.upstream.eof || f.upstream.failed);
+    conn_close(&f.client.conn);
+    loop_test_run(f.loop);
+    assert_true(f.upstream.eof || f.upstream.failed);
+    assert_true(list_empty(&f.station.exchanges));
+    teardown(&f);
+}
+
+static void test_a_client_that_leaves_cancels_its_upstream(void **unused)
+{
+    char answer[4096];
+    size_t n = print_answer(answer, sizeof(answer), true);
+
+    (void)unused;
+    for (size_t sent = 0; sent < n - 7; sent += 7)
+        run_leave(true, sent);
+    n = print_answer(answer, sizeof(answer), false);
+    for (size_t sent = 0; sent < n; sent += 7)
+        run_leave(false, sent);
+}
+
+static void test_a_silent_upstream_times_out(void **unused)
+{
+    struct fixture f;
+
+    (void)unused;
+    setup(&f);
+    connect_client(&f);
+    send_request(&f, true);
+    loop_test_advance(f.loop, 4900);
+    assert_false(has(&f.client, "HTTP/1.1"));
+    loop_test_advance(f.loop, 200);
+    assert_true(has(&f.client, "HTTP/1.1 504 "));
+    assert_true(has(&f.client, "upstream_timeout"));
+    teardown(&f);
+}
+
+static void test_a_stream_that_falls_silent_ends_with_an_error(void **unused)
+{
+    struct fixture f;
+    char answer[4096];
+    size_t n = print_answer(answer, sizeof(answer), true);
+
+    (void)unused;
+    setup(&f);
+    connect_client(&f);
+    send_request(&f, true);
+    send_text(&f.upstream, answer, n / 2);
+    loop_test_advance(f.loop, 6000);
+    assert_true(has(&f.client, "data: {\"error\""));
+    assert_false(has(&f.client, "[DONE]"));
+    assert_true(f.client.eof);
+    teardown(&f);
+}
+
+static void test_the_upstream_connection_is_used_again(void **unused)
+{
+    struct fixture f;
+    char answer[4096];
+    size_t n = print_answer(answer, sizeof(answer), false);
+
+    (void)unused;
+    setup(&f);
+    connect_client(&f);
+    for (int i = 0; i < 3; i++) {
+        buf_reset(&f.client.got);
+        send_request(&f, false);
+        send_text(&f.upstream, answer, n);
+        loop_test_run(f.loop);
+        check_answer(&f, false);
+    }
+    assert_int_equal(f.connects, 1);
+    teardown(&f);
+}
+
+static void test_a_slow_client_holds_the_upstream_back(void **unused)
+{
+    struct fixture f;
+    static char chunk[32 * 1024];
+    static const char event_head[] = CHUNK("{\"content\":\"x\"}", "null");
+    size_t event_n = sizeof(event_head) - 1;
+    size_t pushed = 0;
+
+    (void)unused;
+    setup(&f);
+    connect_client(&f);
+    send_request(&f, true);
+    conn_mem_window(f.client.conn, 64 * 1024);
+    conn_read_stop(f.client.conn);
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    send_text(&f.upstream, head, sizeof(head) - 1);
+    conn_mem_window(f.upstream.conn, 64 * 1024);
+    size_t n = sizeof(chunk) / event_n * event_n;
+    for (size_t at = 0; at < n; at += event_n)
+        memcpy(chunk + at, event_head, event_n);
+    while (conn_queued(f.upstream.conn) == 0 && pushed < 64 * 1024 * 1024) {
+        send_text(&f.upstream, chunk, n);
+        pushed += n;
+        loop_test_run(f.loop);
+    }
+    /* The way is full at last: far below what was offered. */
+    assert_true(pushed < 2 * 1024 * 1024);
+    conn_read_start(f.client.conn);
+    loop_test_run(f.loop);
+    assert_int_equal(conn_queued(f.upstream.conn), 0);
+    assert_true(f.client.got.n > pushed);
+    teardown(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers_survive_every_split),
+        cmocka_unit_test(test_an_upstream_that_breaks_off_is_an_error),
+        cmocka_unit_test(test_a_client_that_leaves_cancels_its_upstream),
+        cmocka_unit_test(test_a_silent_upstream_times_out),
+        cmocka_unit_test(test_a_stream_that_falls_silent_ends_with_an_error),
+        cmocka_unit_test(test_the_upstream_connection_is_used_again),
+        cmocka_unit_test(test_a_slow_client_holds_the_upstream_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
