@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program under test as a process.
+ *
+ * start() gives it a directory of its own, a config, a clean environment and a free port, waits
+ * until /healthz answers; stop() ends it by SIGTERM and insists on exit 0 and on a standard error
+ * without a sanitizer's report. run() is for the options that print and leave.
+ *
+ * LLM_PROXY   the program (default build/release/llm-proxy)
+ * WORKERS     `workers:` of every config
+ * SLOW=1      a sanitizer or debug build: the time limits are widened (set by itself when the
+ *             path says so)
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import nodetest from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { SEED } from "./random.mjs";
+import { Client, now, open, request, within } from "./http1.mjs";
+
+export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
+export const PROGRAM = path.resolve(ROOT, process.env.LLM_PROXY ?? "build/release/llm-proxy");
+export const SLOW = process.env.SLOW === "1" || /\/(asan|tsan|debug|cov)\//.test(PROGRAM);
+export const KEY = "client-key-1";
+
+/** Time in which a client's leaving must have reached the upstream. */
+export const CANCEL_MS = SLOW ? 1000 : 100;
+
+const READY_MS = SLOW ? 60_000 : 10_000;
+const TEST_MS = SLOW ? 300_000 : 40_000;
+const STOP_MS = SLOW ? 60_000 : 10_000;
+const REPORT = /ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|^BUG|Assertion/m;
+
+const running = () => [...open].filter((o) => o instanceof Instance);
+
+/** Plain data as block-style YAML. */
+export function yaml(value, indent = "") {
+    let text = "";
+    for (const [key, item] of Object.entries(value)) {
+        const name = /^[A-Za-z_][\w.-]*$/.test(key) ? key : JSON.stringify(key);
+        if (item === undefined) {
+            continue;
+        }
+        if (Array.isArray(item)) {
+            text += `${indent}${name}:\n` + item.map((i) => `${indent}  - ${
+                JSON.stringify(i)}\n`).join("");
+        } else if (item !== null && typeof item === "object" && Object.keys(item).length > 0) {
+            text += `${indent}${name}:\n${yaml(item, indent + "  ")}`;
+        } else {
+            text += `${indent}${name}: ${JSON.stringify(item)}\n`;
+        }
+    }
+    return text;
+}
+
+export function temp_dir() {
+    return fs.mkdtempSync(path.join(os.tmpdir(), "llm-proxy-e2e-"));
+}
+
+export async function free_port() {
+    const server = net.createServer();
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address();
+    server.close();
+    await once(server, "close");
+    return port;
+}
+
+function environment(dir, more) {
+    const env = { PATH: process.env.PATH, HOME: dir, LANG: "C.UTF-8" };
+    for (const [name, value] of Object.entries(process.env)) {
+        if (/^(A|L|T|UB)SAN_OPTIONS$|^GCOV_|^LD_LIBRARY_PATH$/.test(name)) {
+            env[name] = value;
+        }
+    }
+    return { ...env, ...more };
+}
+
+function prepare({ config = {}, files = {} }, defaults) {
+    const dir = temp_dir();
+    const workers = process.env.WORKERS ? { workers: Number(process.env.WORKERS) } : {};
+    const text = typeof config === "string" ? config :
+        yaml({ ...defaults, ...workers, ...config });
+    if (config !== null) {
+        fs.writeFileSync(path.join(dir, "config.yaml"), text);
+    }
+    for (const [name, content] of Object.entries(files)) {
+        fs.writeFileSync(path.join(dir, name), content);
+    }
+    return dir;
+}
+
+/** Runs the program to its end: {code, stdout, stderr, all, dir}. */
+export async function run(args, options = {}) {
+    const dir = options.dir ?? prepare({ config: null, ...options }, {});
+    const child = spawn(PROGRAM, args, {
+        cwd: dir, env: environment(dir, options.env), stdio: ["ignore", "pipe", "pipe"],
+    });
+    const out = { stdout: "", stderr: "" };
+    child.stdout.setEncoding("utf8").on("data", (text) => { out.stdout += text; });
+    child.stderr.setEncoding("utf8").on("data", (text) => { out.stderr += text; });
+    const killer = setTimeout(() => child.kill("SIGKILL"), READY_MS);
+    const [code, signal] = await once(child, "close");
+    clearTimeout(killer);
+    if (!options.dir) {
+        fs.rmSync(dir, { recursive: true, force: true });
+    }
+    const all = out.stdout + out.stderr;
+    assert.equal(signal, null, `llm-proxy ${args.join(" ")} ended by ${signal}:\n${all}`);
+    assert.doesNotMatch(all, REPORT);
+    return { code, ...out, all };
+}
+
+export class Instance {
+    constructor(dir, port) {
+        this.dir = dir;
+        this.port = port;
+        this.url = `http://127.0.0.1:${port}`;
+        this.stderr = "";
+        this.exit = null;
+    }
+
+    get pid() {
+        return this.child.pid;
+    }
+
+    spawn(args, env) {
+        this.child = spawn(PROGRAM, args, {
+            cwd: this.dir, env: environment(this.dir, env), stdio: ["ignore", "ignore", "pipe"],
+        });
+        this.child.stderr.setEncoding("utf8").on("data", (text) => { this.stderr += text; });
+        this.exited = new Promise((resolve, reject) => {
+            this.child.on("error", reject);
+            this.child.on("close", (code, signal) => {
+                this.exit = { code, signal };
+                resolve(this.exit);
+            });
+        });
+        this.exited.catch(() => {});
+    }
+
+    async ready() {
+        const end = now() + READY_MS;
+        while (this.exit === null) {
+            try {
+                const answer = await request(this.port, { method: "GET", path: "/healthz" });
+                assert.equal(answer.status, 200);
+                return;
+            } catch (error) {
+                if (now() > end || error.code === "ERR_ASSERTION") {
+                    throw new Error(`no answer from /healthz: ${error.message}\n${this.stderr}`);
+                }
+            }
+            await Promise.race([this.exited, new Promise((r) => setTimeout(r, 5))]);
+        }
+        throw new Error(`llm-proxy ended at its start: ${JSON.stringify(this.exit)}\n${
+            this.stderr}`);
+    }
+
+    /** One request with the client's key. */
+    call(options) {
+        return request(this.port, { ...options, headers: this.headers(options.headers) });
+    }
+
+    headers(more = {}) {
+        const list = Array.isArray(more) ? more : Object.entries(more);
+        return [["Authorization", `Bearer ${KEY}`], ["Content-Type", "application/json"], ...list]
+            .filter(([name], i, all) => !all.slice(i + 1).some(([n]) =>
+                i < 2 && n.toLowerCase() === name.toLowerCase()));
+    }
+
+    chat(body, { path: target = "/v1/chat/completions", headers = {} } = {}) {
+        return this.call({ path: target, headers,
+            body: typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+        });
+    }
+
+    connect() {
+        return Client.connect(this.port);
+    }
+
+    rss_kib() {
+        const status = fs.readFileSync(`/proc/${this.pid}/status`, "utf8");
+        return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)[1]);
+    }
+
+    /** For a process that has ended in its own way. */
+    abandon() {
+        open.delete(this);
+        this.child.kill("SIGKILL");
+        fs.rmSync(this.dir, { recursive: true, force: true });
+    }
+
+    /** SIGTERM, exit 0, nothing of a sanitizer: each test file ends with this. */
+    async stop() {
+        if (this.exit === null) {
+            this.child.kill("SIGTERM");
+        }
+        try {
+            const { code, signal } = await within(STOP_MS, "llm-proxy ends after SIGTERM",
+                this.exited);
+            assert.deepEqual({ code, signal }, { code: 0, signal: null },
+                `llm-proxy must leave with 0 after SIGTERM:\n${this.stderr}`);
+            assert.doesNotMatch(this.stderr, REPORT);
+        } finally {
+            this.abandon();
+        }
+    }
+}
+
+/** config: an object, or YAML text (then the port is given on the command line). */
+export async function start({ config = {}, env = {}, args = [], files = {}, dir = null } = {}) {
+    const port = await free_port();
+    const where = dir ?? prepare({ config, files }, { port, api_keys: [KEY] });
+    const proxy = new Instance(where, port);
+    const more = typeof config === "string" || config === null || dir ?
+        ["--port", String(port)] : [];
+    proxy.spawn([...more, ...args], env);
+    open.add(proxy);
+    try {
+        await proxy.ready();
+    } catch (error) {
+        proxy.abandon();
+        throw error;
+    }
+    return proxy;
+}
+
+/** Stops instances and mocks, all of them whatever one says; rejects with the first complaint. */
+export async function stop_all(...list) {
+    const results = [];
+    for (const one of list.filter(Boolean)) {
+        results.push(...await Promise.allSettled([one.stop()]));
+    }
+    const bad = results.find((r) => r.status === "rejected");
+    if (bad) {
+        throw bad.reason;
+    }
+}
+
+/**
+ * False when the option's feature is there, else why not: the program itself says which options
+ * of the contract it accepts without effect. A test of such an option skips, by that name, and
+ * comes alive with the feature.
+ */
+export async function not_built(option, value) {
+    const { code, all } = await run(["--check-config"], { config: { [option]: value } });
+    assert.equal(code, 0, all);
+    const line = all.split("\n").find((text) => /warning/i.test(text) &&
+        new RegExp(`\\b${option}\\b`).test(text));
+    return line ? `the program says: ${line.trim()}` : false;
+}
+
+/** A custom backend of the plain protocol. */
+export function backend(mock, more = {}) {
+    return { protocol: "openai-chat", api_url: mock.url, api_keys: ["upstream-key-1"], ...more };
+}
+
+/**
+ * node:test's test. When it fails, its report shows what the program wrote meanwhile, and the
+ * seed; and what it opened is closed, so that the file still ends.
+ */
+export function test(name, ...rest) {
+    const body = rest.pop();
+    const options = rest.pop() ?? {};
+    return nodetest(name, options, async (t) => {
+        const before = new Set(open);
+        const marks = new Map(running().map((p) => [p, p.stderr.length]));
+        try {
+            await within(TEST_MS, "the end of the test", Promise.resolve(body(t)));
+        } catch (error) {
+            t.diagnostic(`SEED=${SEED}`);
+            for (const p of running()) {
+                const text = p.stderr.slice(marks.get(p) ?? 0).slice(-8192);
+                t.diagnostic(`llm-proxy ${p.pid}${p.exit ? ` ended ${JSON.stringify(p.exit)}` :
+                    ""}, standard error:\n${text}`);
+            }
+            for (const o of [...open].filter((one) => !before.has(one))) {
+                o.abandon();
+            }
+            throw error;
+        }
+    });
+}
