@@ -6,11 +6,12 @@
  * connection (the youngest) or makes a new one and sends one request on it.
  *
  * Life of a request: client_start ─► [sent] ─► head ─► body… ─► end, or failed at any point.
- *   `batch` comes at the end of each read's callback in which head, body or end came: the moment to
- *   flush what was made of it. Bytes passed to body are lent until `batch` of the same read returns.
- *   After `end` (and its batch) or `failed` the request is over and the handle is gone: with `end` a
- *   keep-alive connection went back to its pool. client_cancel ends it at any time before: closes the
- *   connection at once, no event follows.
+ *   `batch` comes at the end of each read's callback in which head, body or end came: the moment
+ *   to flush what was made of it. Bytes passed to body are lent until `batch` of the same read
+ *   returns; if the read ends with `failed`, its batch comes before that.
+ *   After `end` (and its batch) or `failed` the request is over and the handle is gone: with `end`
+ *   a keep-alive connection went back to its pool. client_cancel ends it at any time before: closes
+ *   the connection at once, no event follows.
  * Events never come from within client_start or client_cancel.
  * 1xx answers are skipped. A body without length and chunks ends with EOF. Answers that are not
  * HTTP, have contradicting lengths, or break off are `failed` with ERR_UPSTREAM_BROKEN; the error

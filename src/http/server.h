@@ -98,7 +98,8 @@ void server_head(struct server_conn *c, int status, struct str headers, int64_t 
 bool server_head_sent(const struct server_conn *c);
 /* Queues body bytes: one chunk for all that is queued up to the flush. Borrowed until the flush. */
 void server_body(struct server_conn *c, struct str bytes);
-/* The answer is complete. A body shorter than its declared length closes the connection. */
+/* The answer is complete; what of the request's body has not come yet is for nobody. A body shorter
+ * than its declared length closes the connection. */
 void server_end(struct server_conn *c);
 /* The connection will close after this answer. */
 void server_close_after(struct server_conn *c);

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The glue between llhttp and both sides of HTTP.
+ *
+ * What      Turns bytes, cut anywhere, into steps (parse.h), and a head into a struct message.
+ * How       llhttp's callbacks only note things and pause it. While a head is read, tokens are
+ *           noted as offsets from its first byte (a str whose p is the offset), so that it does not
+ *           matter in how many pieces they come; the bytes themselves are copied to the arena once,
+ *           side by side, and when the head is complete the offsets become pointers into that copy.
+ *
+ *           raw   |GET /x HTTP/1.1..Host: a..Acc|ept: b....|      (arena)
+ *                  ^0                            ^raw_n before this feed
+ * Owns      Nothing: all memory is the caller's arena.
+ * Not here  Time-outs, connections, what a message is for.
+ */
+#include "http/parse.h"
+
+enum { RAW_SIZE_MIN = 1024 };
+
+_Static_assert(sizeof(struct message) <= ARENA_RESERVE, "an overflowed arena has room for it");
+
+static struct parser *parser_of(llhttp_t *http)
+{
+    return CONTAINER_OF(http, struct parser, http);
+}
+
+/* ---- offsets ---- */
+
+static void token_add(const struct parser *parser, struct str *token, const char *at, size_t n)
+{
+    assert(at >= parser->feed);
+    if (token->n == 0)
+        token->p = (const char *)(uintptr_t)(parser->raw_n + (size_t)(at - parser->feed));
+    token->n += n;
+}
+
+static size_t token_offset(struct str token)
+{
+    return (size_t)(uintptr_t)token.p;
+}
+
+static struct str token_str(const struct parser *parser, struct str token)
+{
+    assert(token.n <= parser->raw_n);
+    assert(token_offset(token) <= parser->raw_n - token.n);
+    return str_of(parser->raw + token_offset(token), token.n);
+}
+
+static void raw_add(struct parser *parser, const char *p, size_t n)
+{
+    if (n > parser->raw_size - parser->raw_n) {
+        size_t size = parser->raw_n + n;
+        if (!parser->head_done)
+            size = size < RAW_SIZE_MIN / 2 ? RAW_SIZE_MIN : size * 2;
+        char *raw = arena_alloc(parser->arena, size);
+        if (arena_overflowed(parser->arena))
+            return;
+        if (parser->raw_n > 0)
+            memcpy(raw, parser->raw, parser->raw_n);
+        parser->raw = raw;
+        parser->raw_size = size;
+    }
+    if (n > 0)
+        memcpy(parser->raw + parser->raw_n, p, n);
+    parser->raw_n += n;
+}
+
+/* ---- llhttp's callbacks ---- */
+
+static int on_url(llhttp_t *http, const char *at, size_t n)
+{
+    struct parser *parser = parser_of(http);
+    token_add(parser, &parser->message->target, at, n);
+    return HPE_OK;
+}
+
+static int on_method(llhttp_t *http, const char *at, size_t n)
+{
+    struct parser *parser = parser_of(http);
+    token_add(parser, &parser->message->method_name, at, n);
+    return HPE_OK;
+}
+
+static int on_version(llhttp_t *http, const char *at, size_t n)
+{
+    struct parser *parser = parser_of(http);
+    token_add(parser, &parser->version, at, n);
+    return HPE_OK;
+}
+
+/* Extensions and trailers are dropped, but they are not for free. */
+static int on_extra(llhttp_t *http, const char *at, size_t n)
+{
+    struct parser *parser = parser_of(http);
+    (void)at;
+    parser->extra_bytes += n + 1;
+    if (parser->extra_bytes <= parser->head_bytes_max)
+        return HPE_OK;
+    parser->extra_full = true;
+    return HPE_USER;
+}
+
+static int on_header_field(llhttp_t *http, const char *at, size_t n)
+{
+    struct parser *parser = parser_of(http);
+    struct http_headers *headers = &parser->message->headers;
+
+    if (parser->head_done)
+        return on_extra(http, at, n);
+    if (!parser->name_open) {
+        http_headers_add(headers, parser->arena, STR_NULL, STR_NULL);
+        if (arena_overflowed(parser->arena))
+            return HPE_USER;
+        parser->name_open = true;
+    }
+    token_add(parser, &headers->items[headers->n - 1].name, at, n);
+    return HPE_OK;
+}
+
+static int on_header_field_complete(llhttp_t *http)
+{
+    parser_of(http)->name_open = false;
+    return HPE_OK;
+}
+
+static int on_header_value(llhttp_t *http, const char *at, size_t n)
+{
+    struct parser *parser = parser_of(http);
+    struct http_headers *headers = &parser->message->headers;
+
+    if (parser->head_done)
+        return on_extra(http, at, n);
+    assert(headers->n > 0);
+    token_add(parser, &headers->items[headers->n - 1].value, at, n);
+    return HPE_OK;
+}
+
+static int on_headers_complete(llhttp_t *http)
+{
+    struct parser *parser = parser_of(http);
+
+    parser->head_done = true;
+    parser->step = PARSE_HEAD;
+    /* Tunnels and upgrades are not ours: the bytes that follow are HTTP, or an error. */
+    parser->message->upgrade = http->upgrade != 0 && http->method != LLHTTP_CONNECT;
+    http->upgrade = 0;
+    if (parser->no_body)
+        http->flags |= F_SKIPBODY;
+    return HPE_PAUSED;
+}
+
+static int on_body(llhttp_t *http, const char *at, size_t n)
+{
+    struct parser *parser = parser_of(http);
+
+    if (n == 0)
+        return HPE_OK;
+    parser->body = str_of(at, n);
+    parser->body_bytes += n;
+    parser->step = PARSE_BODY;
+    return HPE_PAUSED;
+}
+
+static int on_message_complete(llhttp_t *http)
+{
+    parser_of(http)->step = PARSE_END;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t parse_settings = {
+    .on_url = on_url,
+    .on_method = on_method,
+    .on_version = on_version,
+    .on_header_field = on_header_field,
+    .on_header_field_complete = on_header_field_complete,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+    .on_chunk_extension_name = on_extra,
+    .on_chunk_extension_value = on_extra,
+};
+
+/* ---- the head as a message ---- */
+
+static enum http_method method_of(uint8_t method)
+{
+    switch (method) {
+    case LLHTTP_GET:
+        return HTTP_GET;
+    case LLHTTP_HEAD:
+        return HTTP_HEAD;
+    case LLHTTP_POST:
+        return HTTP_POST;
+    case LLHTTP_PUT:
+        return HTTP_PUT;
+    case LLHTTP_PATCH:
+        return HTTP_PATCH;
+    case LLHTTP_DELETE:
+        return HTTP_DELETE;
+    case LLHTTP_OPTIONS:
+        return HTTP_OPTIONS;
+    case LLHTTP_CONNECT:
+        return HTTP_CONNECT;
+    default:
+        return HTTP_OTHER;
+    }
+}
+
+/* RFC 9112, section 3.2: origin-form, absolute-form, authority-form (CONNECT), asterisk-form. */
+static void target_split(struct message *m)
+{
+    struct str rest = m->target;
+
+    if (rest.n == 0)
+        return;
+    if (m->method == HTTP_CONNECT || rest.p[0] == '*') {
+        m->path = rest;
+        return;
+    }
+    if (rest.p[0] != '/') {
+        size_t authority = str_find(rest, STR("://"), 0);
+        size_t begin = authority == SIZE_MAX ? rest.n : authority + 3;
+        while (begin < rest.n && rest.p[begin] != '/' && rest.p[begin] != '?')
+            begin++;
+        rest = str_from(rest, begin);
+    }
+    size_t query = str_find_char(rest, '?', 0);
+    m->path = str_head(rest, query);
+    if (m->path.n == 0)
+        m->path = STR("/");
+    if (query != SIZE_MAX)
+        m->query = str_from(rest, query + 1);
+}
+
+/* What the headers say about framing, and how often. */
+struct head_counts {
+    unsigned hosts;
+    unsigned encodings;
+    bool encoding_is_chunked;
+};
+
+static void header_note(struct message *m, const struct http_header *header,
+                        struct head_counts *counts)
+{
+    switch (header->name.n) {
+    case 4:
+        if (str_eq_nocase(header->name, STR("Host")))
+            counts->hosts++;
+        break;
+    case 6:
+        if (str_eq_nocase(header->name, STR("Expect")))
+            m->expect_continue = str_eq_nocase(header->value, STR("100-continue"));
+        break;
+    case 17:
+        if (str_eq_nocase(header->name, STR("Transfer-Encoding"))) {
+            counts->encodings++;
+            counts->encoding_is_chunked = str_eq_nocase(header->value, STR("chunked"));
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* Offsets become pointers. Also for a head that was read in part. */
+static void message_fill(struct parser *parser, struct head_counts *counts)
+{
+    struct message *m = parser->message;
+
+    *counts = (struct head_counts){0};
+    parser->filled = true;
+    m->method_name = token_str(parser, m->method_name);
+    m->method = method_of(parser->http.method);
+    /* A target that the limit or an error has cut is none. */
+    m->target = parser->version.n == 0 ? STR_NULL : token_str(parser, m->target);
+    target_split(m);
+    for (size_t i = 0; i < m->headers.n; i++) {
+        struct http_header *header = &m->headers.items[i];
+        header->name = token_str(parser, header->name);
+        header->value = str_trim(token_str(parser, header->value));
+        header_note(m, header, counts);
+    }
+    m->minor = parser->http.http_minor;
+    m->status = parser->http.status_code;
+    m->keep_alive = llhttp_should_keep_alive(&parser->http) != 0;
+    m->chunked = (parser->http.flags & F_CHUNKED) != 0;
+    m->has_length = (parser->http.flags & F_CONTENT_LENGTH) != 0;
+    m->content_length = m->has_length ? parser->http.content_length : 0;
+    m->expect_continue = m->expect_continue && m->minor >= 1;
+}
+
+static enum error_code bad(const struct parser *parser, struct error *e, const char *what)
+{
+    if (parser->side == PARSE_REQUEST)
+        return FAIL(e, ERR_BAD_HTTP, "%s", what);
+    return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not valid HTTP/1: %s", what);
+}
+
+static enum error_code request_line_check(const struct parser *parser, const struct message *m,
+                                          struct error *e)
+{
+    size_t method = (size_t)(m->method_name.p - parser->raw);
+    size_t target = (size_t)(m->target.p - parser->raw);
+    size_t version = token_offset(parser->version);
+
+    /* llhttp takes several blanks between the parts, and RTSP and ICE for the protocol. */
+    if (target != method + m->method_name.n + 1 ||
+        version != target + m->target.n + STR(" HTTP/").n ||
+        memcmp(parser->raw + version - 6, " HTTP/", 6) != 0)
+        return bad(parser, e, "the request line is not METHOD target HTTP/1.x");
+    if (memchr(m->target.p, '#', m->target.n) != NULL)
+        return bad(parser, e, "the target has a fragment");
+    return OK;
+}
+
+/*
+ * Strict llhttp has refused control characters, folded and malformed lines, lengths that are not
+ * one number, and a length beside chunked. The rest of RFC 9112, sections 3 and 6:
+ */
+static enum error_code message_check(const struct parser *parser, const struct message *m,
+                                     const struct head_counts *counts, struct error *e)
+{
+    if (parser->http.http_major != 1)
+        return bad(parser, e, "the version is not HTTP/1.0 or HTTP/1.1");
+    /* "A server MUST NOT apply [another] transfer coding [unless it knows that it is understood]":
+     * nobody sends one, and a smuggler's trick is what is left. */
+    if (counts->encodings > 1)
+        return bad(parser, e, "two Transfer-Encoding headers");
+    if (counts->encodings == 1 && !counts->encoding_is_chunked)
+        return bad(parser, e, "a Transfer-Encoding other than chunked");
+    if (counts->encodings == 1 && m->minor == 0)
+        return bad(parser, e, "Transfer-Encoding in HTTP/1.0");
+    if (parser->side == PARSE_ANSWER)
+        return m->status >= 100 ? OK : bad(parser, e, "the status is below 100");
+
+    TRY(request_line_check(parser, m, e));
+    if (counts->hosts > 1)
+        return bad(parser, e, "two Host headers");
+    if (counts->hosts == 0 && m->minor >= 1)
+        return bad(parser, e, "the Host header is missing");
+    return OK;
+}
+
+static enum error_code head_too_large(const struct parser *parser, struct error *e)
+{
+    if (parser->side == PARSE_REQUEST)
+        return FAIL(e, ERR_HEADERS_TOO_LARGE,
+                    "request line and headers take more than %zu bytes (header_bytes_max)",
+                    parser->head_bytes_max);
+    return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer's head takes more than %zu bytes",
+                parser->head_bytes_max);
+}
+
+static enum error_code llhttp_fail(const struct parser *parser, llhttp_errno_t code,
+                                   struct error *e)
+{
+    const llhttp_t *http = &parser->http;
+    bool chunked = (http->flags & F_TRANSFER_ENCODING) != 0;
+    bool length = (http->flags & F_CONTENT_LENGTH) != 0;
+    const char *reason = llhttp_get_error_reason(http);
+
+    if (parser->extra_full)
+        return parser->side == PARSE_REQUEST
+                   ? FAIL(e, ERR_HEADERS_TOO_LARGE,
+                          "chunk extensions and trailers take more than %zu bytes "
+                          "(header_bytes_max)",
+                          parser->head_bytes_max)
+                   : bad(parser, e, "too many chunk extensions or trailers");
+    if (code == HPE_UNEXPECTED_CONTENT_LENGTH && !chunked)
+        return bad(parser, e, "two Content-Length headers");
+    if ((code == HPE_INVALID_CONTENT_LENGTH && chunked) ||
+        (code == HPE_INVALID_TRANSFER_ENCODING && length))
+        return bad(parser, e, "Content-Length and Transfer-Encoding together");
+    if (code == HPE_INVALID_METHOD)
+        return bad(parser, e, "the method is not known");
+    if (code == HPE_PAUSED_H2_UPGRADE)
+        return bad(parser, e, "the version is not HTTP/1.0 or HTTP/1.1");
+    return bad(parser, e, reason == NULL || reason[0] == '\0' ? "malformed" : reason);
+}
+
+/* ---- steps ---- */
+
+void parse_init(struct parser *parser, enum parse_side side, size_t head_bytes_max)
+{
+    assert(head_bytes_max > 0);
+    *parser = (struct parser){.side = (uint8_t)side, .head_bytes_max = head_bytes_max};
+    llhttp_init(&parser->http, side == PARSE_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE,
+                &parse_settings);
+}
+
+void parse_reset(struct parser *parser)
+{
+    parser->head_bytes = 0;
+    parser->arena = NULL;
+    parser->message = NULL;
+    parser->head_done = false;
+}
+
+void parse_begin(struct parser *parser, struct arena *arena, bool no_body)
+{
+    assert(!arena_overflowed(arena));
+    llhttp_reset(&parser->http);
+    parser->arena = arena;
+    parser->message = ARENA_NEW(arena, struct message);
+    parser->raw = NULL;
+    parser->raw_n = 0;
+    parser->raw_size = 0;
+    parser->version = STR_NULL;
+    parser->body_bytes = 0;
+    parser->extra_bytes = 0;
+    parser->extra_full = false;
+    parser->head_done = false;
+    parser->name_open = false;
+    parser->filled = false;
+    parser->no_body = no_body;
+}
+
+/* After each feed of a head: rc is llhttp's word on it. */
+static enum parse_step head_step(struct parser *parser, llhttp_errno_t rc, struct error *e)
+{
+    struct head_counts counts;
+
+    if (arena_overflowed(parser->arena)) {
+        *parser->message = (struct message){.minor = 1};
+        parser->filled = true;
+        (void)head_too_large(parser, e);
+        return PARSE_FAILED;
+    }
+    if (rc == HPE_OK && parser->head_bytes < parser->head_bytes_max)
+        return PARSE_MORE;
+
+    message_fill(parser, &counts);
+    if (rc == HPE_OK) {
+        (void)head_too_large(parser, e);
+        return PARSE_FAILED;
+    }
+    if (rc != HPE_PAUSED) {
+        (void)llhttp_fail(parser, rc, e);
+        return PARSE_FAILED;
+    }
+    return message_check(parser, parser->message, &counts, e) == OK ? PARSE_HEAD : PARSE_FAILED;
+}
+
+enum parse_step parse_next(struct parser *parser, struct str *input, struct str *ret_body,
+                           struct error *e)
+{
+    bool in_head = !parser->head_done;
+    struct str feed = input->p == NULL ? STR("") : *input;
+
+    assert(parser->message != NULL);
+    if (in_head)
+        feed = str_head(feed, parser->head_bytes_max - parser->head_bytes);
+    parser->feed = feed.p;
+    parser->step = PARSE_MORE;
+
+    llhttp_errno_t rc = llhttp_execute(&parser->http, feed.p, feed.n);
+    size_t used = feed.n;
+    if (rc != HPE_OK) {
+        const char *at = llhttp_get_error_pos(&parser->http);
+        assert(at >= feed.p && at <= feed.p + feed.n);
+        used = (size_t)(at - feed.p);
+    }
+    if (rc == HPE_PAUSED)
+        llhttp_resume(&parser->http);
+    *input = str_from(*input, used);
+
+    if (in_head) {
+        parser->head_bytes += used;
+        raw_add(parser, feed.p, used);
+        return head_step(parser, rc, e);
+    }
+    if (rc == HPE_OK)
+        return PARSE_MORE;
+    if (rc != HPE_PAUSED) {
+        (void)llhttp_fail(parser, rc, e);
+        return PARSE_FAILED;
+    }
+    assert(parser->step == PARSE_BODY || parser->step == PARSE_END);
+    if (parser->step == PARSE_BODY)
+        *ret_body = parser->body;
+    return (enum parse_step)parser->step;
+}
+
+enum parse_step parse_eof(struct parser *parser, struct error *e)
+{
+    unsigned long long bytes = parser->body_bytes;
+
+    assert(parser->side == PARSE_ANSWER);
+    if (parser->head_bytes == 0 || !parser->head_done) {
+        (void)FAIL(e, ERR_UPSTREAM_BROKEN,
+                   parser->head_bytes == 0 ? "the connection closed before any answer"
+                                           : "the connection closed inside the answer's head");
+        return PARSE_FAILED;
+    }
+    parser->step = PARSE_MORE;
+    (void)llhttp_finish(&parser->http);
+    if (parser->step == PARSE_END)
+        return PARSE_END;
+    if ((parser->http.flags & F_CONTENT_LENGTH) != 0) {
+        unsigned long long total = bytes + parser->http.content_length;
+        (void)FAIL(e, ERR_UPSTREAM_BROKEN, "the connection closed after %llu of %llu bytes", bytes,
+                   total);
+        return PARSE_FAILED;
+    }
+    (void)FAIL(e, ERR_UPSTREAM_BROKEN,
+               "the connection closed after %llu bytes, before the last chunk", bytes);
+    return PARSE_FAILED;
+}
+
+struct message *parse_message(struct parser *parser)
+{
+    struct head_counts counts;
+
+    if (!parser->filled)
+        message_fill(parser, &counts);
+    return parser->message;
+}

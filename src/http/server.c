@@ -1,0 +1,917 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The server's side: client connections, and one request at a time on each.
+ *
+ * What      Reads requests, tells the user, frames and sends answers, keeps the time-outs.
+ * How       The two directions of a connection move independently.
+ *
+ *           input   IDLE ─► HEAD ─► HOLD ─accept─► BODY ─► DONE ─done─► IDLE
+ *                                    └─end of the answer─► DROP ─► DONE
+ *                   any ─refused, closing─► CLOSED (bytes are read and forgotten)
+ *           answer  nothing ─server_head─► head sent ─server_end─► ended ─flushed─► `done`
+ *
+ *           `busy` holds from `head` or `refuse` to `done` or `gone`: the user has a request.
+ *           Bytes that may not be parsed yet (HOLD, DONE, paused) wait in the carry-over; past
+ *           SERVER_CARRY_MAX the connection stops reading until they are used: until then leaving
+ *           goes unnoticed.
+ *           `done` and `closed` always come from the deferred run at the end of the turn; the
+ *           memory of a connection is freed there and nowhere else, so that every call is legal
+ *           in every event.
+ *           A connection that must close while bytes may still come from the client lingers: FIN,
+ *           then up to a second of reading, so that the kernel does not answer unread bytes with
+ *           a reset that would destroy the answer on its way.
+ * Owns      The connections (a free list of fixed-size structs); each its conn, its request arena
+ *           and its carry-over, the last two only while a request needs them.
+ * Not here  Parsing (parse), composing (write), what a request means.
+ */
+#include "http/server.h"
+
+#include "base/mem.h"
+#include "http/http_priv.h"
+#include "http/parse.h"
+#include "io/conn.h"
+
+enum {
+    SERVER_MAGIC = 0x53525652,
+    SERVER_CONN_MAGIC = 0x53434f4e,
+    ARENA_BLOCK = 2048,
+    SPARE_CONNS_MAX = 1024,
+    LINGER_MS = 1000,
+    LINGER_BYTES_MAX = 1024 * 1024,
+    /* An unread rest of a body of at most so many bytes is read and dropped to save the
+     * connection; beyond it, closing is cheaper. */
+    DROP_BYTES_MAX = 64 * 1024,
+    WRITE_LOOKS = 4, /* at the queue, in a write time-out */
+};
+
+enum input {
+    INPUT_IDLE, /* no byte of a request */
+    INPUT_HEAD,
+    INPUT_HOLD,   /* the head was told; the user has not said yet whether the body may come */
+    INPUT_BODY,   /* told piece by piece */
+    INPUT_DROP,   /* the answer ended first: the rest of the body is for nobody */
+    INPUT_DONE,   /* the request was read whole */
+    INPUT_CLOSED, /* nothing is parsed any more */
+};
+
+struct server {
+    uint32_t magic;
+    bool draining;
+    struct loop *loop;
+    struct server_options options;
+    struct list conns;
+    size_t conn_count;
+    struct server_conn *spare;
+    size_t spare_n;
+    struct write_pool writes;
+};
+
+struct server_conn {
+    uint32_t magic;
+    uint8_t input; /* enum input */
+    /* connection */
+    bool reading;
+    bool close_after; /* no further request */
+    bool full;        /* conn said CONN_FULL */
+    bool gone_due;    /* closed by a call: `gone` is still to be told */
+    bool woken;       /* deferred is in the loop's list */
+    bool served;      /* not the connection's first request */
+    bool timed;       /* the timer runs for the present head or body */
+    /* request */
+    bool busy;
+    bool minor_1;
+    bool is_head;
+    bool has_length;
+    bool has_body;
+    bool expects;   /* waits for 100 Continue */
+    bool more_came; /* bytes after the head came with it */
+    bool keep_alive;
+    bool paused;
+    bool message_gone; /* the user has released the arena */
+    /* answer */
+    bool head_sent;
+    bool ended;
+    bool chunked;
+    bool no_body;
+    bool length_known;
+
+    struct server *server;
+    struct conn *conn; /* NULL: closed */
+    void *user;
+    struct list link;
+    struct deferred deferred;
+    struct timer timer;       /* of the input */
+    struct timer write_timer; /* of the queue */
+    struct server_conn *next_spare;
+    struct write_batch *batch; /* NULL: nothing queued in this turn */
+    struct buf carry;
+    struct arena arena;
+    struct parser parser;
+    int64_t begin_us;
+    int64_t read_ms;        /* of the last piece of body */
+    uint64_t body_left;     /* of the request's body, with has_length */
+    uint64_t answer_length; /* with length_known */
+    uint64_t answer_bytes;  /* of the body, so far */
+    uint64_t given;         /* bytes, to conn */
+    uint64_t taken;         /* by the kernel, when the write timer last looked */
+    int64_t taken_ms;
+    size_t dropped; /* while lingering */
+};
+
+_Static_assert(sizeof(struct server_conn) <= 640, "an idle connection is little more than this");
+
+static void consume(struct server_conn *c, struct str *bytes);
+static void conn_run(struct deferred *deferred);
+
+static void conn_check(const struct server_conn *c)
+{
+    assert(c->magic == SERVER_CONN_MAGIC);
+    assert(c->server->magic == SERVER_MAGIC);
+    assert(!c->ended || c->head_sent);
+    assert(!c->head_sent || c->busy);
+    assert(c->conn != NULL || c->woken);
+}
+
+static void wake(struct server_conn *c)
+{
+    if (!c->woken) {
+        c->woken = true;
+        loop_defer(c->server->loop, &c->deferred, conn_run);
+    }
+}
+
+/* ---- closing ---- */
+
+/* The connection is over; its memory goes, and `closed` comes, at the end of the turn. */
+static void conn_drop(struct server_conn *c)
+{
+    timer_stop(&c->timer);
+    timer_stop(&c->write_timer);
+    write_give(&c->server->writes, &c->batch);
+    conn_close(&c->conn);
+    wake(c);
+}
+
+static void tell_gone(struct server_conn *c)
+{
+    if (!c->busy)
+        return;
+    c->busy = false;
+    c->head_sent = false;
+    c->ended = false;
+    c->server->options.events->gone(c);
+}
+
+/* The client has left, or takes nothing. Only in an event of the loop. */
+static void conn_lost(struct server_conn *c)
+{
+    conn_drop(c);
+    tell_gone(c);
+}
+
+static void conn_free(struct server_conn *c)
+{
+    struct server *server = c->server;
+
+    assert(c->conn == NULL && !c->busy && !c->woken);
+    server->options.events->closed(c);
+    arena_fini(&c->arena);
+    buf_fini(&c->carry);
+    list_remove(&c->link);
+    server->conn_count--;
+    c->magic = 0;
+    if (HAVE_ASAN || server->spare_n == SPARE_CONNS_MAX) {
+        mem_free(c);
+        return;
+    }
+    c->next_spare = server->spare;
+    server->spare = c;
+    server->spare_n++;
+}
+
+/* After the last answer. */
+static void conn_finish(struct server_conn *c)
+{
+    bool all_read = c->input == INPUT_DONE && c->carry.n == 0;
+
+    if (all_read && conn_queued(c->conn) == 0) {
+        conn_drop(c);
+        return;
+    }
+    c->input = INPUT_CLOSED;
+    buf_fini(&c->carry);
+    conn_shutdown(c->conn);
+    if (!c->reading) {
+        c->reading = true;
+        conn_read_start(c->conn);
+    }
+    timer_start(&c->timer, LINGER_MS);
+}
+
+/* ---- writing ---- */
+
+static void write_watch(struct server_conn *c)
+{
+    size_t queued = conn_queued(c->conn);
+
+    if (queued == 0 || timer_armed(&c->write_timer))
+        return;
+    c->taken = c->given - queued;
+    c->taken_ms = loop_now_ms(c->server->loop);
+    timer_start(&c->write_timer, c->server->options.write_timeout_ms / WRITE_LOOKS);
+}
+
+static void write_fire(struct timer *timer)
+{
+    struct server_conn *c = CONTAINER_OF(timer, struct server_conn, write_timer);
+    const struct server_options *options = &c->server->options;
+    int64_t now_ms = loop_now_ms(c->server->loop);
+
+    conn_check(c);
+    size_t queued = conn_queued(c->conn);
+    if (queued == 0)
+        return;
+    if (c->given - queued != c->taken) {
+        c->taken = c->given - queued;
+        c->taken_ms = now_ms;
+    } else if (now_ms - c->taken_ms >= options->write_timeout_ms) {
+        conn_lost(c);
+        return;
+    }
+    timer_start(timer, options->write_timeout_ms / WRITE_LOOKS);
+}
+
+static struct write_batch *batch_of(struct server_conn *c)
+{
+    if (c->batch == NULL)
+        c->batch = write_take(&c->server->writes);
+    wake(c);
+    return c->batch;
+}
+
+static void flush(struct server_conn *c)
+{
+    uint64_t bytes = 0;
+
+    if (c->batch == NULL)
+        return;
+    if (write_send(c->batch, c->conn, c->chunked, c->ended, &bytes) == CONN_FULL)
+        c->full = true;
+    c->given += bytes;
+    write_give(&c->server->writes, &c->batch);
+    write_watch(c);
+}
+
+/* ---- the input ---- */
+
+static bool input_open(const struct server_conn *c)
+{
+    switch ((enum input)c->input) {
+    case INPUT_IDLE:
+    case INPUT_HEAD:
+        return !c->busy;
+    case INPUT_BODY:
+        return !c->paused;
+    case INPUT_DROP:
+        return true;
+    case INPUT_HOLD:
+    case INPUT_DONE:
+    case INPUT_CLOSED:
+        break;
+    }
+    return false;
+}
+
+static void request_begin(struct server_conn *c)
+{
+    struct server *server = c->server;
+
+    assert(c->input == INPUT_IDLE && !c->busy);
+    c->input = INPUT_HEAD;
+    c->timed = false;
+    c->message_gone = false;
+    c->begin_us = loop_now_us(server->loop);
+    arena_init(&c->arena, server->options.arena_bytes_max, ARENA_BLOCK, server->options.budget);
+    parse_reset(&c->parser);
+    parse_begin(&c->parser, &c->arena, false);
+}
+
+/* Forgets the request that is over. */
+static void request_end(struct server_conn *c)
+{
+    arena_reset(&c->arena);
+    c->user = NULL;
+    c->head_sent = false;
+    c->ended = false;
+    c->paused = false;
+    c->expects = false;
+}
+
+static void go_idle(struct server_conn *c)
+{
+    c->input = INPUT_IDLE;
+    c->served = true;
+    c->timed = false;
+    timer_start(&c->timer, c->server->options.keepalive_timeout_ms);
+}
+
+/* The request cannot be read (further). */
+static void refuse(struct server_conn *c, const struct error *e)
+{
+    static const struct message none = {.minor = 1};
+
+    c->close_after = true;
+    if (c->input == INPUT_DROP) {
+        /* Its answer is complete and stands. */
+        c->input = INPUT_CLOSED;
+        if (!c->busy)
+            conn_finish(c);
+        return;
+    }
+    if (c->head_sent) {
+        conn_lost(c);
+        return;
+    }
+    bool in_head = c->input == INPUT_HEAD;
+    c->input = INPUT_CLOSED;
+    c->paused = false;
+    timer_stop(&c->timer);
+    if (in_head) {
+        const struct message *m = parse_message(&c->parser);
+        c->is_head = m->method == HTTP_HEAD;
+        c->minor_1 = m->path.p == NULL || m->minor >= 1;
+        c->keep_alive = false;
+        c->user = NULL;
+        c->busy = true;
+    }
+    const struct message *m = c->message_gone ? &none : parse_message(&c->parser);
+    c->server->options.events->refuse(c, m, e);
+}
+
+static void head_come(struct server_conn *c)
+{
+    struct message *m = parse_message(&c->parser);
+
+    c->input = INPUT_HOLD;
+    c->busy = true;
+    c->user = NULL;
+    c->minor_1 = m->minor >= 1;
+    c->is_head = m->method == HTTP_HEAD;
+    c->keep_alive = m->keep_alive;
+    c->has_length = m->has_length;
+    c->body_left = m->content_length;
+    c->has_body = m->chunked || m->content_length > 0;
+    c->expects = m->expect_continue && c->has_body;
+    c->server->options.events->head(c, m);
+}
+
+static void body_come(struct server_conn *c, struct str bytes)
+{
+    c->read_ms = loop_now_ms(c->server->loop);
+    if (c->has_length) {
+        assert(bytes.n <= c->body_left);
+        c->body_left -= bytes.n;
+    }
+    if (c->input == INPUT_BODY)
+        c->server->options.events->body(c, bytes);
+}
+
+static void end_come(struct server_conn *c)
+{
+    bool tell = c->input == INPUT_BODY;
+
+    c->input = INPUT_DONE;
+    c->expects = false;
+    if (tell) {
+        c->server->options.events->body_end(c);
+    } else if (!c->busy) {
+        /* `done` came before the end of the dropped body. */
+        if (c->close_after)
+            conn_finish(c);
+        else
+            go_idle(c);
+    }
+}
+
+/* All that came is parsed, and it was not enough. */
+static void input_wait(struct server_conn *c)
+{
+    const struct server_options *options = &c->server->options;
+
+    if (c->timed)
+        return;
+    c->timed = true;
+    if (c->input == INPUT_HEAD) {
+        timer_start(&c->timer, options->header_timeout_ms);
+    } else {
+        c->read_ms = loop_now_ms(c->server->loop);
+        timer_start(&c->timer, options->body_idle_timeout_ms);
+    }
+}
+
+/* Parses as far as the state allows; what is left of *bytes is for the carry-over. */
+static void consume(struct server_conn *c, struct str *bytes)
+{
+    struct str piece = STR_NULL;
+    struct error e;
+
+    while (c->conn != NULL && input_open(c)) {
+        if (c->input == INPUT_IDLE) {
+            if (bytes->n == 0)
+                return;
+            request_begin(c);
+        }
+        enum parse_step step = parse_next(&c->parser, bytes, &piece, &e);
+        switch (step) {
+        case PARSE_MORE:
+            assert(bytes->n == 0);
+            input_wait(c);
+            return;
+        case PARSE_HEAD:
+            c->timed = false;
+            c->more_came = bytes->n > 0;
+            head_come(c);
+            break;
+        case PARSE_BODY:
+            body_come(c, piece);
+            break;
+        case PARSE_END:
+            end_come(c);
+            break;
+        case PARSE_FAILED:
+            refuse(c, &e);
+            break;
+        }
+    }
+}
+
+static void carry_add(struct server_conn *c, struct str bytes)
+{
+    if (!buf_add(&c->carry, bytes)) {
+        /* More than a mark and one read: the conn did not stop when it was told to. */
+        conn_lost(c);
+        return;
+    }
+    if (c->carry.n >= SERVER_CARRY_MAX && c->reading) {
+        c->reading = false;
+        conn_read_stop(c->conn);
+    }
+}
+
+static void carry_consume(struct server_conn *c)
+{
+    struct str bytes = buf_str(&c->carry);
+
+    if (!input_open(c))
+        return;
+    consume(c, &bytes);
+    if (c->conn == NULL)
+        return;
+    buf_drop(&c->carry, c->carry.n - bytes.n);
+    if (c->carry.n == 0 || c->input == INPUT_CLOSED)
+        buf_fini(&c->carry);
+    if (c->carry.n < SERVER_CARRY_MAX && !c->reading) {
+        c->reading = true;
+        conn_read_start(c->conn);
+    }
+}
+
+/* `done`, and on to the next request. Only in an event of the loop. */
+static void answer_finish(struct server_conn *c)
+{
+    if (!c->ended || c->batch != NULL || c->full)
+        return;
+    assert(c->busy);
+    c->busy = false;
+    c->head_sent = false;
+    c->ended = false;
+    c->server->options.events->done(c);
+    if (c->conn == NULL)
+        return;
+    request_end(c);
+    if (c->close_after)
+        conn_finish(c);
+    else if (c->input == INPUT_DONE)
+        go_idle(c);
+}
+
+/* The end of the turn. */
+static void conn_run(struct deferred *deferred)
+{
+    struct server_conn *c = CONTAINER_OF(deferred, struct server_conn, deferred);
+
+    conn_check(c);
+    c->woken = false;
+    if (c->conn == NULL) {
+        if (c->gone_due)
+            tell_gone(c);
+        conn_free(c);
+        return;
+    }
+    flush(c);
+    /* The end of the present request, or what is left of it, comes before `done`. */
+    if (c->input == INPUT_DROP)
+        carry_consume(c);
+    if (c->conn != NULL)
+        answer_finish(c);
+    if (c->conn != NULL)
+        carry_consume(c);
+}
+
+/* ---- time ---- */
+
+static void body_late(struct server_conn *c)
+{
+    const struct server_options *options = &c->server->options;
+    int64_t left_ms = c->read_ms + options->body_idle_timeout_ms - loop_now_ms(c->server->loop);
+    struct error e;
+
+    if (c->paused)
+        left_ms = options->body_idle_timeout_ms;
+    if (left_ms > 0) {
+        timer_start(&c->timer, left_ms);
+        return;
+    }
+    (void)FAIL(&e, ERR_REQUEST_TIMEOUT, "no byte of the body for %lld ms (body_idle_timeout)",
+               (long long)options->body_idle_timeout_ms);
+    refuse(c, &e);
+}
+
+static void input_fire(struct timer *timer)
+{
+    struct server_conn *c = CONTAINER_OF(timer, struct server_conn, timer);
+    struct error e;
+
+    conn_check(c);
+    assert(c->conn != NULL);
+    switch ((enum input)c->input) {
+    case INPUT_IDLE:
+        conn_drop(c);
+        break;
+    case INPUT_HEAD:
+        /* It may still be the keep-alive time-out, from before the request. */
+        if (!c->timed)
+            break;
+        (void)FAIL(&e, ERR_REQUEST_TIMEOUT, "no complete head within %lld ms (header_timeout)",
+                   (long long)c->server->options.header_timeout_ms);
+        refuse(c, &e);
+        break;
+    case INPUT_BODY:
+    case INPUT_DROP:
+        if (c->timed)
+            body_late(c);
+        break;
+    case INPUT_CLOSED:
+        if (conn_queued(c->conn) > 0)
+            timer_start(timer, LINGER_MS);
+        else if (!c->busy)
+            conn_drop(c);
+        break;
+    case INPUT_HOLD:
+    case INPUT_DONE:
+        break;
+    }
+}
+
+/* ---- events of the conn ---- */
+
+static void conn_read(struct conn *conn, void *ctx, struct str bytes)
+{
+    struct server_conn *c = NULL;
+
+    CAST(c, ctx, SERVER_CONN_MAGIC);
+    assert(c->conn == conn);
+    if (c->input == INPUT_CLOSED) {
+        c->dropped += bytes.n;
+        if (c->dropped > LINGER_BYTES_MAX && !c->busy && conn_queued(conn) == 0)
+            conn_drop(c);
+        return;
+    }
+    if (c->carry.n == 0)
+        consume(c, &bytes);
+    if (c->conn != NULL && bytes.n > 0 && c->input != INPUT_CLOSED)
+        carry_add(c, bytes);
+    if (c->conn != NULL)
+        conn_check(c);
+}
+
+static void conn_eof(struct conn *conn, void *ctx)
+{
+    struct server_conn *c = NULL;
+
+    CAST(c, ctx, SERVER_CONN_MAGIC);
+    assert(c->conn == conn);
+    /* Having sent FIN, the client may still be taking the end of the answer. */
+    if (!c->busy && c->input == INPUT_CLOSED && conn_queued(conn) > 0)
+        return;
+    conn_lost(c);
+}
+
+static void conn_writable(struct conn *conn, void *ctx)
+{
+    struct server_conn *c = NULL;
+
+    CAST(c, ctx, SERVER_CONN_MAGIC);
+    assert(c->conn == conn);
+    c->full = false;
+    if (c->ended) {
+        wake(c);
+        return;
+    }
+    if (c->busy && c->head_sent)
+        c->server->options.events->writable(c);
+}
+
+static void conn_failed(struct conn *conn, void *ctx, const struct error *e)
+{
+    struct server_conn *c = NULL;
+
+    CAST(c, ctx, SERVER_CONN_MAGIC);
+    assert(c->conn == conn);
+    assert(e->code != OK);
+    conn_lost(c);
+}
+
+static const struct conn_events server_conn_events = {
+    .read = conn_read,
+    .eof = conn_eof,
+    .writable = conn_writable,
+    .failed = conn_failed,
+};
+
+/* ---- the server ---- */
+
+struct server *server_new(struct loop *loop, const struct server_options *options)
+{
+    struct server *server = mem_new(sizeof(*server));
+
+    assert(options->header_bytes_max > 0 && options->arena_bytes_max > 0);
+    assert(options->header_timeout_ms > 0 && options->body_idle_timeout_ms > 0);
+    assert(options->keepalive_timeout_ms > 0 && options->write_timeout_ms > 0);
+    server->magic = SERVER_MAGIC;
+    server->loop = loop;
+    server->options = *options;
+    list_init(&server->conns);
+    write_pool_init(&server->writes);
+    return server;
+}
+
+void server_free(struct server **server)
+{
+    struct server *s = *server;
+
+    if (s == NULL)
+        return;
+    assert(s->magic == SERVER_MAGIC);
+    assert(list_empty(&s->conns));
+    while (s->spare != NULL) {
+        struct server_conn *c = s->spare;
+        s->spare = c->next_spare;
+        mem_free(c);
+    }
+    write_pool_fini(&s->writes);
+    mem_free(s);
+    *server = NULL;
+}
+
+void server_drain(struct server *server)
+{
+    server->draining = true;
+    LIST_FOREACH(link, &server->conns)
+    {
+        struct server_conn *c = LIST_ENTRY(link, struct server_conn, link);
+        if (c->input == INPUT_IDLE)
+            conn_drop(c);
+        c->close_after = true;
+    }
+}
+
+void server_close_all(struct server *server)
+{
+    LIST_FOREACH(link, &server->conns)
+    {
+        struct server_conn *c = LIST_ENTRY(link, struct server_conn, link);
+        conn_drop(c);
+        c->gone_due = true;
+    }
+}
+
+size_t server_conn_count(const struct server *server)
+{
+    return server->conn_count;
+}
+
+void *server_ctx(const struct server_conn *c)
+{
+    return c->server->options.ctx;
+}
+
+void server_adopt(struct server *server, struct conn *conn)
+{
+    struct server_conn *c = server->spare;
+
+    assert(server->magic == SERVER_MAGIC);
+    if (c != NULL) {
+        server->spare = c->next_spare;
+        server->spare_n--;
+        memset(c, 0, sizeof(*c));
+    } else {
+        c = mem_new(sizeof(*c));
+    }
+    c->magic = SERVER_CONN_MAGIC;
+    c->server = server;
+    c->conn = conn;
+    c->close_after = server->draining;
+    list_init(&c->link);
+    list_push_back(&server->conns, &c->link);
+    server->conn_count++;
+    timer_init(&c->timer, server->loop, input_fire);
+    timer_init(&c->write_timer, server->loop, write_fire);
+    buf_init(&c->carry, SERVER_CARRY_MAX + LOOP_READ_SIZE);
+    arena_init(&c->arena, server->options.arena_bytes_max, ARENA_BLOCK, server->options.budget);
+    parse_init(&c->parser, PARSE_REQUEST, server->options.header_bytes_max);
+    conn_set_events(conn, &server_conn_events, c);
+    c->reading = true;
+    conn_read_start(conn);
+    timer_start(&c->timer, server->options.header_timeout_ms);
+    conn_check(c);
+}
+
+/* ---- calls on a request ---- */
+
+void server_set_user(struct server_conn *c, void *user)
+{
+    c->user = user;
+}
+
+void *server_user(const struct server_conn *c)
+{
+    return c->user;
+}
+
+struct arena *server_arena(struct server_conn *c)
+{
+    return &c->arena;
+}
+
+void server_arena_release(struct server_conn *c)
+{
+    assert(c->busy);
+    c->message_gone = true;
+    arena_reset(&c->arena);
+}
+
+struct str server_peer(const struct server_conn *c)
+{
+    return c->conn == NULL ? STR("") : conn_peer(c->conn);
+}
+
+int64_t server_begin_us(const struct server_conn *c)
+{
+    return c->begin_us;
+}
+
+void server_accept(struct server_conn *c)
+{
+    static const struct str go_on = {.p = "HTTP/1.1 100 Continue\r\n\r\n", .n = 25};
+
+    assert(c->busy);
+    if (c->conn == NULL || c->input != INPUT_HOLD)
+        return;
+    c->input = INPUT_BODY;
+    /* RFC 9110, 10.1.1: a server MAY omit it when it has begun to receive the content. */
+    if (c->expects && !c->more_came && c->carry.n == 0 && !c->head_sent) {
+        if (conn_write(c->conn, &go_on, 1) == CONN_FULL)
+            c->full = true;
+        c->given += go_on.n;
+        write_watch(c);
+    }
+    c->expects = false;
+    /* In the head event itself, parsing goes on by itself. */
+    wake(c);
+}
+
+void server_pause(struct server_conn *c, bool pause)
+{
+    assert(c->busy);
+    if (c->paused == pause)
+        return;
+    c->paused = pause;
+    c->read_ms = loop_now_ms(c->server->loop);
+    if (!pause)
+        wake(c);
+}
+
+/* Whether the connection can be used for another request after the present one. */
+static bool body_will_end(const struct server_conn *c)
+{
+    if (c->input == INPUT_DONE || !c->has_body)
+        return true;
+    return c->has_length && c->body_left <= DROP_BYTES_MAX && !c->expects;
+}
+
+static bool status_has_body(int status)
+{
+    return status >= 200 && status != 204 && status != 304;
+}
+
+/* How the answer is framed, and whether the connection can be used again after it. */
+static void answer_frame(struct server_conn *c, int status, int64_t length)
+{
+    c->no_body = c->is_head || !status_has_body(status);
+    c->length_known = length >= 0;
+    c->answer_length = length >= 0 ? (uint64_t)length : 0;
+    c->answer_bytes = 0;
+    c->chunked = length < 0 && c->minor_1 && !c->no_body;
+    bool until_eof = length < 0 && !c->chunked && !c->no_body;
+    if (c->input == INPUT_CLOSED || !c->keep_alive || !body_will_end(c) || until_eof)
+        c->close_after = true;
+}
+
+void server_head(struct server_conn *c, int status, struct str headers, int64_t length)
+{
+    assert(c->busy && !c->head_sent);
+    assert(length >= -1);
+    c->head_sent = true;
+    answer_frame(c, status, length);
+    if (c->conn == NULL)
+        return;
+
+    struct write_head head = {
+        .status = status,
+        .headers = headers,
+        /* RFC 9110, 8.6: never in 1xx and 204; a 304 would need the length of what is not sent. */
+        .has_length = c->length_known && status_has_body(status),
+        .length = c->answer_length,
+        .chunked = c->chunked,
+        .connection = c->minor_1 ? STR_NULL : STR("keep-alive"),
+    };
+    if (c->close_after)
+        head.connection = STR("close");
+    write_head(&c->server->writes, batch_of(c), &head, loop_wall_ms(c->server->loop));
+}
+
+bool server_head_sent(const struct server_conn *c)
+{
+    return c->head_sent;
+}
+
+void server_body(struct server_conn *c, struct str bytes)
+{
+    assert(c->busy && c->head_sent && !c->ended);
+    if (bytes.n == 0)
+        return;
+    c->answer_bytes += bytes.n;
+    assert(!c->length_known || c->answer_bytes <= c->answer_length);
+    if (c->conn != NULL && !c->no_body)
+        write_body(batch_of(c), bytes);
+}
+
+void server_end(struct server_conn *c)
+{
+    assert(c->busy && c->head_sent && !c->ended);
+    c->ended = true;
+    if (c->length_known && c->answer_bytes < c->answer_length && !c->no_body)
+        c->close_after = true;
+    if (c->input == INPUT_HOLD || c->input == INPUT_BODY) {
+        c->input = INPUT_DROP;
+        c->paused = false;
+    }
+    if (c->conn == NULL)
+        return;
+    if (c->chunked)
+        (void)batch_of(c);
+    wake(c);
+}
+
+void server_close_after(struct server_conn *c)
+{
+    assert(c->busy);
+    c->close_after = true;
+}
+
+enum server_push server_flush(struct server_conn *c)
+{
+    assert(c->busy);
+    if (c->conn == NULL)
+        return SERVER_OK;
+    flush(c);
+    return c->full ? SERVER_FULL : SERVER_OK;
+}
+
+void server_abort(struct server_conn *c)
+{
+    assert(c->busy);
+    /* Where the end of the connection is the end of the body, EOF would look like success. */
+    if (c->conn != NULL && c->head_sent && !c->chunked && !c->length_known)
+        conn_reset(&c->conn);
+    conn_drop(c);
+    c->busy = false;
+    c->head_sent = false;
+    c->ended = false;
+}
+
+uint64_t server_body_bytes(const struct server_conn *c)
+{
+    return c->answer_bytes;
+}

@@ -1,0 +1,1281 @@
+/* SPDX-License-Identifier: MIT */
+/* The server over connections in memory and the tests' clock. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "http/server.h"
+#include "io/conn.h"
+
+enum {
+    HEAD_MAX = 1024,
+    HEADER_MS = 10000,
+    BODY_MS = 60000,
+    KEEPALIVE_MS = 75000,
+    WRITE_MS = 40000,
+    LOG_MAX = 1 << 24,
+};
+
+enum answer_when { ANSWER_AT_HEAD, ANSWER_AT_END, ANSWER_BY_HAND };
+
+/* What the user of the server does, and what happened to it. */
+struct app {
+    struct loop *loop;
+    struct server *server;
+    struct arena_budget budget;
+    enum answer_when when;
+    bool no_accept;
+    bool no_flush;
+    bool refuse_by_hand;
+    int status;
+    struct str headers;
+    struct str body;
+    int64_t length;
+    struct server_conn *c; /* of the newest head or refuse */
+    struct buf log;
+    bool in_body;
+    unsigned heads, dones, gones, closeds, refuses, writables;
+    bool abort_in_head, abort_in_body, pause_in_body;
+    /* the client's end */
+    struct conn *conn;
+    struct buf in;
+    bool eof, failed;
+};
+
+static struct app *app_of(struct server_conn *c)
+{
+    return server_ctx(c);
+}
+
+static void note(struct app *app, const char *what)
+{
+    app->in_body = false;
+    buf_add(&app->log, str_c(what));
+    buf_add_char(&app->log, '\n');
+}
+
+static void answer(struct app *app, struct server_conn *c)
+{
+    server_head(c, app->status, app->headers, app->length);
+    assert_true(server_head_sent(c));
+    server_body(c, app->body);
+    server_end(c);
+    if (!app->no_flush)
+        (void)server_flush(c);
+}
+
+static void on_head(struct server_conn *c, struct message *m)
+{
+    struct app *app = app_of(c);
+
+    assert_null(server_user(c));
+    server_set_user(c, app);
+    app->heads++;
+    app->c = c;
+    note(app, "head");
+    buf_print(&app->log, " %.*s %.*s?%.*s 1.%d%s%s%s", STR_ARG(m->method_name), STR_ARG(m->path),
+              STR_ARG(m->query), m->minor, m->keep_alive ? " keep" : "",
+              m->chunked ? " chunked" : "", m->upgrade ? " upgrade" : "");
+    if (m->has_length)
+        buf_print(&app->log, " length=%llu", (unsigned long long)m->content_length);
+    buf_add_char(&app->log, '\n');
+    for (size_t i = 0; i < m->headers.n; i++)
+        buf_print(&app->log, "  %.*s=%.*s\n", STR_ARG(m->headers.items[i].name),
+                  STR_ARG(m->headers.items[i].value));
+    if (app->abort_in_head) {
+        server_abort(c);
+        return;
+    }
+    if (!app->no_accept)
+        server_accept(c);
+    if (app->when == ANSWER_AT_HEAD)
+        answer(app, c);
+}
+
+static void on_body(struct server_conn *c, struct str bytes)
+{
+    struct app *app = app_of(c);
+
+    assert_true(bytes.n > 0);
+    assert_ptr_equal(server_user(c), app);
+    if (!app->in_body)
+        note(app, "body");
+    app->in_body = true;
+    buf_add(&app->log, bytes);
+    if (app->abort_in_body)
+        server_abort(c);
+    else if (app->pause_in_body)
+        server_pause(c, true);
+}
+
+static void on_body_end(struct server_conn *c)
+{
+    struct app *app = app_of(c);
+
+    if (app->in_body)
+        buf_add_char(&app->log, '\n');
+    note(app, "body_end");
+    if (app->when == ANSWER_AT_END)
+        answer(app, c);
+}
+
+static void on_writable(struct server_conn *c)
+{
+    app_of(c)->writables++;
+}
+
+static void on_done(struct server_conn *c)
+{
+    app_of(c)->dones++;
+    note(app_of(c), "done");
+}
+
+static void on_gone(struct server_conn *c)
+{
+    app_of(c)->gones++;
+    note(app_of(c), "gone");
+}
+
+static void on_refuse(struct server_conn *c, const struct message *m, const struct error *e)
+{
+    struct app *app = app_of(c);
+
+    app->refuses++;
+    app->c = c;
+    note(app, "refuse");
+    buf_print(&app->log, " %s %.*s: %s\n", error_name(e->code), STR_ARG(m->path), e->detail);
+    if (app->refuse_by_hand)
+        return;
+    server_head(c, error_status(e), STR("X-Refused: yes\r\n"), 4);
+    server_body(c, STR("bad\n"));
+    server_end(c);
+}
+
+static void on_closed(struct server_conn *c)
+{
+    app_of(c)->closeds++;
+    note(app_of(c), "closed");
+}
+
+static const struct server_events app_events = {
+    .head = on_head,
+    .body = on_body,
+    .body_end = on_body_end,
+    .writable = on_writable,
+    .done = on_done,
+    .gone = on_gone,
+    .refuse = on_refuse,
+    .closed = on_closed,
+};
+
+/* ---- the client's end ---- */
+
+static void peer_read(struct conn *conn, void *ctx, struct str bytes)
+{
+    struct app *app = ctx;
+    (void)conn;
+    assert_true(buf_add(&app->in, bytes));
+}
+
+static void peer_eof(struct conn *conn, void *ctx)
+{
+    struct app *app = ctx;
+    (void)conn;
+    app->eof = true;
+}
+
+static void peer_failed(struct conn *conn, void *ctx, const struct error *e)
+{
+    struct app *app = ctx;
+    (void)conn;
+    (void)e;
+    app->failed = true;
+}
+
+static const struct conn_events peer_events = {
+    .read = peer_read,
+    .eof = peer_eof,
+    .failed = peer_failed,
+};
+
+static void app_connect(struct app *app)
+{
+    struct conn *theirs = NULL;
+
+    server_close_all(app->server);
+    conn_close(&app->conn);
+    loop_test_run(app->loop);
+    buf_reset(&app->in);
+    buf_reset(&app->log);
+    app->eof = false;
+    app->failed = false;
+    app->in_body = false;
+    app->heads = app->dones = app->gones = app->closeds = app->refuses = app->writables = 0;
+    conn_pair(app->loop, &app->conn, &theirs);
+    conn_set_events(app->conn, &peer_events, app);
+    conn_read_start(app->conn);
+    server_adopt(app->server, theirs);
+}
+
+static struct app *app_new(void)
+{
+    struct app *app = mem_new(sizeof(*app));
+
+    app->loop = loop_test_new();
+    app->status = 200;
+    app->length = 3;
+    app->body = STR("yes");
+    buf_init(&app->log, LOG_MAX);
+    buf_init(&app->in, LOG_MAX);
+    const struct server_options options = {
+        .events = &app_events,
+        .ctx = app,
+        .header_bytes_max = HEAD_MAX,
+        .header_timeout_ms = HEADER_MS,
+        .body_idle_timeout_ms = BODY_MS,
+        .keepalive_timeout_ms = KEEPALIVE_MS,
+        .write_timeout_ms = WRITE_MS,
+        .arena_bytes_max = 1 << 20,
+        .budget = &app->budget,
+    };
+    app->server = server_new(app->loop, &options);
+    app_connect(app);
+    return app;
+}
+
+static void app_free(struct app *app)
+{
+    server_close_all(app->server);
+    loop_test_run(app->loop);
+    assert_int_equal(server_conn_count(app->server), 0);
+    /* Every request's memory was given back. */
+    assert_int_equal(atomic_load(&app->budget.used), 0);
+    conn_close(&app->conn);
+    server_free(&app->server);
+    loop_test_free(&app->loop);
+    buf_fini(&app->log);
+    buf_fini(&app->in);
+    mem_free(app);
+}
+
+static void feed(struct app *app, struct str bytes)
+{
+    (void)conn_write(app->conn, &bytes, 1);
+    loop_test_run(app->loop);
+}
+
+static void feed_z(struct app *app, const char *bytes)
+{
+    feed(app, str_c(bytes));
+}
+
+static bool has(const struct buf *buf, const char *what)
+{
+    return str_find(buf_str(buf), str_c(what), 0) != SIZE_MAX;
+}
+
+static unsigned count_of(const struct buf *buf, const char *what)
+{
+    unsigned n = 0;
+    size_t at = 0;
+
+    while ((at = str_find(buf_str(buf), str_c(what), at)) != SIZE_MAX) {
+        n++;
+        at++;
+    }
+    return n;
+}
+
+static void assert_in(struct app *app, const char *expected)
+{
+    buf_add_char(&app->in, '\0');
+    assert_string_equal(app->in.p, expected);
+    app->in.n--;
+}
+
+static void assert_log(struct app *app, const char *expected)
+{
+    buf_add_char(&app->log, '\0');
+    assert_string_equal(app->log.p, expected);
+    app->log.n--;
+}
+
+#define DATE      "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+#define YES       "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 3\r\n\r\nyes"
+#define YES_CLOSE "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 3\r\nConnection: close\r\n\r\nyes"
+
+/* ---- requests that are fine ---- */
+
+static void test_get(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    feed_z(app, "GET /a/b?c=d HTTP/1.1\r\nHost: x\r\nX-A: \t b c \r\n\r\n");
+    assert_log(app, "head\n GET /a/b?c=d 1.1 keep\n  Host=x\n  X-A=b c\ndone\n");
+    assert_in(app, YES);
+    assert_false(app->eof);
+    assert_int_equal(atomic_load(&app->budget.used), 0);
+    app_free(app);
+}
+
+static const struct good {
+    const char *request;
+    const char *log;
+    const char *answer;
+    bool closes;
+} goods[] = {
+    {"GET / HTTP/1.0\r\n\r\n", "head\n GET /? 1.0\nbody_end\ndone\nclosed\n", YES_CLOSE, true},
+    {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+     "head\n GET /? 1.0 keep\n  Connection=keep-alive\nbody_end\ndone\n",
+     "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 3\r\nConnection: keep-alive\r\n\r\nyes", false},
+    {"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+     "head\n GET /? 1.1\n  Host=h\n  Connection=close\nbody_end\ndone\nclosed\n", YES_CLOSE, true},
+    {"\r\nPOST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
+     "head\n POST /p? 1.1 keep length=5\n  Host=h\n  Content-Length=5\nbody\nhello\nbody_end\ndone\n",
+     YES, false},
+    {"PUT /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n"
+     "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: dropped\r\n\r\n",
+     "head\n PUT /p? 1.1 keep chunked\n  Host=h\n  Transfer-Encoding=Chunked\n"
+     "body\nhello\nbody_end\ndone\n",
+     YES, false},
+    {"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", "head\n HEAD /? 1.1 keep\n  Host=h\nbody_end\ndone\n",
+     "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 3\r\n\r\n", false},
+    {"OPTIONS * HTTP/1.1\r\nHost:\r\nEmpty: \r\n\r\n",
+     "head\n OPTIONS *? 1.1 keep\n  Host=\n  Empty=\nbody_end\ndone\n", YES, false},
+    {"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n",
+     "head\n CONNECT h:443? 1.1 keep\n  Host=h:443\nbody_end\ndone\n", YES, false},
+    {"GET http://h:80/p?q HTTP/1.1\r\nHost: h\r\n\r\n",
+     "head\n GET /p?q 1.1 keep\n  Host=h\nbody_end\ndone\n", YES, false},
+    {"GET http://h?q HTTP/1.1\r\nHost: h\r\n\r\n",
+     "head\n GET /?q 1.1 keep\n  Host=h\nbody_end\ndone\n", YES, false},
+    {"GET /w HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+     "head\n GET /w? 1.1 keep upgrade\n  Host=h\n  Connection=Upgrade\n  Upgrade=websocket\n"
+     "body_end\ndone\n",
+     YES, false},
+    {"QUERY /w HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+     "head\n QUERY /w? 1.1 keep length=0\n  Host=h\n  Content-Length=0\nbody_end\ndone\n", YES,
+     false},
+};
+
+/* Requests whose refusal says why. */
+static const struct bad {
+    const char *request;
+    const char *why;
+} bads[] = {
+    {"GET / HTTP/1.1\r\n\r\n", "BAD_HTTP /: the Host header is missing"},
+    {"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", "BAD_HTTP /: two Host headers"},
+    {"POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+     "BAD_HTTP /v1: two Content-Length headers"},
+    {"POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0",
+     "BAD_HTTP /v1: Content-Length and Transfer-Encoding together"},
+    {"POST /v1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0",
+     "BAD_HTTP /v1: Content-Length and Transfer-Encoding together"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+     "BAD_HTTP /: a Transfer-Encoding other than chunked"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+     "BAD_HTTP /: a Transfer-Encoding other than chunked"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0b"
+     "chunked\r\n\r\n",
+     "BAD_HTTP /: "},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+     "chunked\r\n\r\n0\r\n\r\n",
+     "BAD_HTTP /: "},
+    {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     "BAD_HTTP /: Transfer-Encoding in HTTP/1.0"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na",
+     "BAD_HTTP /: Invalid character in Content-Length"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\na",
+     "BAD_HTTP /: Invalid character in Content-Length"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\na", "BAD_HTTP /: Empty Content-Length"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\na",
+     "BAD_HTTP /: Content-Length overflow"},
+    {"GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n",
+     "BAD_HTTP /: Unexpected whitespace after header value"},
+    {"GET / HTTP/1.1\r\n A: b\r\nHost: a\r\n\r\n", "BAD_HTTP /: Unexpected space after start line"},
+    {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "BAD_HTTP /: Invalid header token"},
+    {"GET / HTTP/1.1\r\nHost\r\n\r\n", "BAD_HTTP /: Invalid header token"},
+    {"GET / HTTP/1.1\r\n: a\r\n\r\n", "BAD_HTTP /: Invalid header token"},
+    {"GET / HTTP/1.1\nHost: a\n\n", "BAD_HTTP /: Expected CRLF after version"},
+    {"GET / HTTP/1.1\r\nHost: a\nA: b\r\n\r\n", "BAD_HTTP /: Missing expected CR"},
+    {"GET / HTTP/1.1\r\nHost: a\rA: b\r\n\r\n", "BAD_HTTP /: Missing expected LF"},
+    {"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n", "BAD_HTTP : Invalid char in url"},
+    {"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", "BAD_HTTP : Invalid char in url"},
+    {"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", "BAD_HTTP /a#b: the target has a fragment"},
+    {"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+     "BAD_HTTP /: the request line is not METHOD target HTTP/1.x"},
+    {"GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+     "BAD_HTTP /: the request line is not METHOD target HTTP/1.x"},
+    {"GET / RTSP/1.0\r\nHost: a\r\n\r\n",
+     "BAD_HTTP /: the request line is not METHOD target HTTP/1.x"},
+    {"GET /\r\nHost: a\r\n\r\n", "BAD_HTTP : the version is not HTTP/1.0 or HTTP/1.1"},
+    {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "BAD_HTTP /: the version is not HTTP/1.0 or HTTP/1.1"},
+    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "BAD_HTTP *: the version is not HTTP/1.0 or HTTP/1.1"},
+    {"GET / HTTP/1.2\r\nHost: a\r\n\r\n", "BAD_HTTP /: Invalid HTTP version"},
+    {"FETCH / HTTP/1.1\r\nHost: a\r\n\r\n", "BAD_HTTP : the method is not known"},
+    {"\x16\x03\x01\x02\x03", "BAD_HTTP : the method is not known"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
+     "BAD_HTTP /: Invalid character in chunk size"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\na\r\n0\r\n\r\n",
+     "BAD_HTTP /: Invalid character in chunk size"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+     "BAD_HTTP /: Expected LF after chunk data"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n",
+     "BAD_HTTP /: Missing expected CR after chunk size"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+     "10000000000000000\r\na\r\n0\r\n\r\n",
+     "BAD_HTTP /: Chunk size overflow"},
+    {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+     "Content-Length: 5\r\n\r\n",
+     "BAD_HTTP /: Content-Length and Transfer-Encoding together"},
+};
+
+/* Whole (split at n), in two, or byte by byte (split 0). Returns the log with the answer. */
+static void run_split(struct app *app, struct str request, size_t split)
+{
+    app_connect(app);
+    if (split == 0) {
+        for (size_t i = 0; i < request.n && !app->eof; i++)
+            feed(app, str_of(request.p + i, 1));
+    } else {
+        feed(app, str_head(request, split));
+        if (split < request.n)
+            feed(app, str_from(request, split));
+    }
+}
+
+static void test_good_requests_at_each_split(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_AT_END;
+    for (size_t i = 0; i < COUNT_OF(goods); i++) {
+        struct str request = str_c(goods[i].request);
+        for (size_t split = 0; split <= request.n; split++) {
+            run_split(app, request, split);
+            assert_log(app, goods[i].log);
+            assert_in(app, goods[i].answer);
+            assert_int_equal(app->eof, goods[i].closes);
+        }
+    }
+    app_free(app);
+}
+
+static void test_bad_requests_at_each_split(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_AT_END;
+    for (size_t i = 0; i < COUNT_OF(bads); i++) {
+        struct str request = str_c(bads[i].request);
+        for (size_t split = 0; split <= request.n; split++) {
+            run_split(app, request, split);
+            if (!has(&app->log, bads[i].why) || app->refuses != 1)
+                fail_msg("%s, split %zu, wanted %s, got:\n%.*s", bads[i].request, split,
+                         bads[i].why, STR_ARG(buf_str(&app->log)));
+            assert_true(has(&app->in, "HTTP/1.1 400 Bad Request\r\nX-Refused: yes\r\n"));
+            assert_true(has(&app->in, "Connection: close\r\n\r\nbad\n"));
+            assert_true(app->eof);
+        }
+    }
+    app_free(app);
+}
+
+static void test_nul_bytes_are_refused(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    static const char in_value[] = "GET / HTTP/1.1\r\nHost: a\r\nA: b\0c\r\n\r\n";
+    static const char in_url[] = "GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    feed(app, str_of(in_value, sizeof(in_value) - 1));
+    assert_true(has(&app->log, "BAD_HTTP /: Invalid header value char"));
+    app_connect(app);
+    feed(app, str_of(in_url, sizeof(in_url) - 1));
+    assert_true(has(&app->log, "BAD_HTTP : Invalid char in url"));
+    assert_int_equal(app->heads, 0);
+    app_free(app);
+}
+
+/* A head of exactly n bytes. */
+static struct str head_of(struct buf *to, size_t n)
+{
+    buf_reset(to);
+    buf_add(to, STR("GET /limit HTTP/1.1\r\nHost: x\r\nPad: "));
+    while (to->n < n - 4)
+        buf_add_char(to, 'p');
+    buf_add(to, STR("\r\n\r\n"));
+    assert_int_equal(to->n, n);
+    return buf_str(to);
+}
+
+static void test_head_at_the_limit_and_one_beyond(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    struct buf head;
+
+    buf_init(&head, 4096);
+    for (size_t split = 0; split <= HEAD_MAX; split += 73) {
+        run_split(app, head_of(&head, HEAD_MAX), split);
+        assert_int_equal(app->heads, 1);
+        assert_int_equal(app->refuses, 0);
+        run_split(app, head_of(&head, HEAD_MAX + 1), split);
+        assert_int_equal(app->heads, 0);
+        assert_true(has(&app->log, "HEADERS_TOO_LARGE /limit: request line and headers take more "
+                                   "than 1024 bytes (header_bytes_max)"));
+        assert_true(has(&app->in, "HTTP/1.1 431 Request Header Fields Too Large\r\n"));
+        assert_true(app->eof);
+    }
+    /* Each head of a connection has the limit for itself. */
+    app_connect(app);
+    feed(app, head_of(&head, HEAD_MAX));
+    feed(app, head_of(&head, HEAD_MAX));
+    assert_int_equal(app->dones, 2);
+    /* A request line that is too long shows no path. */
+    buf_reset(&head);
+    buf_add(&head, STR("GET /"));
+    while (head.n < HEAD_MAX)
+        buf_add_char(&head, 'u');
+    app_connect(app);
+    feed(app, buf_str(&head));
+    assert_true(has(&app->log, "HEADERS_TOO_LARGE : "));
+    buf_fini(&head);
+    app_free(app);
+}
+
+static void test_trailers_and_extensions_are_bounded(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+    app->when = ANSWER_BY_HAND;
+    app_connect(app);
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+    for (int i = 0; i < 200 && app->refuses == 0; i++)
+        feed_z(app, "Trailer: x\r\n");
+    assert_int_equal(app->refuses, 1);
+    assert_true(has(&app->log, "chunk extensions and trailers take more than 1024 bytes"));
+    app_connect(app);
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;");
+    for (int i = 0; i < 200 && app->refuses == 0; i++)
+        feed_z(app, "extension");
+    assert_int_equal(app->refuses, 1);
+    app_free(app);
+}
+
+/* ---- answers ---- */
+
+static void test_answer_framing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request;
+        int status;
+        int64_t length;
+        const char *answer;
+        bool closes;
+    } cases[] = {
+        {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 200, -1,
+         "HTTP/1.1 200 OK\r\n" DATE "Transfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\n\r\n",
+         false},
+        {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200, -1,
+         "HTTP/1.1 200 OK\r\n" DATE "Connection: close\r\n\r\nyes", true},
+        {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 204, -1, "HTTP/1.1 204 No Content\r\n" DATE "\r\n",
+         false},
+        {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 304, 3, "HTTP/1.1 304 Not Modified\r\n" DATE "\r\n",
+         false},
+        {"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", 200, -1, "HTTP/1.1 200 OK\r\n" DATE "\r\n", false},
+        {"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", 404, 3,
+         "HTTP/1.1 404 Not Found\r\n" DATE "Content-Length: 3\r\n\r\n", false},
+        /* Shorter than it said: the client must not take it for whole. */
+        {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 200, 4,
+         "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 4\r\n\r\nyes", true},
+        {"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 799, 3,
+         "HTTP/1.1 799 Unknown\r\n" DATE "Content-Length: 3\r\n\r\nyes", false},
+    };
+    struct app *app = app_new();
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        app_connect(app);
+        app->status = cases[i].status;
+        app->length = cases[i].length;
+        app->no_flush = i % 2 == 1; /* the turn's end flushes as well */
+        feed_z(app, cases[i].request);
+        assert_in(app, cases[i].answer);
+        assert_int_equal(app->eof, cases[i].closes);
+        assert_int_equal(app->dones, 1);
+    }
+    app_free(app);
+}
+
+/* Several parts of one flush make one chunk; each flush makes its own. */
+static void test_one_chunk_for_each_flush(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    char parts[100];
+
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    server_head(app->c, 200, STR("A: b\r\nC: d\r\n"), -1);
+    for (size_t i = 0; i < sizeof(parts); i++) {
+        parts[i] = (char)('0' + i % 10);
+        server_body(app->c, str_of(&parts[i], 1));
+    }
+    assert_int_equal(server_flush(app->c), SERVER_OK);
+    memset(parts, 'x', sizeof(parts)); /* borrowed no longer */
+    assert_int_equal(server_flush(app->c), SERVER_OK);
+    loop_test_run(app->loop);
+    assert_true(has(&app->in, "A: b\r\nC: d\r\n" DATE "Transfer-Encoding: chunked\r\n\r\n"
+                              "64\r\n01234567890123456789"));
+    assert_int_equal(count_of(&app->in, "64\r\n"), 1);
+    assert_false(has(&app->in, "x"));
+    buf_reset(&app->in);
+    server_body(app->c, STR("second"));
+    loop_test_run(app->loop);
+    assert_in(app, "6\r\nsecond\r\n");
+    assert_int_equal(server_body_bytes(app->c), 106);
+    server_end(app->c);
+    assert_int_equal(app->dones, 0);
+    loop_test_run(app->loop);
+    assert_in(app, "6\r\nsecond\r\n0\r\n\r\n");
+    assert_int_equal(app->dones, 1);
+    app_free(app);
+}
+
+static void test_date_changes_with_the_second(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    loop_test_advance(app->loop, 59999);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    loop_test_advance(app->loop, 1);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_true(has(&app->in, "Thu, 01 Jan 2026 00:00:00 GMT"));
+    assert_true(has(&app->in, "Thu, 01 Jan 2026 00:00:59 GMT"));
+    assert_true(has(&app->in, "Thu, 01 Jan 2026 00:01:00 GMT"));
+    app_free(app);
+}
+
+static void test_expect_continue(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_AT_END;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    assert_in(app, "HTTP/1.1 100 Continue\r\n\r\n");
+    feed_z(app, "ok");
+    assert_in(app, "HTTP/1.1 100 Continue\r\n\r\n" YES);
+    /* Who does not wait needs no permission. */
+    app_connect(app);
+    feed_z(app,
+           "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nok");
+    assert_in(app, YES);
+    /* Refused by the user: no 100, and the connection cannot go on. */
+    app_connect(app);
+    app->no_accept = true;
+    app->when = ANSWER_AT_HEAD;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    assert_in(app, YES_CLOSE);
+    assert_true(app->eof);
+    /* HTTP/1.0 has no 100. */
+    app_connect(app);
+    app->no_accept = false;
+    feed_z(app, "POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    assert_false(has(&app->in, "100 Continue"));
+    app_free(app);
+}
+
+/* ---- connections ---- */
+
+static void test_pipelined_requests_are_answered_in_order(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n"
+                "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+                "GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+                "GET /never HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(app->heads, 1);
+    static const char *const bodies[] = {"one", "two", "end"};
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(app->heads, i + 1);
+        app->body = str_c(bodies[i]);
+        answer(app, app->c);
+        loop_test_run(app->loop);
+        assert_int_equal(app->dones, i + 1);
+    }
+    assert_int_equal(app->heads, 3);
+    assert_true(app->eof);
+    assert_true(has(&app->log, "\nbody\nabc\nbody_end\n"));
+    size_t one = str_find(buf_str(&app->in), STR("one"), 0);
+    size_t two = str_find(buf_str(&app->in), STR("two"), 0);
+    size_t end = str_find(buf_str(&app->in), STR("end"), 0);
+    assert_true(one < two && two < end && end != SIZE_MAX);
+    app_free(app);
+}
+
+static void test_many_pipelined_at_each_read_size(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    struct buf requests;
+
+    buf_init(&requests, LOG_MAX);
+    for (int i = 0; i < 500; i++)
+        buf_add(&requests, STR("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"));
+    for (int when = ANSWER_AT_HEAD; when <= ANSWER_AT_END; when++) {
+        app->when = (enum answer_when)when;
+        for (size_t n = 1; n < 2000; n = n * 3 + 1) {
+            app_connect(app);
+            for (size_t at = 0; at < requests.n; at += n)
+                feed(app, str_head(str_from(buf_str(&requests), at), n));
+            assert_int_equal(app->dones, 500);
+            assert_int_equal(count_of(&app->in, "\r\n\r\nyes"), 500);
+            assert_false(app->eof);
+        }
+    }
+    buf_fini(&requests);
+    app_free(app);
+}
+
+/* While the answer is awaited at most the carry-over's size (and one read) is taken. */
+static void test_carry_over_is_bounded(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    static char flood[SERVER_CARRY_MAX];
+
+    memset(flood, 'f', sizeof(flood));
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    feed_z(app, "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 655360\r\n\r\n");
+    for (int i = 0; i < 10; i++)
+        feed(app, str_of(flood, sizeof(flood)));
+    /* What the server did not read stays on the way, and beyond the way's window with us. */
+    assert_true(conn_queued(app->conn) >= 10 * sizeof(flood) - 3 * SERVER_CARRY_MAX);
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_int_equal(app->heads, 2);
+    assert_int_equal(conn_queued(app->conn), 0);
+    assert_int_equal(count_of(&app->log, "body_end"), 2);
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_int_equal(app->dones, 2);
+    app_free(app);
+}
+
+/* A client that leaves is noticed wherever the request and its answer stand. */
+static void test_leaving_at_each_byte(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    struct str request = STR("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+
+    app->when = ANSWER_BY_HAND;
+    for (size_t n = 0; n <= request.n; n++) {
+        for (int reset = 0; reset < 2; reset++) {
+            app_connect(app);
+            feed(app, str_head(request, n));
+            bool began = app->heads == 1;
+            assert_int_equal(began, n >= request.n - 5);
+            if (reset)
+                conn_reset(&app->conn);
+            else
+                conn_close(&app->conn);
+            loop_test_run(app->loop);
+            assert_int_equal(app->gones, began ? 1 : 0);
+            assert_int_equal(app->closeds, 1);
+            assert_int_equal(app->dones, 0);
+            assert_int_equal(server_conn_count(app->server), 0);
+        }
+    }
+    /* In the middle of an answer. */
+    for (int step = 0; step < 3; step++) {
+        app_connect(app);
+        feed(app, request);
+        server_head(app->c, 200, STR(""), -1);
+        if (step > 0)
+            server_body(app->c, STR("part"));
+        if (step > 1)
+            loop_test_run(app->loop);
+        conn_close(&app->conn);
+        loop_test_run(app->loop);
+        assert_int_equal(app->gones, 1);
+        assert_int_equal(app->closeds, 1);
+    }
+    app_free(app);
+}
+
+static void test_half_close_means_left(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    conn_shutdown(app->conn);
+    loop_test_run(app->loop);
+    assert_int_equal(app->gones, 1);
+    assert_true(app->eof);
+    app_free(app);
+}
+
+static void test_abort_in_events(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->abort_in_head = true;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    assert_log(app, "head\n POST /? 1.1 keep length=5\n  Host=h\n  Content-Length=5\nclosed\n");
+    assert_true(app->eof);
+    app->abort_in_head = false;
+    app->abort_in_body = true;
+    app->when = ANSWER_BY_HAND;
+    app_connect(app);
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    assert_true(has(&app->log, "body\nhelloclosed\n"));
+    assert_int_equal(app->gones + app->dones, 0);
+    app_free(app);
+}
+
+/* An aborted answer never looks whole: no last chunk, too few bytes, or a reset. */
+static void test_abort_of_an_answer(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    static const char *const requests[] = {"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+                                           "GET / HTTP/1.0\r\n\r\n"};
+
+    app->when = ANSWER_BY_HAND;
+    for (int i = 0; i < 2; i++) {
+        app_connect(app);
+        feed_z(app, requests[i]);
+        server_head(app->c, 200, STR(""), -1);
+        server_body(app->c, STR("part"));
+        loop_test_run(app->loop);
+        server_abort(app->c);
+        loop_test_run(app->loop);
+        assert_true(has(&app->in, "part"));
+        assert_false(has(&app->in, "\r\n0\r\n"));
+        assert_int_equal(app->eof, i == 0);
+        assert_int_equal(app->failed, i == 1);
+        assert_int_equal(app->closeds, 1);
+        assert_int_equal(app->gones + app->dones, 0);
+    }
+    app_free(app);
+}
+
+/* An answer before the request's body has come: a small rest is skipped, a large one ends it. */
+static void test_early_answer(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->no_accept = true;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe");
+    assert_in(app, YES);
+    assert_int_equal(app->dones, 1);
+    feed_z(app, "lloGET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_in(app, YES YES);
+    assert_false(has(&app->log, "body"));
+    app_connect(app);
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 65537\r\n\r\nhe");
+    assert_in(app, YES_CLOSE);
+    assert_true(app->eof);
+    app_connect(app);
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe");
+    assert_in(app, YES_CLOSE);
+    /* Garbage in the skipped rest closes too, after the answer. */
+    app->no_accept = false;
+    app->when = ANSWER_BY_HAND;
+    app_connect(app);
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n");
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_in(app, YES_CLOSE);
+    feed_z(app, "zz");
+    assert_int_equal(app->refuses, 0);
+    app_free(app);
+}
+
+static void test_early_answer_rest_has_a_time_limit(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->no_accept = true;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe");
+    loop_test_advance(app->loop, BODY_MS - 10);
+    assert_int_equal(server_conn_count(app->server), 1);
+    loop_test_advance(app->loop, 20);
+    assert_true(app->eof);
+    app_free(app);
+}
+
+static void test_pause(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_AT_END;
+    app->pause_in_body = true;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    feed_z(app, "1\r\nb\r\n0\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_true(has(&app->log, "body\na"));
+    assert_false(has(&app->log, "body\nab"));
+    loop_test_advance(app->loop, 3 * BODY_MS);
+    assert_int_equal(app->refuses, 0);
+    app->pause_in_body = false;
+    server_pause(app->c, false);
+    loop_test_run(app->loop);
+    assert_true(has(&app->log, "body\nab\nbody_end\ndone\nhead\n GET /2"));
+    assert_int_equal(app->dones, 2);
+    /* Leaving is noticed while paused. */
+    app->pause_in_body = true;
+    app_connect(app);
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\na");
+    conn_close(&app->conn);
+    loop_test_run(app->loop);
+    assert_int_equal(app->gones, 1);
+    app_free(app);
+}
+
+/* The user accepts in a later turn: what came meanwhile is kept. */
+static void test_late_accept(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->no_accept = true;
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe");
+    feed_z(app, "llo");
+    assert_false(has(&app->log, "body"));
+    server_accept(app->c);
+    assert_false(has(&app->log, "body"));
+    loop_test_run(app->loop);
+    assert_true(has(&app->log, "body\nhello\nbody_end\n"));
+    app_free(app);
+}
+
+static void test_arena_can_go_early(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    assert_true(atomic_load(&app->budget.used) > 0);
+    server_arena_release(app->c);
+    assert_int_equal(atomic_load(&app->budget.used), 0);
+    feed_z(app, "zz");
+    assert_true(has(&app->log, "refuse\n BAD_HTTP : Invalid character in chunk size"));
+    app_free(app);
+}
+
+/* ---- time ---- */
+
+static void test_head_timeout(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    /* Who never sends a byte is let go of quietly. */
+    loop_test_advance(app->loop, HEADER_MS - 1);
+    assert_false(app->eof);
+    loop_test_advance(app->loop, 10);
+    assert_true(app->eof);
+    assert_log(app, "closed\n");
+    /* A byte a second does not help. */
+    app_connect(app);
+    struct str slow = STR("GET /slow HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n");
+    size_t sent = 0;
+    while (!app->eof && sent < slow.n) {
+        feed(app, str_of(slow.p + sent++, 1));
+        loop_test_advance(app->loop, 500);
+    }
+    assert_in_range(sent, 20, 21);
+    assert_true(has(&app->in, "HTTP/1.1 408 Request Timeout\r\n"));
+    assert_true(has(&app->log, "refuse\n REQUEST_TIMEOUT /slow: no complete head within 10000 ms"));
+    /* The second request of a connection too; the idle time before it does not count. */
+    app_connect(app);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    loop_test_advance(app->loop, KEEPALIVE_MS - 5);
+    feed_z(app, "G");
+    loop_test_advance(app->loop, HEADER_MS - 1);
+    assert_int_equal(app->refuses, 0);
+    loop_test_advance(app->loop, 10);
+    assert_int_equal(app->refuses, 1);
+    app_free(app);
+}
+
+static void test_keepalive_timeout(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    loop_test_advance(app->loop, KEEPALIVE_MS - 1);
+    assert_false(app->eof);
+    loop_test_advance(app->loop, 10);
+    assert_true(app->eof);
+    assert_int_equal(app->refuses, 0);
+    assert_in(app, YES);
+    /* It does not strike within a request that takes longer. */
+    app_connect(app);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    loop_test_advance(app->loop, 10 * KEEPALIVE_MS);
+    assert_int_equal(app->gones + app->closeds, 0);
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_int_equal(app->dones, 2);
+    app_free(app);
+}
+
+static void test_body_timeout(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nh");
+    loop_test_advance(app->loop, BODY_MS - 10);
+    feed_z(app, "e");
+    loop_test_advance(app->loop, BODY_MS - 10);
+    assert_int_equal(app->refuses, 0);
+    loop_test_advance(app->loop, 20);
+    assert_int_equal(app->refuses, 1);
+    assert_true(has(&app->log, "REQUEST_TIMEOUT /b: no byte of the body for 60000 ms"));
+    assert_true(app->eof);
+    /* An answer that has begun cannot become another one. */
+    app_connect(app);
+    feed_z(app, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nh");
+    server_head(app->c, 200, STR(""), -1);
+    loop_test_advance(app->loop, BODY_MS + 10);
+    assert_int_equal(app->refuses, 0);
+    assert_int_equal(app->gones, 1);
+    app_free(app);
+}
+
+static void test_write_stall(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    static char large[300000];
+
+    memset(large, 'l', sizeof(large));
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    conn_read_stop(app->conn);
+    server_head(app->c, 200, STR(""), sizeof(large) + 1);
+    server_body(app->c, str_of(large, sizeof(large)));
+    assert_int_equal(server_flush(app->c), SERVER_FULL);
+    loop_test_advance(app->loop, WRITE_MS - 10);
+    assert_int_equal(app->gones, 0);
+    /* The client takes something: the time begins anew. */
+    conn_read_start(app->conn);
+    loop_test_run(app->loop);
+    assert_int_equal(app->writables, 1);
+    assert_true(app->in.n > sizeof(large));
+    conn_read_stop(app->conn);
+    server_body(app->c, STR("!"));
+    server_end(app->c);
+    loop_test_run(app->loop);
+    assert_int_equal(app->dones, 1);
+    /* Now for good. */
+    conn_read_start(app->conn);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    conn_read_stop(app->conn);
+    server_head(app->c, 200, STR(""), sizeof(large));
+    server_body(app->c, str_of(large, sizeof(large)));
+    server_end(app->c);
+    loop_test_advance(app->loop, WRITE_MS - 10);
+    assert_int_equal(app->dones, 1); /* not before the client has taken it */
+    assert_int_equal(app->gones, 0);
+    loop_test_advance(app->loop, 20);
+    assert_int_equal(app->gones, 1);
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
+static void test_slow_reader_is_no_stall(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    static char large[400000];
+
+    memset(large, 'l', sizeof(large));
+    app->body = str_of(large, sizeof(large));
+    app->length = sizeof(large);
+    conn_read_stop(app->conn);
+    conn_mem_read_max(app->conn, 1000);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    struct conn_events one = peer_events;
+    while (app->in.n < sizeof(large) && !app->failed && !app->eof) {
+        /* Some thousand bytes, then a long pause. */
+        size_t before = app->in.n;
+        conn_mem_read_max(app->conn, 20000);
+        conn_set_events(app->conn, &one, app);
+        conn_read_start(app->conn);
+        while (app->in.n == before && !app->eof && !app->failed)
+            loop_test_advance(app->loop, 0);
+        conn_read_stop(app->conn);
+        loop_test_advance(app->loop, WRITE_MS / 2);
+        assert_int_equal(app->gones, 0);
+    }
+    conn_read_start(app->conn);
+    loop_test_run(app->loop);
+    assert_true(has(&app->in, "Connection: close\r\n\r\nlll"));
+    assert_true(app->in.n > sizeof(large));
+    assert_true(app->eof);
+    assert_int_equal(app->dones, 1);
+    app_free(app);
+}
+
+/* After a refusal the client can go on sending for a while, and still gets the answer. */
+static void test_lingering(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    feed_z(app, "GET / HTTP/1.1\r\n\r\nrest of a long body");
+    assert_true(app->eof);
+    assert_int_equal(app->closeds, 0);
+    feed_z(app, "more of it");
+    loop_test_advance(app->loop, 900);
+    feed_z(app, "more of it");
+    assert_int_equal(app->closeds, 0);
+    loop_test_advance(app->loop, 110);
+    assert_int_equal(app->closeds, 1);
+    /* The client closes: so do we. */
+    app_connect(app);
+    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
+    conn_close(&app->conn);
+    loop_test_run(app->loop);
+    assert_int_equal(app->closeds, 1);
+    /* Not for any number of bytes. */
+    app_connect(app);
+    static char flood[60000];
+    memset(flood, 'f', sizeof(flood));
+    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
+    for (int i = 0; i < 20; i++)
+        feed(app, str_of(flood, sizeof(flood)));
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
+static void test_refusal_may_be_answered_later(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->refuse_by_hand = true;
+    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
+    loop_test_advance(app->loop, 5000);
+    assert_int_equal(app->closeds, 0);
+    server_head(app->c, 400, STR(""), 0);
+    server_end(app->c);
+    loop_test_run(app->loop);
+    assert_true(app->eof);
+    assert_int_equal(app->dones, 1);
+    app_free(app);
+}
+
+/* ---- the end ---- */
+
+static void test_drain(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    /* Idle: at once. */
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    server_drain(app->server);
+    assert_int_equal(app->closeds, 0);
+    loop_test_run(app->loop);
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+    /* Busy: after its answer. */
+    app = app_new();
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    server_drain(app->server);
+    loop_test_run(app->loop);
+    assert_int_equal(app->closeds, 0);
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_in(app, YES_CLOSE);
+    assert_true(app->eof);
+    app_free(app);
+}
+
+static void test_close_all(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    server_close_all(app->server);
+    assert_int_equal(app->gones, 0); /* never from within the call */
+    loop_test_run(app->loop);
+    assert_int_equal(app->gones, 1);
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_good_requests_at_each_split),
+        cmocka_unit_test(test_bad_requests_at_each_split),
+        cmocka_unit_test(test_nul_bytes_are_refused),
+        cmocka_unit_test(test_head_at_the_limit_and_one_beyond),
+        cmocka_unit_test(test_trailers_and_extensions_are_bounded),
+        cmocka_unit_test(test_answer_framing),
+        cmocka_unit_test(test_one_chunk_for_each_flush),
+        cmocka_unit_test(test_date_changes_with_the_second),
+        cmocka_unit_test(test_expect_continue),
+        cmocka_unit_test(test_pipelined_requests_are_answered_in_order),
+        cmocka_unit_test(test_many_pipelined_at_each_read_size),
+        cmocka_unit_test(test_carry_over_is_bounded),
+        cmocka_unit_test(test_leaving_at_each_byte),
+        cmocka_unit_test(test_half_close_means_left),
+        cmocka_unit_test(test_abort_in_events),
+        cmocka_unit_test(test_abort_of_an_answer),
+        cmocka_unit_test(test_early_answer),
+        cmocka_unit_test(test_early_answer_rest_has_a_time_limit),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_late_accept),
+        cmocka_unit_test(test_arena_can_go_early),
+        cmocka_unit_test(test_head_timeout),
+        cmocka_unit_test(test_keepalive_timeout),
+        cmocka_unit_test(test_body_timeout),
+        cmocka_unit_test(test_write_stall),
+        cmocka_unit_test(test_slow_reader_is_no_stall),
+        cmocka_unit_test(test_lingering),
+        cmocka_unit_test(test_refusal_may_be_answered_later),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_close_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
