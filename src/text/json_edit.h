@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Edits of a JSON text by spans: the source stays as it came, the edits are applied while writing.
- * Edits are kept sorted and do not overlap (overlapping: a bug). Replacements are borrowed and must
- * outlive the edits (the arena is the usual place).
+ * Edits are made in any order, applied by place, and do not overlap (overlapping: a bug); of several
+ * insertions at one place the first made comes first. Replacements are borrowed and must outlive
+ * the edits (the arena is the usual place). struct json_edits is zeroed to begin with.
  */
 #pragma once
 
 #include "text/json_index.h"
 
+enum json_edit_kind { JSON_EDIT_SPAN, JSON_EDIT_REMOVE, JSON_EDIT_ADD };
+
 struct json_edit {
     size_t begin;
     size_t end; /* begin == end: an insertion */
     struct str replacement;
+    enum json_edit_kind kind; /* of members: their comma is found when the edits are applied */
 };
 
 struct json_edits {
-    struct json_edit *items; /* sorted by begin */
+    struct json_edit *items; /* in the order they were made */
     size_t n;
     size_t size;
 };
@@ -28,8 +32,8 @@ void json_edit_value(struct json_edits *edits, struct arena *arena, const struct
                      const struct json_member *member, struct str value);
 /* The member goes, with one comma and the blanks that belong to it; the rest stays valid, also
  * when several members, or all, are removed. */
-void json_edit_remove(struct json_edits *edits, struct arena *arena,
-                      const struct json_index *index, const struct json_member *member);
+void json_edit_remove(struct json_edits *edits, struct arena *arena, const struct json_index *index,
+                      const struct json_member *member);
 /* A new last member of the root; key is plain ASCII without escapes, value is JSON text. Mixes with
  * removals of any members. */
 void json_edit_add(struct json_edits *edits, struct arena *arena, const struct json_index *index,

@@ -9,40 +9,54 @@
  * Refused: a key that stands twice in the root, in an element of an array that is a member of the
  * root (a message, a tool), or in an element of an array that is a member of such an element
  * (a content part, a tool call). Keys are compared unescaped, so "mod\u0065l" is "model".
- * Errors are BAD_REQUEST; the detail names what is wrong, the path of the member (messages[3].content[0].text)
- * and the byte offset.
+ * Errors are BAD_REQUEST; the detail names what is wrong, the path of the member
+ * (messages[3].content[0].text) and the byte offset. TOO_LARGE when the arena ran over.
  */
 #pragma once
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "text/json_string.h"
 
 /* One member of an object; all slices lie in the source (key: unless it held escapes). */
 struct json_member {
-    struct str key;    /* unescaped, without quotes */
-    struct str value;  /* the value's source text, no blanks around it */
-    size_t begin;      /* offset of the key's opening quote in the source */
-    size_t end;        /* offset after the value */
+    struct str key;   /* unescaped, without quotes */
+    struct str value; /* the value's source text, no blanks around it */
+    size_t begin;     /* offset of the key's opening quote in the source */
+    size_t end;       /* offset after the value */
 };
 
 struct json_index {
     struct str source;
-    size_t open;  /* offset of the root's '{' */
-    size_t close; /* offset of the root's '}' */
+    size_t open;                 /* offset of the root's '{' */
+    size_t close;                /* offset of the root's '}' */
     struct json_member *members; /* in source order, in the arena */
     size_t n;
 };
 
-/* source must outlive the index. depth_max counts nested containers, the root is 1. The root must be an object. */
+/* source must outlive the index. depth_max (1 to 1024) counts nested containers, the root is 1. The
+ * root must be an object. */
 NODISCARD enum error_code json_index_read(struct json_index *index, struct str source,
                                           size_t depth_max, struct arena *arena, struct error *e);
 
 /* The root's member of that key, NULL without one. */
 const struct json_member *json_index_find(const struct json_index *index, struct str key);
 
-/* --- walking valid text: value is the source span of an object or array --- */
+/*
+ * --- walking valid text: value is the source span of an object or array (these are in json.c) ---
+ *
+ * Over text that was not checked they stop early, and never read outside it.
+ */
 
-enum json_kind { JSON_OBJECT, JSON_ARRAY, JSON_STRING, JSON_NUMBER, JSON_TRUE, JSON_FALSE, JSON_NULL };
+enum json_kind {
+    JSON_OBJECT,
+    JSON_ARRAY,
+    JSON_STRING,
+    JSON_NUMBER,
+    JSON_TRUE,
+    JSON_FALSE,
+    JSON_NULL
+};
 enum json_kind json_kind_of(struct str value);
 
 /* Iterates an object's members: cursor = 0 first; false at the end. Offsets begin/end count from
@@ -53,12 +67,3 @@ bool json_object_next(struct str object, size_t *cursor, struct arena *arena,
 struct str json_object_find(struct str object, struct str key);
 /* Iterates an array's elements. */
 bool json_array_next(struct str array, size_t *cursor, struct str *ret_value);
-
-/* The content of a JSON string's source span ("…" with its quotes), unescaped, as valid UTF-8: lone surrogate escapes become
- * U+FFFD. Without escapes: a slice of the source, nothing copied. */
-struct str json_string_value(struct str value, struct arena *arena);
-
-/* Length of the string body at p (after the opening quote) up to its closing quote, checked
- * (escapes, control characters, UTF-8); SIZE_MAX when it is not valid or not closed within n.
- * *ret_escaped: whether it holds a backslash. The hot loop of this file; also used by decoders. */
-size_t json_string_scan(const char *p, size_t n, bool *ret_escaped);

@@ -12,6 +12,9 @@ static inline bool utf8_valid(struct str s)
 {
     return utf8_valid_prefix(s) == s.n;
 }
+/* Length of the maximal invalid part that s begins with (one U+FFFD stands for it), 0 when it
+ * begins with a character or is empty. */
+PURE_FN size_t utf8_invalid_size(struct str s);
 /* Each maximal invalid part becomes one U+FFFD; s itself when it is valid already. */
 struct str utf8_repair(struct str s, struct arena *arena);
 /* At most n bytes of s, not cut within a character. */

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finding the next byte that matters: the innermost loops of the parsers, 16 bytes at a time where
+ * the machine has SSE2 (each x86-64 does), else 8 at a time in a register. Nothing is read past n.
+ * Each function has its portable twin beside it, so that a test can compare the two.
+ */
+#pragma once
+
+#include "base/attr.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#define SCAN_EACH(byte) (UINT64_C(0x0101010101010101) * (uint8_t)(byte))
+
+static inline uint64_t scan_word(const char *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+/* Not zero when a byte of the word is below limit (<= 0x80). */
+static inline uint64_t scan_word_below(uint64_t word, uint8_t limit)
+{
+    return (word - SCAN_EACH(limit)) & ~word & SCAN_EACH(0x80);
+}
+
+static inline uint64_t scan_word_has(uint64_t word, char c)
+{
+    return scan_word_below(word ^ SCAN_EACH(c), 1);
+}
+
+static inline size_t scan_plain_portable(const char *p, size_t n, bool *high)
+{
+    size_t i = 0;
+
+    for (; n - i >= 8; i += 8) {
+        uint64_t word = scan_word(p + i);
+        if ((scan_word_below(word, 0x20) | scan_word_has(word, '"') | scan_word_has(word, '\\')) !=
+            0)
+            break;
+        *high |= (word & SCAN_EACH(0x80)) != 0;
+    }
+    for (; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if (c < 0x20 || c == '"' || c == '\\')
+            break;
+        *high |= c >= 0x80;
+    }
+    return i;
+}
+
+static inline size_t scan_line_portable(const char *p, size_t n)
+{
+    size_t i = 0;
+
+    for (; n - i >= 8; i += 8) {
+        uint64_t word = scan_word(p + i);
+        if ((scan_word_has(word, '\n') | scan_word_has(word, '\r')) != 0)
+            break;
+    }
+    while (i < n && p[i] != '\n' && p[i] != '\r')
+        i++;
+    return i;
+}
+
+static inline size_t scan_ascii_portable(const char *p, size_t n)
+{
+    size_t i = 0;
+
+    while (n - i >= 8 && (scan_word(p + i) & SCAN_EACH(0x80)) == 0)
+        i += 8;
+    while (i < n && (unsigned char)p[i] < 0x80)
+        i++;
+    return i;
+}
+
+#if defined(__SSE2__)
+
+static inline __m128i scan_load(const char *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+/* Length of the prefix without a control character (below 0x20), a quote or a backslash: what may
+ * stand in a JSON string as it is. *high becomes true when that prefix holds a byte >= 0x80, else
+ * it stays as it was. */
+static inline size_t scan_plain(const char *p, size_t n, bool *high)
+{
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i slash = _mm_set1_epi8('\\');
+    const __m128i control = _mm_set1_epi8(0x1f);
+    unsigned seen = 0;
+    size_t i = 0;
+
+    for (; n - i >= 16; i += 16) {
+        __m128i v = scan_load(p + i);
+        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+        stop = _mm_or_si128(stop, _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+        unsigned stops = (unsigned)_mm_movemask_epi8(stop);
+        unsigned highs = (unsigned)_mm_movemask_epi8(v);
+        if (stops != 0) {
+            unsigned k = (unsigned)__builtin_ctz(stops);
+            seen |= highs & ((1u << k) - 1);
+            *high |= seen != 0;
+            return i + k;
+        }
+        seen |= highs;
+    }
+    *high |= seen != 0;
+    return i + scan_plain_portable(p + i, n - i, high);
+}
+
+/* Length of the prefix without CR and LF. */
+static inline size_t scan_line(const char *p, size_t n)
+{
+    const __m128i lf = _mm_set1_epi8('\n');
+    const __m128i cr = _mm_set1_epi8('\r');
+    size_t i = 0;
+
+    for (; n - i >= 16; i += 16) {
+        __m128i v = scan_load(p + i);
+        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, lf), _mm_cmpeq_epi8(v, cr));
+        unsigned stops = (unsigned)_mm_movemask_epi8(stop);
+        if (stops != 0)
+            return i + (unsigned)__builtin_ctz(stops);
+    }
+    return i + scan_line_portable(p + i, n - i);
+}
+
+/* Length of the prefix of bytes below 0x80. */
+static inline size_t scan_ascii(const char *p, size_t n)
+{
+    size_t i = 0;
+
+    for (; n - i >= 16; i += 16) {
+        unsigned highs = (unsigned)_mm_movemask_epi8(scan_load(p + i));
+        if (highs != 0)
+            return i + (unsigned)__builtin_ctz(highs);
+    }
+    return i + scan_ascii_portable(p + i, n - i);
+}
+
+#else
+
+static inline size_t scan_plain(const char *p, size_t n, bool *high)
+{
+    return scan_plain_portable(p, n, high);
+}
+
+static inline size_t scan_line(const char *p, size_t n)
+{
+    return scan_line_portable(p, n);
+}
+
+static inline size_t scan_ascii(const char *p, size_t n)
+{
+    return scan_ascii_portable(p, n);
+}
+
+#endif
