@@ -30,7 +30,8 @@ struct local_backend {
     /* request is full. Returns the HTTP status; body of an error goes to out. */
     int (*start)(void *state, const struct request *request, int64_t now_s, struct arena *arena,
                  struct buf *out);
-    /* The next piece of the body goes to out; *ret_wait_ms: pause after it. False: that was all. */
+    /* The next piece of the body goes to out; *ret_wait_ms: pause after it. False: that was all
+     * (a last piece may have gone to out, too). */
     bool (*next)(void *state, struct buf *out, int64_t *ret_wait_ms);
     const char *const *models; /* ids, ended by NULL; the first is the default */
 };
@@ -39,7 +40,7 @@ struct backend {
     struct str name;
     size_t index;                     /* in the set; the metric label */
     const struct backend_config *config;
-    const struct protocol *protocol;
+    const struct protocol *protocol;  /* NULL only when not functional: not in this build */
     struct dialect dialect;
     const struct local_backend *local; /* NULL: a network backend */
     struct url url;                    /* base, with the version segment */
@@ -67,13 +68,15 @@ NODISCARD enum error_code backend_set_new(struct config *config, struct backend_
                                           struct error *e);
 void backend_set_free(struct backend_set **set);
 struct backend *backend_find(const struct backend_set *set, struct str name);
-/* Checks every backend of a configuration without keeping anything: faults as lines for the report of config_read's
- * caller ("config.yaml:12:3: error: …"); returns how many. */
+/* Checks every backend of a configuration without keeping anything: faults and warnings as lines
+ * for the report of config_read's caller ("config.yaml:12:3: error: …"); returns how many faults.
+ * Warned of: backends that are not functional, and why; keys of another shape than the vendor's. */
 size_t backend_check(const struct config *config, struct arena *arena, struct buf *report);
 
-/* Which backend and upstream model a client's model name means (contract, section 4): "backend:model",
- * "backend/model", or a model of `preferred`. model null: the backend's default. NO_BACKEND,
- * UNKNOWN_BACKEND with the known names and a hint. *ret_model null: leave as it is (absent);
+/* Which backend and upstream model a client's model name means (contract, section 4):
+ * "backend:model", "backend/model", or a model of `preferred`. model null: the backend's default.
+ * The backend is functional. NO_BACKEND with the reason, UNKNOWN_BACKEND with the known names and
+ * a hint, BAD_REQUEST for a prefix without a model where there is no default. *ret_model null: leave as it is (absent);
  * *ret_prefixed: the name carried a prefix that the upstream must not see. */
 NODISCARD enum error_code backend_resolve(const struct backend_set *set, struct str model,
                                           struct backend **ret_backend, struct str *ret_model,

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      Backends from a configuration: vendor's line, URL with its version, key header,
+ *           dialect; which of them are functional.
+ * Owns      The set and its arena; it holds a reference of the configuration, whose text it
+ *           borrows.
+ * Not here  Which backend a model's name means (backend_resolve.c), connections (gateway, http).
+ */
+#include "backend/backend.h"
+
+#include "backend/backend_priv.h"
+#include "base/mem.h"
+
+enum { SET_BYTES_MAX = 16 * 1024 * 1024 };
+
+#define PROTOCOL(variable) extern const struct protocol variable;
+#include "protocol/protocols.def"
+#undef PROTOCOL
+
+#define BACKEND(...)
+#define LOCAL_BACKEND(name_, protocol_, local_) extern const struct local_backend local_;
+#include "backend/backends.def"
+#undef BACKEND
+#undef LOCAL_BACKEND
+
+static const struct backend_vendor vendors[] = {
+#define BACKEND(name_, protocol_, url_, variable_, key_header_, key_needed_, ...)                  \
+    {                                                                                              \
+        .name = #name_,                                                                            \
+        .protocol = &(protocol_),                                                                  \
+        .url = (url_),                                                                             \
+        .variable = (variable_),                                                                   \
+        .key_header = (key_header_),                                                               \
+        .key_needed = (key_needed_),                                                               \
+        __VA_ARGS__                                                                                \
+    },
+#define LOCAL_BACKEND(name_, protocol_, local_)                                                    \
+    {.name = #name_, .protocol = &(protocol_), .local = &(local_)},
+#include "backend/backends.def"
+#define LATER(...)
+#define LATER_BACKEND(...)
+#define LATER_VENDOR(name_, variable_)                                                             \
+    {.name = #name_, .variable = (variable_), .key_needed = true},
+#include "state/later.def"
+};
+
+const char backend_advice[] = "set OPENAI_API_KEY, or configure one in config.yaml, or try --demo";
+
+const struct backend_vendor *backend_vendor_of(struct str name)
+{
+    for (size_t i = 0; i < COUNT_OF(vendors); i++) {
+        if (str_eq(str_c(vendors[i].name), name))
+            return &vendors[i];
+    }
+    return NULL;
+}
+
+/* The vendor of an entry, whose line gives what the entry does not say. */
+static const struct backend_vendor *vendor_of(const struct backend_config *config)
+{
+    return backend_vendor_of(str_is_null(config->type) ? config->name : config->type);
+}
+
+/* --- URLs --- */
+
+/* "v1", "v1beta", "v2.1" */
+static bool is_version(struct str segment)
+{
+    if (segment.n < 2 || segment.p[0] != 'v' || segment.p[1] < '0' || segment.p[1] > '9')
+        return false;
+    for (size_t i = 2; i < segment.n; i++) {
+        char c = segment.p[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '.'))
+            return false;
+    }
+    return true;
+}
+
+/* A base whose path has a version anywhere is taken as it is: some vendors put it in the middle
+ * (/v1beta/openai, /v1/ACCOUNT/GATEWAY/openai). */
+static bool has_version(struct str path)
+{
+    struct str segment;
+
+    while (str_cut(&path, '/', &segment)) {
+        if (is_version(segment))
+            return true;
+    }
+    return false;
+}
+
+static enum error_code make_url(struct backend *backend, struct str text, struct arena *arena,
+                                struct error *e)
+{
+    struct error inner;
+
+    if (url_parse(text, arena, &backend->url, &inner) != OK)
+        return FAIL(e, ERR_CONFIG, "backends.%.*s.api_url: %s", STR_ARG(backend->name),
+                    inner.detail);
+    if (!str_is_null(backend->url.query))
+        return FAIL(e, ERR_CONFIG, "backends.%.*s.api_url: must not have a query",
+                    STR_ARG(backend->name));
+    if (backend->protocol != NULL && !has_version(backend->url.path))
+        backend->url.path = str_print(arena, "%.*s%s", STR_ARG(backend->url.path),
+                                      backend->protocol->api_version);
+    backend->base_path = backend->url.path;
+    backend->authority = url_authority(&backend->url, arena);
+    return OK;
+}
+
+/* --- one backend --- */
+
+static enum key_header key_header_of(struct str protocol)
+{
+    if (str_eq(protocol, STR("anthropic")))
+        return KEY_X_API_KEY;
+    if (str_eq(protocol, STR("gemini")))
+        return KEY_X_GOOG_API_KEY;
+    return KEY_BEARER;
+}
+
+static bool chosen(int said, bool vendors_own)
+{
+    return said < 0 ? vendors_own : said != 0;
+}
+
+static enum error_code make(const struct backend_config *config, struct arena *arena,
+                            struct backend *ret_backend, struct error *e)
+{
+    static const struct backend_vendor none = {.name = ""};
+    const struct backend_vendor *vendor = vendor_of(config);
+    bool plain = vendor == NULL || (str_is_null(config->type) && !str_is_null(config->protocol));
+    struct backend backend = {.name = config->name, .config = config};
+
+    if (vendor == NULL)
+        vendor = &none;
+    backend.protocol = str_is_null(config->protocol) ? vendor->protocol
+                                                     : protocol_find(config->protocol);
+    backend.local = vendor->local;
+    backend.dialect = plain || config->quirks_off ? (struct dialect){0} : vendor->dialect;
+    backend.key_header = str_is_null(config->protocol) || !plain
+                             ? vendor->key_header
+                             : key_header_of(config->protocol);
+    backend.colon_names = chosen(config->colon_names, vendor->colon_names);
+    backend.slash_names = chosen(config->slash_names, vendor->slash_names);
+    /* At another URL than the vendor's own something else may answer, which needs none. */
+    backend.key_needed = vendor->key_needed && str_is_null(config->api_url);
+    if (config->models.n > 0)
+        backend.default_model = config->models.items[0];
+    else if (backend.local != NULL)
+        backend.default_model = str_c(backend.local->models[0]);
+
+    struct str url = str_is_null(config->api_url) ? str_c(vendor->url) : config->api_url;
+    if (backend.local == NULL && !str_is_null(url))
+        TRY(make_url(&backend, url, arena, e));
+    if (backend.local != NULL) {
+        backend.authority = STR("localhost");
+        backend.base_path = str_c(backend.protocol->api_version);
+    }
+    backend.functional = backend.protocol != NULL &&
+                         (backend.local != NULL ||
+                          (!str_is_null(url) && (config->keys_n > 0 || !backend.key_needed)));
+    assert(!backend.functional || backend.local != NULL || backend.url.host.n > 0);
+    *ret_backend = backend;
+    return OK;
+}
+
+struct str backend_why(const struct backend *backend, struct arena *arena)
+{
+    const struct backend_config *config = backend->config;
+    const struct backend_vendor *vendor = vendor_of(config);
+
+    assert(!backend->functional);
+    if (backend->protocol == NULL && !str_is_null(config->protocol))
+        return str_print(arena, "%.*s is not functional: this version does not speak %.*s yet",
+                         STR_ARG(backend->name), STR_ARG(config->protocol));
+    if (backend->protocol == NULL)
+        return str_print(arena,
+                         "%.*s is not functional: this version does not know this vendor yet; "
+                         "with protocol: and api_url: it does",
+                         STR_ARG(backend->name));
+    if (backend->url.host.n == 0)
+        return str_print(arena, "%.*s is not functional: it has no api_url",
+                         STR_ARG(backend->name));
+    if (str_is_null(config->type) && vendor != NULL && vendor->variable != NULL)
+        return str_print(arena, "%.*s is not functional: it has no key (set %s_API_KEY)",
+                         STR_ARG(backend->name), vendor->variable);
+    return str_print(arena,
+                     "%.*s is not functional: it has no key (set backends.%.*s.api_keys)",
+                     STR_ARG(backend->name), STR_ARG(backend->name));
+}
+
+/* --- the set --- */
+
+struct backend *backend_find(const struct backend_set *set, struct str name)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        if (str_eq(set->items[i].name, name))
+            return &set->items[i];
+    }
+    return NULL;
+}
+
+static struct backend *first_functional(const struct backend_set *set)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        if (set->items[i].functional)
+            return &set->items[i];
+    }
+    return NULL;
+}
+
+static enum error_code fill(struct backend_set *set, struct error *e)
+{
+    const struct config *config = set->config;
+    size_t n = config->backends_n;
+
+    set->items = arena_array(&set->arena, n + 1, sizeof(*set->items));
+    if (arena_overflowed(&set->arena))
+        return FAIL(e, ERR_CONFIG, "too many backends");
+    for (size_t i = 0; i < n; i++) {
+        TRY(make(&config->backends[i], &set->arena, &set->items[i], e));
+        set->items[i].index = i;
+        atomic_init(&set->items[i].connections, 0);
+        set->n++;
+    }
+    if (config->default_backend.n > 0) {
+        set->preferred = backend_find(set, config->default_backend);
+        if (set->preferred == NULL)
+            return FAIL(e, ERR_CONFIG, "default_backend: %.*s is not configured",
+                        STR_ARG(config->default_backend));
+    } else {
+        set->preferred = first_functional(set);
+    }
+    if (arena_overflowed(&set->arena))
+        return FAIL(e, ERR_CONFIG, "the backends need too much memory");
+    return OK;
+}
+
+enum error_code backend_set_new(struct config *config, struct backend_set **ret_set,
+                                struct error *e)
+{
+    struct backend_set *set = mem_new(sizeof(*set));
+
+    set->config = config_ref(config);
+    arena_init(&set->arena, SET_BYTES_MAX, 1024, NULL);
+    enum error_code code = fill(set, e);
+    if (code != OK) {
+        backend_set_free(&set);
+        return code;
+    }
+    *ret_set = set;
+    return OK;
+}
+
+void backend_set_free(struct backend_set **set)
+{
+    if (*set == NULL)
+        return;
+    for (size_t i = 0; i < (*set)->n; i++)
+        assert(atomic_load(&(*set)->items[i].connections) == 0);
+    config_unref(&(*set)->config);
+    arena_fini(&(*set)->arena);
+    mem_free(*set);
+    *set = NULL;
+}
+
+/* --- checking --- */
+
+/* Keys of another shape than the vendor's own, at the vendor's own URL. */
+static void check_keys(const struct backend *backend, struct buf *report)
+{
+    const struct backend_config *config = backend->config;
+    const struct backend_vendor *vendor = vendor_of(config);
+
+    if (vendor == NULL || vendor->key_prefix == NULL || !str_is_null(config->api_url))
+        return;
+    for (size_t i = 0; i < config->keys_n; i++) {
+        struct str key = secret_reveal(&config->keys[i].key);
+        if (!str_starts(key, str_c(vendor->key_prefix)))
+            (void)buf_print(report,
+                            "%.*s: warning: backends.%.*s.api_keys.%.*s: Invalid API key "
+                            "format: keys of %s begin with %s\n",
+                            STR_ARG(config->where), STR_ARG(config->name),
+                            STR_ARG(config->keys[i].name), vendor->name, vendor->key_prefix);
+    }
+}
+
+size_t backend_check(const struct config *config, struct arena *arena, struct buf *report)
+{
+    size_t faults = 0;
+    size_t functional = 0;
+
+    for (size_t i = 0; i < config->backends_n; i++) {
+        const struct backend_config *entry = &config->backends[i];
+        struct backend backend;
+        struct error e;
+        if (make(entry, arena, &backend, &e) != OK) {
+            (void)buf_print(report, "%.*s: error: %s\n", STR_ARG(entry->where), e.detail);
+            faults++;
+            continue;
+        }
+        check_keys(&backend, report);
+        if (backend.functional) {
+            functional++;
+            continue;
+        }
+        struct str why = backend_why(&backend, arena);
+        (void)buf_print(report, "%.*s: warning: backends.%.*s\n", STR_ARG(entry->where),
+                        STR_ARG(why));
+    }
+    if (functional == 0 && faults == 0)
+        (void)buf_print(report, "warning: %s: %s\n", error_text(ERR_NO_BACKEND), backend_advice);
+    return faults;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of this room share. */
+#pragma once
+
+#include "backend/backend.h"
+
+/* A line of backends.def, or a name of state/later.def. */
+struct backend_vendor {
+    const char *name;
+    const struct protocol *protocol; /* NULL: this build does not have it */
+    const char *url;                 /* NULL: local */
+    const char *variable;            /* prefix of its key's and URL's; NULL: local */
+    enum key_header key_header;
+    bool key_needed;
+    const struct local_backend *local;
+    const char *key_prefix;          /* of its keys, at its own URL; NULL: none */
+    bool colon_names;
+    bool slash_names;
+    struct dialect dialect;
+};
+
+/* NULL: no vendor's name. */
+const struct backend_vendor *backend_vendor_of(struct str name);
+
+/* Why it is not functional, and what would help. */
+struct str backend_why(const struct backend *backend, struct arena *arena);
+/* What to do when no backend is. */
+extern const char backend_advice[];

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      Which backend and which of its models a client's model name means.
+ * How       In this order:
+ *             B:rest        B is configured                        rest of B
+ *             B/rest        B is configured, the preferred backend's names have no slashes
+ *                                                                  rest of B
+ *             x:rest        the preferred backend's names have no colons
+ *                                                                  Unknown backend: x
+ *             anything      a model of the preferred backend
+ *           A slash that stands before the first colon is looked at before the colon is an error:
+ *           openai/ft:name is ft:name of openai.
+ * Owns      Nothing; results are slices of the name, or the backend's.
+ * Not here  Sessions, aliases, routes.
+ */
+#include "backend/backend.h"
+
+#include "backend/backend_priv.h"
+#include "text/utf8.h"
+
+enum { SHOWN_NAME_MAX = 48, SHOWN_LIST_MAX = 96, HINT_ARENA_BYTES_MAX = 64 * 1024 };
+
+static void add_hint(struct buf *out, const struct backend_set *set, struct str name)
+{
+    const struct backend_vendor *vendor = backend_vendor_of(name);
+    struct str nearest = STR_NULL;
+    size_t best = name.n < 4 ? 2 : 3;
+
+    if (vendor != NULL && vendor->variable != NULL) {
+        (void)buf_print(out,
+                        vendor->protocol != NULL ? "; to configure it set %s_API_KEY"
+                                                 : "; %s_API_KEY will configure it in a later "
+                                                   "version",
+                        vendor->variable);
+        return;
+    }
+    if (vendor != NULL) {
+        (void)buf_print(out, "; to have it start with --%s", vendor->name);
+        return;
+    }
+    for (size_t i = 0; i < set->n; i++) {
+        size_t distance = str_distance(name, set->items[i].name, 3);
+        if (distance < best) {
+            best = distance;
+            nearest = set->items[i].name;
+        }
+    }
+    if (!str_is_null(nearest))
+        (void)buf_print(out, "; did you mean %.*s?", STR_ARG(nearest));
+}
+
+static enum error_code unknown(const struct backend_set *set, struct str name, struct error *e)
+{
+    struct buf text;
+    struct str shown = utf8_head(name, SHOWN_NAME_MAX);
+
+    buf_init(&text, ERROR_DETAIL_SIZE);
+    (void)buf_print(&text, "%.*s%s (known:", STR_ARG(shown), shown.n < name.n ? "..." : "");
+    for (size_t i = 0; i < set->n; i++) {
+        if (text.n + set->items[i].name.n > SHOWN_NAME_MAX + SHOWN_LIST_MAX) {
+            (void)buf_add(&text, STR(" ..."));
+            break;
+        }
+        (void)buf_print(&text, "%s%.*s", i == 0 ? " " : ", ", STR_ARG(set->items[i].name));
+    }
+    (void)buf_add_char(&text, ')');
+    add_hint(&text, set, shown);
+    enum error_code code =
+        FAIL(e, ERR_UNKNOWN_BACKEND, "%.*s", STR_ARG(buf_str(&text)));
+    buf_fini(&text);
+    return code;
+}
+
+static enum error_code not_functional(const struct backend *backend, struct error *e)
+{
+    struct arena arena;
+
+    arena_init(&arena, HINT_ARENA_BYTES_MAX, 512, NULL);
+    struct str why = backend_why(backend, &arena);
+    enum error_code code = FAIL(e, ERR_NO_BACKEND, "%.*s", STR_ARG(why));
+    arena_fini(&arena);
+    return code;
+}
+
+static bool any_functional(const struct backend_set *set)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        if (set->items[i].functional)
+            return true;
+    }
+    return false;
+}
+
+/* The configured backend before the first separator; NULL without one. */
+static struct backend *prefix_backend(const struct backend_set *set, struct str model,
+                                      char separator, struct str *ret_rest)
+{
+    size_t at = str_find_char(model, separator, 0);
+
+    if (at == SIZE_MAX)
+        return NULL;
+    *ret_rest = str_from(model, at + 1);
+    return backend_find(set, str_head(model, at));
+}
+
+enum error_code backend_resolve(const struct backend_set *set, struct str model,
+                                struct backend **ret_backend, struct str *ret_model,
+                                bool *ret_prefixed, struct error *e)
+{
+    struct backend *preferred = set->preferred;
+    struct backend *backend;
+    struct str rest = STR_NULL;
+    bool colons = preferred != NULL && preferred->colon_names;
+    bool slashes = preferred != NULL && preferred->slash_names;
+
+    if (!any_functional(set)) {
+        backend = preferred != NULL || set->n == 0 ? preferred : &set->items[0];
+        return backend != NULL ? not_functional(backend, e)
+                               : FAIL(e, ERR_NO_BACKEND, "%s", backend_advice);
+    }
+
+    backend = prefix_backend(set, model, ':', &rest);
+    if (backend == NULL && !slashes)
+        backend = prefix_backend(set, model, '/', &rest);
+    bool prefixed = backend != NULL;
+    if (backend == NULL) {
+        size_t colon = str_find_char(model, ':', 0);
+        if (colon != SIZE_MAX && !colons)
+            return unknown(set, str_head(model, colon), e);
+        backend = preferred;
+        rest = model;
+    }
+    /* Some backend is functional, so without a preferred one the first such is it. */
+    assert(backend != NULL);
+    if (!backend->functional)
+        return not_functional(backend, e);
+    if (prefixed && rest.n == 0 && str_is_null(backend->default_model))
+        return FAIL(e, ERR_BAD_REQUEST, "model: no name after the backend %.*s",
+                    STR_ARG(backend->name));
+    *ret_backend = backend;
+    *ret_model = rest.n > 0 ? rest : backend->default_model;
+    *ret_prefixed = prefixed;
+    return OK;
+}
