@@ -65,8 +65,6 @@ static void on_head(struct server_conn *client, struct message *m)
 
     if (admit(x, m, &route, &x->call.error) != OK) {
         x->body_complete = !m->chunked && (!m->has_length || m->content_length == 0);
-        if (!x->body_complete)
-            server_accept(client); /* so that a small body does not break the connection's end */
         exchange_fail(x);
         return;
     }
