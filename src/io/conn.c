@@ -242,6 +242,18 @@ bool conn_is_tls(const struct conn *conn)
     return conn->ops->is_tls;
 }
 
+struct conn *conn_connect(struct loop *loop, const struct conn_target *target,
+                          const struct conn_events *events, void *ctx)
+{
+    assert(target->host.n > 0);
+    struct conn *conn = conn_tcp_connect(loop, target);
+
+    if (target->tls != NULL)
+        conn = conn_tls_client(conn, target);
+    conn_set_events(conn, events, ctx);
+    return conn;
+}
+
 void conn_pair(struct loop *loop, struct conn **ret_a, struct conn **ret_b)
 {
     conn_mem_pair(loop, ret_a, ret_b);

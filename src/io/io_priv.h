@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <uv.h>
 
 #include "base/list.h"
@@ -123,4 +124,44 @@ static inline size_t conn_parts_total(const struct str *parts, size_t n)
     return total;
 }
 
+/* ---- addresses ---- */
+
+enum { DNS_ADDRESSES_MAX = 8 };
+
+union dns_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+struct dns_addresses {
+    size_t n;
+    union dns_address at[DNS_ADDRESSES_MAX];
+};
+
+struct dns_query;
+/* status: 0 or a uv error; found is lent for the call and has at least one address if it is 0. */
+typedef void dns_done_fn(void *ctx, int status, const struct dns_addresses *found);
+
+/* A literal address or "localhost": true, at once, without a thread. */
+NODISCARD bool dns_literal(struct str host, uint16_t port, struct dns_addresses *ret_found);
+/* Any other name, by the system's resolver in a thread of libuv's pool. `done` comes once, from the
+ * loop; the query is gone then. Returns 0 or a uv error (and `done` does not come). */
+NODISCARD int dns_start(struct loop *loop, const char *host, uint16_t port, dns_done_fn *done,
+                        void *ctx, struct dns_query **ret_query);
+/* `done` will not come. Nulls, takes NULL. */
+void dns_cancel(struct dns_query **query);
+
+enum { DNS_TEXT_SIZE = 56 };
+/* "127.0.0.1:80", "[::1]:80"; returns its length. `to` is NUL-terminated. */
+size_t dns_print(const struct sockaddr *address, char to[DNS_TEXT_SIZE]);
+
+/* ---- kinds of connections ---- */
+
+/* Takes fd over in any case. NULL when the kernel refuses it. */
+NODISCARD struct conn *conn_tcp_accept(struct loop *loop, int fd, const struct sockaddr *peer);
+/* Events are to be set before the present turn ends. */
+NODISCARD struct conn *conn_tcp_connect(struct loop *loop, const struct conn_target *target);
+/* TLS over lower, which it takes over and which is not connected yet. */
+NODISCARD struct conn *conn_tls_client(struct conn *lower, const struct conn_target *target);
 void conn_mem_pair(struct loop *loop, struct conn **ret_a, struct conn **ret_b);

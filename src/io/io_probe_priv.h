@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For this room's tests only: an owner of a connection that writes down what it is told.
+ * For this room's tests only: an owner of a connection that writes down what it is told, and a
+ * worker that is turned by the test until something has happened, for at most some seconds.
  *
  * `log` gets a letter for each event: C connected, R read (rows of R count once), E eof,
  * W writable, F failed. `got` collects the bytes. `on_event` lets a test act within the event.
  */
 #pragma once
 
+#include <signal.h>
+
 #include "base/buf.h"
 #include "base/error.h"
 #include "io/conn.h"
+#include "io/io_priv.h"
+#include "io/worker.h"
 
 struct probe {
     struct conn *conn;
@@ -109,4 +114,86 @@ static inline void probe_fini(struct probe *probe)
 {
     conn_close(&probe->conn);
     buf_fini(&probe->got);
+}
+
+/* ---- a worker turned by the test ---- */
+
+struct world {
+    struct worker *worker;
+    struct loop *loop;
+    uint16_t port; /* of its listener on 127.0.0.1 */
+    size_t accepted;
+    struct probe server; /* the last accepted connection */
+    struct probe client;
+    struct timer guard;
+};
+
+static inline void world_accepted(struct worker *worker, void *ctx, struct conn *conn)
+{
+    struct world *world = ctx;
+
+    assert(worker == world->worker);
+    world->accepted++;
+    if (world->server.conn != NULL)
+        probe_fini(&world->server);
+    void (*on_event)(struct probe *, char) = world->server.on_event;
+    probe_own(&world->server, conn);
+    world->server.on_event = on_event;
+    world->server.ctx = world;
+    conn_read_start(conn);
+}
+
+static inline void world_stopping(struct worker *worker, void *ctx)
+{
+    (void)ctx;
+    worker_release(worker);
+}
+
+static const struct worker_events world_events = {
+    .accepted = world_accepted,
+    .stopping = world_stopping,
+};
+
+/* What a ready turn tells comes just before the loop sleeps: world_run has to look again. */
+static inline void world_guard(struct timer *timer)
+{
+    timer_start(timer, 2);
+}
+
+static inline void world_init(struct world *world)
+{
+    struct error e;
+    int fd = -1;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    *world = (struct world){.worker = NULL};
+    enum error_code code = worker_listen(STR("127.0.0.1"), 0, true, &fd, &world->port, &e);
+    assert(code == OK);
+    world->worker = worker_new(
+        &(struct worker_options){.events = &world_events, .ctx = world, .listen_fd = fd});
+    world->loop = worker_loop(world->worker);
+    probe_init(&world->server);
+    probe_init(&world->client);
+    timer_init(&world->guard, world->loop, world_guard);
+}
+
+/* Turns the loop until done(world); false after limit_ms. */
+static inline bool world_run(struct world *world, bool (*done)(struct world *), int64_t limit_ms)
+{
+    int64_t until_ms = loop_now_ms(world->loop) + limit_ms;
+
+    timer_start(&world->guard, 0);
+    while (!done(world) && loop_now_ms(world->loop) < until_ms)
+        (void)uv_run(world->loop->uv, UV_RUN_ONCE);
+    timer_stop(&world->guard);
+    return done(world);
+}
+
+static inline void world_fini(struct world *world)
+{
+    probe_fini(&world->client);
+    probe_fini(&world->server);
+    worker_stop(world->worker);
+    worker_run(world->worker);
+    worker_free(&world->worker);
 }

@@ -22,16 +22,17 @@ struct worker_events {
     void (*stopping)(struct worker *worker, void *ctx);
 };
 
-/* How many connections may be open at once, all workers; accepting pauses at the bound. */
 struct worker_options {
     const struct worker_events *events; /* borrowed */
     void *ctx;
     int listen_fd; /* from worker_listen; the worker owns it from now on; -1: no listener */
 };
 
-/* Binds and listens (backlog 1024, non-blocking, close-on-exec). exclusive: without SO_REUSEPORT,
- * so that a port in use is an error; else with it, to share a port that is already ours. port 0
- * picks one: *ret_port says which. host is a literal address or "localhost". */
+/* Binds and listens (backlog 1024, non-blocking, close-on-exec), with SO_REUSEPORT, without which
+ * the kernel lets no second worker share the port. exclusive: for the first socket of a process; a
+ * port that anybody listens on is an error then. This is asked by a bind without SO_REUSEPORT just
+ * before; another process of the same user could slip in between. port 0 picks one: *ret_port says
+ * which. host is a literal address or "localhost". ERR_CONFIG, ERR_SYSTEM. */
 NODISCARD enum error_code worker_listen(struct str host, uint16_t port, bool exclusive, int *ret_fd,
                                         uint16_t *ret_port, struct error *e);
 
@@ -43,8 +44,9 @@ void worker_run(struct worker *worker);
 void worker_stop(struct worker *worker);
 /* The owner has nothing left in the loop (all its conns are closed, all its timers stopped). */
 void worker_release(struct worker *worker);
-/* Runs fn(arg) on the worker's thread in a later turn. Thread-safe. */
+/* Runs fn(arg) on the worker's thread in a later turn; after worker_release never. Thread-safe. */
 void worker_post(struct worker *worker, void (*fn)(void *arg), void *arg);
 /* Pauses and resumes accepting (connection limits). */
 void worker_accept_pause(struct worker *worker, bool pause);
+/* Not while it runs. Takes NULL; nulls. */
 void worker_free(struct worker **worker);

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TCP connections over libuv, accepted ones and clients.
+ *
+ * What      Reads into the loop's one lent buffer, writes at once where the kernel takes it.
+ * How       Writing: uv_try_write ──► all taken: done, nothing was copied
+ *                                 └─► the rest is copied to `next`, which takes off as `flying`
+ *                                     (one uv_write) as soon as nothing else flies; what is written
+ *                                     meanwhile gathers in a new `next`. Both are gone when empty.
+ *           Connecting: resolve ─► try an address ─► connected
+ *                                  ▲  └─ failed or its share of the time is over: close the handle,
+ *                                  └──── when libuv has let go of it, the next address
+ *           Each address gets an equal share of the time that is left.
+ * Owns      The conn until libuv has given its handle back; struct tcp_connect until connected. The
+ *           write request lies in the block it writes: a silent connection has none.
+ * Not here  Listening (worker), TLS (conn_tls), marks and who may be told what (conn).
+ */
+#include "io/conn.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "io/io_priv.h"
+
+enum {
+    IOV_COUNT = 64,
+    BLOCK_SIZE_MIN = 4096,
+    PEER_SIZE = 48, /* "[8 groups]:65535" and one */
+    DETAIL_ADDRESS_SIZE = 160,
+};
+
+struct tcp_block {
+    uv_write_t request;
+    size_t n;
+    size_t size; /* of bytes */
+    char bytes[];
+};
+
+struct tcp_connect {
+    struct dns_query *query; /* while resolving */
+    struct dns_addresses addresses;
+    size_t tried; /* addresses begun with */
+    int failure;  /* of the last one, uv error */
+    uint16_t port;
+    int64_t timeout_ms;
+    int64_t deadline_ms;
+    struct timer timer; /* of the address that is being tried, or of the resolver */
+    struct conn_tcp *tcp;
+    uv_connect_t request;
+    char host[]; /* NUL-terminated, for error texts */
+};
+
+struct conn_tcp {
+    struct conn conn;
+    uv_tcp_t handle;
+    struct tcp_block *flying;
+    struct tcp_block *next;
+    struct tcp_connect *connect; /* NULL: connected */
+    char peer[PEER_SIZE];
+    uint8_t peer_n;
+    bool has_handle; /* libuv holds `handle` */
+};
+
+/* Two of them stand behind every silent stream. */
+_Static_assert(sizeof(struct conn_tcp) <= 400, "a connection has become large");
+
+static const struct conn_ops tcp_ops;
+
+static struct conn_tcp *tcp_of(struct conn *conn)
+{
+    assert(conn->magic == CONN_MAGIC);
+    assert(conn->ops == &tcp_ops);
+    return CONTAINER_OF(conn, struct conn_tcp, conn);
+}
+
+static uv_stream_t *stream_of(struct conn_tcp *tcp)
+{
+    return (uv_stream_t *)&tcp->handle;
+}
+
+static struct conn_tcp *tcp_new(struct loop *loop)
+{
+    struct conn_tcp *tcp = mem_new(sizeof(*tcp));
+
+    assert(loop->uv != NULL);
+    conn_init(&tcp->conn, &tcp_ops, loop);
+    return tcp;
+}
+
+static void tcp_free(struct conn_tcp *tcp)
+{
+    assert(tcp->conn.closed);
+    assert(tcp->flying == NULL);
+    assert(!list_linked(&tcp->conn.turn.link));
+    mem_free(tcp->next);
+    mem_free(tcp->connect);
+    tcp->conn.magic = 0;
+    mem_free(tcp);
+}
+
+static void open_handle(struct conn_tcp *tcp)
+{
+    assert(!tcp->has_handle);
+    if (uv_tcp_init(tcp->conn.loop->uv, &tcp->handle) != 0)
+        BUG("uv_tcp_init fails without a socket");
+    tcp->has_handle = true;
+}
+
+static void set_peer(struct conn_tcp *tcp, const struct sockaddr *address)
+{
+    char text[DNS_TEXT_SIZE];
+    size_t n = dns_print(address, text);
+
+    if (n > sizeof(tcp->peer))
+        n = sizeof(tcp->peer);
+    memcpy(tcp->peer, text, n);
+    tcp->peer_n = (uint8_t)n;
+}
+
+/* ---- reading ---- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+{
+    struct conn_tcp *tcp = CONTAINER_OF(handle, struct conn_tcp, handle);
+
+    (void)suggested;
+    *ret_buf = uv_buf_init(tcp->conn.loop->read_buffer, LOOP_READ_SIZE);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn_tcp *tcp = CONTAINER_OF(stream, struct conn_tcp, handle);
+    struct loop *loop = tcp->conn.loop;
+
+    if (n > 0) {
+        conn_emit_read(&tcp->conn, str_of(buf->base, (size_t)n));
+    } else if (n == UV_EOF) {
+        (void)uv_read_stop(stream);
+        conn_emit_eof(&tcp->conn);
+    } else if (n < 0) {
+        conn_emit_broken(&tcp->conn, (int)n);
+    }
+    loop_turn_end(loop);
+}
+
+static void tcp_read(struct conn *conn)
+{
+    struct conn_tcp *tcp = tcp_of(conn);
+
+    if (tcp->connect != NULL)
+        return;
+    assert(tcp->has_handle);
+    if (!conn->reading) {
+        (void)uv_read_stop(stream_of(tcp));
+        return;
+    }
+    int status = uv_read_start(stream_of(tcp), on_alloc, on_read);
+    if (status != 0)
+        conn_fail_soon(conn, status);
+}
+
+/* ---- writing ---- */
+
+static size_t tcp_queued(const struct conn *conn)
+{
+    const struct conn_tcp *tcp = (const void *)conn;
+    size_t n = tcp->next != NULL ? tcp->next->n : 0;
+
+    assert(conn->ops == &tcp_ops);
+    if (tcp->flying != NULL)
+        n += uv_stream_get_write_queue_size((const uv_stream_t *)&tcp->handle);
+    return n;
+}
+
+/* Gives to the kernel what it takes now. */
+static size_t try_write(struct conn_tcp *tcp, const struct str *parts, size_t n)
+{
+    size_t written = 0;
+
+    for (size_t i = 0; i < n;) {
+        uv_buf_t bufs[IOV_COUNT];
+        unsigned count = 0;
+        size_t bytes = 0;
+        for (; i < n && count < IOV_COUNT; i++) {
+            if (parts[i].n == 0)
+                continue;
+            /* libuv's type is not const; writing only reads. */
+            bufs[count].base = (char *)(uintptr_t)parts[i].p;
+            bufs[count++].len = parts[i].n;
+            bytes += parts[i].n;
+        }
+        if (count == 0)
+            break;
+        int status = uv_try_write(stream_of(tcp), bufs, count);
+        if (status < 0) {
+            if (status != UV_EAGAIN)
+                conn_fail_soon(&tcp->conn, status);
+            break;
+        }
+        written += (size_t)status;
+        if ((size_t)status < bytes)
+            break;
+    }
+    return written;
+}
+
+/* Room for n more bytes in `next`. */
+static void reserve(struct conn_tcp *tcp, size_t n)
+{
+    struct tcp_block *block = tcp->next;
+    size_t used = block != NULL ? block->n : 0;
+    size_t size = block != NULL ? block->size : BLOCK_SIZE_MIN - sizeof(struct tcp_block);
+
+    if (block != NULL && n <= block->size - block->n)
+        return;
+    while (size < used + n)
+        size *= 2;
+    block = mem_resize(block, sizeof(struct tcp_block) + size);
+    block->n = used;
+    block->size = size;
+    tcp->next = block;
+}
+
+/* Copies n bytes of the parts, without the first `skip`, to the end of the queue. */
+static void append(struct conn_tcp *tcp, const struct str *parts, size_t skip, size_t n)
+{
+    reserve(tcp, n);
+    for (size_t i = 0; n > 0; i++) {
+        size_t left_out = skip < parts[i].n ? skip : parts[i].n;
+        struct str bytes = str_head(str_from(parts[i], left_out), n);
+        skip -= left_out;
+        n -= bytes.n;
+        if (bytes.n > 0)
+            memcpy(tcp->next->bytes + tcp->next->n, bytes.p, bytes.n);
+        tcp->next->n += bytes.n;
+        assert(tcp->next->n <= tcp->next->size);
+    }
+}
+
+static void send_fin(struct conn_tcp *tcp)
+{
+    uv_os_fd_t fd = -1;
+
+    /* ENOTCONN: the peer is gone, which reading tells. */
+    if (uv_fileno((const uv_handle_t *)&tcp->handle, &fd) == 0)
+        (void)shutdown(fd, SHUT_WR);
+}
+
+static void on_written(uv_write_t *request, int status);
+
+/* Sends off what has gathered, or the FIN behind the last byte. */
+static void take_off(struct conn_tcp *tcp)
+{
+    assert(tcp->connect == NULL);
+    if (tcp->flying != NULL)
+        return;
+    if (tcp->next == NULL) {
+        if (tcp->conn.shut)
+            send_fin(tcp);
+        return;
+    }
+    struct tcp_block *block = tcp->next;
+    uv_buf_t buf = {.base = block->bytes, .len = block->n};
+    int status = uv_write(&block->request, stream_of(tcp), &buf, 1, on_written);
+    if (status != 0) {
+        conn_fail_soon(&tcp->conn, status);
+        return;
+    }
+    tcp->flying = block;
+    tcp->next = NULL;
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct tcp_block *block = CONTAINER_OF(request, struct tcp_block, request);
+    struct conn_tcp *tcp = CONTAINER_OF(request->handle, struct conn_tcp, handle);
+    struct loop *loop = tcp->conn.loop;
+
+    assert(tcp->flying == block);
+    tcp->flying = NULL;
+    mem_free(block);
+    if (tcp->conn.closed || tcp->conn.failed)
+        return;
+    if (status != 0) {
+        conn_emit_broken(&tcp->conn, status);
+    } else {
+        take_off(tcp);
+        (void)conn_drained(&tcp->conn);
+    }
+    loop_turn_end(loop);
+}
+
+static size_t tcp_write(struct conn *conn, const struct str *parts, size_t n, size_t queue_max)
+{
+    struct conn_tcp *tcp = tcp_of(conn);
+    size_t total = conn_parts_total(parts, n);
+    size_t written = 0;
+
+    if (tcp->flying == NULL && tcp->next == NULL && tcp->connect == NULL)
+        written = try_write(tcp, parts, n);
+    if (LIKELY(written == total))
+        return total;
+    if (conn->failure != 0)
+        return total;
+    size_t queued = tcp_queued(conn);
+    size_t room = queue_max > queued ? queue_max - queued : 0;
+    size_t rest = total - written < room ? total - written : room;
+    if (rest > 0) {
+        append(tcp, parts, written, rest);
+        if (tcp->connect == NULL)
+            take_off(tcp);
+    }
+    return written + rest;
+}
+
+static void tcp_shutdown(struct conn *conn)
+{
+    struct conn_tcp *tcp = tcp_of(conn);
+
+    if (tcp->connect == NULL)
+        take_off(tcp);
+}
+
+/* ---- closing ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    tcp_free(CONTAINER_OF(handle, struct conn_tcp, handle));
+}
+
+static void free_turn(struct deferred *deferred)
+{
+    tcp_free(CONTAINER_OF(deferred, struct conn_tcp, conn.turn));
+}
+
+static void tcp_close(struct conn *conn, bool reset)
+{
+    struct conn_tcp *tcp = tcp_of(conn);
+    uv_handle_t *handle = (uv_handle_t *)&tcp->handle;
+
+    if (tcp->connect != NULL) {
+        timer_stop(&tcp->connect->timer);
+        dns_cancel(&tcp->connect->query);
+    }
+    if (!tcp->has_handle) {
+        loop_ready(conn->loop, &conn->turn, free_turn);
+        return;
+    }
+    if (uv_is_closing(handle)) /* between two addresses: on_abandoned frees it */
+        return;
+    if (reset && tcp->connect == NULL && uv_tcp_close_reset(&tcp->handle, on_closed) == 0)
+        return;
+    uv_close(handle, on_closed);
+}
+
+static void connect_gave_up(struct conn_tcp *tcp, int failure);
+
+/* Asked for by conn_tcp_connect when the resolver refused the name at once. */
+static void tcp_turn(struct conn *conn)
+{
+    struct conn_tcp *tcp = tcp_of(conn);
+
+    assert(tcp->connect != NULL);
+    connect_gave_up(tcp, tcp->connect->failure);
+}
+
+static struct str tcp_peer(const struct conn *conn)
+{
+    const struct conn_tcp *tcp = (const void *)conn;
+
+    assert(conn->ops == &tcp_ops);
+    return str_of(tcp->peer, tcp->peer_n);
+}
+
+static const struct conn_ops tcp_ops = {
+    .read = tcp_read,
+    .write = tcp_write,
+    .queued = tcp_queued,
+    .shutdown = tcp_shutdown,
+    .close = tcp_close,
+    .turn = tcp_turn,
+    .peer = tcp_peer,
+};
+
+struct conn *conn_tcp_accept(struct loop *loop, int fd, const struct sockaddr *peer)
+{
+    struct conn_tcp *tcp = tcp_new(loop);
+    struct conn *conn = &tcp->conn;
+
+    open_handle(tcp);
+    if (uv_tcp_open(&tcp->handle, fd) != 0) {
+        (void)close(fd);
+        conn_close(&conn);
+        return NULL;
+    }
+    (void)uv_tcp_nodelay(&tcp->handle, 1);
+    set_peer(tcp, peer);
+    return conn;
+}
+
+/* ---- connecting ---- */
+
+static void connect_failed(struct conn_tcp *tcp, enum error_code code, const char *text)
+{
+    struct tcp_connect *connect = tcp->connect;
+    struct error e;
+
+    timer_stop(&connect->timer);
+    if (connect->tried > 0) {
+        char address[DNS_TEXT_SIZE];
+        (void)dns_print(&connect->addresses.at[connect->tried - 1].any, address);
+        FAIL(&e, code, "%s (%s)", text, address);
+    } else {
+        FAIL(&e, code, "%s (%.*s:%u)", text, DETAIL_ADDRESS_SIZE, connect->host,
+             (unsigned)connect->port);
+    }
+    conn_emit_failed(&tcp->conn, &e);
+}
+
+static void connect_timed_out(struct conn_tcp *tcp)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof(text), "no connection within %lld ms",
+                   (long long)tcp->connect->timeout_ms);
+    connect_failed(tcp, ERR_UPSTREAM_TIMEOUT, text);
+}
+
+static void connect_gave_up(struct conn_tcp *tcp, int failure)
+{
+    char text[CONN_UV_TEXT_SIZE];
+    bool unknown = failure == UV_EAI_NONAME || failure == UV_EAI_NODATA;
+
+    if (failure == UV_ETIMEDOUT)
+        connect_timed_out(tcp);
+    else
+        connect_failed(tcp, ERR_UPSTREAM_UNREACHABLE,
+                       unknown ? "host not found" : conn_uv_text(failure, text));
+}
+
+static void connect_done(struct conn_tcp *tcp)
+{
+    struct tcp_connect *connect = tcp->connect;
+
+    assert(connect->tried > 0);
+    timer_stop(&connect->timer);
+    set_peer(tcp, &connect->addresses.at[connect->tried - 1].any);
+    tcp->connect = NULL;
+    mem_free(connect);
+    (void)uv_tcp_nodelay(&tcp->handle, 1);
+    if (tcp->conn.reading)
+        tcp_read(&tcp->conn);
+    take_off(tcp);
+    conn_emit_connected(&tcp->conn);
+}
+
+static void next_address(struct conn_tcp *tcp);
+
+static void on_abandoned(uv_handle_t *handle)
+{
+    struct conn_tcp *tcp = CONTAINER_OF(handle, struct conn_tcp, handle);
+    struct loop *loop = tcp->conn.loop;
+
+    tcp->has_handle = false;
+    if (tcp->conn.closed) {
+        tcp_free(tcp);
+        return;
+    }
+    if (!tcp->conn.failed)
+        next_address(tcp);
+    loop_turn_end(loop);
+}
+
+/* The address that was tried last is no good: on to the next. */
+static void address_failed(struct conn_tcp *tcp, int failure)
+{
+    struct tcp_connect *connect = tcp->connect;
+
+    connect->failure = failure;
+    timer_stop(&connect->timer);
+    if (connect->tried == connect->addresses.n)
+        connect_gave_up(tcp, failure);
+    else if (!uv_is_closing((uv_handle_t *)&tcp->handle))
+        uv_close((uv_handle_t *)&tcp->handle, on_abandoned);
+}
+
+static void on_connect(uv_connect_t *request, int status)
+{
+    struct tcp_connect *connect = CONTAINER_OF(request, struct tcp_connect, request);
+    struct conn_tcp *tcp = connect->tcp;
+    struct loop *loop = tcp->conn.loop;
+
+    /* Closed by the owner or for the next address, or too late. */
+    if (tcp->conn.closed || tcp->conn.failed || uv_is_closing((uv_handle_t *)&tcp->handle))
+        return;
+    if (status == 0)
+        connect_done(tcp);
+    else
+        address_failed(tcp, status);
+    loop_turn_end(loop);
+}
+
+static void on_connect_timer(struct timer *timer)
+{
+    struct tcp_connect *connect = CONTAINER_OF(timer, struct tcp_connect, timer);
+
+    if (connect->query != NULL || loop_now_ms(timer->loop) >= connect->deadline_ms) {
+        dns_cancel(&connect->query);
+        connect_timed_out(connect->tcp);
+    } else {
+        address_failed(connect->tcp, UV_ETIMEDOUT);
+    }
+}
+
+static void try_address(struct conn_tcp *tcp)
+{
+    struct tcp_connect *connect = tcp->connect;
+    int64_t left_ms = connect->deadline_ms - loop_now_ms(tcp->conn.loop);
+
+    assert(connect->tried < connect->addresses.n);
+    if (left_ms < 0)
+        left_ms = 0;
+    timer_start(&connect->timer, left_ms / (int64_t)(connect->addresses.n - connect->tried));
+    const union dns_address *address = &connect->addresses.at[connect->tried++];
+    open_handle(tcp);
+    int status = uv_tcp_connect(&connect->request, &tcp->handle, &address->any, on_connect);
+    if (status == 0)
+        return;
+    /* Told from a turn of its own: this may be within conn_connect. */
+    connect->failure = status;
+    timer_stop(&connect->timer);
+    uv_close((uv_handle_t *)&tcp->handle, on_abandoned);
+}
+
+static void next_address(struct conn_tcp *tcp)
+{
+    struct tcp_connect *connect = tcp->connect;
+
+    if (connect->tried < connect->addresses.n)
+        try_address(tcp);
+    else
+        connect_gave_up(tcp, connect->failure);
+}
+
+static void on_addresses(void *ctx, int status, const struct dns_addresses *found)
+{
+    struct conn_tcp *tcp = ctx;
+
+    tcp->connect->query = NULL;
+    if (status != 0) {
+        connect_gave_up(tcp, status);
+        return;
+    }
+    tcp->connect->addresses = *found;
+    try_address(tcp);
+}
+
+struct conn *conn_tcp_connect(struct loop *loop, const struct conn_target *target)
+{
+    struct conn_tcp *tcp = tcp_new(loop);
+    struct tcp_connect *connect = mem_new(sizeof(*connect) + target->host.n + 1);
+
+    assert(target->connect_timeout_ms >= 0);
+    tcp->connect = connect;
+    connect->tcp = tcp;
+    connect->port = target->port;
+    connect->timeout_ms = target->connect_timeout_ms;
+    connect->deadline_ms = loop_now_ms(loop) + target->connect_timeout_ms;
+    memcpy(connect->host, target->host.p, target->host.n);
+    timer_init(&connect->timer, loop, on_connect_timer);
+    if (dns_literal(target->host, target->port, &connect->addresses)) {
+        try_address(tcp);
+        return &tcp->conn;
+    }
+    connect->failure = dns_start(loop, connect->host, target->port, on_addresses, tcp,
+                                 &connect->query);
+    if (connect->failure == 0)
+        timer_start(&connect->timer, target->connect_timeout_ms);
+    else
+        conn_soon(&tcp->conn);
+    return &tcp->conn;
+}

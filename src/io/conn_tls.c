@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TLS clients: a connection over another one.
+ *
+ * What      Handshake with SNI and verification, records in both directions.
+ * How       OpenSSL reads and writes through a BIO of ours, which copies nothing on the way in and
+ *           gathers records on the way out:
+ *
+ *             lower's read event: lent bytes ─► `in` ─► SSL_read ─► scratch.plain ─► read event
+ *             conn_write: parts ─► scratch.gather ─► SSL_write ─► scratch.cipher ─► one write below
+ *
+ *           States: CONNECTING ─► HANDSHAKE ─► OPEN; any of them ─► DEAD (has failed).
+ *           All that a lent piece holds is decrypted before the owner is told, so that nothing of
+ *           it is left if the owner stops reading or closes. What comes together with the
+ *           handshake's end before the owner reads is kept in `stash`, what the owner wrote before
+ *           it in `early`; else a connection has no buffer of its own but OpenSSL's.
+ *           EOF without close_notify is told as EOF: the framing above knows whether it is one.
+ * Owns      The lower connection and the SSL. The scratch memory is the loop's, one for all.
+ * Not here  Trust and versions (tls_context), the socket (conn_tcp), servers.
+ */
+#include "io/conn.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "io/io_priv.h"
+#include "io/tls_priv.h"
+
+enum {
+    RECORD_SIZE = 16 * 1024,                          /* plaintext */
+    RECORD_CIPHER_SIZE = 17 * 1024,                   /* with header and tag, at most */
+    PLAIN_SIZE = LOOP_READ_SIZE + RECORD_CIPHER_SIZE, /* of one lent piece, and a record begun */
+    CIPHER_SIZE = 64 * 1024,
+    HOST_DETAIL_SIZE = 120,
+};
+
+static const size_t EARLY_MAX = SIZE_MAX / 4;
+
+/* One per loop, used within a call or an event only. */
+struct tls_scratch {
+    size_t cipher_n;
+    char gather[RECORD_SIZE];
+    char cipher[CIPHER_SIZE]; /* records on their way down; empty between calls */
+    char plain[PLAIN_SIZE];   /* lent to read events */
+};
+
+enum tls_state { TLS_CONNECTING, TLS_HANDSHAKE, TLS_OPEN, TLS_DEAD };
+
+struct conn_tls {
+    struct conn conn;
+    struct conn *lower;
+    SSL *ssl; /* NULL while connecting */
+    const struct tls_context *context;
+    struct str in; /* ciphertext for OpenSSL to read */
+    struct buf stash;
+    struct buf early;
+    struct timer timer; /* of the handshake */
+    int64_t timeout_ms;
+    int64_t deadline_ms;
+    enum tls_state state;
+    bool ended;  /* the stream of the other side: eof is to be told, or was */
+    char host[]; /* NUL-terminated, as a certificate says it */
+};
+
+static const struct conn_ops tls_ops;
+
+static struct conn_tls *tls_of(struct conn *conn)
+{
+    assert(conn->magic == CONN_MAGIC);
+    assert(conn->ops == &tls_ops);
+    return CONTAINER_OF(conn, struct conn_tls, conn);
+}
+
+static struct tls_scratch *scratch_of(const struct conn_tls *tls)
+{
+    return tls->conn.loop->tls;
+}
+
+/* ---- the BIO ---- */
+
+static void flush(struct conn_tls *tls)
+{
+    struct tls_scratch *scratch = scratch_of(tls);
+    const struct str records = str_of(scratch->cipher, scratch->cipher_n);
+
+    if (records.n == 0)
+        return;
+    scratch->cipher_n = 0;
+    /* After our close_notify OpenSSL may still want to answer a key update: nobody listens. */
+    if (!tls->lower->shut)
+        (void)conn_write(tls->lower, &records, 1);
+}
+
+static int bio_write(BIO *bio, const char *p, int n)
+{
+    struct conn_tls *tls = BIO_get_data(bio);
+    struct tls_scratch *scratch = scratch_of(tls);
+
+    BIO_clear_retry_flags(bio);
+    if (n <= 0)
+        return 0;
+    if ((size_t)n > sizeof(scratch->cipher) - scratch->cipher_n)
+        flush(tls);
+    assert((size_t)n <= sizeof(scratch->cipher));
+    memcpy(scratch->cipher + scratch->cipher_n, p, (size_t)n);
+    scratch->cipher_n += (size_t)n;
+    return n;
+}
+
+static int bio_read(BIO *bio, char *to, int n)
+{
+    struct conn_tls *tls = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    if (n <= 0)
+        return 0;
+    if (tls->in.n == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    struct str bytes = str_head(tls->in, (size_t)n);
+    memcpy(to, bytes.p, bytes.n);
+    tls->in = str_from(tls->in, bytes.n);
+    return (int)bytes.n;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static int bio_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+BIO_METHOD *conn_tls_bio_new(void)
+{
+    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "conn_tls");
+
+    if (method == NULL || BIO_meth_set_write(method, bio_write) != 1 ||
+        BIO_meth_set_read(method, bio_read) != 1 || BIO_meth_set_ctrl(method, bio_ctrl) != 1 ||
+        BIO_meth_set_create(method, bio_create) != 1)
+        BUG("no BIO method can be made");
+    return method;
+}
+
+/* ---- failing ---- */
+
+static void tls_fail(struct conn_tls *tls, const struct error *e)
+{
+    tls->state = TLS_DEAD;
+    tls->in = STR_NULL;
+    timer_stop(&tls->timer);
+    conn_read_stop(tls->lower);
+    conn_emit_failed(&tls->conn, e);
+}
+
+static void handshake_failed(struct conn_tls *tls, const char *why)
+{
+    struct error e;
+
+    FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "TLS: %s (%.*s)", why, HOST_DETAIL_SIZE, tls->host);
+    tls_fail(tls, &e);
+}
+
+static void on_handshake_timer(struct timer *timer)
+{
+    struct conn_tls *tls = CONTAINER_OF(timer, struct conn_tls, timer);
+    struct error e;
+
+    FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no TLS handshake within %lld ms (%.*s)",
+         (long long)tls->timeout_ms, HOST_DETAIL_SIZE, tls->host);
+    tls_fail(tls, &e);
+}
+
+/* ---- reading ---- */
+
+/* Decrypts all of `in`, tells the owner, then whether the stream has ended or broken. */
+static void pull(struct conn_tls *tls)
+{
+    struct tls_scratch *scratch = scratch_of(tls);
+    size_t n = 0;
+    size_t got = 0;
+
+    assert(tls->state == TLS_OPEN);
+    ERR_clear_error();
+    while (SSL_read_ex(tls->ssl, scratch->plain + n, sizeof(scratch->plain) - n, &got) == 1) {
+        n += got;
+        assert(n < sizeof(scratch->plain));
+    }
+    int reason = SSL_get_error(tls->ssl, 0);
+    flush(tls);
+    tls->in = STR_NULL;
+    if (n > 0)
+        conn_emit_read(&tls->conn, str_of(scratch->plain, n));
+    if (tls->conn.closed || tls->state != TLS_OPEN || reason == SSL_ERROR_WANT_READ)
+        return;
+    if (reason == SSL_ERROR_ZERO_RETURN) {
+        tls->ended = true;
+        return;
+    }
+    struct error e;
+    FAIL(&e, ERR_UPSTREAM_BROKEN, "TLS: %s", tls_context_error_text());
+    tls_fail(tls, &e);
+}
+
+static void tell_end(struct conn_tls *tls)
+{
+    if (tls->conn.closed || tls->state != TLS_OPEN || !tls->ended || !tls->conn.reading)
+        return;
+    conn_read_stop(tls->lower);
+    conn_emit_eof(&tls->conn);
+}
+
+static void tls_read(struct conn *conn)
+{
+    struct conn_tls *tls = tls_of(conn);
+
+    if (tls->state != TLS_OPEN)
+        return;
+    if (!conn->reading)
+        conn_read_stop(tls->lower);
+    else if (tls->stash.n > 0 || tls->ended)
+        conn_soon(conn);
+    else
+        conn_read_start(tls->lower);
+}
+
+/* Asked for by tls_read: what had to wait for the owner. */
+static void tls_turn(struct conn *conn)
+{
+    struct conn_tls *tls = tls_of(conn);
+
+    if (!conn->reading || tls->state != TLS_OPEN)
+        return;
+    if (tls->stash.n > 0) {
+        struct buf stash = tls->stash;
+        buf_init(&tls->stash, LOOP_READ_SIZE);
+        tls->in = buf_str(&stash);
+        pull(tls);
+        buf_fini(&stash);
+    }
+    tell_end(tls);
+    if (!conn->closed && conn->reading)
+        conn_read_start(tls->lower);
+}
+
+/* ---- writing ---- */
+
+/* At most a record; false when OpenSSL refuses, which is told later. */
+static bool encrypt(struct conn_tls *tls, struct str bytes)
+{
+    size_t written = 0;
+
+    assert(bytes.n > 0 && bytes.n <= RECORD_SIZE);
+    ERR_clear_error();
+    if (SSL_write_ex(tls->ssl, bytes.p, bytes.n, &written) != 1) {
+        ERR_clear_error();
+        conn_fail_soon(&tls->conn, UV_EPROTO);
+        return false;
+    }
+    assert(written == bytes.n);
+    return true;
+}
+
+struct cursor {
+    const struct str *parts;
+    size_t n;
+    size_t at; /* in parts[0] */
+};
+
+/* The next record's bytes: lent from one part where it is long enough, else gathered. */
+static struct str next_record(struct cursor *cursor, char gather[RECORD_SIZE])
+{
+    size_t filled = 0;
+
+    while (cursor->n > 0 && filled < RECORD_SIZE) {
+        struct str rest = str_from(cursor->parts[0], cursor->at);
+        struct str take = str_head(rest, RECORD_SIZE - filled);
+        bool alone = filled == 0 && (take.n == RECORD_SIZE || (cursor->n == 1 && take.n > 0));
+        cursor->at += take.n;
+        if (take.n == rest.n) {
+            cursor->parts++;
+            cursor->n--;
+            cursor->at = 0;
+        }
+        if (alone)
+            return take;
+        if (take.n > 0)
+            memcpy(gather + filled, take.p, take.n);
+        filled += take.n;
+    }
+    return str_of(gather, filled);
+}
+
+static size_t write_early(struct conn_tls *tls, const struct str *parts, size_t n, size_t queue_max)
+{
+    size_t taken = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t room = queue_max > tls->early.n ? queue_max - tls->early.n : 0;
+        struct str bytes = str_head(parts[i], room);
+        bool ok = buf_add(&tls->early, bytes);
+        assert(ok);
+        taken += bytes.n;
+        if (bytes.n < parts[i].n)
+            break;
+    }
+    return taken;
+}
+
+/* With a bound on the queue it stops as soon as the kernel does not keep up: then at most the
+ * records of one scratch are queued. */
+static size_t tls_write(struct conn *conn, const struct str *parts, size_t n, size_t queue_max)
+{
+    struct conn_tls *tls = tls_of(conn);
+    struct tls_scratch *scratch = scratch_of(tls);
+    struct cursor cursor = {.parts = parts, .n = n};
+    bool bounded = queue_max != SIZE_MAX;
+    size_t total = conn_parts_total(parts, n);
+    size_t taken = 0;
+
+    if (tls->state == TLS_CONNECTING || tls->state == TLS_HANDSHAKE)
+        return write_early(tls, parts, n, queue_max);
+    if (tls->state == TLS_DEAD)
+        return total;
+    assert(scratch->cipher_n == 0);
+    while (taken < total) {
+        if (bounded && scratch->cipher_n == 0 && conn_queued(tls->lower) > 0)
+            break;
+        struct str record = next_record(&cursor, scratch->gather);
+        if (!encrypt(tls, record))
+            return total;
+        taken += record.n;
+        if (sizeof(scratch->cipher) - scratch->cipher_n < RECORD_CIPHER_SIZE)
+            flush(tls);
+    }
+    flush(tls);
+    if (taken < total)
+        tls->lower->want_writable = true;
+    return taken;
+}
+
+static size_t tls_queued(const struct conn *conn)
+{
+    const struct conn_tls *tls = (const void *)conn;
+
+    assert(conn->ops == &tls_ops);
+    return conn_queued(tls->lower) + tls->early.n;
+}
+
+static void say_goodbye(struct conn_tls *tls)
+{
+    ERR_clear_error();
+    (void)SSL_shutdown(tls->ssl);
+    ERR_clear_error();
+    flush(tls);
+}
+
+static void tls_shutdown(struct conn *conn)
+{
+    struct conn_tls *tls = tls_of(conn);
+
+    if (tls->state != TLS_OPEN)
+        return;
+    say_goodbye(tls);
+    conn_shutdown(tls->lower);
+}
+
+/* ---- connecting ---- */
+
+static void ssl_open(struct conn_tls *tls)
+{
+    BIO *bio = BIO_new(tls->context->bio);
+    SSL *ssl = SSL_new(tls->context->ctx);
+    struct dns_addresses literal;
+    bool is_name = !dns_literal(str_c(tls->host), 0, &literal) ||
+                   str_eq_nocase(str_c(tls->host), STR("localhost"));
+
+    if (bio == NULL || ssl == NULL)
+        BUG("out of memory");
+    BIO_set_data(bio, tls);
+    SSL_set_bio(ssl, bio, bio);
+    SSL_set_connect_state(ssl);
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    /* RFC 6066, 3: literal addresses are not permitted in server_name. */
+    int ok = is_name
+                 ? SSL_set_tlsext_host_name(ssl, tls->host) == 1 && SSL_set1_host(ssl, tls->host)
+                 : X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), tls->host);
+    tls->ssl = ssl;
+    /* Without a name to verify, nothing may be verified instead. */
+    if (ok != 1)
+        handshake_failed(tls, "not a host name");
+}
+
+static void handshake_done(struct conn_tls *tls)
+{
+    struct conn *conn = &tls->conn;
+    struct buf early = tls->early;
+
+    timer_stop(&tls->timer);
+    tls->state = TLS_OPEN;
+    buf_init(&tls->early, EARLY_MAX);
+    const struct str bytes = buf_str(&early);
+    if (bytes.n > 0)
+        (void)tls_write(conn, &bytes, 1, SIZE_MAX);
+    buf_fini(&early);
+    if (conn->want_writable)
+        tls->lower->want_writable = true;
+    if (conn->shut)
+        tls_shutdown(conn);
+    conn_emit_connected(conn);
+    if (conn->closed || tls->state != TLS_OPEN)
+        return;
+    (void)conn_drained(conn);
+    if (conn->closed || tls->state != TLS_OPEN || conn->reading)
+        return;
+    conn_read_stop(tls->lower);
+    bool ok = buf_add(&tls->stash, tls->in);
+    assert(ok);
+    tls->in = STR_NULL;
+}
+
+static void handshake(struct conn_tls *tls)
+{
+    assert(tls->state == TLS_HANDSHAKE);
+    ERR_clear_error();
+    int status = SSL_do_handshake(tls->ssl);
+    int reason = SSL_get_error(tls->ssl, status);
+    /* Also the alert that tells the other side what we did not like. */
+    flush(tls);
+    if (status == 1) {
+        handshake_done(tls);
+    } else if (reason != SSL_ERROR_WANT_READ) {
+        long verified = SSL_get_verify_result(tls->ssl);
+        if (tls->context->verify && verified != X509_V_OK)
+            handshake_failed(tls, X509_verify_cert_error_string(verified));
+        else
+            handshake_failed(tls, tls_context_error_text());
+        ERR_clear_error();
+    }
+}
+
+static void on_lower_connected(struct conn *lower, void *ctx)
+{
+    struct conn_tls *tls = tls_of(ctx);
+    int64_t left_ms = tls->deadline_ms - loop_now_ms(tls->conn.loop);
+
+    tls->state = TLS_HANDSHAKE;
+    timer_start(&tls->timer, left_ms > 0 ? left_ms : 0);
+    ssl_open(tls);
+    if (tls->conn.closed || tls->state != TLS_HANDSHAKE)
+        return;
+    conn_read_start(lower);
+    handshake(tls);
+}
+
+static void on_lower_read(struct conn *lower, void *ctx, struct str bytes)
+{
+    struct conn_tls *tls = tls_of(ctx);
+
+    (void)lower;
+    assert(tls->stash.n == 0);
+    tls->in = bytes;
+    if (tls->state == TLS_HANDSHAKE)
+        handshake(tls);
+    if (!tls->conn.closed && tls->state == TLS_OPEN && tls->in.n > 0)
+        pull(tls);
+    tls->in = STR_NULL;
+    tell_end(tls);
+}
+
+static void on_lower_eof(struct conn *lower, void *ctx)
+{
+    struct conn_tls *tls = tls_of(ctx);
+
+    (void)lower;
+    if (tls->state == TLS_HANDSHAKE) {
+        handshake_failed(tls, "the connection was closed in the handshake");
+    } else if (tls->state == TLS_OPEN) {
+        tls->ended = true;
+        tell_end(tls);
+    }
+}
+
+static void on_lower_writable(struct conn *lower, void *ctx)
+{
+    (void)lower;
+    (void)conn_drained(&tls_of(ctx)->conn);
+}
+
+static void on_lower_failed(struct conn *lower, void *ctx, const struct error *e)
+{
+    struct conn_tls *tls = tls_of(ctx);
+    struct error again;
+
+    (void)lower;
+    if (tls->state == TLS_HANDSHAKE && e->code == ERR_UPSTREAM_BROKEN) {
+        FAIL(&again, ERR_UPSTREAM_UNREACHABLE, "TLS handshake: %.80s (%.*s)", e->detail,
+             HOST_DETAIL_SIZE, tls->host);
+        e = &again;
+    }
+    tls_fail(tls, e);
+}
+
+static const struct conn_events lower_events = {
+    .connected = on_lower_connected,
+    .read = on_lower_read,
+    .eof = on_lower_eof,
+    .writable = on_lower_writable,
+    .failed = on_lower_failed,
+};
+
+/* ---- closing ---- */
+
+static void tls_free_turn(struct deferred *deferred)
+{
+    struct conn_tls *tls = CONTAINER_OF(deferred, struct conn_tls, conn.turn);
+
+    assert(tls->conn.closed);
+    assert(tls->lower == NULL);
+    SSL_free(tls->ssl);
+    buf_fini(&tls->stash);
+    buf_fini(&tls->early);
+    tls->conn.magic = 0;
+    mem_free(tls);
+}
+
+static void tls_close(struct conn *conn, bool reset)
+{
+    struct conn_tls *tls = tls_of(conn);
+
+    timer_stop(&tls->timer);
+    if (reset) {
+        conn_reset(&tls->lower);
+    } else {
+        /* RFC 8446, 6.1: close_notify comes before the end, unless an error alert did. */
+        if (tls->state == TLS_OPEN && !conn->shut)
+            say_goodbye(tls);
+        conn_close(&tls->lower);
+    }
+    loop_ready(conn->loop, &conn->turn, tls_free_turn);
+}
+
+static struct str tls_peer(const struct conn *conn)
+{
+    const struct conn_tls *tls = (const void *)conn;
+
+    assert(conn->ops == &tls_ops);
+    return conn_peer(tls->lower);
+}
+
+static const struct conn_ops tls_ops = {
+    .is_tls = true,
+    .read = tls_read,
+    .write = tls_write,
+    .queued = tls_queued,
+    .shutdown = tls_shutdown,
+    .close = tls_close,
+    .turn = tls_turn,
+    .peer = tls_peer,
+};
+
+/* Without the brackets of an IPv6 literal and the dot of an absolute name: as certificates say. */
+static struct str certified_name(struct str host)
+{
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        return str_of(host.p + 1, host.n - 2);
+    if (host.n > 1 && host.p[host.n - 1] == '.')
+        return str_head(host, host.n - 1);
+    return host;
+}
+
+struct conn *conn_tls_client(struct conn *lower, const struct conn_target *target)
+{
+    struct str host = certified_name(target->host);
+    struct conn_tls *tls = mem_new(sizeof(*tls) + host.n + 1);
+    struct loop *loop = conn_loop(lower);
+
+    assert(target->tls != NULL);
+    if (loop->tls == NULL) {
+        loop->tls = mem_raw(sizeof(struct tls_scratch));
+        loop->tls->cipher_n = 0;
+    }
+    conn_init(&tls->conn, &tls_ops, loop);
+    tls->lower = lower;
+    tls->context = target->tls;
+    tls->timeout_ms = target->connect_timeout_ms;
+    tls->deadline_ms = loop_now_ms(loop) + target->connect_timeout_ms;
+    memcpy(tls->host, host.p, host.n);
+    buf_init(&tls->stash, LOOP_READ_SIZE);
+    buf_init(&tls->early, EARLY_MAX);
+    timer_init(&tls->timer, loop, on_handshake_timer);
+    conn_set_events(lower, &lower_events, &tls->conn);
+    return &tls->conn;
+}

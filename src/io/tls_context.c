@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What TLS connections to backends have in common: trust, versions, modes.
+ *
+ * What      One SSL_CTX, made when the first backend needs it, used by all workers (OpenSSL locks
+ *           what they share: the reference count and the store of certificates).
+ * How       The system's certificates are looked up by hash in their directory, one by one as they
+ *           are needed: parsing the whole bundle takes 30 to 50 ms and some MB. Only a file that
+ *           was asked for (ca_file, SSL_CERT_FILE) is read at once.
+ * Owns      The SSL_CTX and the BIO's method.
+ * Not here  Sessions and records (conn_tls). Sessions are not resumed: connections are kept alive
+ *           instead.
+ */
+#include "io/conn.h"
+
+#include <openssl/err.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "io/tls_priv.h"
+
+const char *tls_context_error_text(void)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+
+    ERR_clear_error();
+    return text != NULL ? text : "unknown error";
+}
+
+static enum error_code trust_file(SSL_CTX *ctx, const char *path, struct error *e)
+{
+    ERR_clear_error();
+    if (SSL_CTX_load_verify_file(ctx, path) == 1)
+        return OK;
+    return FAIL(e, ERR_CONFIG, "cannot read certificates from \"%.150s\": %s", path,
+                tls_context_error_text());
+}
+
+static enum error_code trust(SSL_CTX *ctx, const struct tls_options *options, struct error *e)
+{
+    if (options->ca_file.n > 0) {
+        char *path = str_dup(options->ca_file);
+        enum error_code code = trust_file(ctx, path, e);
+        mem_free(path);
+        return code;
+    }
+    /* Overrides the file, as everywhere with OpenSSL; the directory may be named by SSL_CERT_DIR. */
+    const char *path = getenv("SSL_CERT_FILE");
+    if (path != NULL && path[0] != '\0')
+        TRY(trust_file(ctx, path, e));
+    if (SSL_CTX_set_default_verify_dir(ctx) != 1)
+        return FAIL(e, ERR_SYSTEM, "certificate directory: %s", tls_context_error_text());
+    return OK;
+}
+
+static void set_modes(SSL_CTX *ctx)
+{
+    static const unsigned char alpn[] = "\x08http/1.1";
+
+    /* An idle connection gives its two 16 KiB buffers back. */
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1)
+        BUG("OpenSSL refuses TLS 1.2");
+    /* 0 is success here, unlike everywhere else. */
+    if (SSL_CTX_set_alpn_protos(ctx, alpn, sizeof(alpn) - 1) != 0)
+        BUG("OpenSSL refuses the ALPN list");
+}
+
+enum error_code tls_context_new(const struct tls_options *options, struct tls_context **ret_context,
+                                struct error *e)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    if (ctx == NULL)
+        return FAIL(e, ERR_SYSTEM, "TLS: %s", tls_context_error_text());
+    set_modes(ctx);
+    SSL_CTX_set_verify(ctx, options->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    enum error_code code = options->verify ? trust(ctx, options, e) : OK;
+    if (code != OK) {
+        SSL_CTX_free(ctx);
+        return code;
+    }
+    struct tls_context *context = mem_new(sizeof(*context));
+    context->ctx = ctx;
+    context->bio = conn_tls_bio_new();
+    context->verify = options->verify;
+    *ret_context = context;
+    return OK;
+}
+
+void tls_context_free(struct tls_context **context)
+{
+    assert(context != NULL);
+    if (*context == NULL)
+        return;
+    SSL_CTX_free((*context)->ctx);
+    BIO_meth_free((*context)->bio);
+    mem_free(*context);
+    *context = NULL;
+}
