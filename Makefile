@@ -59,6 +59,9 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 ifeq ($(IS_CLANG),)
 WARNINGS += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wformat-signedness \
     -Wformat-overflow=2 -Wformat-truncation=2 -Warith-conversion -Wtrampolines
+else
+# Of -Wpedantic: a variadic macro called without its variable part is legal since C23, and in gnu17.
+WARNINGS += -Wno-gnu-zero-variadic-macro-arguments
 endif
 ifdef WERROR
 WARNINGS += -Werror
