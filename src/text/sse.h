@@ -4,10 +4,13 @@
  *
  * A frame is all bytes up to and with the empty line that ends an event: comments, unknown fields,
  * line ends (LF, CRLF, CR, mixed) included. The frames' raw bytes in order are the input, byte for
- * byte. Comments or blank lines without a data field make frames with data null; a BOM at the start
- * belongs to the first frame. sse_end gives what is left as a last frame (an event without its empty line counts:
- * vendors end so). A comment that is complete with its line end is held only until the next
- * field or empty line.
+ * byte. Comments or blank lines without a data field make frames with data null; comment lines are
+ * held only until the next field, which begins a frame of its own, or empty line. A BOM at the
+ * start belongs to the first frame. sse_end gives what is left as a last frame (an event without
+ * its empty line counts: vendors end so).
+ *
+ * How the input was cut never changes the frames. So an empty line that ends in CR at the end of
+ * the bytes waits for the next one: a LF would belong to it.
  *
  * raw and data are valid until the next sse_* call on the parser: they lie in the input where a
  * frame lies in it whole and its data is one line, else in the parser's buffer.
@@ -24,14 +27,19 @@ struct sse_frame {
 };
 
 struct sse {
-    struct buf carry;     /* the beginning of a frame whose end has not come */
-    struct buf joined;    /* data of several lines, or of lines that were carried */
-    /* The rest is the parser's own. */
-    size_t scanned;
-    bool last_was_cr;
-    bool bom_checked;
-    struct str input;
-    size_t at;
+    struct buf carry;  /* the beginning of a frame whose end has not come */
+    struct buf joined; /* data of several lines */
+    struct str input;  /* fed and not yet taken */
+    /* The rest is the parser's own: where in a line and in a frame the input is. */
+    bool carry_given; /* the carry was handed out as a frame: the next call drops it */
+    bool failed;
+    bool line_begun;    /* the line has a byte */
+    bool after_cr;      /* a line ended in CR: a LF would belong to its end */
+    bool ended;         /* that line was empty */
+    bool comments_only; /* the frame has comment lines, and no other */
+    bool fields_begun;  /* the frame has a line that is no comment */
+    bool bom_passed;    /* the stream's start is behind us */
+    uint8_t bom_bytes;  /* of a BOM that is being read */
 };
 
 /* event_bytes_max bounds one frame (sse_event_bytes_max). Takes no memory yet. */
@@ -40,8 +48,9 @@ void sse_fini(struct sse *sse);
 
 /* Gives the input; then sse_next until it returns false. The bytes are borrowed until then. */
 void sse_feed(struct sse *sse, struct str bytes);
-/* The next whole frame. False: no more (what is left was carried) or, with e->code set,
- * the frame passed event_bytes_max. */
+/* The next whole frame. False: no more (e->code OK; what is left was carried), or the frame passed
+ * event_bytes_max (e->code UPSTREAM_TOO_LARGE, from then on always). */
 NODISCARD bool sse_next(struct sse *sse, struct sse_frame *ret_frame, struct error *e);
-/* The input has ended: the rest as a frame, false when there is none. */
+/* The input has ended, and sse_next said that there is no more: the rest as a frame, false when
+ * there is none. */
 NODISCARD bool sse_end(struct sse *sse, struct sse_frame *ret_frame);
