@@ -145,7 +145,11 @@ static inline void world_accepted(struct worker *worker, void *ctx, struct conn 
 
 static inline void world_stopping(struct worker *worker, void *ctx)
 {
-    (void)ctx;
+    struct world *world = ctx;
+
+    /* Not before: a connection may have been accepted just now. */
+    conn_close(&world->client.conn);
+    conn_close(&world->server.conn);
     worker_release(worker);
 }
 
@@ -191,9 +195,9 @@ static inline bool world_run(struct world *world, bool (*done)(struct world *), 
 
 static inline void world_fini(struct world *world)
 {
-    probe_fini(&world->client);
-    probe_fini(&world->server);
     worker_stop(world->worker);
     worker_run(world->worker);
+    probe_fini(&world->client);
+    probe_fini(&world->server);
     worker_free(&world->worker);
 }

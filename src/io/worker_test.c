@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/worker.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "io/io_probe_priv.h"
+
+enum { LIMIT_MS = 5000, CLIENTS = 40 };
+
+/* ---- a worker in a thread of its own, which echoes ---- */
+
+struct echo_worker {
+    struct worker *worker;
+    pthread_t thread;
+    struct conn *conns[CLIENTS];
+    size_t n;
+    int stops;
+};
+
+static void echo_read(struct conn *conn, void *ctx, struct str bytes)
+{
+    (void)ctx;
+    (void)conn_write(conn, &bytes, 1);
+}
+
+static void echo_close(struct echo_worker *echo, struct conn *conn)
+{
+    for (size_t i = 0; i < echo->n; i++) {
+        if (echo->conns[i] == conn)
+            conn_close(&echo->conns[i]);
+    }
+}
+
+static void echo_eof(struct conn *conn, void *ctx)
+{
+    echo_close(ctx, conn);
+}
+
+static void echo_failed(struct conn *conn, void *ctx, const struct error *e)
+{
+    (void)e;
+    echo_close(ctx, conn);
+}
+
+static const struct conn_events echo_events = {
+    .read = echo_read,
+    .eof = echo_eof,
+    .failed = echo_failed,
+};
+
+static void echo_accepted(struct worker *worker, void *ctx, struct conn *conn)
+{
+    struct echo_worker *echo = ctx;
+
+    (void)worker;
+    if (echo->n == CLIENTS) {
+        conn_close(&conn);
+        return;
+    }
+    echo->conns[echo->n++] = conn;
+    conn_set_events(conn, &echo_events, echo);
+    conn_read_start(conn);
+}
+
+static void echo_stopping(struct worker *worker, void *ctx)
+{
+    struct echo_worker *echo = ctx;
+
+    echo->stops++;
+    for (size_t i = 0; i < echo->n; i++)
+        conn_close(&echo->conns[i]);
+    worker_release(worker);
+}
+
+static const struct worker_events echo_worker_events = {
+    .accepted = echo_accepted,
+    .stopping = echo_stopping,
+};
+
+static void *echo_thread(void *arg)
+{
+    worker_run(arg);
+    return NULL;
+}
+
+static void echo_start(struct echo_worker *echo, int fd)
+{
+    *echo = (struct echo_worker){.n = 0};
+    echo->worker = worker_new(
+        &(struct worker_options){.events = &echo_worker_events, .ctx = echo, .listen_fd = fd});
+    assert_int_equal(pthread_create(&echo->thread, NULL, echo_thread, echo->worker), 0);
+}
+
+static void echo_stop(struct echo_worker *echo)
+{
+    worker_stop(echo->worker);
+    worker_stop(echo->worker);
+    assert_int_equal(pthread_join(echo->thread, NULL), 0);
+    worker_stop(echo->worker); /* too late, and legal */
+    worker_free(&echo->worker);
+    assert_null(echo->worker);
+    assert_int_equal(echo->stops, 1);
+}
+
+static int blocking_client(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+/* Catches: listeners that cannot share the port, data races between workers (under TSan), a stop
+ * that is lost or told twice. */
+static void test_two_workers_share_a_port(void **state)
+{
+    struct echo_worker workers[2];
+    struct error e;
+    uint16_t port = 0;
+    uint16_t same = 0;
+    int fds[2];
+    int clients[CLIENTS];
+    (void)state;
+
+    assert_int_equal(worker_listen(STR("127.0.0.1"), 0, true, &fds[0], &port, &e), OK);
+    assert_int_equal(worker_listen(STR("127.0.0.1"), port, false, &fds[1], &same, &e), OK);
+    assert_int_equal(same, port);
+    for (size_t i = 0; i < COUNT_OF(workers); i++)
+        echo_start(&workers[i], fds[i]);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        clients[i] = blocking_client(port);
+        assert_int_equal(send(clients[i], "ping", 4, 0), 4);
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        char got[4];
+        assert_int_equal(recv(clients[i], got, sizeof(got), MSG_WAITALL), 4);
+        assert_memory_equal(got, "ping", 4);
+        if (i % 2 == 0)
+            assert_int_equal(close(clients[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT_OF(workers); i++)
+        echo_stop(&workers[i]);
+    assert_int_equal(workers[0].n + workers[1].n, CLIENTS);
+    for (size_t i = 1; i < CLIENTS; i += 2) {
+        char end = 0;
+        assert_int_equal(recv(clients[i], &end, 1, 0), 0); /* closed by the worker */
+        assert_int_equal(close(clients[i]), 0);
+    }
+}
+
+/* Catches: a second start on the same port that goes unnoticed, a text that does not say why. */
+static void test_listen_errors(void **state)
+{
+    struct error e;
+    uint16_t port = 0;
+    uint16_t again = 0;
+    int fd = -1;
+    int fd2 = -1;
+    char detail[64];
+    (void)state;
+
+    assert_int_equal(worker_listen(STR("localhost"), 0, true, &fd, &port, &e), OK);
+    assert_true(port > 0);
+    assert_int_equal(worker_listen(STR("127.0.0.1"), port, true, &fd2, &again, &e), ERR_SYSTEM);
+    (void)snprintf(detail, sizeof(detail), "127.0.0.1:%u is already in use", (unsigned)port);
+    assert_string_equal(e.detail, detail);
+    assert_int_equal(fd2, -1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(worker_listen(STR("127.0.0.1"), port, true, &fd, &again, &e), OK);
+    assert_int_equal(again, port);
+    assert_int_equal(close(fd), 0);
+
+    assert_int_equal(worker_listen(STR("example.com"), 0, true, &fd, &port, &e), ERR_CONFIG);
+    assert_string_equal(e.detail, "\"example.com\" is not an address to listen on");
+    /* TEST-NET-1: no address of this machine. */
+    assert_int_equal(worker_listen(STR("192.0.2.1"), 0, true, &fd, &port, &e), ERR_SYSTEM);
+    assert_non_null(strstr(e.detail, "cannot listen on 192.0.2.1:0: "));
+}
+
+struct posted {
+    struct echo_worker *echo;
+    int ran; /* only touched on the worker's thread */
+};
+
+static void add_one(void *arg)
+{
+    struct posted *posted = arg;
+
+    assert_true(pthread_equal(pthread_self(), posted->echo->thread));
+    posted->ran++;
+}
+
+static void *post_many(void *arg)
+{
+    struct posted *posted = arg;
+
+    for (int i = 0; i < 500; i++)
+        worker_post(posted->echo->worker, add_one, posted);
+    return NULL;
+}
+
+static void never_run(void *arg)
+{
+    (void)arg;
+    BUG("ran after the release");
+}
+
+/* Catches: posted work that is lost, or runs on another thread, or leaks when it comes too late. */
+static void test_post(void **state)
+{
+    struct echo_worker echo;
+    struct posted posted = {.echo = &echo};
+    pthread_t threads[2];
+    (void)state;
+
+    echo_start(&echo, -1);
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, post_many, &posted), 0);
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    /* Posted before the stop, so it runs before it. */
+    worker_stop(echo.worker);
+    assert_int_equal(pthread_join(echo.thread, NULL), 0);
+    worker_post(echo.worker, never_run, NULL);
+    assert_int_equal(posted.ran, 1000);
+    worker_free(&echo.worker);
+    assert_int_equal(echo.stops, 1);
+}
+
+static bool never(struct world *world)
+{
+    (void)world;
+    return false;
+}
+
+static bool one_accepted(struct world *world)
+{
+    return world->accepted == 1;
+}
+
+/* Catches: accepting while it is paused, or never again. */
+static void test_accept_pause(void **state)
+{
+    struct world world;
+    (void)state;
+
+    world_init(&world);
+    worker_accept_pause(world.worker, true);
+    int fd = blocking_client(world.port);
+    assert_false(world_run(&world, never, 10));
+    assert_int_equal(world.accepted, 0);
+    worker_accept_pause(world.worker, false);
+    assert_true(world_run(&world, one_accepted, LIMIT_MS));
+    assert_true(str_starts(conn_peer(world.server.conn), STR("127.0.0.1:")));
+    assert_int_equal(close(fd), 0);
+    world_fini(&world);
+}
+
+/* Catches: spinning, or never accepting again, when descriptors have run out. */
+static void test_out_of_descriptors(void **state)
+{
+    struct world world;
+    struct rlimit limit;
+    struct rlimit before;
+    (void)state;
+
+    world_init(&world);
+    int fd = blocking_client(world.port);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit = before;
+    limit.rlim_cur = (rlim_t)fd + 1;
+    /* What is free below the new limit is used up. */
+    int fill[64];
+    size_t filled = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (filled < COUNT_OF(fill) && (fill[filled] = dup(fd)) >= 0)
+        filled++;
+    assert_true(filled < COUNT_OF(fill));
+
+    assert_false(world_run(&world, never, 30));
+    assert_int_equal(world.accepted, 0);
+    /* At rest: it waits for a timer, not for the listener, which is still readable. */
+    assert_true(timer_wheel_next(&world.loop->wheel) > loop_now_ms(world.loop));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(world_run(&world, one_accepted, LIMIT_MS));
+    while (filled > 0)
+        assert_int_equal(close(fill[--filled]), 0);
+    assert_int_equal(close(fd), 0);
+    world_fini(&world);
+}
+
+struct slow_timer {
+    struct timer timer;
+    int64_t fired_at_ms;
+};
+
+static void slow_fire(struct timer *timer)
+{
+    CONTAINER_OF(timer, struct slow_timer, timer)->fired_at_ms = loop_now_ms(timer->loop);
+}
+
+/* Catches: a worker without timers that wakes up, timers that are early or late. */
+static void test_sleeps_until_the_next_timer(void **state)
+{
+    struct world world;
+    struct slow_timer slow = {.fired_at_ms = 0};
+    (void)state;
+
+    world_init(&world);
+    uv_loop_t *uv = world.loop->uv;
+    (void)uv_run(uv, UV_RUN_NOWAIT);
+    assert_int_equal(uv_backend_timeout(uv), -1);
+
+    timer_init(&slow.timer, world.loop, slow_fire);
+    timer_start(&slow.timer, 60000);
+    (void)uv_run(uv, UV_RUN_NOWAIT);
+    assert_true(uv_backend_timeout(uv) > 1000);
+    timer_start(&slow.timer, 20); /* earlier */
+    int64_t start_ms = loop_now_ms(world.loop);
+    while (slow.fired_at_ms == 0)
+        (void)uv_run(uv, UV_RUN_ONCE);
+    assert_true(slow.fired_at_ms - start_ms >= 20);
+
+    timer_start(&slow.timer, 30000);
+    (void)uv_run(uv, UV_RUN_NOWAIT);
+    timer_stop(&slow.timer);
+    (void)uv_run(uv, UV_RUN_NOWAIT);
+    assert_int_equal(uv_backend_timeout(uv), -1);
+
+    int64_t wall_ms = loop_wall_ms(world.loop);
+    assert_true(wall_ms > 1700000000000);
+    assert_true(loop_now_us(world.loop) / 1000 >= loop_now_ms(world.loop));
+    world_fini(&world);
+}
+
+static void ping_back(struct probe *probe, char event)
+{
+    struct str all = buf_str(&probe->got);
+
+    if (event != 'R')
+        return;
+    (void)conn_write(probe->conn, &all, 1);
+    buf_reset(&probe->got);
+}
+
+static bool served(struct world *world)
+{
+    return world->accepted > 0 && world->server.got.n == 4;
+}
+
+/* Catches: connections in memory that a sleeping worker forgets, or that keep it from its sockets:
+ * two ends answer each other without end, and a socket is served nevertheless. */
+static void test_memory_and_sockets_together(void **state)
+{
+    struct world world;
+    struct probe a;
+    struct probe b;
+    struct conn *end_a = NULL;
+    struct conn *end_b = NULL;
+    (void)state;
+
+    world_init(&world);
+    conn_pair(world.loop, &end_a, &end_b);
+    probe_own(&a, end_a);
+    probe_own(&b, end_b);
+    a.on_event = ping_back;
+    b.on_event = ping_back;
+    conn_read_start(a.conn);
+    conn_read_start(b.conn);
+    (void)conn_write(a.conn, &STR("ball"), 1);
+    int fd = blocking_client(world.port);
+    assert_int_equal(send(fd, "ping", 4, 0), 4);
+    assert_true(world_run(&world, served, LIMIT_MS));
+    assert_true(a.reads > 100);
+    assert_int_equal(close(fd), 0);
+    probe_fini(&a);
+    probe_fini(&b);
+    world_fini(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_workers_share_a_port),
+        cmocka_unit_test(test_listen_errors),
+        cmocka_unit_test(test_post),
+        cmocka_unit_test(test_accept_pause),
+        cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_sleeps_until_the_next_timer),
+        cmocka_unit_test(test_memory_and_sockets_together),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
