@@ -293,7 +293,8 @@ static void tell_sent(struct client_request *r)
     if (r->state != CLIENT_SENT || r->sent_told)
         return;
     r->sent_told = true;
-    r->call.events->sent(r, r->call.ctx);
+    if (r->call.events->sent != NULL)
+        r->call.events->sent(r, r->call.ctx);
 }
 
 static void request_run(struct deferred *deferred)
