@@ -9,13 +9,14 @@ struct url {
     bool https;
     struct str host; /* lower-case, IPv6 without brackets */
     bool host_is_ipv6;
-    uint16_t port;   /* the scheme's default where none stands */
-    bool port_is_default;
-    struct str path; /* "" or begins with '/', as it came, without trailing '/' */
-    struct str query; /* null without one */
+    uint16_t port;        /* the scheme's default where none stands */
+    bool port_is_default; /* it is the scheme's, whether it stands there or not */
+    struct str path;      /* "" or begins with '/', as it came, without trailing '/' */
+    struct str query;     /* null without one */
 };
 
-/* CONFIG errors: what is wrong with it. User info and fragments are refused. */
+/* CONFIG errors: what is wrong with it. User info and fragments are refused, and bytes that could not
+ * stand in a request line. The slices lie in text, or in the arena. */
 NODISCARD enum error_code url_parse(struct str text, struct arena *arena, struct url *ret_url,
                                     struct error *e);
 /* "host", "host:port" or "[v6]:port": the Host header's value. */
@@ -27,6 +28,7 @@ struct str url_decode(struct str s, bool plus_is_blank, struct arena *arena);
 struct str url_encode(struct str s, struct arena *arena);
 /* Iterates "a=b&c=d": false at the end; name and value as they came; value null without '='. */
 bool url_query_next(struct str *rest, struct str *ret_name, struct str *ret_value);
-/* The query without the named parameters, others byte for byte; null when nothing is left. */
+/* The query without the named parameters (names compared decoded), others byte for byte; null when
+ * nothing is left. */
 struct str url_query_without(struct str query, const struct str *names, size_t n,
                              struct arena *arena);

@@ -13,16 +13,17 @@ enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
 
 struct yaml_node {
     enum yaml_kind kind;
-    bool quoted;      /* scalar in quotes or a block: always text */
+    bool quoted; /* scalar in quotes or a block: always text */
     struct str scalar;
-    int line;         /* from 1 */
-    int column;       /* from 1 */
-    struct yaml_node *key;  /* in a map: this value's key (a scalar) */
+    int line;                /* from 1 */
+    int column;              /* from 1 */
+    struct yaml_node *key;   /* in a map: this value's key (a scalar) */
     struct yaml_node *first; /* children, in order */
     struct yaml_node *next;
 };
 
-/* The document's root; an empty document gives an empty map. On a fault NULL, and line and column of it with *e. */
+/* The document's root; an empty document gives an empty map. On a fault NULL, *e (CONFIG), and the
+ * line and column of it, both from 1. At most 32 levels deep. The texts are copies. */
 NODISCARD struct yaml_node *yaml_read(struct str text, struct arena *arena, int *ret_line,
                                       int *ret_column, struct error *e);
 /* A map's value of that key, NULL without one. */
