@@ -141,6 +141,9 @@ static void forget(struct exchange *x, bool left)
     if (!x->quiet)
         tell(x, left);
     metric_add(&station->metrics, METRIC_requests_active, 0, -1);
+    if (x->attempt.backend != NULL)
+        metric_add(&station->metrics, METRIC_frames_total, x->attempt.backend->index,
+                   (int64_t)x->frames);
     arena_fini(&x->answer);
     list_remove(&x->link);
     x->magic = 0;

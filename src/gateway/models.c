@@ -180,7 +180,14 @@ static void on_failed(struct client_request *r, void *ctx, const struct error *e
     finish(entry, e->detail);
 }
 
+static void on_sent(struct client_request *r, void *ctx)
+{
+    (void)r;
+    (void)ctx;
+}
+
 static const struct client_events models_events = {
+    .sent = on_sent,
     .head = on_head,
     .body = on_body,
     .end = on_end,
