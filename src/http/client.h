@@ -33,7 +33,7 @@ struct conn;
 struct tls_context;
 
 struct client_events {
-    void (*sent)(struct client_request *r, void *ctx);  /* the last byte went to the kernel; or NULL */
+    void (*sent)(struct client_request *r, void *ctx); /* all went to the kernel; or NULL */
     void (*head)(struct client_request *r, void *ctx, const struct message *m); /* arena's */
     void (*body)(struct client_request *r, void *ctx, struct str bytes);
     void (*end)(struct client_request *r, void *ctx);
