@@ -24,22 +24,20 @@ enum { SET_BYTES_MAX = 16 * 1024 * 1024 };
 #undef LOCAL_BACKEND
 
 static const struct backend_vendor vendors[] = {
-#define BACKEND(name_, protocol_, url_, variable_, key_header_, key_needed_, ...)                  \
-    {                                                                                              \
-        .name = #name_,                                                                            \
-        .protocol = &(protocol_),                                                                  \
-        .url = (url_),                                                                             \
-        .variable = (variable_),                                                                   \
-        .key_header = (key_header_),                                                               \
-        .key_needed = (key_needed_),                                                               \
-        __VA_ARGS__                                                                                \
-    },
-#define LOCAL_BACKEND(name_, protocol_, local_)                                                    \
+#define BACKEND(name_, protocol_, url_, variable_, key_header_, key_needed_, ...) \
+    {.name = #name_,                                                              \
+     .protocol = &(protocol_),                                                    \
+     .url = (url_),                                                               \
+     .variable = (variable_),                                                     \
+     .key_header = (key_header_),                                                 \
+     .key_needed = (key_needed_),                                                 \
+     __VA_ARGS__},
+#define LOCAL_BACKEND(name_, protocol_, local_) \
     {.name = #name_, .protocol = &(protocol_), .local = &(local_)},
 #include "backend/backends.def"
 #define LATER(...)
 #define LATER_BACKEND(...)
-#define LATER_VENDOR(name_, variable_)                                                             \
+#define LATER_VENDOR(name_, variable_) \
     {.name = #name_, .variable = (variable_), .key_needed = true},
 #include "state/later.def"
 };
@@ -95,7 +93,7 @@ static enum error_code make_url(struct backend *backend, struct str text, struct
     struct error inner;
 
     if (url_parse(text, arena, &backend->url, &inner) != OK)
-        return FAIL(e, ERR_CONFIG, "backends.%.*s.api_url: %s", STR_ARG(backend->name),
+        return FAIL(e, ERR_CONFIG, "backends.%.*s.api_url: must not be %s", STR_ARG(backend->name),
                     inner.detail);
     if (!str_is_null(backend->url.query))
         return FAIL(e, ERR_CONFIG, "backends.%.*s.api_url: must not have a query",
@@ -124,23 +122,19 @@ static bool chosen(int said, bool vendors_own)
     return said < 0 ? vendors_own : said != 0;
 }
 
-static enum error_code make(const struct backend_config *config, struct arena *arena,
-                            struct backend *ret_backend, struct error *e)
+/* What the entry says, on top of its vendor's line. plain: the protocol without a vendor's dialect
+ * and key header. */
+static struct backend merge(const struct backend_config *config,
+                            const struct backend_vendor *vendor, bool plain)
 {
-    static const struct backend_vendor none = {.name = ""};
-    const struct backend_vendor *vendor = vendor_of(config);
-    bool plain = vendor == NULL || (str_is_null(config->type) && !str_is_null(config->protocol));
     struct backend backend = {.name = config->name, .config = config};
 
-    if (vendor == NULL)
-        vendor = &none;
-    backend.protocol = str_is_null(config->protocol) ? vendor->protocol
-                                                     : protocol_find(config->protocol);
-    backend.local = vendor->local;
+    backend.local = plain ? NULL : vendor->local;
+    backend.protocol = vendor->protocol;
+    if (backend.local == NULL && !str_is_null(config->protocol))
+        backend.protocol = protocol_find(config->protocol);
     backend.dialect = plain || config->quirks_off ? (struct dialect){0} : vendor->dialect;
-    backend.key_header = str_is_null(config->protocol) || !plain
-                             ? vendor->key_header
-                             : key_header_of(config->protocol);
+    backend.key_header = plain ? key_header_of(config->protocol) : vendor->key_header;
     backend.colon_names = chosen(config->colon_names, vendor->colon_names);
     backend.slash_names = chosen(config->slash_names, vendor->slash_names);
     /* At another URL than the vendor's own something else may answer, which needs none. */
@@ -149,18 +143,35 @@ static enum error_code make(const struct backend_config *config, struct arena *a
         backend.default_model = config->models.items[0];
     else if (backend.local != NULL)
         backend.default_model = str_c(backend.local->models[0]);
+    return backend;
+}
 
-    struct str url = str_is_null(config->api_url) ? str_c(vendor->url) : config->api_url;
-    if (backend.local == NULL && !str_is_null(url))
-        TRY(make_url(&backend, url, arena, e));
+static enum error_code make(const struct backend_config *config, struct arena *arena,
+                            struct backend *ret_backend, struct error *e)
+{
+    static const struct backend_vendor none = {.name = ""};
+    const struct backend_vendor *vendor = vendor_of(config);
+    bool plain = vendor == NULL || (str_is_null(config->type) && !str_is_null(config->protocol));
+    struct backend backend = merge(config, vendor == NULL ? &none : vendor, plain);
+    struct str url = config->api_url;
+
     if (backend.local != NULL) {
+        assert(backend.protocol != NULL);
+        assert(backend.local->models[0] != NULL);
         backend.authority = STR("localhost");
         backend.base_path = str_c(backend.protocol->api_version);
+        backend.functional = true;
+        *ret_backend = backend;
+        return OK;
     }
-    backend.functional = backend.protocol != NULL &&
-                         (backend.local != NULL ||
-                          (!str_is_null(url) && (config->keys_n > 0 || !backend.key_needed)));
-    assert(!backend.functional || backend.local != NULL || backend.url.host.n > 0);
+    if (str_is_null(url) && vendor != NULL)
+        url = str_c(vendor->url);
+    if (!str_is_null(url)) {
+        TRY(make_url(&backend, url, arena, e));
+        assert(backend.url.host.n > 0);
+        backend.functional = backend.protocol != NULL &&
+                             (config->keys_n > 0 || !backend.key_needed);
+    }
     *ret_backend = backend;
     return OK;
 }
@@ -185,8 +196,7 @@ struct str backend_why(const struct backend *backend, struct arena *arena)
     if (str_is_null(config->type) && vendor != NULL && vendor->variable != NULL)
         return str_print(arena, "%.*s is not functional: it has no key (set %s_API_KEY)",
                          STR_ARG(backend->name), vendor->variable);
-    return str_print(arena,
-                     "%.*s is not functional: it has no key (set backends.%.*s.api_keys)",
+    return str_print(arena, "%.*s is not functional: it has no key (set backends.%.*s.api_keys)",
                      STR_ARG(backend->name), STR_ARG(backend->name));
 }
 

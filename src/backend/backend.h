@@ -22,9 +22,9 @@ enum key_header {
     KEY_X_GOOG_API_KEY /* x-goog-api-key: K */
 };
 
-/* A backend inside this process: a script of answers, pure like a protocol: the gateway gives it the
- * decoded request and sends what it makes over an in-memory connection, through the same attempt
- * code as any other. It speaks its line's protocol. */
+/* A backend inside this process: a script of answers, pure like a protocol: the gateway gives it
+ * the decoded request and sends what it makes over an in-memory connection, through the same
+ * attempt code as any other. It speaks its line's protocol. */
 struct local_backend {
     size_t state_size; /* zeroed per request, in the request arena */
     /* request is full. Returns the HTTP status; body of an error goes to out. */
@@ -38,9 +38,9 @@ struct local_backend {
 
 struct backend {
     struct str name;
-    size_t index;                     /* in the set; the metric label */
+    size_t index; /* in the set; the metric label */
     const struct backend_config *config;
-    const struct protocol *protocol;  /* NULL only when not functional: not in this build */
+    const struct protocol *protocol; /* NULL only when not functional: not in this build */
     struct dialect dialect;
     const struct local_backend *local; /* NULL: a network backend */
     struct url url;                    /* base, with the version segment */
@@ -51,15 +51,15 @@ struct backend {
     bool functional;
     bool colon_names;
     bool slash_names;
-    struct str default_model;          /* null: none known */
-    atomic_size_t connections;         /* open ones, all workers */
+    struct str default_model;  /* null: none known */
+    atomic_size_t connections; /* open ones, all workers */
 };
 
 struct backend_set {
-    struct config *config;             /* a reference */
+    struct config *config; /* a reference */
     struct backend *items;
     size_t n;
-    struct backend *preferred;         /* default_backend, else the first functional; NULL: none */
+    struct backend *preferred; /* default_backend, else the first functional; NULL: none */
     struct arena arena;
 };
 
@@ -76,8 +76,9 @@ size_t backend_check(const struct config *config, struct arena *arena, struct bu
 /* Which backend and upstream model a client's model name means (contract, section 4):
  * "backend:model", "backend/model", or a model of `preferred`. model null: the backend's default.
  * The backend is functional. NO_BACKEND with the reason, UNKNOWN_BACKEND with the known names and
- * a hint, BAD_REQUEST for a prefix without a model where there is no default. *ret_model null: leave as it is (absent);
- * *ret_prefixed: the name carried a prefix that the upstream must not see. */
+ * a hint, BAD_REQUEST for a prefix without a model where there is no default. *ret_model null:
+ * leave as it is (absent); *ret_prefixed: the name carried a prefix that the upstream must not
+ * see. */
 NODISCARD enum error_code backend_resolve(const struct backend_set *set, struct str model,
                                           struct backend **ret_backend, struct str *ret_model,
                                           bool *ret_prefixed, struct error *e);

@@ -13,7 +13,7 @@ struct backend_vendor {
     enum key_header key_header;
     bool key_needed;
     const struct local_backend *local;
-    const char *key_prefix;          /* of its keys, at its own URL; NULL: none */
+    const char *key_prefix; /* of its keys, at its own URL; NULL: none */
     bool colon_names;
     bool slash_names;
     struct dialect dialect;

@@ -65,8 +65,7 @@ static enum error_code unknown(const struct backend_set *set, struct str name, s
     }
     (void)buf_add_char(&text, ')');
     add_hint(&text, set, shown);
-    enum error_code code =
-        FAIL(e, ERR_UNKNOWN_BACKEND, "%.*s", STR_ARG(buf_str(&text)));
+    enum error_code code = FAIL(e, ERR_UNKNOWN_BACKEND, "%.*s", STR_ARG(buf_str(&text)));
     buf_fini(&text);
     return code;
 }
@@ -91,6 +90,15 @@ static bool any_functional(const struct backend_set *set)
     return false;
 }
 
+static enum error_code none_functional(const struct backend_set *set, struct error *e)
+{
+    if (set->preferred != NULL)
+        return not_functional(set->preferred, e);
+    if (set->n > 0)
+        return not_functional(&set->items[0], e);
+    return FAIL(e, ERR_NO_BACKEND, "%s", backend_advice);
+}
+
 /* The configured backend before the first separator; NULL without one. */
 static struct backend *prefix_backend(const struct backend_set *set, struct str model,
                                       char separator, struct str *ret_rest)
@@ -108,35 +116,31 @@ enum error_code backend_resolve(const struct backend_set *set, struct str model,
                                 bool *ret_prefixed, struct error *e)
 {
     struct backend *preferred = set->preferred;
-    struct backend *backend;
     struct str rest = STR_NULL;
-    bool colons = preferred != NULL && preferred->colon_names;
-    bool slashes = preferred != NULL && preferred->slash_names;
 
-    if (!any_functional(set)) {
-        backend = preferred != NULL || set->n == 0 ? preferred : &set->items[0];
-        return backend != NULL ? not_functional(backend, e)
-                               : FAIL(e, ERR_NO_BACKEND, "%s", backend_advice);
-    }
+    if (!any_functional(set))
+        return none_functional(set, e);
+    /* default_backend, else the first functional one. */
+    assert(preferred != NULL);
 
-    backend = prefix_backend(set, model, ':', &rest);
-    if (backend == NULL && !slashes)
+    struct backend *backend = prefix_backend(set, model, ':', &rest);
+    if (backend == NULL && !preferred->slash_names)
         backend = prefix_backend(set, model, '/', &rest);
     bool prefixed = backend != NULL;
     if (backend == NULL) {
         size_t colon = str_find_char(model, ':', 0);
-        if (colon != SIZE_MAX && !colons)
+        if (colon != SIZE_MAX && !preferred->colon_names)
             return unknown(set, str_head(model, colon), e);
         backend = preferred;
         rest = model;
     }
-    /* Some backend is functional, so without a preferred one the first such is it. */
-    assert(backend != NULL);
+    assert(rest.n <= model.n);
     if (!backend->functional)
         return not_functional(backend, e);
     if (prefixed && rest.n == 0 && str_is_null(backend->default_model))
         return FAIL(e, ERR_BAD_REQUEST, "model: no name after the backend %.*s",
                     STR_ARG(backend->name));
+    assert(backend->protocol != NULL);
     *ret_backend = backend;
     *ret_model = rest.n > 0 ? rest : backend->default_model;
     *ret_prefixed = prefixed;

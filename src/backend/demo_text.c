@@ -8,8 +8,7 @@
 
 #define SELF "I am the proxy's built-in demo, not a language model: I only know this proxy.\n\n"
 
-static const char overview[] =
-    SELF
+static const char overview[] = SELF
     "Your request went the whole way: client key checked, request decoded, backend chosen, answer "
     "streamed. To get answers from a real model, give the proxy a backend:\n\n"
     "    export OPENAI_API_KEY=sk-...\n"
@@ -18,8 +17,7 @@ static const char overview[] =
     "streaming, client keys, metrics and health, errors, or what works. The model `echo` says "
     "your message back, which is handy for tests.\n";
 
-static const char sdk[] =
-    SELF
+static const char sdk[] = SELF
     "Any OpenAI SDK works: give it the proxy as its base URL and a client key of the proxy.\n\n"
     "Python:\n\n"
     "    from openai import OpenAI\n"
@@ -36,8 +34,7 @@ static const char sdk[] =
     "      -d '{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n\n"
     "`make run` prints where it listens.\n";
 
-static const char provider_key[] =
-    SELF
+static const char provider_key[] = SELF
     "A provider's key makes its backend. In the environment, or in a file named .env:\n\n"
     "    OPENAI_API_KEY=sk-...\n\n"
     "Several keys: OPENAI_API_KEY_1 to OPENAI_API_KEY_20. Another URL: OPENAI_API_BASE_URL. In "
@@ -49,8 +46,7 @@ static const char provider_key[] =
     "Write keys without quotes or blanks around them. Then start the proxy again. Provider keys "
     "stay in the proxy: clients never see them, and no log holds one.\n";
 
-static const char config_file[] =
-    SELF
+static const char config_file[] = SELF
     "The proxy reads ./config.yaml, or the file named by --config. Begin with the example:\n\n"
     "    cp config.example.yaml config.yaml\n"
     "    build/release/llm-proxy --check-config\n\n"
@@ -59,8 +55,7 @@ static const char config_file[] =
     "environment, .env, the file or the default (earlier wins). All options: --manual config, "
     "or docs/CONFIGURATION.md.\n";
 
-static const char local_server[] =
-    SELF
+static const char local_server[] = SELF
     "Any server that speaks OpenAI's Chat Completions is a backend of three lines, for example a "
     "vLLM, Ollama or llama.cpp on your own machine:\n\n"
     "    backends:\n"
@@ -70,16 +65,14 @@ static const char local_server[] =
     "The version in the URL may be left out. No key is needed where the server wants none. Its "
     "models are then local:NAME.\n";
 
-static const char models[] =
-    SELF
+static const char models[] = SELF
     "A model is named backend:model, for example openai:gpt-4o or demo:echo; backend/model works "
     "too. A name without a configured backend in front is a model of the default backend: the one "
     "of --default-backend, LLM_BACKEND or default_backend in the config, else the first that is "
     "functional. GET /v1/models lists what there is.\n\n"
     "I have two: assistant (this one, the default) and echo.\n";
 
-static const char streaming[] =
-    SELF
+static const char streaming[] = SELF
     "Send \"stream\": true and the words arrive one by one, as this answer shows; with curl add "
     "-N. Between a client and a backend of the same protocol the bytes of a stream pass "
     "unchanged, event for event, at the moment they come. Usage comes at the end when you ask "
@@ -88,8 +81,7 @@ static const char streaming[] =
     "an end that looks like success. proxy_timeout (300 s) says how long a backend may be "
     "silent.\n";
 
-static const char client_key[] =
-    SELF
+static const char client_key[] = SELF
     "Clients show a key of the proxy's own as Authorization: Bearer KEY, x-api-key, api-key or "
     "x-goog-api-key. Without any configured, one was made at the first start and is kept in "
     "./data/client.key; `make run` shows it on the terminal. Your own keys: api_keys in "
@@ -97,23 +89,20 @@ static const char client_key[] =
     "    API_KEYS=first-key,second-key\n\n"
     "For tests on one machine, --disable-auth asks for none and listens on loopback only.\n";
 
-static const char health[] =
-    SELF
+static const char health[] = SELF
     "GET /healthz says that the process lives, GET /readyz that a backend is functional; both "
     "need no key. GET /metrics is Prometheus text: requests, errors, streams, tokens and bytes "
     "per backend (docs/METRICS.md). The log is logfmt on standard error, one line for each "
     "request; --log-level debug shows more.\n";
 
-static const char errors[] =
-    SELF
+static const char errors[] = SELF
     "Errors of the proxy have OpenAI's shape and begin with a fixed text: Unauthorized (the "
     "client key), Unknown backend (the part before the colon of the model), No functional "
     "backends available (no provider key), Could not connect and Connection timeout (the "
     "backend). A backend's own error reaches you as it was sent. docs/ERRORS.md lists them, "
     "--check-config finds faults of the configuration, and --log-level debug tells more.\n";
 
-static const char what_works[] =
-    SELF
+static const char what_works[] = SELF
     "In this version: POST /v1/chat/completions (and /v2/...), streamed or not, with tools and "
     "everything else that OpenAI's protocol has; GET /v1/models; OpenAI, any compatible server, "
     "and this demo as backends; client keys; configuration by file, environment and command "
@@ -145,8 +134,7 @@ static const struct topic {
      health},
     {" error errors fail fails failed failing wrong broken problem troubleshoot 502 503 504 400 ",
      errors},
-    {" works work feature features version status support supported supports roadmap ",
-     what_works},
+    {" works work feature features version status support supported supports roadmap ", what_works},
 };
 
 enum { WORD_MAX = 32 };

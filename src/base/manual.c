@@ -26,8 +26,8 @@ static void add_errors(struct buf *out)
     for (int i = OK + 1; i < ERROR_COUNT; i++) {
         enum error_code code = (enum error_code)i;
         (void)buf_print(out, "| `%s` | %d | %s | %s | %s |\n", error_name(code),
-                        error_status_of(code), error_text(code),
-                        retry_names[error_retry_of(code)], log_level_name(error_level_of(code)));
+                        error_status_of(code), error_text(code), retry_names[error_retry_of(code)],
+                        log_level_name(error_level_of(code)));
     }
 }
 

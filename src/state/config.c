@@ -67,9 +67,9 @@ void config_unref(struct config **config)
 
 /* --- the report --- */
 
-__attribute__((format(printf, 4, 0))) static void
-add_line(struct config_reader *r, struct str where, const char *level, const char *format,
-         va_list args)
+__attribute__((format(printf, 4, 0))) static void add_line(struct config_reader *r,
+                                                           struct str where, const char *level,
+                                                           const char *format, va_list args)
 {
     char text[1024];
     int n = vsnprintf(text, sizeof(text), format, args);
@@ -205,8 +205,8 @@ void config_assign(struct config_reader *r, struct str path, const struct option
     struct str *origin = &r->snapshot->origins[entry.index];
     if (!value->loose && !str_is_null(*origin)) {
         /* Within the file: the same option by two of its names. */
-        config_fault(r, where, "%.*s: %s stands already at %.*s", STR_ARG(path),
-                     entry.option->path, STR_ARG(*origin));
+        config_fault(r, where, "%.*s: %s stands already at %.*s", STR_ARG(path), entry.option->path,
+                     STR_ARG(*origin));
         return;
     }
     result.text = str_copy(arena, result.text);
@@ -276,8 +276,8 @@ static struct config_snapshot *snapshot_new(void)
     snapshot->magic = CONFIG_MAGIC;
     atomic_init(&snapshot->refs, 1);
     arena_init(&snapshot->arena, CONFIG_ARENA_BYTES_MAX, 4096, NULL);
-    snapshot->origins =
-        arena_zalloc(&snapshot->arena, config_table_options_n * sizeof(*snapshot->origins));
+    snapshot->origins = arena_zalloc(&snapshot->arena,
+                                     config_table_options_n * sizeof(*snapshot->origins));
     return snapshot;
 }
 
@@ -298,8 +298,7 @@ static void read_sources(struct config_reader *r, const struct config_args *args
         config->api_keys[0].admin = true;
     if (r->later.n > 0) {
         r->warnings++;
-        (void)buf_print(&r->report,
-                        "warning: accepted, but without effect in this version: %.*s\n",
+        (void)buf_print(&r->report, "warning: accepted, but without effect in this version: %.*s\n",
                         STR_ARG(buf_str(&r->later)));
         r->snapshot->later = str_copy(&r->snapshot->arena, buf_str(&r->later));
     }
@@ -356,8 +355,9 @@ struct str config_help(struct arena *arena)
     struct buf out;
 
     buf_init(&out, CONFIG_REPORT_BYTES_MAX);
-    (void)buf_add(&out, STR("llm-proxy: a proxy between LLM clients and LLM backends.\n\n"
-                            "Usage: llm-proxy [OPTION]...   (--option VALUE or --option=VALUE)\n\n"));
+    (void)buf_add(&out,
+                  STR("llm-proxy: a proxy between LLM clients and LLM backends.\n\n"
+                      "Usage: llm-proxy [OPTION]...   (--option VALUE or --option=VALUE)\n\n"));
     config_args_list(&out, false);
     (void)buf_add(&out, STR("\nThe command line wins over the environment, that over .env, that "
                             "over the config file.\nAll options: llm-proxy --manual config\n"));

@@ -34,9 +34,9 @@ struct str_list {
 
 /* A key that a client may show. */
 struct client_key {
-    struct str name;       /* "key1" where the config gives none */
+    struct str name; /* "key1" where the config gives none */
     struct secret key;
-    bool admin;            /* also when it is the only one */
+    bool admin; /* also when it is the only one */
 };
 
 /* A backend's key. */
@@ -45,12 +45,12 @@ struct backend_key {
     struct secret key;
 };
 
-/* One entry of backends:, or one made from the environment; not yet checked against backends.def. */
+/* One entry of backends:, or one made from the environment. What its vendor brings is not in it. */
 struct backend_config {
     struct str name;
-    struct str type;       /* vendor; null: by name */
-    struct str protocol;   /* null: the vendor's */
-    struct str api_url;    /* null: the vendor's */
+    struct str type;     /* vendor; null: by name */
+    struct str protocol; /* null: the vendor's */
+    struct str api_url;  /* null: the vendor's */
     struct backend_key *keys;
     size_t keys_n;
     struct str_list models; /* models: */
@@ -60,23 +60,23 @@ struct backend_config {
     int64_t proxy_timeout_ms;
     int64_t upstream_idle_timeout_ms;
     int64_t upstream_connections_max;
-    int colon_names;       /* -1: by vendor */
-    int slash_names;       /* -1: by vendor */
+    int colon_names; /* -1: by vendor */
+    int slash_names; /* -1: by vendor */
     bool quirks_off;
     struct str_list headers; /* headers: as "Name: value" */
-    struct str where;      /* "config.yaml:12:3", "OPENAI_API_KEY" */
+    struct str where;        /* "config.yaml:12:3", "OPENAI_API_KEY" */
 };
 
-#define OPT_FIELD_text(name) struct str name;
-#define OPT_FIELD_flag(name) bool name;
-#define OPT_FIELD_count(name) int64_t name;
+#define OPT_FIELD_text(name)     struct str name;
+#define OPT_FIELD_flag(name)     bool name;
+#define OPT_FIELD_count(name)    int64_t name;
 #define OPT_FIELD_duration(name) int64_t name##_ms;
-#define OPT_FIELD_size(name) size_t name;
-#define OPT_FIELD_level(name) enum log_level name;
-#define OPT_FIELD_texts(name) struct str_list name;
+#define OPT_FIELD_size(name)     size_t name;
+#define OPT_FIELD_level(name)    enum log_level name;
+#define OPT_FIELD_texts(name)    struct str_list name;
 
 struct config {
-#define OPT(kind, name, preset, min, max, help) OPT_FIELD_##kind(name)
+#define OPT(kind, name, preset, min, max, help)             OPT_FIELD_##kind(name)
 #define OPT_IN(kind, section, name, preset, min, max, help) OPT_FIELD_##kind(section##_##name)
 #include "state/option.def"
 #undef OPT
@@ -85,7 +85,7 @@ struct config {
     size_t api_keys_n;
     struct backend_config *backends;
     size_t backends_n;
-    bool demo;             /* --demo, or backends: demo: */
+    bool demo; /* --demo, or backends: demo: */
 };
 
 struct config *config_ref(struct config *config);
@@ -102,18 +102,19 @@ struct config_source {
 
 enum config_action {
     CONFIG_SERVE,
-    CONFIG_CHECK,   /* --check-config */
-    CONFIG_PRINT,   /* --print-config */
-    CONFIG_MANUAL,  /* --manual TOPIC */
+    CONFIG_CHECK,  /* --check-config */
+    CONFIG_PRINT,  /* --print-config */
+    CONFIG_MANUAL, /* --manual TOPIC */
     CONFIG_VERSION,
     CONFIG_HELP
 };
 
 struct config_result {
     enum config_action action;
-    struct config *config;  /* NULL when there are faults; else one reference, the caller's */
+    struct config *config; /* NULL when there are faults; else one reference, the caller's */
     struct str manual_topic;
-    struct str report;      /* faults and warnings, one a line: "config.yaml:3:7: error: key: …"; arena's */
+    struct str
+        report; /* faults and warnings, one a line: "config.yaml:3:7: error: key: …"; arena's */
     size_t faults;
     size_t warnings;
 };

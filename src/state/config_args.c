@@ -201,8 +201,8 @@ void config_args_list(struct buf *out, bool markdown)
 {
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const struct arg_row *row = &rows[i];
-        bool later =
-            row->path != NULL && config_table_find(str_c(row->path)).kind == CONFIG_ENTRY_LATER;
+        bool later = row->path != NULL &&
+                     config_table_find(str_c(row->path)).kind == CONFIG_ENTRY_LATER;
         const char *value = row->value == NULL ? "" : row->value;
         const char *blank = row->value == NULL ? "" : " ";
         const char *note = later ? " (no effect yet)" : "";

@@ -65,8 +65,7 @@ static bool name_is_good(struct str name)
         return false;
     for (size_t i = 0; i < name.n; i++) {
         char c = name.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-              c == '.'))
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.'))
             return false;
     }
     return true;
@@ -76,8 +75,7 @@ static bool name_is_good(struct str name)
 
 /* Parses with the range of the top level's option where the entry falls back to that. */
 static bool parse_option(const struct option *option, const struct option_value *value,
-                         struct arena *arena, struct option_result *ret_result,
-                         struct str *ret_why)
+                         struct arena *arena, struct option_result *ret_result, struct str *ret_why)
 {
     struct option ranged = *option;
 
@@ -160,8 +158,8 @@ static bool read_headers(struct config_reader *r, const struct yaml_node *map, s
             continue;
         if (config_yaml_value(r, child, path, &value) != CONFIG_YAML_VALUE)
             continue;
-        const char *fault =
-            value.is_list ? "must be text, not a list" : header_fault(name, value.text);
+        const char *fault = value.is_list ? "must be text, not a list"
+                                          : header_fault(name, value.text);
         if (fault != NULL)
             config_fault(r, config_where(r, child), "%.*s: %s", STR_ARG(path), fault);
         else
@@ -215,8 +213,8 @@ static void take_option(struct config_reader *r, size_t backend, size_t row,
 static void take_field(struct config_reader *r, size_t backend, const struct yaml_node *node)
 {
     struct str key = str_head(node->key->scalar, NAME_BYTES_MAX);
-    struct str what = str_print(&r->arena, "backends.%.*s.%.*s",
-                                STR_ARG(r->backends[backend].name), STR_ARG(key));
+    struct str what = str_print(&r->arena, "backends.%.*s.%.*s", STR_ARG(r->backends[backend].name),
+                                STR_ARG(key));
     struct config_entry entry = config_table_find_backend(key);
 
     switch (entry.kind) {
@@ -243,9 +241,8 @@ static void take_field(struct config_reader *r, size_t backend, const struct yam
         break;
     }
     struct str nearest = config_table_nearest_backend(key);
-    config_fault(r, config_where(r, node->key),
-                 "%.*s: unknown key; the nearest valid key is %.*s", STR_ARG(what),
-                 STR_ARG(nearest));
+    config_fault(r, config_where(r, node->key), "%.*s: unknown key; the nearest valid key is %.*s",
+                 STR_ARG(what), STR_ARG(nearest));
 }
 
 static void take_entry(struct config_reader *r, const struct yaml_node *node)
@@ -254,8 +251,8 @@ static void take_entry(struct config_reader *r, const struct yaml_node *node)
 
     if (!name_is_good(name)) {
         config_fault(r, config_where(r, node->key),
-                     "backends.%.*s: a backend's name is 1 to %d of a-z 0-9 _ . -",
-                     STR_ARG(name), NAME_BYTES_MAX);
+                     "backends.%.*s: a backend's name is 1 to %d of a-z 0-9 _ . -", STR_ARG(name),
+                     NAME_BYTES_MAX);
         return;
     }
     if (node->kind != YAML_MAP && !yaml_is_null(node)) {
@@ -320,8 +317,7 @@ static bool take_keys(struct config_reader *r, struct backend_config *backend,
     }
     if (numbered > 0) {
         if (!str_is_null(key))
-            config_warn(r, where, "not used, because %s_API_KEY_1 to _20 are set, too",
-                        variable);
+            config_warn(r, where, "not used, because %s_API_KEY_1 to _20 are set, too", variable);
         return true;
     }
     if (str_is_null(key))
@@ -377,8 +373,7 @@ static void take_vendor(struct config_reader *r, const struct config_vendor *ven
         i = r->backends_n - 1;
     }
     (void)take_keys(r, &r->backends[i], &r->notes[i], vendor->variable);
-    const char *name = str_z(&r->arena, str_print(&r->arena, "%s_API_BASE_URL",
-                                                  vendor->variable));
+    const char *name = str_z(&r->arena, str_print(&r->arena, "%s_API_BASE_URL", vendor->variable));
     struct str url = config_env_get(r, name, &where);
     if (!str_is_null(url))
         take_url(r, &r->backends[i], &r->notes[i], url, where);
@@ -411,8 +406,7 @@ static void inherit(struct config_reader *r, size_t backend)
     for (size_t i = 0; i < config_table_backend_n; i++) {
         const struct option *option = &config_table_backend[i];
         struct option_result result;
-        if (option->preset != config_table_global ||
-            !str_is_null(r->notes[backend].origins[i]))
+        if (option->preset != config_table_global || !str_is_null(r->notes[backend].origins[i]))
             continue;
         option_fetch(config_table_find(str_c(option->path)).option, r->config, &result);
         option_store(option, &result, &r->backends[backend]);
@@ -473,13 +467,13 @@ static void check_url(struct config_reader *r, size_t i)
     if (str_is_null(backend->api_url))
         return;
     if (url_parse(backend->api_url, &r->arena, &url, &e) != OK) {
-        config_fault(r, place_of(r, i, "api_url"), "backends.%.*s.api_url: %s",
+        config_fault(r, place_of(r, i, "api_url"), "backends.%.*s.api_url: must not be %s",
                      STR_ARG(backend->name), e.detail);
         return;
     }
     if (!str_is_null(url.query))
-        config_fault(r, place_of(r, i, "api_url"),
-                     "backends.%.*s.api_url: must not have a query", STR_ARG(backend->name));
+        config_fault(r, place_of(r, i, "api_url"), "backends.%.*s.api_url: must not have a query",
+                     STR_ARG(backend->name));
     bool loopback = str_eq(url.host, STR("localhost")) || str_eq(url.host, STR("::1")) ||
                     str_starts(url.host, STR("127."));
     if (!url.https && !loopback && backend->keys_n > 0)
@@ -503,8 +497,7 @@ static void check_backend(struct config_reader *r, size_t i)
                             : str_is_null(backend->api_url)  ? "api_url:"
                                                              : NULL;
         if (lacks != NULL)
-            config_fault(r, backend->where,
-                         "backends.%.*s: %s missing (or type:, for a vendor's)",
+            config_fault(r, backend->where, "backends.%.*s: %s missing (or type:, for a vendor's)",
                          STR_ARG(backend->name), lacks);
     }
     if (vendor == NULL || !vendor->later)
@@ -540,8 +533,9 @@ static void check_default(struct config_reader *r)
         }
     }
     if (vendor != NULL)
-        config_fault(r, where, "default_backend: the built-in backend %s needs --demo, or "
-                               "backends: %s:",
+        config_fault(r, where,
+                     "default_backend: the built-in backend %s needs --demo, or "
+                     "backends: %s:",
                      vendor->name, vendor->name);
     else if (best == SIZE_MAX)
         config_fault(r, where, "default_backend: no backend is configured");
@@ -563,7 +557,9 @@ void config_backends_finish(struct config_reader *r)
         check_backend(r, i);
         const struct config_vendor *vendor = config_table_vendor(
             str_is_null(r->backends[i].type) ? r->backends[i].name : r->backends[i].type);
-        r->config->demo |= vendor != NULL && vendor->local;
+        r->config->demo |= vendor != NULL && vendor->local &&
+                           (!str_is_null(r->backends[i].type) ||
+                            str_is_null(r->backends[i].protocol));
     }
     size_t n = r->backends_n;
     struct backend_config *backends = arena_array(arena, n + 1, sizeof(*backends));

@@ -93,13 +93,18 @@ static void check_files(struct config_reader *r)
 /* Never forwarded, whatever is configured (contract, section 2). */
 static bool is_never_forwarded(struct str name)
 {
-    static const char *const never[] = {
-        "authorization", "proxy-authorization", "x-api-key",      "api-key",
-        "x-goog-api-key", "cookie",             "host",           "connection",
-        "keep-alive",    "te",                  "trailer",        "transfer-encoding",
-        "upgrade",       "proxy-connection",    "content-length", "content-type",
-        "accept",        "accept-encoding",     "user-agent",     "expect",
-        "forwarded",     "openai-organization", "openai-project"};
+    static const char *const never[] = {"authorization",  "proxy-authorization",
+                                        "x-api-key",      "api-key",
+                                        "x-goog-api-key", "cookie",
+                                        "host",           "connection",
+                                        "keep-alive",     "te",
+                                        "trailer",        "transfer-encoding",
+                                        "upgrade",        "proxy-connection",
+                                        "content-length", "content-type",
+                                        "accept",         "accept-encoding",
+                                        "user-agent",     "expect",
+                                        "forwarded",      "openai-organization",
+                                        "openai-project"};
 
     for (size_t i = 0; i < COUNT_OF(never); i++) {
         if (str_eq_nocase(name, str_c(never[i])))

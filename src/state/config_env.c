@@ -174,8 +174,9 @@ static size_t expand_one(struct config_reader *r, struct str s, struct str where
     bool dot;
 
     if (close == SIZE_MAX || name.n == 0 || (rest.n > 0 && !str_starts(rest, STR(":-")))) {
-        config_fault(r, where, "\"${\" begins no ${NAME} or ${NAME:-default}; a literal one is "
-                               "written $${");
+        config_fault(r, where,
+                     "\"${\" begins no ${NAME} or ${NAME:-default}; a literal one is "
+                     "written $${");
         return 0;
     }
     bool is_set = find(r, name, &value, &dot);
@@ -184,8 +185,9 @@ static size_t expand_one(struct config_reader *r, struct str s, struct str where
         return close + 1;
     }
     if (!is_set) {
-        config_fault(r, where, "${%.*s}: this variable is not set in the environment, and there "
-                               "is no default (${%.*s:-default})",
+        config_fault(r, where,
+                     "${%.*s}: this variable is not set in the environment, and there "
+                     "is no default (${%.*s:-default})",
                      STR_ARG(name), STR_ARG(name));
         return 0;
     }

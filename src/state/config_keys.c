@@ -17,8 +17,7 @@ static const char *key_fault(struct str key)
         return "longer than 8192 bytes";
     if (str_trim(key).n < key.n)
         return "blanks or line breaks around it";
-    if (key.p[0] == '"' || key.p[0] == '\'' || key.p[key.n - 1] == '"' ||
-        key.p[key.n - 1] == '\'')
+    if (key.p[0] == '"' || key.p[0] == '\'' || key.p[key.n - 1] == '"' || key.p[key.n - 1] == '\'')
         return "quotes around it";
     for (size_t i = 0; i < key.n; i++) {
         if (key.p[i] <= ' ' || key.p[i] > '~')
@@ -54,8 +53,7 @@ static void clients_begin(struct config_reader *r, size_t n, struct str where)
     struct arena *arena = &r->snapshot->arena;
 
     config_keys_clients_clear(r->config);
-    r->config->api_keys =
-        arena_zalloc(arena, (n > 0 ? n : 1) * sizeof(*r->config->api_keys));
+    r->config->api_keys = arena_zalloc(arena, (n > 0 ? n : 1) * sizeof(*r->config->api_keys));
     r->snapshot->keys_origin = str_copy(arena, where);
 }
 
@@ -114,8 +112,7 @@ static void add_client_map(struct config_reader *r, const struct yaml_node *map)
             if (option_parse(&admin, &value, &r->arena, &result, &why))
                 key.admin = result.flag;
             else
-                config_fault(r, config_where(r, child), "%.*s: %.*s", STR_ARG(what),
-                             STR_ARG(why));
+                config_fault(r, config_where(r, child), "%.*s: %.*s", STR_ARG(what), STR_ARG(why));
         } else if (value.is_list) {
             config_fault(r, config_where(r, child), "%.*s: must be text", STR_ARG(what));
         } else if (str_eq(name, STR("name"))) {
@@ -234,8 +231,8 @@ void config_keys_backend_add(struct config_reader *r, struct backend_config *bac
                              struct str name, struct str key, struct str where)
 {
     struct arena *arena = &r->snapshot->arena;
-    struct str what = str_print(&r->arena, "backends.%.*s.api_keys.%.*s",
-                                STR_ARG(backend->name), STR_ARG(name));
+    struct str what = str_print(&r->arena, "backends.%.*s.api_keys.%.*s", STR_ARG(backend->name),
+                                STR_ARG(name));
 
     /* An empty one comes of ${NAME:-}: no key. */
     if (key.n == 0 || !check_key(r, key, what, where))

@@ -16,7 +16,8 @@ static const char intro[] =
     "`llm-proxy --print-config` shows each value and where it comes from.\n\n"
     "In texts of the config file `${NAME}` and `${NAME:-default}` are replaced from the\n"
     "environment; without a default an unset variable is an error. A literal `${` is written\n"
-    "`$${`. Unknown keys, keys that stand twice, wrong types and values out of range are errors.\n\n"
+    "`$${`. Unknown keys, keys that stand twice, wrong types and values out of range are\n"
+    "errors.\n\n"
     "Durations are seconds (`1.5`), or a number with `ms`, `s`, `m` or `h`. Sizes are bytes, or a\n"
     "number with `KiB`, `MiB` or `GiB`. A list may be one text; in the environment and on the\n"
     "command line it is separated by commas. An empty variable is an unset one.\n";
@@ -24,7 +25,8 @@ static const char intro[] =
 static const char keys_text[] =
     "\n## Client keys\n\n"
     "`api_keys:` (also `auth.api_keys:`) is a list of keys, or of `{name, key, admin}`. In the\n"
-    "environment: `API_KEYS=K1,K2` and `LLM_INTERACTIVE_PROXY_API_KEY`. A single key is an admin's.\n"
+    "environment: `API_KEYS=K1,K2` and `LLM_INTERACTIVE_PROXY_API_KEY`. A single key is an\n"
+    "admin's. "
     "Without any, one is made at the first start and kept in `data_dir`. A key with blanks or\n"
     "quotes around it is an error (`Invalid API key format`); no key is ever printed.\n";
 
@@ -93,8 +95,7 @@ static void add_vendors(struct buf *out, bool later)
         const struct config_vendor *vendor = &config_table_vendors[i];
         if (vendor->variable == NULL || vendor->later != later)
             continue;
-        (void)buf_print(out, "%s\n`%s` (`%s_API_KEY`)", separator, vendor->name,
-                        vendor->variable);
+        (void)buf_print(out, "%s\n`%s` (`%s_API_KEY`)", separator, vendor->name, vendor->variable);
         separator = ",";
     }
     (void)buf_add(out, STR(".\n"));
@@ -117,8 +118,9 @@ static void add_environment(struct buf *out)
 
 static void add_later(struct buf *out)
 {
-    (void)buf_add(out, STR("\n## Accepted, without effect yet\n\n"
-                           "These are checked for their type and named in one warning at start.\n\n"));
+    (void)buf_add(out,
+                  STR("\n## Accepted, without effect yet\n\n"
+                      "These are checked for their type and named in one warning at start.\n\n"));
     add_table(out, config_table_later, config_table_later_n, false);
     (void)buf_add(out, STR("\nWithin a backend:\n\n"));
     add_table(out, config_table_backend_later, config_table_backend_later_n, false);

@@ -14,8 +14,8 @@ static void add_origin(struct buf *out, size_t start, struct str origin)
 {
     size_t used = out->n - start;
 
-    (void)buf_print(out, "%*s# %.*s\n", used < ORIGIN_COLUMN ? (int)(ORIGIN_COLUMN - used) : 1,
-                    "", STR_ARG(origin));
+    (void)buf_print(out, "%*s# %.*s\n", used < ORIGIN_COLUMN ? (int)(ORIGIN_COLUMN - used) : 1, "",
+                    STR_ARG(origin));
 }
 
 static struct str origin_or(struct str origin, struct str other)
@@ -120,8 +120,7 @@ struct str config_print(const struct config_source *source, const struct config 
     for (size_t i = 0; i < config->backends_n; i++)
         print_backend(&config->backends[i], &snapshot->notes[i], &out);
     if (snapshot->later.n > 0)
-        (void)buf_print(&out, "# Without effect in this version: %.*s\n",
-                        STR_ARG(snapshot->later));
+        (void)buf_print(&out, "# Without effect in this version: %.*s\n", STR_ARG(snapshot->later));
     struct str text = str_copy(arena, buf_str(&out));
     buf_fini(&out);
     return text;

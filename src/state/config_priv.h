@@ -102,7 +102,7 @@ struct config_vendor {
     const char *variable; /* of its key and URL: prefix; NULL for a local one */
     const char *url;      /* NULL: local, or not known to this build */
     bool local;
-    bool later;           /* no line in backends.def yet */
+    bool later; /* no line in backends.def yet */
 };
 struct config_variable {
     const char *name;

@@ -10,20 +10,24 @@
 const char config_table_global[] = "(global)";
 #define GLOBAL config_table_global
 
-#define OFFSET_text(name) offsetof(struct config, name)
-#define OFFSET_flag(name) offsetof(struct config, name)
-#define OFFSET_count(name) offsetof(struct config, name)
+#define OFFSET_text(name)     offsetof(struct config, name)
+#define OFFSET_flag(name)     offsetof(struct config, name)
+#define OFFSET_count(name)    offsetof(struct config, name)
 #define OFFSET_duration(name) offsetof(struct config, name##_ms)
-#define OFFSET_size(name) offsetof(struct config, name)
-#define OFFSET_level(name) offsetof(struct config, name)
-#define OFFSET_texts(name) offsetof(struct config, name)
+#define OFFSET_size(name)     offsetof(struct config, name)
+#define OFFSET_level(name)    offsetof(struct config, name)
+#define OFFSET_texts(name)    offsetof(struct config, name)
 
 const struct option config_table_options[] = {
-#define OPT(kind_, name, preset_, min_, max_, help_)                                               \
+#define OPT(kind_, name, preset_, min_, max_, help_) \
     {#name, OPTION_##kind_, OFFSET_##kind_(name), (preset_), (min_), (max_), (help_)},
-#define OPT_IN(kind_, section, name, preset_, min_, max_, help_)                                   \
-    {#section "." #name, OPTION_##kind_, OFFSET_##kind_(section##_##name),                         \
-     (preset_),          (min_),         (max_),                                                   \
+#define OPT_IN(kind_, section, name, preset_, min_, max_, help_) \
+    {#section "." #name,                                         \
+     OPTION_##kind_,                                             \
+     OFFSET_##kind_(section##_##name),                           \
+     (preset_),                                                  \
+     (min_),                                                     \
+     (max_),                                                     \
      (help_)},
 #include "state/option.def"
 #undef OPT
@@ -31,17 +35,17 @@ const struct option config_table_options[] = {
 };
 const size_t config_table_options_n = COUNT_OF(config_table_options);
 
-#define BACKEND_OFFSET_text(name) offsetof(struct backend_config, name)
-#define BACKEND_OFFSET_flag(name) offsetof(struct backend_config, name)
-#define BACKEND_OFFSET_count(name) offsetof(struct backend_config, name)
+#define BACKEND_OFFSET_text(name)     offsetof(struct backend_config, name)
+#define BACKEND_OFFSET_flag(name)     offsetof(struct backend_config, name)
+#define BACKEND_OFFSET_count(name)    offsetof(struct backend_config, name)
 #define BACKEND_OFFSET_duration(name) offsetof(struct backend_config, name##_ms)
-#define BACKEND_OFFSET_texts(name) offsetof(struct backend_config, name)
-#define BACKEND_OFFSET_maybe(name) offsetof(struct backend_config, name)
-#define BACKEND_OFFSET_off(name) offsetof(struct backend_config, name##_off)
-#define BACKEND_OFFSET_pairs(name) offsetof(struct backend_config, name)
+#define BACKEND_OFFSET_texts(name)    offsetof(struct backend_config, name)
+#define BACKEND_OFFSET_maybe(name)    offsetof(struct backend_config, name)
+#define BACKEND_OFFSET_off(name)      offsetof(struct backend_config, name##_off)
+#define BACKEND_OFFSET_pairs(name)    offsetof(struct backend_config, name)
 
 const struct option config_table_backend[] = {
-#define OPT(kind_, name, preset_, min_, max_, help_)                                               \
+#define OPT(kind_, name, preset_, min_, max_, help_) \
     {#name, OPTION_##kind_, BACKEND_OFFSET_##kind_(name), (preset_), (min_), (max_), (help_)},
 #include "backend/backend.opt"
 #undef OPT
@@ -50,7 +54,7 @@ const size_t config_table_backend_n = COUNT_OF(config_table_backend);
 _Static_assert(COUNT_OF(config_table_backend) <= CONFIG_BACKEND_OPTIONS_MAX,
                "struct config_note has room for each option of a backend");
 
-#define LATER(kind_, path_, min_, max_, help_)                                                     \
+#define LATER(kind_, path_, min_, max_, help_) \
     {(path_), OPTION_##kind_, SIZE_MAX, "", (min_), (max_), (help_)},
 #define LATER_BACKEND(kind_, path_, min_, max_, help_)
 #define LATER_VENDOR(name_, variable_)
@@ -62,7 +66,7 @@ const size_t config_table_later_n = COUNT_OF(config_table_later);
 #undef LATER
 #undef LATER_BACKEND
 #define LATER(kind_, path_, min_, max_, help_)
-#define LATER_BACKEND(kind_, path_, min_, max_, help_)                                             \
+#define LATER_BACKEND(kind_, path_, min_, max_, help_) \
     {(path_), OPTION_##kind_, SIZE_MAX, "", (min_), (max_), (help_)},
 const struct option config_table_backend_later[] = {
 #include "state/later.def"
@@ -72,9 +76,9 @@ const size_t config_table_backend_later_n = COUNT_OF(config_table_backend_later)
 #undef LATER_BACKEND
 #undef LATER_VENDOR
 #define LATER_BACKEND(kind_, path_, min_, max_, help_)
-#define LATER_VENDOR(name_, variable_) {#name_, (variable_), NULL, false, true},
+#define LATER_VENDOR(name_, variable_)                  {#name_, (variable_), NULL, false, true},
 #define BACKEND(name_, protocol_, url_, variable_, ...) {#name_, (variable_), (url_), false, false},
-#define LOCAL_BACKEND(name_, protocol_, local_) {#name_, NULL, NULL, true, false},
+#define LOCAL_BACKEND(name_, protocol_, local_)         {#name_, NULL, NULL, true, false},
 const struct config_vendor config_table_vendors[] = {
 #include "backend/backends.def"
 #include "state/later.def"
@@ -247,8 +251,8 @@ struct str config_table_nearest(struct str section, struct str key)
     for (size_t i = 0; (path = path_at(i)) != NULL; i++) {
         struct str component = component_of(str_c(path), section);
         if (!str_is_null(component))
-            consider(&best, key, component, str_head(str_c(path), section.n + (section.n > 0) +
-                                                                      component.n));
+            consider(&best, key, component,
+                     str_head(str_c(path), section.n + (section.n > 0) + component.n));
     }
     if (best.distance <= 2)
         return best.name;

@@ -47,8 +47,7 @@ enum config_yaml_result config_yaml_value(struct config_reader *r, const struct 
         if (arena_overflowed(&r->arena))
             return CONFIG_YAML_FAULT;
         if (child->kind != YAML_SCALAR || yaml_is_null(child)) {
-            config_fault(r, config_where(r, child), "%.*s: must be a list of texts",
-                         STR_ARG(what));
+            config_fault(r, config_where(r, child), "%.*s: must be a list of texts", STR_ARG(what));
             return CONFIG_YAML_FAULT;
         }
         if (!config_env_expand(r, child->scalar, config_where(r, child),
@@ -79,8 +78,7 @@ static void take_plain(struct config_reader *r, struct str path, const struct op
     struct option_value value = {.hidden = false};
 
     if (node->kind == YAML_MAP || (node->kind == YAML_LIST && option->kind != OPTION_texts)) {
-        struct str why =
-            option_why(option, node->kind == YAML_MAP ? "a map" : "a list", &r->arena);
+        struct str why = option_why(option, node->kind == YAML_MAP ? "a map" : "a list", &r->arena);
         config_fault(r, config_where(r, node), "%.*s: %.*s", STR_ARG(path), STR_ARG(why));
         return;
     }
@@ -223,8 +221,7 @@ static void take_section(struct config_reader *r, const struct yaml_node *node, 
         config_fault(r, config_where(r, node), "%.*s: must be a map of options", STR_ARG(path));
 }
 
-static void take_child(struct config_reader *r, const struct yaml_node *child,
-                       struct str section)
+static void take_child(struct config_reader *r, const struct yaml_node *child, struct str section)
 {
     struct str key = str_head(child->key->scalar, SHOWN_KEY_MAX);
     struct str path = section.n == 0
@@ -260,9 +257,8 @@ static void take_child(struct config_reader *r, const struct yaml_node *child,
         break;
     }
     struct str nearest = config_table_nearest(section, key);
-    config_fault(r, config_where(r, child->key),
-                 "%.*s: unknown key; the nearest valid key is %.*s", STR_ARG(path),
-                 STR_ARG(nearest));
+    config_fault(r, config_where(r, child->key), "%.*s: unknown key; the nearest valid key is %.*s",
+                 STR_ARG(path), STR_ARG(nearest));
 }
 
 static void walk(struct config_reader *r, const struct yaml_node *map, struct str section)
@@ -292,8 +288,8 @@ void config_yaml_read(struct config_reader *r, struct str name)
     }
     const struct yaml_node *root = yaml_read(text, &r->arena, &line, &column, &e);
     if (root == NULL) {
-        config_fault(r, str_print(&r->arena, "%.*s:%d:%d", STR_ARG(r->file), line, column),
-                     "%s", e.detail);
+        config_fault(r, str_print(&r->arena, "%.*s:%d:%d", STR_ARG(r->file), line, column), "%s",
+                     e.detail);
         return;
     }
     if (yaml_is_null(root))

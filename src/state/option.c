@@ -23,10 +23,15 @@ struct unit {
     int64_t factor;
 };
 
-static const struct unit duration_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 1000}};
-static const struct unit size_units[] = {
-    {"KiB", 1024}, {"MiB", 1024 * 1024}, {"GiB", 1024 * 1024 * 1024}, {NULL, 1}};
+static const struct unit duration_units[] = {{"ms", 1},
+                                             {"s", 1000},
+                                             {"m", 60 * 1000},
+                                             {"h", 3600 * 1000},
+                                             {NULL, 1000}};
+static const struct unit size_units[] = {{"KiB", 1024},
+                                         {"MiB", 1024 * 1024},
+                                         {"GiB", 1024 * 1024 * 1024},
+                                         {NULL, 1}};
 
 static const struct kind_row {
     const char *name;
@@ -78,8 +83,8 @@ static bool parse_with_unit(struct str text, const struct unit *units, int64_t *
     size_t digits = 0;
     double number;
 
-    while (digits < text.n && ((text.p[digits] >= '0' && text.p[digits] <= '9') ||
-                               text.p[digits] == '.'))
+    while (digits < text.n &&
+           ((text.p[digits] >= '0' && text.p[digits] <= '9') || text.p[digits] == '.'))
         digits++;
     if (!str_to_double(str_head(text, digits), &number))
         return false;
@@ -98,7 +103,7 @@ static bool parse_with_unit(struct str text, const struct unit *units, int64_t *
     if (value > 9007199254740992.0)
         return false;
     *ret_value = llround(value);
-    /* A fraction of the smallest unit is none; but 0.4 ms must not pass for 0, which may mean off. */
+    /* 0.4 ms must not pass for 0, which may mean off. */
     return *ret_value > 0 || number <= 0.0;
 }
 
@@ -126,8 +131,7 @@ static bool parse_flag(const struct option_value *value, bool *ret_flag)
     if (value->quoted)
         return false;
     for (size_t i = 0; i < n; i++) {
-        if (str_eq_nocase(value->text, str_c(on[i])) ||
-            str_eq_nocase(value->text, str_c(off[i]))) {
+        if (str_eq_nocase(value->text, str_c(on[i])) || str_eq_nocase(value->text, str_c(off[i]))) {
             *ret_flag = str_eq_nocase(value->text, str_c(on[i]));
             return true;
         }
@@ -273,8 +277,7 @@ static struct str choices_of(const struct option *option, struct arena *arena)
     struct str all = STR("");
 
     while (str_cut(&rest, '|', &choice))
-        all = str_print(arena, "%.*s%s %.*s", STR_ARG(all), all.n > 0 ? "," : "",
-                        STR_ARG(choice));
+        all = str_print(arena, "%.*s%s %.*s", STR_ARG(all), all.n > 0 ? "," : "", STR_ARG(choice));
     return all;
 }
 
@@ -452,8 +455,7 @@ static void print_pairs(const struct str_list *list, struct buf *out)
     (void)buf_add_char(out, '}');
 }
 
-void option_print(const struct option *option, const struct option_result *result,
-                  struct buf *out)
+void option_print(const struct option *option, const struct option_result *result, struct buf *out)
 {
     switch (option->kind) {
     case OPTION_flag:

@@ -32,7 +32,7 @@ enum option_kind {
 };
 
 struct option {
-    const char *path;   /* "logging.level" */
+    const char *path; /* "logging.level" */
     enum option_kind kind;
     size_t offset;      /* of its field */
     const char *preset; /* the default, as it would be written */
@@ -73,8 +73,6 @@ struct str option_why(const struct option *option, const char *got, struct arena
 
 /* Into and out of the option's field of the struct at base. Text is borrowed. */
 void option_store(const struct option *option, const struct option_result *result, void *base);
-void option_fetch(const struct option *option, const void *base,
-                  struct option_result *ret_result);
+void option_fetch(const struct option *option, const void *base, struct option_result *ret_result);
 /* As it would be written in YAML: 300s, 32KiB, "text", ["a", "b"]. */
-void option_print(const struct option *option, const struct option_result *result,
-                  struct buf *out);
+void option_print(const struct option *option, const struct option_result *result, struct buf *out);

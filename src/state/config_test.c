@@ -1,0 +1,863 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Catches: a source that wins where it should not, a fault that is missed, misplaced or stops the
+ * reading, a key that gets into a message.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "state/config.h"
+
+enum { ARENA_MAX = 16 * 1024 * 1024, ARGS_MAX = 16 };
+
+/* One reading of made-up sources in a folder of its own. */
+struct fixture {
+    char folder[64];
+    struct arena arena;
+    struct config_result result;
+    struct config_source source;
+    char *argv[ARGS_MAX];
+};
+
+static void write_file(const struct fixture *f, const char *name, const char *text)
+{
+    char path[128];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", f->folder, name);
+    (void)unlink(path);
+    if (text == NULL)
+        return;
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fclose(file), 0);
+}
+
+static int setup(void **state)
+{
+    static struct fixture f;
+
+    memset(&f, 0, sizeof(f));
+    (void)snprintf(f.folder, sizeof(f.folder), "/tmp/llm-proxy-config-XXXXXX");
+    if (mkdtemp(f.folder) == NULL)
+        return -1;
+    arena_init(&f.arena, ARENA_MAX, 4096, NULL);
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    config_unref(&f->result.config);
+    arena_fini(&f->arena);
+    write_file(f, "config.yaml", NULL);
+    write_file(f, "other.yaml", NULL);
+    write_file(f, ".env", NULL);
+    return rmdir(f->folder);
+}
+
+struct inputs {
+    const char *yaml; /* NULL: no such file */
+    const char *dot_env;
+    char **environment;
+    const char *arguments; /* separated by blanks */
+};
+
+static void read_config(struct fixture *f, const struct inputs *in)
+{
+    struct str rest = str_c(in->arguments);
+    struct str word;
+    static char program[] = "llm-proxy";
+
+    config_unref(&f->result.config);
+    write_file(f, "config.yaml", in->yaml);
+    write_file(f, ".env", in->dot_env);
+    f->argv[0] = program;
+    f->source = (struct config_source){.argc = 1,
+                                       .argv = f->argv,
+                                       .environ = in->environment,
+                                       .directory = f->folder};
+    while (str_cut(&rest, ' ', &word)) {
+        assert_true(f->source.argc < ARGS_MAX);
+        f->argv[f->source.argc++] = str_z(&f->arena, word);
+    }
+    config_read(&f->source, &f->arena, &f->result);
+    assert_int_equal(f->result.config == NULL,
+                     f->result.faults > 0 || f->result.action > CONFIG_PRINT);
+}
+
+static const struct config *good(struct fixture *f, const struct inputs *in)
+{
+    read_config(f, in);
+    if (f->result.config == NULL)
+        fail_msg("%.*s", STR_ARG(f->result.report));
+    return f->result.config;
+}
+
+static void assert_str(struct str s, const char *expected)
+{
+    if (!str_eq(s, str_c(expected)))
+        fail_msg("\"%.*s\" is not \"%s\"", STR_ARG(s), expected);
+}
+
+static bool has(struct str text, const char *part)
+{
+    return str_find(text, str_c(part), 0) != SIZE_MAX;
+}
+
+static void assert_has(struct str text, const char *part)
+{
+    if (!has(text, part))
+        fail_msg("no \"%s\" in:\n%.*s", part, STR_ARG(text));
+}
+
+/* --- values --- */
+
+static void defaults(void **state)
+{
+    struct fixture *f = *state;
+    const struct config *c = good(f, &(struct inputs){.yaml = NULL});
+
+    assert_str(c->host, "127.0.0.1");
+    assert_int_equal(c->port, 8000);
+    assert_true(c->workers >= 1 && c->workers <= 4);
+    assert_str(c->default_backend, "");
+    assert_str(c->data_dir, "./data");
+    assert_false(c->disable_auth);
+    assert_int_equal(c->proxy_timeout_ms, 300000);
+    assert_int_equal(c->connect_timeout_ms, 10000);
+    assert_int_equal(c->header_timeout_ms, 10000);
+    assert_int_equal(c->body_idle_timeout_ms, 60000);
+    assert_int_equal(c->keepalive_timeout_ms, 75000);
+    assert_int_equal(c->write_timeout_ms, 60000);
+    assert_int_equal(c->drain_timeout_ms, 30000);
+    assert_int_equal(c->upstream_idle_timeout_ms, 60000);
+    assert_int_equal(c->header_bytes_max, 32 * 1024);
+    assert_int_equal(c->body_bytes_max, 64 * 1024 * 1024);
+    assert_int_equal(c->inflight_bytes_max, 256 * 1024 * 1024);
+    assert_int_equal(c->response_bytes_max, 64 * 1024 * 1024);
+    assert_int_equal(c->sse_event_bytes_max, 16 * 1024 * 1024);
+    assert_int_equal(c->json_depth_max, 128);
+    assert_int_equal(c->connections_max, 10000);
+    assert_int_equal(c->upstream_connections_max, 1024);
+    assert_true(c->tls_verify);
+    assert_int_equal(c->forward_headers.n, 0);
+    assert_int_equal(c->logging_level, LOG_INFO);
+    assert_int_equal(c->api_keys_n + c->backends_n, 0);
+    assert_int_equal(f->result.warnings, 0);
+    assert_int_equal(f->result.report.n, 0);
+}
+
+/* Each source alone and with all lower ones: command line > environment > .env > file. */
+static void precedence(void **state)
+{
+    static char host_4[] = "PROXY_HOST=10.0.0.4";
+    static char level_4[] = "LOG_LEVEL=Warning";
+    static char *with[] = {host_4, level_4, NULL};
+    static const struct {
+        const char *yaml;
+        const char *dot_env;
+        bool environment;
+        const char *arguments;
+        const char *host;
+        enum log_level level;
+        const char *origin;
+    } cases[] = {
+        {NULL, NULL, false, NULL, "127.0.0.1", LOG_INFO, "# default"},
+        {"host: 10.0.0.2\nlogging:\n  level: error\n", NULL, false, NULL, "10.0.0.2", LOG_ERROR,
+         "# config.yaml:1:7"},
+        {"host: 10.0.0.2\n", "PROXY_HOST=10.0.0.3\nLOG_LEVEL=debug\n", false, NULL, "10.0.0.3",
+         LOG_DEBUG, "# .env PROXY_HOST"},
+        {"host: 10.0.0.2\n", "PROXY_HOST=10.0.0.3\nLOG_LEVEL=debug\n", true, NULL, "10.0.0.4",
+         LOG_WARN, "# environment PROXY_HOST"},
+        {"host: 10.0.0.2\n", "PROXY_HOST=10.0.0.3\n", true, "--host 10.0.0.5 --log-level=ERROR",
+         "10.0.0.5", LOG_ERROR, "# command line"},
+        {NULL, NULL, false, "--host=::1 --log-level debug", "::1", LOG_DEBUG, "# command line"},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct config *c = good(f, &(struct inputs){
+                                             .yaml = cases[i].yaml,
+                                             .dot_env = cases[i].dot_env,
+                                             .environment = cases[i].environment ? with : NULL,
+                                             .arguments = cases[i].arguments,
+                                         });
+        assert_str(c->host, cases[i].host);
+        assert_int_equal(c->logging_level, cases[i].level);
+        struct str text = config_print(&f->source, c, &f->arena);
+        assert_has(str_from(text, str_find(text, STR("host:"), 0)), cases[i].origin);
+    }
+}
+
+/* A variable that is set to nothing is set: .env does not come in, and the file's value stays. */
+static void empty_variable(void **state)
+{
+    static char port[] = "PROXY_PORT=";
+    static char *environment[] = {port, NULL};
+    struct fixture *f = *state;
+    const struct config *c = good(f, &(struct inputs){.yaml = "port: 81\n",
+                                                      .dot_env = "PROXY_PORT=82\n",
+                                                      .environment = environment});
+    assert_int_equal(c->port, 81);
+}
+
+static void dot_env(void **state)
+{
+    static const char text[] = "\xEF\xBB\xBF# a comment\n"
+                               "\n"
+                               "PLAIN=value # not this\r\n"
+                               "export EXPORTED=yes\n"
+                               "  SPACED =  a b  \n"
+                               "SINGLE='a # $b \\n'   # comment\n"
+                               "DOUBLE=\"tab\\there \\\"q\\\" # in\"\n"
+                               "HASH=sk-a#b\n"
+                               "EMPTY=\n"
+                               "TWICE=1\n"
+                               "TWICE=2\n"
+                               "not a line\n"
+                               "OPEN=\"abc\n"
+                               "TRAIL='a' b\n"
+                               "9X=1\n";
+    static const char yaml[] =
+        "forward_headers: [\"x-${PLAIN}\", \"x-${EXPORTED}\", \"x-${HASH}\", \"x-${TWICE}\","
+        " \"x-${EMPTY:-none}\", \"x-${OPEN:-no}\", \"x-${TRAIL:-no}\"]\n"
+        "data_dir: \"${SPACED}|${SINGLE}|${DOUBLE}\"\n";
+    struct fixture *f = *state;
+    const struct config *c = good(f, &(struct inputs){.yaml = yaml, .dot_env = text});
+    static const char *const expected[] = {"x-value", "x-yes", "x-sk-a#b", "x-2",
+                                           "x-none",  "x-no",  "x-no"};
+
+    assert_int_equal(c->forward_headers.n, COUNT_OF(expected));
+    for (size_t i = 0; i < COUNT_OF(expected); i++)
+        assert_str(c->forward_headers.items[i], expected[i]);
+    assert_str(c->data_dir, "a b|a # $b \\n|tab\there \"q\" # in");
+    assert_int_equal(f->result.warnings, 4);
+    assert_has(f->result.report, ".env:12:1: warning: ");
+    assert_has(f->result.report, ".env:13:1: warning: ");
+    assert_has(f->result.report, ".env:14:1: warning: ");
+    assert_has(f->result.report, ".env:15:1: warning: ");
+}
+
+static void expansion(void **state)
+{
+    static char port[] = "MY_PORT=8123";
+    static char flag[] = "MY_FLAG=true";
+    static char *environment[] = {port, flag, NULL};
+    struct fixture *f = *state;
+    const struct config *c = good(f, &(struct inputs){.yaml = "port: \"${MY_PORT}\"\n"
+                                                              "metrics_public: ${MY_FLAG}\n"
+                                                              "proxy_timeout: ${NONE:-7m}\n"
+                                                              "data_dir: a$${B}c${NONE:-}d$e\n",
+                                                      .environment = environment});
+    assert_int_equal(c->port, 8123);
+    assert_true(c->metrics_public);
+    assert_int_equal(c->proxy_timeout_ms, 420000);
+    assert_str(c->data_dir, "a${B}cd$e");
+
+    read_config(f, &(struct inputs){.yaml = "host: ${NOT_SET}\n"
+                                            "data_dir: ${\n"
+                                            "ca_file: \"x${A-b}\"\n"
+                                            "model_defaults:\n"
+                                            "  m: {x: '${GONE}'}\n"});
+    assert_int_equal(f->result.faults, 4);
+    assert_has(f->result.report, "config.yaml:1:7: error: ${NOT_SET}: this variable is not set");
+    assert_has(f->result.report, "config.yaml:2:11: error: \"${\" begins no");
+    assert_has(f->result.report, "config.yaml:3:10: error: \"${\" begins no");
+    assert_has(f->result.report, "config.yaml:5:10: error: ${GONE}");
+}
+
+/* --- faults --- */
+
+/* What a variable holds is never shown, whatever is wrong with it. */
+static void secrets_stay(void **state)
+{
+    static char key[] = "MY_KEY=hush-hush-1";
+    static char bad[] = "OPENAI_API_KEY=\" hush-hush-2\"";
+    static char *environment[] = {key, bad, NULL};
+    struct fixture *f = *state;
+
+    read_config(f, &(struct inputs){
+                       .yaml = "port: ${MY_KEY}\n"
+                               "api_keys: [' hush-hush-3', {name: a, kee: hush-hush-4}]\n"
+                               "backends:\n"
+                               "  x: {protocol: openai-chat, api_url: 'ftp://u:hush-hush-5@h/',"
+                               " headers: {'a b': hush-hush-6, host: hush-hush-7}}\n"
+                               "  y: {type: openai, api_keys: {k: [hush-hush-8]}}\n",
+                       .environment = environment,
+                       .arguments = "--api-keyz=hush-hush-9"});
+    assert_true(f->result.faults >= 8);
+    if (has(f->result.report, "hush-hush"))
+        fail_msg("%.*s", STR_ARG(f->result.report));
+    assert_has(f->result.report, "environment OPENAI_API_KEY: error: "
+                                 "backends.openai.api_keys.OPENAI_API_KEY: "
+                                 "Invalid API key format");
+}
+
+static void ten_faults(void **state)
+{
+    static const char yaml[] = "prot: 8000\n"             /* unknown */
+                               "host: nonsense\n"         /* no address */
+                               "workers: many\n"          /* no number */
+                               "connect_timeout: 0.5ms\n" /* out of range */
+                               "body_bytes_max: 1KB\n"    /* no unit */
+                               "disable_auth: maybe\n"    /* no flag */
+                               "logging:\n"
+                               "  level: loud\n" /* no level */
+                               "  levle: info\n" /* unknown in a section */
+                               "workers: 2\n"    /* twice */
+                               "api_keys:\n"
+                               "  - ' padded '\n" /* no key */
+                               "backends:\n"
+                               "  own:\n" /* no URL */
+                               "    protocol: openai-chat\n"
+                               "  other:\n"
+                               "    protocol: smalltalk\n" /* no protocol */
+                               "    api_url: ftp://x\n"    /* no URL of ours */
+                               "  Upper: {}\n"             /* no name */
+                               "default_backend: owm\n"    /* not configured */
+                               "metrics_public: [true]\n"; /* a list */
+    static const char *const expected[] = {
+        "config.yaml:1:1: error: prot: unknown key; the nearest valid key is port\n",
+        "config.yaml:2:7: error: host: must be a literal address",
+        "config.yaml:3:10: error: workers: must be a whole number from 0 to 256, not \"many\"\n",
+        "config.yaml:4:18: error: connect_timeout: must be seconds",
+        "config.yaml:5:17: error: body_bytes_max: must be bytes, or a number with KiB",
+        "config.yaml:6:15: error: disable_auth: must be true or false, not \"maybe\"\n",
+        "config.yaml:8:10: error: logging.level: must be debug, info, warning or error",
+        "config.yaml:9:3: error: logging.levle: unknown key; the nearest valid key is "
+        "logging.level\n",
+        "config.yaml:10:1: error: workers: duplicate key, it stands already in line 3\n",
+        "config.yaml:12:5: error: api_keys: Invalid API key format: blanks",
+        "config.yaml:14:3: error: backends.own: api_url: missing",
+        "config.yaml:17:15: error: backends.other.protocol: must be openai-chat, "
+        "openai-responses, anthropic or gemini\n",
+        "config.yaml:18:14: error: backends.other.api_url: ",
+        "config.yaml:19:3: error: backends.Upper: a backend's name is",
+        "config.yaml:20:18: error: default_backend: no backend of that name is configured; the "
+        "nearest is own\n",
+        "config.yaml:21:17: error: metrics_public: must be true or false, not a list\n",
+    };
+    struct fixture *f = *state;
+
+    read_config(f, &(struct inputs){.yaml = yaml, .arguments = "--check-config"});
+    assert_int_equal(f->result.action, CONFIG_CHECK);
+    for (size_t i = 0; i < COUNT_OF(expected); i++)
+        assert_has(f->result.report, expected[i]);
+    assert_int_equal(f->result.faults, COUNT_OF(expected));
+}
+
+static const struct {
+    const char *yaml;
+    const char *report;
+} single_cases[] = {
+    {"- a\n", "config.yaml:1:1: error: must be a map of options"},
+    {"host: [\n", "config.yaml:"},
+    {"level: info\n", "config.yaml:1:1: error: level: unknown key; the nearest valid key is "
+                      "logging.level"},
+    {"logging.level: info\n", "config.yaml:1:1: error: logging.level: unknown key"},
+    {"logging: debug\n", "config.yaml:1:10: error: logging: must be a map"},
+    {"port: 65536\n", "config.yaml:1:7: error: port: must be a whole number from 0 to 65535"},
+    {"port: '80'\n", "config.yaml:1:7: error: port: must be a whole number"},
+    {"port: {a: 1}\n", "config.yaml:1:7: error: port: must be a whole number from 0 to "
+                       "65535, not a map"},
+    {"backends:\n  default_backend: openai\ndefault_backend: openai\n",
+     "config.yaml:3:18: error: default_backend: default_backend stands already at "
+     "config.yaml:2:20"},
+    {"auth: {disable_auth: true}\ndisable_auth: false\n", "config.yaml:2:15: error"},
+    {"auth: {api_keys: [aaa]}\napi_keys: [bbb]\n",
+     "config.yaml:2:1: error: api_keys: api_keys stand already at config.yaml:1:18"},
+    {"api_keys: {a: b}\n", "config.yaml:1:11: error: api_keys: must be a list"},
+    {"api_keys: [{name: a}]\n", "config.yaml:1:12: error: api_keys: an entry needs key:"},
+    {"api_keys: [{key: a, nane: b}]\n", "the nearest valid key is name"},
+    {"api_keys: [aaa, aaa]\n", "config.yaml:1:17: error: api_keys: the same key as key1"},
+    {"api_keys: [{name: x, key: aaa}, {name: x, key: bbb}]\n", "two keys are named x"},
+    {"api_keys: ['\"aaa\"']\n", "Invalid API key format: quotes around it"},
+    {"api_keys: [\"aa\\nbb\"]\n", "Invalid API key format: a blank, a control"},
+    {"backends: {a: 1}\n", "config.yaml:1:15: error: backends.a: must be a map"},
+    {"backends: {a: {}}\n", "backends.a: protocol: and api_url: missing"},
+    {"backends: {a: {api_url: 'http://h'}}\n", "backends.a: protocol: missing"},
+    {"backends: {a: {type: opnai}}\n", "backends.a.type: unknown vendor; the nearest is "
+                                       "openai"},
+    {"backends: {openai: {api_kye: a}}\n",
+     "config.yaml:1:21: error: backends.openai.api_kye: unknown key; the nearest valid key "
+     "is api_key"},
+    {"backends: {openai: {api_key: a, api_keys: b}}\n", "keys stand already at"},
+    {"backends: {openai: {api_url: 'http://h', base_url: 'http://i'}}\n",
+     "api_url stands already at"},
+    {"backends: {openai: {api_url: 'http://h/?a=b'}}\n", "must not have a query"},
+    {"backends: {openai: {headers: {x: \"a\\r\\nb\"}}}\n", "no line breaks"},
+    {"backends: {openai: {headers: {'x y': a}}}\n", "no name of a header"},
+    {"backends: {openai: {headers: [a]}}\n", "must be a map of names and values"},
+    {"backends: {openai: {connect_timeout: 20m}}\n",
+     "backends.openai.connect_timeout: must be seconds, or a number with ms, s, m or h, from "
+     "10ms to 10m, not \"20m\""},
+    {"backends: {openai: {policy: random}}\n", "must be one of sticky, round-robin"},
+    {"backends: {openai: {api_key: a}, openai: {api_key: b}}\n", "backends.openai: duplicate key"},
+    {"default_backend: demo\n", "the built-in backend demo needs --demo"},
+    {"default_backend: x\n", "no backend is configured"},
+    {"forward_headers: [x-ok, Authorization]\n", "Authorization is never forwarded"},
+    {"forward_headers: ['a b']\n", "number 1 is no name of a header"},
+    {"ca_file: /nonexistent/ca.pem\n", "config.yaml:1:10: error: ca_file: cannot be read"},
+    {"backends: {openai: {ca_file: /nonexistent/ca.pem}}\n",
+     "config.yaml:1:30: error: backends.openai.ca_file: cannot be read"},
+    {"data_dir: ''\n", "data_dir: must not be empty"},
+    {"command_prefix: '$$'\n", "command_prefix: must be 2 to 10"},
+    {"session: {repository: postgres}\n",
+     "session.repository: must be one of in_memory, file, not \"postgres\""},
+    {"rate_limits: {defualt: {limit: 1}}\n", "rate_limits.defualt: must be default"},
+    {"rate_limits: {default: {limit: 0}}\n", "rate_limits.default.limit: must be a whole"},
+    {"rate_limits: {default: {limits: 1}}\n", "the nearest valid key is limit"},
+    {"failover_routes: {a: {policy: x}}\n", "failover_routes.a.policy: must be one of"},
+    {"logging: {per_module: {backend: loud}}\n", "logging.per_module.backend: must be debug"},
+    {"model_defaults: 3\n", "model_defaults: must be a map"},
+};
+
+static void single_faults(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(single_cases); i++) {
+        read_config(f, &(struct inputs){.yaml = single_cases[i].yaml});
+        if (f->result.faults != 1 || !has(f->result.report, single_cases[i].report))
+            fail_msg("%s -> %zu faults:\n%.*s\nexpected: %s", single_cases[i].yaml,
+                     f->result.faults, STR_ARG(f->result.report), single_cases[i].report);
+    }
+}
+
+static void command_line(void **state)
+{
+    static const struct {
+        const char *arguments;
+        const char *report;
+    } cases[] = {
+        {"--prot 80", "command line: error: --prot: unknown option; the nearest valid one is "
+                      "--port"},
+        {"--port", "command line: error: --port: needs a value (PORT)"},
+        {"--port --demo", "--port: needs a value"},
+        {"--port abc", "command line: error: port: must be a whole number"},
+        {"--demo=1", "--demo: takes no value"},
+        {"--disable-auth=perhaps", "--disable-auth: must be true or false"},
+        {"serve", "command line: error: serve: not an option"},
+        {"--config missing.yaml", "missing.yaml: error: cannot be read: No such file"},
+        {"--command-prefix $$", "command line: error: command_prefix: must be 2"},
+        {"--log-level loud", "command line: error: logging.level: must be debug"},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        read_config(f, &(struct inputs){.arguments = cases[i].arguments});
+        if (!has(f->result.report, cases[i].report))
+            fail_msg("%s ->\n%.*s", cases[i].arguments, STR_ARG(f->result.report));
+    }
+    const struct config *c =
+        good(f, &(struct inputs){.arguments = "--host ::1 --port=0 --workers 3 --timeout 1.5 "
+                                              "--api-keys K1,K2 --disable-auth --demo "
+                                              "--default-backend demo"});
+    assert_int_equal(c->port, 0);
+    assert_int_equal(c->workers, 3);
+    assert_int_equal(c->proxy_timeout_ms, 1500);
+    assert_int_equal(c->api_keys_n, 2);
+    assert_false(c->api_keys[0].admin);
+    assert_true(c->disable_auth);
+    assert_true(c->demo);
+    assert_int_equal(f->result.warnings, 0);
+    c = good(f,
+             &(struct inputs){.yaml = "disable_auth: true\n", .arguments = "--disable-auth=false"});
+    assert_false(c->disable_auth);
+}
+
+static void actions(void **state)
+{
+    static const struct {
+        const char *arguments;
+        enum config_action action;
+    } cases[] = {
+        {NULL, CONFIG_SERVE},
+        {"--check-config", CONFIG_CHECK},
+        {"--print-config", CONFIG_PRINT},
+        {"--manual config", CONFIG_MANUAL},
+        {"--version", CONFIG_VERSION},
+        {"--help", CONFIG_HELP},
+        {"-h", CONFIG_HELP},
+        {"--help --check-config --version", CONFIG_HELP},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        /* A faulty file does not keep the help away. */
+        read_config(f, &(struct inputs){.yaml = cases[i].action > CONFIG_PRINT ? "a: b\n" : NULL,
+                                        .arguments = cases[i].arguments});
+        assert_int_equal(f->result.action, cases[i].action);
+        assert_int_equal(f->result.faults, 0);
+    }
+    read_config(f, &(struct inputs){.arguments = "--manual=errors"});
+    assert_str(f->result.manual_topic, "errors");
+}
+
+static void named_file(void **state)
+{
+    struct fixture *f = *state;
+
+    write_file(f, "other.yaml", "port: 99\nprot: 1\n");
+    read_config(f, &(struct inputs){.yaml = "port: 98\n", .arguments = "--config other.yaml"});
+    assert_int_equal(f->result.faults, 1);
+    assert_has(f->result.report, "other.yaml:2:1: error: prot: unknown key");
+    write_file(f, "other.yaml", "port: 99\n");
+    const struct config *c = good(f, &(struct inputs){.yaml = "port: 98\n",
+                                                      .arguments = "--config=other.yaml"});
+    assert_int_equal(c->port, 99);
+    c = good(f, &(struct inputs){.yaml = "# nothing\n"});
+    assert_int_equal(c->port, 8000);
+}
+
+/* --- keys and backends --- */
+
+static void client_keys(void **state)
+{
+    static char keys[] = "API_KEYS=one, two,three";
+    static char same[] = "LLM_INTERACTIVE_PROXY_API_KEY=two";
+    static char own[] = "LLM_INTERACTIVE_PROXY_API_KEY=four";
+    static char *both[] = {keys, same, NULL};
+    static char *single[] = {own, NULL};
+    static char *all[] = {keys, own, NULL};
+    struct fixture *f = *state;
+    const struct config *c;
+
+    c = good(f, &(struct inputs){.yaml = "api_keys:\n"
+                                         "  - plain\n"
+                                         "  - {name: boss, key: 'k-2', admin: true}\n"
+                                         "  - {key: '${NONE:-}'}\n"
+                                         "  - ~\n"});
+    assert_int_equal(c->api_keys_n, 2);
+    assert_str(c->api_keys[0].name, "key1");
+    assert_str(secret_reveal(&c->api_keys[0].key), "plain");
+    assert_false(c->api_keys[0].admin);
+    assert_str(c->api_keys[1].name, "boss");
+    assert_true(c->api_keys[1].admin);
+
+    c = good(f, &(struct inputs){.yaml = "auth: {api_keys: lonely}\n"});
+    assert_int_equal(c->api_keys_n, 1);
+    assert_true(c->api_keys[0].admin);
+
+    c = good(f, &(struct inputs){.yaml = "api_keys: [a, b, c, d]\n", .environment = both});
+    assert_int_equal(c->api_keys_n, 3);
+    assert_str(secret_reveal(&c->api_keys[1].key), "two");
+    c = good(f, &(struct inputs){.environment = single});
+    assert_int_equal(c->api_keys_n, 1);
+    c = good(f, &(struct inputs){.environment = all});
+    assert_int_equal(c->api_keys_n, 4);
+    c = good(f, &(struct inputs){.environment = all, .arguments = "--api-keys=cli"});
+    assert_int_equal(c->api_keys_n, 1);
+    assert_str(secret_reveal(&c->api_keys[0].key), "cli");
+    struct str text = config_print(&f->source, c, &f->arena);
+    assert_has(text, "- {name: \"key1\", admin: true}");
+    assert_false(has(text, "cli\""));
+}
+
+static void backends_of_the_file(void **state)
+{
+    static const char yaml[] = "proxy_timeout: 20\n"
+                               "backends:\n"
+                               "  openai:\n"
+                               "    api_keys: {first: sk-1, second: sk-2}\n"
+                               "    policy: round-robin\n"
+                               "  my-server.1:\n"
+                               "    protocol: openai-chat\n"
+                               "    base_url: http://127.0.0.1:1/v1\n"
+                               "    api_key: ''\n"
+                               "    models: [a, b]\n"
+                               "    headers: {X-Team: \"blue one\", x-key: hush}\n"
+                               "    tls_verify: false\n"
+                               "    timeout: 1m\n"
+                               "    upstream_connections_max: 7\n"
+                               "    colon_names: yes\n"
+                               "    quirks: off\n"
+                               "  third: {type: openai, api_keys: [k-1, k-2, k-3], models: solo}\n"
+                               "  demo:\n"
+                               "default_backend: third\n";
+    struct fixture *f = *state;
+    const struct config *c = good(f, &(struct inputs){.yaml = yaml});
+
+    assert_int_equal(c->backends_n, 4);
+    const struct backend_config *b = &c->backends[0];
+    assert_str(b->name, "openai");
+    assert_str(b->where, "config.yaml:3:3");
+    assert_int_equal(b->keys_n, 2);
+    assert_str(b->keys[1].name, "second");
+    assert_str(secret_reveal(&b->keys[1].key), "sk-2");
+    assert_int_equal(b->proxy_timeout_ms, 20000);
+    assert_int_equal(b->colon_names, -1);
+    assert_true(b->tls_verify);
+    assert_false(b->quirks_off);
+    b = &c->backends[1];
+    assert_str(b->protocol, "openai-chat");
+    assert_str(b->api_url, "http://127.0.0.1:1/v1");
+    assert_int_equal(b->keys_n, 0);
+    assert_int_equal(b->models.n, 2);
+    assert_str(b->headers.items[0], "X-Team: blue one");
+    assert_false(b->tls_verify);
+    assert_int_equal(b->proxy_timeout_ms, 60000);
+    assert_int_equal(b->connect_timeout_ms, 10000);
+    assert_int_equal(b->upstream_connections_max, 7);
+    assert_int_equal(b->colon_names, 1);
+    assert_int_equal(b->slash_names, -1);
+    assert_true(b->quirks_off);
+    b = &c->backends[2];
+    assert_str(b->type, "openai");
+    assert_str(b->keys[2].name, "key3");
+    assert_str(b->models.items[0], "solo");
+    assert_true(c->demo);
+    assert_int_equal(f->result.warnings, 1);
+    assert_has(f->result.report, "without effect in this version: backends.openai.policy");
+
+    struct str text = config_print(&f->source, c, &f->arena);
+    assert_has(text, "    api_keys: [\"first\", \"second\"]");
+    assert_has(text, "{\"X-Team\": \"***\", \"x-key\": \"***\"}");
+    assert_has(text, "# as at the top level");
+    assert_has(text, "proxy_timeout: 60s");
+    assert_has(text, "# config.yaml:13:14");
+    assert_false(has(text, "hush"));
+    assert_false(has(text, "sk-"));
+}
+
+static void backends_of_the_environment(void **state)
+{
+    static char key[] = "OPENAI_API_KEY=sk-env";
+    static char url[] = "OPENAI_API_BASE_URL=https://env.example/v1";
+    static char key_3[] = "OPENAI_API_KEY_3=sk-3";
+    static char key_20[] = "OPENAI_API_KEY_20=sk-20";
+    static char key_21[] = "OPENAI_API_KEY_21=sk-21";
+    static char default_name[] = "LLM_BACKEND=openai";
+    static char *one[] = {key, NULL};
+    static char *two[] = {key, url, default_name, NULL};
+    static char *numbered[] = {key, key_3, key_20, key_21, NULL};
+    struct fixture *f = *state;
+    const struct config *c;
+
+    c = good(f, &(struct inputs){.environment = one});
+    assert_int_equal(c->backends_n, 1);
+    assert_str(c->backends[0].where, "environment OPENAI_API_KEY");
+    assert_str(c->backends[0].keys[0].name, "OPENAI_API_KEY");
+    assert_true(str_is_null(c->backends[0].api_url));
+
+    c = good(f, &(struct inputs){.yaml = "backends: {openai: {api_key: sk-file, models: [m],"
+                                         " api_url: 'http://file/'}, b: {type: openai}}\n",
+                                 .environment = two});
+    assert_int_equal(c->backends_n, 2);
+    assert_int_equal(c->backends[0].keys_n, 1);
+    assert_str(secret_reveal(&c->backends[0].keys[0].key), "sk-env");
+    assert_str(c->backends[0].api_url, "https://env.example/v1");
+    assert_int_equal(c->backends[0].models.n, 1);
+    assert_int_equal(c->backends[1].keys_n, 0);
+    assert_str(c->default_backend, "openai");
+
+    c = good(f, &(struct inputs){.environment = numbered});
+    assert_int_equal(c->backends[0].keys_n, 2);
+    assert_str(c->backends[0].keys[0].name, "OPENAI_API_KEY_3");
+    assert_str(c->backends[0].keys[1].name, "OPENAI_API_KEY_20");
+    assert_has(f->result.report, "environment OPENAI_API_KEY: warning: not used");
+
+    c = good(f, &(struct inputs){.dot_env = "export OPENAI_API_KEY='sk-dot'\n",
+                                 .arguments = "--demo"});
+    assert_int_equal(c->backends_n, 2);
+    assert_str(c->backends[0].where, ".env OPENAI_API_KEY");
+    assert_str(c->backends[1].name, "demo");
+}
+
+/* Options of later features: their type is checked, one warning names them all. */
+static void later(void **state)
+{
+    static const char yaml[] =
+        "command_prefix: '!/'\n"
+        "retries: 3\n"
+        "commit_after: off\n"
+        "tls: {cert: a.pem, key: b.pem}\n"
+        "session: {repository: file, file_path: ./data/sessions, expiry_seconds: 3600,"
+        " force_set_project: true}\n"
+        "logging: {level: info, format: '%(asctime)s', file: logs/x.log, max_size_mb: 10,"
+        " backup_count: 5, per_module: {src.core.services.backend_service: debug,"
+        " httpx: warning}}\n"
+        "rate_limits:\n"
+        "  default: {limit: 60, time_window: 60}\n"
+        "  backend:openai: {limit: 100, time_window: 60}\n"
+        "loop_detection: {enabled: true, min_pattern_length: 50, max_pattern_length: 500,"
+        " min_repetitions: 3}\n"
+        "tool_call_loop: {enabled: true, max_repeats: 3, ttl_seconds: 300, mode: block}\n"
+        "response_cache: {enabled: true, ttl: 3600}\n"
+        "audit: {enabled: true, file: logs/audit.log}\n"
+        "usage_tracking: {enabled: true, repository: file, file_path: ./data/usage}\n"
+        "model_defaults: {gpt-4: {temperature: 0.7}}\n"
+        "failover_routes: {a: {policy: ordered, elements: ['x:y', 'z']}}\n"
+        "backends:\n"
+        "  openrouter: {api_keys: {default: your-api-key}}\n"
+        "  gemini: {api_keys: {default: your-api-key}}\n"
+        "disable_interactive_commands: false\n";
+    static char anthropic[] = "ANTHROPIC_API_KEY=sk-ant-1";
+    static char mode[] = "TOOL_LOOP_MODE=warn";
+    static char proxy[] = "https_proxy=http://proxy:1";
+    static char *environment[] = {anthropic, mode, proxy, NULL};
+    static const char *const names[] = {
+        "command_prefix (config.yaml:1:17)",
+        "retries (",
+        "commit_after (",
+        "tls.cert (",
+        "session.repository (",
+        "session.force_set_project (",
+        "logging.per_module (",
+        "rate_limits (",
+        "loop_detection.enabled (",
+        "tool_call_loop.mode (environment ",
+        "response_cache.ttl (",
+        "audit.file (",
+        "usage_tracking.file_path (",
+        "model_defaults (",
+        "failover_routes (",
+        "backends.openrouter (vendor openrouter) (",
+        "disable_interactive_commands (",
+        "environment ANTHROPIC_API_KEY",
+        "environment https_proxy",
+        "logging.file (command line)",
+        "command_prefix (command line)",
+        "redact_api_keys_in_prompts (command line)",
+    };
+    struct fixture *f = *state;
+
+    (void)good(f,
+               &(struct inputs){.yaml = yaml,
+                                .environment = environment,
+                                .arguments = "--log x.log --command-prefix #/ --force-set-project "
+                                             "--disable-redact-api-keys-in-prompts "
+                                             "--disable-interactive-mode"});
+    assert_int_equal(f->result.warnings, 1);
+    assert_true(str_starts(f->result.report, STR("warning: accepted, but without effect")));
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        assert_has(f->result.report, names[i]);
+    assert_false(has(f->result.report, "your-api-key"));
+}
+
+static void too_many_backends(void **state)
+{
+    struct fixture *f = *state;
+    struct buf yaml;
+
+    buf_init(&yaml, 64 * 1024);
+    (void)buf_add(&yaml, STR("backends:\n"));
+    for (int i = 0; i < 66; i++)
+        (void)buf_print(&yaml, "  b%d: {type: openai, api_key: k}\n", i);
+    (void)buf_add_char(&yaml, '\0');
+    read_config(f, &(struct inputs){.yaml = yaml.p});
+    assert_int_equal(f->result.faults, 2);
+    assert_has(f->result.report, "config.yaml:66:3: error: backends.b64: more than 64 backends");
+    buf_fini(&yaml);
+}
+
+/* Without authentication only loopback is listened on, whatever host says. */
+static void no_authentication(void **state)
+{
+    struct fixture *f = *state;
+    const struct config *c = good(f, &(struct inputs){.yaml = "host: 0.0.0.0\n",
+                                                      .arguments = "--disable-auth"});
+
+    assert_str(c->host, "127.0.0.1");
+    assert_has(f->result.report, "config.yaml:1:7: warning: host: without authentication");
+    c = good(f, &(struct inputs){.yaml = "host: '[::1]'\nauth: {disable_auth: yes}\n"});
+    assert_str(c->host, "::1");
+    assert_int_equal(f->result.warnings, 0);
+}
+
+/* A snapshot outlives the reading, and dies with its last reference. */
+static void references(void **state)
+{
+    struct fixture *f = *state;
+    (void)good(f, &(struct inputs){.yaml = "host: 10.1.2.3\napi_keys: [abc]\n"});
+    struct config *second = config_ref(f->result.config);
+
+    config_unref(&f->result.config);
+    assert_null(f->result.config);
+    write_file(f, "config.yaml", NULL);
+    assert_str(second->host, "10.1.2.3");
+    assert_str(secret_reveal(&second->api_keys[0].key), "abc");
+    config_unref(&second);
+    assert_null(second);
+    config_unref(&second);
+}
+
+/* Pages that are made from the tables name each of their lines. */
+static void pages(void **state)
+{
+    struct fixture *f = *state;
+    struct str text = config_manual(STR("config"), &f->arena);
+
+    assert_has(text, "| `logging.level` | level | `info` |");
+    assert_has(text, "| `port` | count | `8000` | 0 to 65535 |");
+    assert_has(text, "| `connect_timeout` | duration | *top level* |");
+    assert_has(text, "| `command_prefix` | text |");
+    assert_has(text, "| `--default-backend NAME` | `default_backend` |");
+    assert_has(text, "| `PROXY_PORT` | `port` |");
+    assert_true(str_is_null(config_manual(STR("nothing"), &f->arena)));
+    assert_has(config_help(&f->arena), "--default-backend NAME");
+}
+
+/* The example that users copy is free of faults and warnings, as it is and with a key. */
+static void example(void **state)
+{
+    static char key[] = "OPENAI_API_KEY=sk-1";
+    static char *environment[] = {key, NULL};
+    struct fixture *f = *state;
+    char here[2048];
+    char argument[4096];
+
+    assert_non_null(getcwd(here, sizeof(here)));
+    if (access("config.example.yaml", R_OK) != 0)
+        skip();
+    (void)snprintf(argument, sizeof(argument), "--config=%s/config.example.yaml", here);
+    for (int i = 0; i < 2; i++) {
+        const struct config *c = good(f, &(struct inputs){
+                                             .environment = i == 0 ? environment : NULL,
+                                             .arguments = argument,
+                                         });
+        if (f->result.warnings > 0)
+            fail_msg("%.*s", STR_ARG(f->result.report));
+        assert_int_equal(c->backends[0].keys_n, i == 0 ? 1 : 0);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(defaults),
+        TEST(precedence),
+        TEST(empty_variable),
+        TEST(dot_env),
+        TEST(expansion),
+        TEST(secrets_stay),
+        TEST(ten_faults),
+        TEST(single_faults),
+        TEST(command_line),
+        TEST(actions),
+        TEST(named_file),
+        TEST(client_keys),
+        TEST(backends_of_the_file),
+        TEST(backends_of_the_environment),
+        TEST(later),
+        TEST(too_many_backends),
+        TEST(no_authentication),
+        TEST(references),
+        TEST(pages),
+        TEST(example),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
