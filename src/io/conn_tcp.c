@@ -205,17 +205,17 @@ static size_t try_write(struct conn_tcp *tcp, const struct str *parts, size_t n)
     return written;
 }
 
-/* Room for n more bytes in `next`. */
+/* Room for n more bytes in `next`; grows by half, so that appending stays cheap. */
 static void reserve(struct conn_tcp *tcp, size_t n)
 {
     struct tcp_block *block = tcp->next;
     size_t used = block != NULL ? block->n : 0;
-    size_t size = block != NULL ? block->size : BLOCK_SIZE_MIN - sizeof(struct tcp_block);
+    size_t size = block != NULL ? block->size + block->size / 2 : BLOCK_SIZE_MIN;
 
     if (block != NULL && n <= block->size - block->n)
         return;
-    while (size < used + n)
-        size *= 2;
+    if (size < used + n)
+        size = used + n;
     block = mem_resize(block, sizeof(struct tcp_block) + size);
     block->n = used;
     block->size = size;

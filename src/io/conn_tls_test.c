@@ -324,7 +324,7 @@ static void test_echo(void **state)
     }
 }
 
-/* Catches: a certificate accepted that must not be, or refused with a text that does not say why. */
+/* Catches: a certificate accepted that must not be, a refusal that does not say why. */
 static void test_verification(void **state)
 {
     const struct {

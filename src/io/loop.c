@@ -10,10 +10,11 @@
  * Owns      The lent buffers of its worker. Touched by one thread.
  * Not here  libuv's handles (worker), the timers' wheel (timer).
  */
-#include "io/io_priv.h"
+#include "io/loop.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/io_priv.h"
 
 enum {
     DEFERRED_PASSES = 8,        /* of deferred work that defers more, in one turn */

@@ -44,7 +44,7 @@ static enum error_code trust(SSL_CTX *ctx, const struct tls_options *options, st
         mem_free(path);
         return code;
     }
-    /* Overrides the file, as everywhere with OpenSSL; the directory may be named by SSL_CERT_DIR. */
+    /* As everywhere with OpenSSL. SSL_CERT_DIR, which it reads itself, names the directory. */
     const char *path = getenv("SSL_CERT_FILE");
     if (path != NULL && path[0] != '\0')
         TRY(trust_file(ctx, path, e));
