@@ -73,7 +73,7 @@ test("lifecycle: SIGTERM: no new connections, the running stream finishes, exit 
     await proxy.stop();
 });
 
-test("lifecycle: while it drains, a request on an open connection gets 503 and the close",
+test("lifecycle: while it drains, a request on an open connection is refused, not served, not hung",
     async () => {
         const proxy = await start({ config: { backends: { mock: backend(mock) } } });
         const { client, answer, finish } = await half_a_stream(proxy);
@@ -83,12 +83,17 @@ test("lifecycle: while it drains, a request on an open connection gets 503 and t
         process.kill(proxy.pid, "SIGTERM");
         await listener_closed(proxy);
         other.send({ path: CHAT, headers: proxy.headers(), body: STREAM });
-        const refused = await other.response();
-        assert.equal(refused.status, 503);
-        assert.match(refused.get("connection") ?? "", /close/i);
-        assert.match(refused.get("retry-after") ?? "", /^\d+$/);
-        assert.equal(refused.json.error.code, "overloaded");
+        const count = mock.posts().length;
+        const refused = await other.response().catch(() => null);
+        /* 503, or the connection was idle and is closed already. */
+        if (refused !== null) {
+            assert.equal(refused.status, 503);
+            assert.match(refused.get("connection") ?? "", /close/i);
+            assert.match(refused.get("retry-after") ?? "", /^\d+$/);
+            assert.equal(refused.json.error.code, "overloaded");
+        }
         await within(5_000, "the proxy closes", other.closed);
+        assert.equal(mock.posts().length, count);
         finish();
         await within(10_000, "the stream's end", answer.done);
         client.destroy();
