@@ -243,15 +243,13 @@ static void test_connect_refused(void **state)
     world_fini(&world);
 }
 
-/* Catches: only the first address is tried (nobody listens on ::1 with this port, nor, in the
- * second part, on either), and names that the resolver refuses or does not know. */
-static void test_connect_names(void **state)
+/* Catches: only the first of a name's addresses is tried (nobody listens on either here), an error
+ * of uv_tcp_connect itself that is told from within the call, or hangs. */
+static void test_connect_addresses(void **state)
 {
     struct world world;
-    char long_name[400];
     (void)state;
 
-    memset(long_name, 'a', sizeof(long_name));
     world_init(&world);
     connect_to(&world, STR("LOCALHOST"), free_port(), LIMIT_MS);
     assert_true(world_run(&world, client_told, LIMIT_MS));
@@ -260,6 +258,50 @@ static void test_connect_names(void **state)
     assert_non_null(strstr(world.client.error.detail, "([::1]:"));
     probe_fini(&world.client);
 
+    /* connect(2) refuses the broadcast address at once. */
+    probe_init(&world.client);
+    connect_to(&world, STR("255.255.255.255"), 9, LIMIT_MS);
+    assert_string_equal(world.client.log, "");
+    assert_true(world_run(&world, client_told, LIMIT_MS));
+    assert_string_equal(world.client.log, "F");
+    assert_int_equal(world.client.error.code, ERR_UPSTREAM_UNREACHABLE);
+    assert_non_null(strstr(world.client.error.detail, "(255.255.255.255:9)"));
+    probe_fini(&world.client);
+
+    probe_init(&world.client);
+    connect_to(&world, STR("255.255.255.255"), 9, LIMIT_MS);
+    conn_close(&world.client.conn); /* while the handle is given up */
+    world_fini(&world);
+}
+
+/* Catches: names that are never resolved, or not told when they cannot be. The names need no
+ * network: "127.1" is one that only the resolver reads as an address. */
+static void test_connect_names(void **state)
+{
+    struct world world;
+    char long_name[400];
+    (void)state;
+
+    world_init(&world);
+    connect_to(&world, STR("127.1"), world.port, LIMIT_MS);
+    conn_read_start(world.client.conn); /* is remembered */
+    assert_true(world_run(&world, is_connected, LIMIT_MS));
+    assert_string_equal(world.client.log, "C");
+    (void)conn_write(world.server.conn, &STR("hello"), 1);
+    conn_shutdown(world.server.conn);
+    assert_true(world_run(&world, client_ended, LIMIT_MS));
+    assert_string_equal(world.client.log, "CRE");
+    probe_fini(&world.client);
+
+    probe_init(&world.client);
+    connect_to(&world, STR("a..b"), 80, LIMIT_MS);
+    assert_true(world_run(&world, client_told, LIMIT_MS));
+    assert_string_equal(world.client.log, "F");
+    assert_int_equal(world.client.error.code, ERR_UPSTREAM_UNREACHABLE);
+    assert_non_null(strstr(world.client.error.detail, " (a..b:80)"));
+    probe_fini(&world.client);
+
+    memset(long_name, 'a', sizeof(long_name)); /* is refused before any thread sees it */
     probe_init(&world.client);
     connect_to(&world, str_of(long_name, sizeof(long_name)), 80, LIMIT_MS);
     assert_string_equal(world.client.log, "");
@@ -343,7 +385,7 @@ static void test_close_while_connecting(void **state)
 
     black_hole_init(&hole);
     world_init(&world);
-    connect_to(&world, STR("no-such-host.invalid"), 1, LIMIT_MS); /* resolving */
+    connect_to(&world, STR("127.1"), 1, LIMIT_MS); /* resolving */
     conn_close(&world.client.conn);
     assert_null(world.client.conn);
     connect_to(&world, STR("127.0.0.1"), hole.port, LIMIT_MS);
@@ -527,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_write_some),
         cmocka_unit_test(test_connect_refused),
+        cmocka_unit_test(test_connect_addresses),
         cmocka_unit_test(test_connect_names),
         cmocka_unit_test(test_connect_timeout),
         cmocka_unit_test(test_close_while_connecting),

@@ -284,6 +284,15 @@ static void teardown(struct fixture *f)
 
 /* ---- tests ---- */
 
+static char *big_block(size_t n)
+{
+    char *block = mem_raw(n);
+
+    for (size_t i = 0; i < n; i++)
+        block[i] = (char)(i * 13 + i / 4091);
+    return block;
+}
+
 /* Catches: records lost, joined wrongly or delivered before they are whole, for every split (the
  * bytes come one by one), in both versions; a missing SNI or ALPN. */
 static void test_echo(void **state)
@@ -473,6 +482,38 @@ static void test_bytes_with_the_handshakes_end(void **state)
     }
 }
 
+/* Catches: what was written and shut down before the handshake lost, or not held back. */
+static void test_writing_before_the_handshake(void **state)
+{
+    enum { SIZE = 300 * 1000 };
+    struct fixture f;
+    char *block = big_block(SIZE);
+    struct str rest = str_of(block, SIZE);
+    (void)state;
+
+    setup(&f);
+    size_t taken = conn_write_some(f.client.conn, &rest, 1);
+    assert_int_equal(taken, CONN_QUEUE_MARK);
+    rest = str_from(rest, taken);
+    assert_int_equal(conn_write_some(f.client.conn, &rest, 1), 0);
+    start(&f);
+    assert_string_equal(f.client.log, "CW");
+    teardown(&f);
+
+    setup(&f);
+    conn_mem_window(f.lower, 1000);
+    rest = str_of(block, SIZE);
+    assert_int_equal(conn_write(f.client.conn, &rest, 1), CONN_FULL);
+    conn_shutdown(f.client.conn);
+    start(&f);
+    assert_string_equal(f.client.log, "CW");
+    assert_true(f.server.notified);
+    assert_int_equal(f.server.got.n, SIZE);
+    assert_memory_equal(f.server.got.p, block, SIZE);
+    teardown(&f);
+    mem_free(block);
+}
+
 static void stop_after_read(struct probe *probe, char event)
 {
     if (event == 'R')
@@ -540,15 +581,6 @@ static void test_damaged_record(void **state)
     assert_string_equal(f.client.log, "CF");
     assert_int_equal(f.client.error.code, ERR_UPSTREAM_BROKEN);
     teardown(&f);
-}
-
-static char *big_block(size_t n)
-{
-    char *block = mem_raw(n);
-
-    for (size_t i = 0; i < n; i++)
-        block[i] = (char)(i * 13 + i / 4091);
-    return block;
 }
 
 /* Catches: large bodies cut at record or scratch bounds, marks that do not hold. */
@@ -659,6 +691,54 @@ static void test_close_within_events(void **state)
     teardown(&f);
 }
 
+/* Catches: a name that cannot be verified, and then is not. */
+static void test_name_too_long(void **state)
+{
+    struct fixture f;
+    char host[301];
+    (void)state;
+
+    memset(host, 'a', sizeof(host));
+    host[300] = '\0';
+    setup_version(&f, &certs.good, host, certs.verifying, TLS1_3_VERSION);
+    start(&f);
+    assert_string_equal(f.client.log, "F");
+    assert_int_equal(f.client.error.code, ERR_UPSTREAM_UNREACHABLE);
+    assert_non_null(strstr(f.client.error.detail, "TLS: not a host name (aaa"));
+    teardown(&f);
+}
+
+/* Catches: SSL_CERT_FILE that is not looked at, a broken one that is passed over. */
+static void test_certificates_from_the_environment(void **state)
+{
+    const struct tls_options options = {.verify = true};
+    struct tls_context *context = NULL;
+    struct fixture f;
+    struct error e;
+    (void)state;
+
+    assert_int_equal(setenv("SSL_CERT_FILE", "/no/such/file.pem", 1), 0);
+    assert_int_equal(tls_context_new(&options, &context, &e), ERR_CONFIG);
+    assert_int_equal(setenv("SSL_CERT_FILE", certs.ca_path, 1), 0);
+    assert_int_equal(tls_context_new(&options, &context, &e), OK);
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    setup_version(&f, &certs.good, "good.test", context, TLS1_3_VERSION);
+    start(&f);
+    assert_string_equal(f.client.log, "C");
+    teardown(&f);
+    tls_context_free(&context);
+
+    /* Without it: the system's, which do not know the test's. */
+    assert_int_equal(tls_context_new(&options, &context, &e), OK);
+    setup_version(&f, &certs.good, "good.test", context, TLS1_3_VERSION);
+    start(&f);
+    assert_string_equal(f.client.log, "F");
+    assert_string_equal(f.client.error.detail,
+                        "TLS: unable to get local issuer certificate (good.test)");
+    teardown(&f);
+    tls_context_free(&context);
+}
+
 /* Catches: a fault in the file of certificates that is noticed only at the first request. */
 static void test_context_errors(void **state)
 {
@@ -762,11 +842,14 @@ int main(void)
         cmocka_unit_test(test_handshake_timeout),
         cmocka_unit_test(test_not_tls),
         cmocka_unit_test(test_bytes_with_the_handshakes_end),
+        cmocka_unit_test(test_writing_before_the_handshake),
         cmocka_unit_test(test_eof),
         cmocka_unit_test(test_damaged_record),
         cmocka_unit_test(test_large_bodies),
         cmocka_unit_test(test_write_some),
         cmocka_unit_test(test_close_within_events),
+        cmocka_unit_test(test_name_too_long),
+        cmocka_unit_test(test_certificates_from_the_environment),
         cmocka_unit_test(test_context_errors),
         cmocka_unit_test(test_over_a_socket),
     };
