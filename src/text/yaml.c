@@ -252,8 +252,10 @@ struct yaml_node *yaml_read(struct str text, struct arena *arena, int *ret_line,
         if (!yaml_parser_initialize(&parser))
             BUG("no memory for the YAML parser");
         yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-        const char *p = text.p == NULL ? "" : text.p;
-        yaml_parser_set_input_string(&parser, (const unsigned char *)p, text.n);
+        /* A BOM would count as a column. */
+        size_t bom = str_starts(text, STR("\xEF\xBB\xBF")) ? 3 : 0;
+        const char *p = text.p == NULL ? "" : text.p + bom;
+        yaml_parser_set_input_string(&parser, (const unsigned char *)p, text.n - bom);
         ok = read_events(&r, &parser);
         yaml_parser_delete(&parser);
     }
