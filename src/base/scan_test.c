@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/scan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+
+enum { SIZE_MAX_TESTED = 70 };
+
+static bool stops_plain(unsigned char c)
+{
+    return c < 0x20 || c == '"' || c == '\\';
+}
+
+static bool stops_line(unsigned char c)
+{
+    return c == '\n' || c == '\r';
+}
+
+static bool stops_ascii(unsigned char c)
+{
+    return c >= 0x80;
+}
+
+struct want {
+    size_t plain;
+    size_t line;
+    size_t ascii;
+    bool high; /* before plain's end */
+};
+
+static size_t prefix(const char *p, size_t n, bool (*stops)(unsigned char))
+{
+    size_t i = 0;
+    while (i < n && !stops((unsigned char)p[i]))
+        i++;
+    return i;
+}
+
+/* Byte by byte, the plain way. */
+static struct want want_of(const char *p, size_t n)
+{
+    struct want want = {.plain = prefix(p, n, stops_plain),
+                        .line = prefix(p, n, stops_line),
+                        .ascii = prefix(p, n, stops_ascii)};
+    want.high = want.ascii < want.plain;
+    return want;
+}
+
+static void check(const char *p, size_t n)
+{
+    struct want want = want_of(p, n);
+    bool high = false;
+    bool portable_high = false;
+    bool was_high = true;
+
+    assert_int_equal(scan_plain(p, n, &high), want.plain);
+    assert_int_equal(high, want.high);
+    assert_int_equal(scan_plain_portable(p, n, &portable_high), want.plain);
+    assert_int_equal(portable_high, want.high);
+    (void)scan_plain(p, n, &was_high);
+    assert_true(was_high);
+    assert_int_equal(scan_line(p, n), want.line);
+    assert_int_equal(scan_line_portable(p, n), want.line);
+    assert_int_equal(scan_ascii(p, n), want.ascii);
+    assert_int_equal(scan_ascii_portable(p, n), want.ascii);
+}
+
+/* Each byte value at each place of each length, alone and with another behind it; the block is as
+ * long as the text, so that a sanitizer sees a read past its end. */
+static void test_each_byte_each_place(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= SIZE_MAX_TESTED; n += n < 20 ? 1 : 7) {
+        char *p = mem_raw(n);
+        for (size_t at = 0; at < n; at++) {
+            for (int c = 0; c < 256; c++) {
+                memset(p, 'a', n);
+                p[at] = (char)c;
+                check(p, n);
+                p[n - 1] = '"';
+                check(p, n);
+                p[n - 1] = (char)0xC3;
+                check(p, n);
+                p[n / 2] = '\n';
+                check(p, n);
+            }
+        }
+        mem_free(p);
+    }
+}
+
+/* Words of all sorts of bytes: borrows between neighbours must not be taken for hits. */
+static void test_random(void **state)
+{
+    uint32_t seed = 7;
+    char p[64];
+
+    (void)state;
+    for (int round = 0; round < 100000; round++) {
+        for (size_t i = 0; i < sizeof(p); i++) {
+            seed = seed * 1664525 + 1013904223;
+            p[i] = (char)(seed >> 24);
+            /* Mostly what is near the limits. */
+            if ((seed >> 20 & 3) != 0)
+                p[i] = "\x20\x21\x23\x5b\x5d\x7f\x80\x0b\x0e\xa0\x81 ab"[(seed >> 12) % 14];
+        }
+        size_t n = seed % (sizeof(p) + 1);
+        struct want want = want_of(p, n);
+        bool high = false;
+        assert_int_equal(scan_plain_portable(p, n, &high), want.plain);
+        assert_int_equal(high, want.high);
+        check(p, n);
+    }
+}
+
+static void test_empty(void **state)
+{
+    bool high = false;
+
+    (void)state;
+    assert_int_equal(scan_plain("\"", 0, &high), 0);
+    assert_int_equal(scan_line("\n", 0), 0);
+    assert_int_equal(scan_ascii("\x80", 0), 0);
+    assert_false(high);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_byte_each_place),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_empty),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
