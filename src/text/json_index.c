@@ -267,12 +267,14 @@ static inline const char *read_string(struct reader *r, const char *at, bool *re
         *ret_escaped = false;
         return at + i;
     }
-    i = json_string_scan(at, n, ret_escaped);
-    if (UNLIKELY(i == SIZE_MAX)) {
+    /* What was seen need not be seen again, unless its UTF-8 is to be checked. */
+    const char *rest = high ? at : at + i;
+    size_t more = json_string_scan(rest, (size_t)(r->end - rest), ret_escaped);
+    if (UNLIKELY(more == SIZE_MAX)) {
         const char *problem = json_string_fault(at, n, &i);
         return fault(r, problem, at + i);
     }
-    return at + i;
+    return rest + more;
 }
 
 static inline bool is_digit(const char *at, const char *end)

@@ -32,26 +32,13 @@ static bool unicode_escape(const char *p, size_t n, uint32_t *ret_unit)
 }
 
 /* What the character after a backslash stands for; 0 for u and for what may not stand there. */
-static char simple_escape(char c)
+static inline char simple_escape(char c)
 {
-    switch (c) {
-    case '"':
-    case '\\':
-    case '/':
-        return c;
-    case 'b':
-        return '\b';
-    case 'f':
-        return '\f';
-    case 'n':
-        return '\n';
-    case 'r':
-        return '\r';
-    case 't':
-        return '\t';
-    default:
-        return '\0';
-    }
+    static const char meanings[256] = {
+        ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+        ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
+    };
+    return meanings[(unsigned char)c];
 }
 
 /* Length of the escape at p, p[0] a backslash; 0 when it is not valid or cut off. A surrogate is
