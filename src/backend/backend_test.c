@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Catches: a base URL that requests would miss, a backend that counts as functional and is not (or
+ * the reverse), a vendor's member that an entry does not get.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "backend/backend.h"
+
+enum { ARENA_MAX = 4 * 1024 * 1024 };
+
+static int setup(void **state)
+{
+    static struct arena arena;
+
+    arena_init(&arena, ARENA_MAX, 4096, NULL);
+    *state = &arena;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    arena_fini(*state);
+    return 0;
+}
+
+/* A configuration with these backends, whose text is the tests'. */
+static struct config *config_with(struct backend_config *backends, size_t n, struct arena *arena)
+{
+    static char program[] = "llm-proxy";
+    static char *argv[] = {program, NULL};
+    const struct config_source source = {.argc = 1, .argv = argv, .directory = "/nonexistent"};
+    struct config_result result;
+
+    config_read(&source, arena, &result);
+    assert_non_null(result.config);
+    for (size_t i = 0; i < n; i++) {
+        backends[i].where = STR("config.yaml:1:1");
+        backends[i].colon_names = -1;
+        backends[i].slash_names = -1;
+    }
+    result.config->backends = backends;
+    result.config->backends_n = n;
+    return result.config;
+}
+
+/* The entries are not the snapshot's: it must not wipe them. */
+static void release(struct config *config)
+{
+    config->backends = NULL;
+    config->backends_n = 0;
+    config_unref(&config);
+}
+
+static struct backend_set *set_with(struct backend_config *backends, size_t n, struct arena *arena)
+{
+    struct backend_set *set = NULL;
+    struct error e;
+    struct config *config = config_with(backends, n, arena);
+
+    if (backend_set_new(config, &set, &e) != OK)
+        fail_msg("%s", e.detail);
+    config_unref(&config);
+    return set;
+}
+
+static void set_release(struct backend_set *set)
+{
+    struct config *config = config_ref(set->config);
+
+    backend_set_free(&set);
+    assert_null(set);
+    release(config);
+}
+
+static void assert_str(struct str s, const char *expected)
+{
+    if (!str_eq(s, str_c(expected)))
+        fail_msg("\"%.*s\" is not \"%s\"", STR_ARG(s), expected);
+}
+
+static void urls(void **state)
+{
+    static const struct {
+        const char *api_url;
+        const char *base_path;
+        const char *authority;
+    } cases[] = {
+        {"https://host/openai/v1", "/openai/v1", "host"},
+        {"https://host", "/v1", "host"},
+        {"https://host/", "/v1", "host"},
+        {"http://127.0.0.1:8080/v1/", "/v1", "127.0.0.1:8080"},
+        {"https://openrouter.ai/api/v1", "/api/v1", "openrouter.ai"},
+        {"https://host/compat", "/compat/v1", "host"},
+        {"https://host/compat/", "/compat/v1", "host"},
+        {"https://host/api/v3", "/api/v3", "host"},
+        {"https://host/v1beta", "/v1beta", "host"},
+        {"https://host/v1beta/openai/", "/v1beta/openai", "host"},
+        {"https://host/v1/acct/gateway/openai", "/v1/acct/gateway/openai", "host"},
+        {"https://host/v2.1", "/v2.1", "host"},
+        {"https://host/vault", "/vault/v1", "host"},
+        {"https://host/v", "/v/v1", "host"},
+        {"https://host/v1x-y", "/v1x-y/v1", "host"},
+        {"https://HOST:443/v1", "/v1", "host"},
+        {"http://host:443/v1", "/v1", "host:443"},
+        {"http://[::1]:9000", "/v1", "[::1]:9000"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct backend_config entry = {.name = STR("own"), .protocol = STR("openai-chat")};
+        entry.api_url = str_c(cases[i].api_url);
+        struct backend_set *set = set_with(&entry, 1, *state);
+        assert_str(set->items[0].base_path, cases[i].base_path);
+        assert_str(set->items[0].authority, cases[i].authority);
+        assert_true(set->items[0].functional);
+        set_release(set);
+    }
+}
+
+static void bad_urls(void **state)
+{
+    static const char *const cases[] = {"ftp://h",          "h/v1",
+                                        "https://",         "https://h/?a=b",
+                                        "https://u:p@h/v1", "https://h:99999"};
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct backend_config entry = {.name = STR("own"), .protocol = STR("openai-chat")};
+        struct backend_set *set = NULL;
+        struct error e;
+        entry.api_url = str_c(cases[i]);
+        struct config *config = config_with(&entry, 1, *state);
+        assert_int_equal(backend_set_new(config, &set, &e), ERR_CONFIG);
+        assert_null(set);
+        assert_true(str_starts(str_c(e.detail), STR("backends.own.api_url: must not be")) ||
+                    str_ends(str_c(e.detail), STR("must not have a query")));
+        release(config);
+    }
+}
+
+static void vendors(void **state)
+{
+    struct backend_key key = {.name = STR("a"), .key = secret_new(STR("sk-1"))};
+    struct str model = STR("m-1");
+    struct backend_config entries[] = {
+        {.name = STR("openai"), .keys = &key, .keys_n = 1},
+        {.name = STR("openai-2"), .type = STR("openai"), .models = {&model, 1}},
+        {.name = STR("openai-3"), .type = STR("openai"), .api_url = STR("http://127.0.0.1:1")},
+        {.name = STR("plain"), .protocol = STR("openai-chat"), .api_url = STR("http://h")},
+        {.name = STR("quiet"),
+         .type = STR("openai"),
+         .quirks_off = true,
+         .keys = &key,
+         .keys_n = 1},
+        {.name = STR("demo")},
+        {.name = STR("show"), .type = STR("demo")},
+        {.name = STR("claude"), .protocol = STR("anthropic"), .api_url = STR("http://h")},
+        {.name = STR("openrouter"), .keys = &key, .keys_n = 1},
+        {.name = STR("ollama"), .protocol = STR("openai-chat")},
+    };
+    static const struct {
+        bool functional;
+        bool local;
+        bool usage;
+        enum key_header header;
+        const char *model; /* "" none */
+        const char *host;
+    } expected[COUNT_OF(entries)] = {
+        {true, false, true, KEY_BEARER, "", "api.openai.com"},
+        {false, false, true, KEY_BEARER, "m-1", "api.openai.com"},
+        {true, false, true, KEY_BEARER, "", "127.0.0.1"},
+        {true, false, false, KEY_BEARER, "", "h"},
+        {true, false, false, KEY_BEARER, "", "api.openai.com"},
+        {true, true, false, KEY_BEARER, "assistant", ""},
+        {true, true, false, KEY_BEARER, "assistant", ""},
+        {false, false, false, KEY_X_API_KEY, "", "h"},
+        {false, false, false, KEY_BEARER, "", ""},
+        {false, false, false, KEY_BEARER, "", ""},
+    };
+    struct backend_set *set = set_with(entries, COUNT_OF(entries), *state);
+
+    assert_int_equal(set->n, COUNT_OF(entries));
+    assert_ptr_equal(set->preferred, &set->items[0]);
+    for (size_t i = 0; i < set->n; i++) {
+        const struct backend *b = &set->items[i];
+        assert_int_equal(b->index, i);
+        assert_int_equal(b->functional, expected[i].functional);
+        assert_int_equal(b->local != NULL, expected[i].local);
+        assert_int_equal(b->dialect.stream_usage, expected[i].usage);
+        assert_int_equal(b->key_header, expected[i].header);
+        assert_str(b->default_model, expected[i].model);
+        assert_str(b->url.host, expected[i].host);
+        assert_true(!b->functional || b->protocol != NULL);
+        assert_ptr_equal(backend_find(set, b->name), b);
+    }
+    assert_null(backend_find(set, STR("nobody")));
+    assert_null(backend_find(set, STR("OpenAI")));
+    set_release(set);
+    secret_free(&key.key);
+}
+
+/* The configured default, functional or not; else the first functional one; else none. */
+static void preferred(void **state)
+{
+    struct backend_config entries[] = {
+        {.name = STR("openai")},
+        {.name = STR("demo")},
+    };
+    struct backend_set *set = set_with(entries, 2, *state);
+    struct error e;
+
+    assert_ptr_equal(set->preferred, &set->items[1]);
+    set_release(set);
+    set = set_with(entries, 1, *state);
+    assert_null(set->preferred);
+    set_release(set);
+
+    struct config *config = config_with(entries, 2, *state);
+    config->default_backend = STR("openai");
+    assert_int_equal(backend_set_new(config, &set, &e), OK);
+    assert_ptr_equal(set->preferred, &set->items[0]);
+    backend_set_free(&set);
+    config->default_backend = STR("other");
+    assert_int_equal(backend_set_new(config, &set, &e), ERR_CONFIG);
+    release(config);
+}
+
+static void checking(void **state)
+{
+    struct backend_key odd = {.name = STR("odd"), .key = secret_new(STR("hush-1"))};
+    struct backend_config entries[] = {
+        {.name = STR("openai")},
+        {.name = STR("own"), .type = STR("openai"), .keys = &odd, .keys_n = 1},
+        {.name = STR("moved"),
+         .type = STR("openai"),
+         .keys = &odd,
+         .keys_n = 1,
+         .api_url = STR("https://elsewhere/v1")},
+        {.name = STR("gemini"), .keys = &odd, .keys_n = 1},
+        {.name = STR("claude"), .protocol = STR("anthropic"), .api_url = STR("http://h")},
+        {.name = STR("bad"), .protocol = STR("openai-chat"), .api_url = STR("gopher://h")},
+    };
+    static const char expected[] =
+        "config.yaml:1:1: warning: backends.openai is not functional: it has no key (set "
+        "OPENAI_API_KEY)\n"
+        "config.yaml:1:1: warning: backends.own.api_keys.odd: Invalid API key format: keys of "
+        "openai begin with sk-\n"
+        "config.yaml:1:1: warning: backends.gemini is not functional: this version does not know "
+        "this vendor yet; with protocol: and api_url: it does\n"
+        "config.yaml:1:1: warning: backends.claude is not functional: this version does not "
+        "speak anthropic yet\n"
+        "config.yaml:1:1: error: backends.bad.api_url: must not be a URL that does not begin "
+        "with http:// or https://\n";
+    struct arena *arena = *state;
+    struct config *config = config_with(entries, COUNT_OF(entries), arena);
+    struct buf report;
+
+    buf_init(&report, 64 * 1024);
+    assert_int_equal(backend_check(config, arena, &report), 1);
+    assert_str(buf_str(&report), expected);
+    buf_reset(&report);
+    config->backends_n = 1;
+    assert_int_equal(backend_check(config, arena, &report), 0);
+    assert_true(str_find(buf_str(&report), STR("\nwarning: No functional backends available: "),
+                         0) != SIZE_MAX);
+    buf_fini(&report);
+    release(config);
+    secret_free(&odd.key);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(urls), TEST(bad_urls), TEST(vendors), TEST(preferred), TEST(checking),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
