@@ -194,7 +194,8 @@ static void conn_finish(struct server_conn *c)
 {
     bool all_read = c->input == INPUT_DONE && c->carry.n == 0;
 
-    if (all_read && conn_queued(c->conn) == 0) {
+    /* TLS wants to say goodbye first. */
+    if (all_read && conn_queued(c->conn) == 0 && !conn_is_tls(c->conn)) {
         conn_drop(c);
         return;
     }

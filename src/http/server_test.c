@@ -337,7 +337,8 @@ static const struct good {
     {"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
      "head\n GET /? 1.1\n  Host=h\n  Connection=close\nbody_end\ndone\nclosed\n", YES_CLOSE, true},
     {"\r\nPOST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
-     "head\n POST /p? 1.1 keep length=5\n  Host=h\n  Content-Length=5\nbody\nhello\nbody_end\ndone\n",
+     "head\n POST /p? 1.1 keep length=5\n  Host=h\n  Content-Length=5\n"
+     "body\nhello\nbody_end\ndone\n",
      YES, false},
     {"PUT /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n"
      "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: dropped\r\n\r\n",

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What message.h declares; the names are http_*, and so is the file's. */
 #include "http/message.h"
 
 #include "base/arena.h"
