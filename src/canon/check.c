@@ -108,9 +108,9 @@ static enum error_code begin(struct check *check, struct check_choice *choice,
 
     if (choice->n == choice->size) {
         uint32_t size = choice->size == 0 ? BLOCKS_STEP : choice->size * 2;
-        choice->blocks =
-            arena_grow(check->arena, choice->blocks, choice->size * sizeof(*choice->blocks),
-                       size * sizeof(*choice->blocks));
+        choice->blocks = arena_grow(check->arena, choice->blocks,
+                                    choice->size * sizeof(*choice->blocks),
+                                    size * sizeof(*choice->blocks));
         assert(!arena_overflowed(check->arena));
         choice->size = size;
     }
@@ -168,8 +168,8 @@ static enum error_code of_choice(struct check *check, const struct event *event,
 
 static bool usage_sane(const struct usage *usage)
 {
-    return usage->input >= -1 && usage->output >= -1 && usage->total >= -1 &&
-           usage->cached >= -1 && usage->cache_written >= -1 && usage->reasoning >= -1;
+    return usage->input >= -1 && usage->output >= -1 && usage->total >= -1 && usage->cached >= -1 &&
+           usage->cache_written >= -1 && usage->reasoning >= -1;
 }
 
 enum error_code check_event(struct check *check, const struct event *event, struct error *e)

@@ -177,7 +177,8 @@ static bool read_flag(yyjson_val *object, struct str key)
 
 static bool read_begin(yyjson_val *object, struct event *event)
 {
-    uint32_t kind = read_name(json_get_str(object, STR("block_kind")), BLOCK_KIND_COUNT, block_name);
+    uint32_t kind = read_name(json_get_str(object, STR("block_kind")), BLOCK_KIND_COUNT,
+                              block_name);
 
     if (kind == BLOCK_KIND_COUNT)
         return false;

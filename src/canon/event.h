@@ -8,8 +8,8 @@
  *
  * Grammar, per choice (canon/check enforces it):
  *   START (BLOCK_BEGIN (TEXT|REASONING|SIGNATURE|TOOL_ARGS|CITATION|LOGPROBS)* BLOCK_END)* STOP
- *   START comes once for the answer, before everything but KEEPALIVE and ERROR. Blocks of one choice are
- *   numbered 0, 1, … in order of their begin; several may be open at once (parallel tool calls
+ *   START comes once for the answer, before everything but KEEPALIVE and ERROR. Blocks of one
+ *   choice are numbered 0, 1, … in order of their begin; several may be open at once (parallel tool calls
  *   interleave). USAGE may stand anywhere after START, also after STOP; the last one counts, they
  *   are cumulative. ERROR ends the answer. KEEPALIVE anywhere.
  *
@@ -24,12 +24,12 @@
 enum event_kind {
     EVENT_START,
     EVENT_BLOCK_BEGIN,
-    EVENT_TEXT,      /* of a text or refusal block; of a media or vendor block: its JSON */
+    EVENT_TEXT, /* of a text or refusal block; of a media or vendor block: its JSON */
     EVENT_REASONING,
     EVENT_SIGNATURE,
     EVENT_TOOL_ARGS,
-    EVENT_CITATION,  /* text: the vendor's JSON */
-    EVENT_LOGPROBS,  /* text: the JSON of the logprobs object */
+    EVENT_CITATION, /* text: the vendor's JSON */
+    EVENT_LOGPROBS, /* text: the JSON of the logprobs object */
     EVENT_BLOCK_END,
     EVENT_USAGE,
     EVENT_STOP,
@@ -54,14 +54,14 @@ enum block_kind {
 #define EVENT_NO_INDEX UINT32_MAX
 
 enum stop_reason {
-    STOP_END,       /* the model was done */
+    STOP_END, /* the model was done */
     STOP_LENGTH,
     STOP_TOOL,
-    STOP_SEQUENCE,  /* a stop sequence of the request */
+    STOP_SEQUENCE, /* a stop sequence of the request */
     STOP_FILTER,
     STOP_REFUSAL,
     STOP_PAUSE,
-    STOP_OTHER,     /* native says */
+    STOP_OTHER, /* native says */
     STOP_REASON_COUNT
 };
 
@@ -101,7 +101,7 @@ struct event {
             struct str native;   /* the upstream's word, null if none */
             struct str sequence; /* which stop sequence, null if unknown */
         } stop;
-        struct { /* ERROR */
+        struct {        /* ERROR */
             int status; /* HTTP status it stands for; 0: unknown */
             struct str type;
             struct str code;
@@ -111,14 +111,14 @@ struct event {
 };
 
 struct frame {
-    struct str raw;        /* null: synthetic */
-    struct event *events;  /* stages may edit them, and then set changed */
+    struct str raw;       /* null: synthetic */
+    struct event *events; /* stages may edit them, and then set changed */
     uint32_t n;
-    bool changed;          /* a stage changed, dropped or inserted something */
-    bool terminator;       /* raw is the protocol's end marker ([DONE]) and nothing else; events
+    bool changed;    /* a stage changed, dropped or inserted something */
+    bool terminator; /* raw is the protocol's end marker ([DONE]) and nothing else; events
                             * that the upstream left out (STOP) may stand in it */
-    bool whole;            /* raw is a whole body, not a piece of a stream */
-    bool usage_only;       /* raw says nothing but usage */
+    bool whole;      /* raw is a whole body, not a piece of a stream */
+    bool usage_only; /* raw says nothing but usage */
 };
 
 /* "BLOCK_BEGIN" */

@@ -3,8 +3,8 @@
  * A generation request, whatever protocol it came in.
  *
  * Two depths. The head (model, stream, …) is read by each protocol's request_decode from the
- * index of the body's root: all that forwarding to the same protocol needs. The conversation (turns,
- * parts, tools, parameters) is read on demand by request_decode_full, for stages that look into it,
+ * index of the body's root: all that forwarding to the same protocol needs. The conversation
+ * (turns, parts, tools, parameters) is read on demand by request_decode_full, for stages that look into it,
  * built-in backends, and other protocols.
  *
  * Changes of a request that keeps its protocol are edits of the source (edits); the typed fields
@@ -51,7 +51,7 @@ struct part {
     struct str data;       /* base64, or the URL when is_url */
     struct str detail;     /* IMAGE */
     bool is_url;
-    bool custom;           /* TOOL_CALL: free text instead of JSON arguments */
+    bool custom; /* TOOL_CALL: free text instead of JSON arguments */
     struct extra *extra;
     struct part *next;
 };
@@ -119,8 +119,8 @@ struct request {
     struct str model;        /* as the client wrote it, unescaped; null: absent */
     const struct json_member *model_member;
     bool stream;
-    int include_usage;       /* -1: not mentioned; else what the client asked for */
-    struct str session_id;   /* body member, null without */
+    int include_usage;     /* -1: not mentioned; else what the client asked for */
+    struct str session_id; /* body member, null without */
     /* --- conversation; only when full --- */
     bool full;
     struct turn *turns;

@@ -21,16 +21,16 @@
 
 struct http_headers;
 
-/* What a vendor of a protocol does differently (protocols/quirks.md, section 14). A zeroed one is the
- * plain protocol. Grows a flag at a time. */
+/* What a vendor of a protocol does differently. A zeroed one is the plain protocol. Grows a flag at
+ * a time. */
 struct dialect {
     bool stream_usage; /* understands stream_options.include_usage */
 };
 
 enum operation {
     OP_GENERATE,
-    OP_MODELS,      /* the list */
-    OP_MODEL,       /* one; the id is the rest of the path */
+    OP_MODELS, /* the list */
+    OP_MODEL,  /* one; the id is the rest of the path */
     OP_COUNT
 };
 
@@ -44,16 +44,16 @@ struct route {
 /* The parts of an HTTP message that carry protocol. */
 struct wire {
     struct str method;
-    struct str path;          /* below the API's base, "/chat/completions" */
-    struct str query;         /* null without one */
+    struct str path;  /* below the API's base, "/chat/completions" */
+    struct str query; /* null without one */
     struct str content_type;
-    const struct str *body;   /* pieces, borrowed from the request arena and its source */
+    const struct str *body; /* pieces, borrowed from the request arena and its source */
     size_t body_n;
     size_t body_bytes;
 };
 
 struct request_limits {
-    size_t depth_max;         /* json_depth_max */
+    size_t depth_max; /* json_depth_max */
 };
 
 /* body: the whole request body; borrowed by *ret_request as long as arena lives. BAD_REQUEST: what
@@ -67,54 +67,56 @@ typedef enum error_code request_decode_full_fn(struct request *request,
                                                struct arena *arena, struct error *e);
 
 struct encode_request {
-    struct str model;              /* the upstream's name of it; null: leave as it is */
+    struct str model; /* the upstream's name of it; null: leave as it is */
     const struct dialect *dialect;
-    bool same_protocol;            /* the request came in this protocol: edit its source */
-    bool add_usage;                /* ask for usage in the stream although the client did not */
+    bool same_protocol; /* the request came in this protocol: edit its source */
+    bool add_usage;     /* ask for usage in the stream although the client did not */
 };
 /* Makes the upstream's request. same_protocol: request->edits plus the model, without session_id,
  * applied to the source; else a body from the canonical fields (needs full). */
-typedef enum error_code request_encode_fn(struct request *request,
-                                          const struct encode_request *how, struct arena *arena,
-                                          struct wire *ret_wire, struct error *e);
+typedef enum error_code request_encode_fn(struct request *request, const struct encode_request *how,
+                                          struct arena *arena, struct wire *ret_wire,
+                                          struct error *e);
 
 /* --- the way down --- */
 
-/* Takes a frame; what it returns is for whoever drives the decoder to obey: PUSH_STOP ends decoding. */
+/* Takes a frame; what it returns is for whoever drives the decoder to obey: PUSH_STOP ends decoding
+ * (what is left of the bytes is dropped, and so is all that comes later). */
 enum push { PUSH_OK, PUSH_FULL, PUSH_STOP };
 typedef enum push frame_sink_fn(void *ctx, struct frame *frame);
 
 struct decoder_options {
-    bool stream;               /* SSE; else one whole body */
-    size_t event_bytes_max;    /* sse_event_bytes_max */
+    bool stream;            /* SSE; else one whole body */
+    size_t event_bytes_max; /* sse_event_bytes_max */
     size_t depth_max;
-    struct arena *scratch;     /* events and their text; the decoder resets it before each frame */
-    struct arena *arena;       /* lives as long as the answer (observed ids, block tables) */
+    struct arena *scratch; /* events and their text; the decoder resets it before each frame */
+    struct arena *arena;   /* lives as long as the answer (observed ids, block tables) */
     frame_sink_fn *sink;
     void *sink_ctx;
 };
 
-/* decoder: zeroed memory of decoder_size bytes, placed by the caller, alive until fini. */
+/* decoder: zeroed memory of decoder_size bytes, placed by the caller, alive until fini. The scratch
+ * arena is given back after each push, so a silent stream holds none. */
 typedef void decoder_init_fn(void *decoder, const struct decoder_options *options);
 typedef void decoder_fini_fn(void *decoder);
-/* Streams: bytes, cut anywhere; each whole frame goes to the sink at once. Whole bodies: called once
- * with all of it. end: nothing follows (bytes may be empty). When end is reached the answer must
- * have been complete (a finish reason or the terminator): else UPSTREAM_BROKEN. An ERROR event also
- * ends the answer and is no failure of the call. UPSTREAM_BROKEN too when a whole body is not this
- * protocol's; UPSTREAM_TOO_LARGE past event_bytes_max. */
+/* Streams: bytes, cut anywhere; each whole frame goes to the sink at once. Whole bodies: called
+ * once with all of it. end: nothing follows (bytes may be empty). When end is reached the answer
+ * must have been complete (a finish reason or the terminator): else UPSTREAM_BROKEN. An ERROR event
+ * also ends the answer and is no failure of the call. UPSTREAM_BROKEN too when a whole body is not
+ * this protocol's; UPSTREAM_TOO_LARGE past event_bytes_max. */
 typedef enum error_code response_decode_fn(void *decoder, struct str bytes, bool end,
                                            struct error *e);
 
 struct encoder_options {
-    bool stream;               /* the client asked for a stream */
-    bool same_protocol;        /* raw mode is possible */
-    bool include_usage;        /* the client wants usage in its stream */
-    bool hide_usage;           /* we asked for usage, the client did not: hide exactly that frame */
-    struct str model;          /* what the client is told where the upstream did not say */
-    struct str id;             /* ours, "chatcmpl-…"-like body of it, where the upstream had none */
-    int64_t now_s;             /* created, where the upstream had none */
-    struct arena *arena;       /* lives as long as the answer */
-    size_t bytes_max;          /* response_bytes_max: what may be remembered or collected */
+    bool stream;         /* the client asked for a stream */
+    bool same_protocol;  /* raw mode is possible */
+    bool include_usage;  /* the client wants usage in its stream */
+    bool hide_usage;     /* we asked for usage, the client did not: hide exactly that frame */
+    struct str model;    /* what the client is told where the upstream did not say */
+    struct str id;       /* ours, "chatcmpl-…"-like body of it, where the upstream had none */
+    int64_t now_s;       /* created, where the upstream had none */
+    struct arena *arena; /* lives as long as the answer */
+    size_t bytes_max;    /* response_bytes_max: what may be remembered or collected */
 };
 typedef void encoder_init_fn(void *encoder, const struct encoder_options *options);
 typedef void encoder_fini_fn(void *encoder);
@@ -122,10 +124,10 @@ typedef void encoder_fini_fn(void *encoder);
  * *ret_bytes is null), or nothing (*ret_bytes null and out untouched). A client that did not ask
  * for a stream gets nothing until encoder_end. */
 typedef enum error_code response_encode_fn(void *encoder, const struct frame *frame,
-                                           struct buf *out, struct str *ret_bytes,
-                                           struct error *e);
+                                           struct buf *out, struct str *ret_bytes, struct error *e);
 /* The answer is complete: appends what is missing to out: nothing in raw mode whose raw frames held
- * everything; closing events, usage and terminator after a take-over; the whole body of a collected answer. */
+ * everything; closing events, usage and terminator after a take-over; the whole body of a collected
+ * answer. */
 typedef enum error_code encoder_end_fn(void *encoder, struct buf *out, struct error *e);
 
 /* A failure as this protocol says it: in_stream: as its in-stream error event (nothing follows it),
@@ -142,7 +144,7 @@ typedef void error_decode_fn(int status, struct str body, struct arena *arena,
 typedef bool models_decode_fn(struct str body, struct arena *arena,
                               void (*add)(void *ctx, struct str id, struct str source), void *ctx);
 struct model_entry {
-    struct str id;       /* as the client is to see it: backend:model */
+    struct str id; /* as the client is to see it: backend:model */
     struct str owner;
     int64_t created_s;
 };
@@ -151,10 +153,10 @@ typedef void models_encode_fn(const struct model_entry *models, size_t n, bool o
                               struct buf *out);
 
 struct protocol {
-    const char *name;            /* "openai-chat": everywhere a user sees it */
-    const struct route *routes;  /* ended by a NULL path */
-    const char *models_path;     /* below the API's base: "/models" */
-    const char *api_version;     /* the version segment that SDKs put into the base: "/v1" */
+    const char *name;           /* "openai-chat": everywhere a user sees it */
+    const struct route *routes; /* ended by a NULL path */
+    const char *models_path;    /* below the API's base: "/models" */
+    const char *api_version;    /* the version segment that SDKs put into the base: "/v1" */
     request_decode_fn *request_decode;
     request_decode_full_fn *request_decode_full;
     request_encode_fn *request_encode;

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chat Completions, the wire format of OpenAI and of most others.
+ *
+ * What      The protocol's table entry, its routes, its errors and its lists of models.
+ * How       Errors that we make: one switch over all codes (contract: behaviour.md, section 2).
+ *           Errors that upstreams make: any of the shapes seen (openai-chat.md, 9; quirk 25).
+ * Owns      Nothing.
+ * Not here  Requests (openai_chat_request.c, openai_chat_upstream.c), answers
+ *           (openai_chat_decode.c, openai_chat_encode.c).
+ */
+#include "protocol/openai_chat_priv.h"
+
+#include "text/utf8.h"
+
+enum { MESSAGE_BYTES_MAX = 2048, ERROR_DEPTH_MAX = 64, MODELS_DEPTH_MAX = 64 };
+
+/* --- errors that we make ------------------------------------------------------------------ */
+
+struct words {
+    const char *type;
+    const char *code; /* NULL: null */
+};
+
+static struct words error_words(enum error_code code)
+{
+    switch (code) {
+    case ERR_UNAUTHORIZED:
+        return (struct words){"authentication_error", "invalid_api_key"};
+    case ERR_NO_BACKEND:
+        return (struct words){"configuration_error", "no_functional_backends"};
+    case ERR_UNKNOWN_BACKEND:
+        return (struct words){"invalid_request_error", "unknown_backend"};
+    case ERR_RATE_LIMITED:
+        return (struct words){"rate_limit_error", "rate_limit_exceeded"};
+    case ERR_UPSTREAM_UNREACHABLE:
+    case ERR_UPSTREAM_BROKEN:
+        return (struct words){"backend_error", "upstream_unreachable"};
+    case ERR_UPSTREAM_TOO_LARGE:
+        return (struct words){"backend_error", "upstream_too_large"};
+    case ERR_UPSTREAM_TIMEOUT:
+        return (struct words){"backend_error", "upstream_timeout"};
+    case ERR_UPSTREAM_ERROR:
+        return (struct words){"backend_error", "upstream_error"};
+    case ERR_UPSTREAM_KEY:
+        return (struct words){"backend_error", "upstream_auth"};
+    case ERR_BAD_REQUEST:
+        return (struct words){"invalid_request_error", NULL};
+    case ERR_BAD_HTTP:
+        return (struct words){"invalid_request_error", "bad_request"};
+    case ERR_TOO_LARGE:
+        return (struct words){"invalid_request_error", "request_too_large"};
+    case ERR_HEADERS_TOO_LARGE:
+        return (struct words){"invalid_request_error", "headers_too_large"};
+    case ERR_REQUEST_TIMEOUT:
+        return (struct words){"invalid_request_error", "request_timeout"};
+    case ERR_FORBIDDEN:
+        return (struct words){"permission_error", "forbidden"};
+    case ERR_NOT_FOUND:
+        return (struct words){"invalid_request_error", "not_found"};
+    case ERR_MODEL_NOT_FOUND:
+        return (struct words){"invalid_request_error", "model_not_found"};
+    case ERR_METHOD_NOT_ALLOWED:
+        return (struct words){"invalid_request_error", "method_not_allowed"};
+    case ERR_UNSUPPORTED_MEDIA:
+        return (struct words){"invalid_request_error", "unsupported_media_type"};
+    case ERR_UPGRADE_REQUIRED:
+        return (struct words){"invalid_request_error", "upgrade_required"};
+    case ERR_OVERLOADED:
+    case ERR_DRAINING:
+        return (struct words){"server_error", "overloaded"};
+    case ERR_CLIENT_LEFT:
+        return (struct words){"server_error", "client_left"};
+    case ERR_CONFIG:
+    case ERR_SYSTEM:
+    case ERR_INTERNAL:
+        return (struct words){"server_error", "internal_error"};
+    case OK:
+    case ERROR_COUNT:
+        break;
+    }
+    BUG("no such error");
+}
+
+/* A string, or null for the absent one. */
+static void add_string(struct buf *out, struct str s)
+{
+    if (str_is_null(s))
+        buf_add(out, STR("null"));
+    else
+        json_add_string(out, s);
+}
+
+static void error_encode(const struct error *error, struct str request_id, bool in_stream,
+                         struct buf *out)
+{
+    struct words words = error_words(error->code);
+    const char *between = error->detail[0] == '\0' ? "" : ": ";
+
+    /* The shape has no place for it; the client has it in x-llm-proxy-request-id. */
+    (void)request_id;
+    if (in_stream)
+        buf_add(out, STR("data: "));
+    buf_add(out, STR("{\"error\":{\"message\":\""));
+    json_add_escaped(out, str_c(error_text(error->code)));
+    json_add_escaped(out, str_c(between));
+    json_add_escaped(out, str_c(error->detail));
+    buf_add(out, STR("\",\"type\":"));
+    add_string(out, str_c(words.type));
+    buf_add(out, STR(",\"param\":null,\"code\":"));
+    add_string(out, str_c(words.code));
+    buf_add(out, in_stream ? STR("}}\n\n") : STR("}}"));
+}
+
+/* --- errors that upstreams make ----------------------------------------------------------- */
+
+static struct str valid_text(yyjson_val *object, const char *key, struct arena *arena)
+{
+    struct str text = json_get_str(object, str_c(key));
+
+    return text.n == 0 ? STR_NULL : utf8_repair(utf8_head(text, MESSAGE_BYTES_MAX), arena);
+}
+
+/* A code is a word or a number. */
+static struct str code_text(yyjson_val *object, struct arena *arena)
+{
+    struct str word = valid_text(object, "code", arena);
+    int64_t number;
+
+    if (str_is_null(word) && json_to_int64(json_get(object, STR("code")), &number))
+        return str_print(arena, "%lld", (long long)number);
+    return word;
+}
+
+/* An HTTP status among the members; 0 without one. */
+static int status_in(yyjson_val *object)
+{
+    static const char *const keys[] = {"code", "status", "status_code"};
+    int64_t status;
+
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        yyjson_val *v = json_get(object, str_c(keys[i]));
+        bool number = json_to_int64(v, &status) || str_to_int64(json_str(v), &status);
+        if (number && status >= 400 && status <= 599)
+            return (int)status;
+    }
+    return 0;
+}
+
+/* FastAPI: {"detail":"…"}, or a list of {"msg":"…"} or of other things. */
+static struct str detail_text(yyjson_val *root, struct arena *arena)
+{
+    yyjson_val *detail = json_get(root, STR("detail"));
+    struct str text = valid_text(root, "detail", arena);
+
+    if (!str_is_null(text) || detail == NULL || yyjson_is_null(detail))
+        return text;
+    text = valid_text(yyjson_arr_get_first(detail), "msg", arena);
+    if (!str_is_null(text))
+        return text;
+    return utf8_repair(utf8_head(json_text(detail, arena), MESSAGE_BYTES_MAX), arena);
+}
+
+bool openai_chat_read_error(yyjson_val *root, struct arena *arena, struct event *ret_error)
+{
+    if (yyjson_is_arr(root))
+        root = yyjson_arr_get_first(root);
+
+    yyjson_val *inner = json_get(root, STR("error"));
+    yyjson_val *fields = yyjson_is_obj(inner) ? inner : root;
+    struct str message = valid_text(fields, "message", arena);
+
+    if (str_is_null(message))
+        message = valid_text(root, "error", arena);
+    if (str_is_null(message))
+        message = valid_text(root, "message", arena);
+    if (str_is_null(message))
+        message = detail_text(root, arena);
+    if (str_is_null(message) && !yyjson_is_obj(inner))
+        return false;
+    *ret_error = (struct event){.kind = EVENT_ERROR, .block = EVENT_NO_BLOCK};
+    ret_error->error.message = str_is_null(message) ? STR("unknown error") : message;
+    ret_error->error.type = valid_text(fields, "type", arena);
+    ret_error->error.code = code_text(fields, arena);
+    ret_error->error.status = status_in(fields);
+    if (ret_error->error.status == 0 && fields != root)
+        ret_error->error.status = status_in(root);
+    return true;
+}
+
+static void error_decode(int status, struct str body, struct arena *arena, struct event *ret_error)
+{
+    const struct json_read_options options = {
+        .depth_max = ERROR_DEPTH_MAX,
+        .allow_invalid_utf8 = true,
+    };
+    struct error ignored;
+    struct event event;
+    yyjson_val *root = json_read(body, &options, arena, &ignored);
+
+    if (root == NULL || !openai_chat_read_error(root, arena, &event)) {
+        struct str text = utf8_repair(utf8_head(str_trim(body), MESSAGE_BYTES_MAX), arena);
+        event = (struct event){.kind = EVENT_ERROR, .block = EVENT_NO_BLOCK};
+        event.error.message = text.n > 0 ? text : str_print(arena, "HTTP status %d", status);
+    }
+    if (status >= 400)
+        event.error.status = status;
+    *ret_error = event;
+}
+
+void openai_chat_add_error(struct buf *out, const struct event *error)
+{
+    assert(error->kind == EVENT_ERROR);
+    buf_add(out, STR("{\"error\":{\"message\":"));
+    json_add_string(out, error->error.message);
+    buf_add(out, STR(",\"type\":"));
+    add_string(out, error->error.type);
+    buf_add(out, STR(",\"param\":null,\"code\":"));
+    add_string(out, error->error.code);
+    buf_add(out, STR("}}"));
+}
+
+/* --- pieces of bodies --------------------------------------------------------------------- */
+
+void openai_chat_add_key(struct buf *out, struct str key)
+{
+    if (out->n > 0 && out->p[out->n - 1] != '{')
+        buf_add_char(out, ',');
+    json_add_string(out, key);
+    buf_add_char(out, ':');
+}
+
+struct str openai_chat_join(struct arena *arena, struct str a, struct str b)
+{
+    char *to = arena_alloc(arena, a.n + b.n);
+
+    if (arena_overflowed(arena))
+        return STR("");
+    if (a.n > 0)
+        memcpy(to, a.p, a.n);
+    if (b.n > 0)
+        memcpy(to + a.n, b.p, b.n);
+    return str_of(to, a.n + b.n);
+}
+
+struct str openai_chat_finish_word(const struct event *stop, bool tools, bool legacy)
+{
+    assert(stop->kind == EVENT_STOP);
+    switch (stop->stop.reason) {
+    case STOP_END:
+    case STOP_TOOL:
+        if (!tools)
+            return STR("stop");
+        return legacy ? STR("function_call") : STR("tool_calls");
+    case STOP_LENGTH:
+        return STR("length");
+    case STOP_FILTER:
+        return STR("content_filter");
+    case STOP_SEQUENCE:
+    case STOP_REFUSAL:
+    case STOP_PAUSE:
+        return STR("stop");
+    case STOP_OTHER:
+        return stop->stop.native.n > 0 ? stop->stop.native : STR("stop");
+    case STOP_REASON_COUNT:
+        break;
+    }
+    BUG("no such reason");
+}
+
+static void add_count(struct buf *out, const char *key, int64_t value)
+{
+    openai_chat_add_key(out, str_c(key));
+    buf_add_int64(out, value);
+}
+
+void openai_chat_add_usage(struct buf *out, const struct usage *usage)
+{
+    int64_t input = usage->input < 0 ? 0 : usage->input;
+    int64_t output = usage->output < 0 ? 0 : usage->output;
+
+    buf_add_char(out, '{');
+    add_count(out, "prompt_tokens", input);
+    add_count(out, "completion_tokens", output);
+    add_count(out, "total_tokens", usage->total < 0 ? input + output : usage->total);
+    if (usage->cached >= 0 || usage->cache_written >= 0) {
+        buf_add(out, STR(",\"prompt_tokens_details\":{"));
+        if (usage->cached >= 0)
+            add_count(out, "cached_tokens", usage->cached);
+        if (usage->cache_written >= 0)
+            add_count(out, "cache_write_tokens", usage->cache_written);
+        buf_add_char(out, '}');
+    }
+    if (usage->reasoning >= 0) {
+        buf_add(out, STR(",\"completion_tokens_details\":{"));
+        add_count(out, "reasoning_tokens", usage->reasoning);
+        buf_add_char(out, '}');
+    }
+    buf_add_char(out, '}');
+}
+
+/* --- models ------------------------------------------------------------------------------- */
+
+static bool models_decode(struct str body, struct arena *arena,
+                          void (*add)(void *ctx, struct str id, struct str source), void *ctx)
+{
+    const struct json_read_options options = {
+        .depth_max = MODELS_DEPTH_MAX,
+        .allow_invalid_utf8 = true,
+    };
+    struct error ignored;
+    yyjson_val *root = json_read(body, &options, arena, &ignored);
+    /* Together answers with the bare list. */
+    yyjson_val *list = yyjson_is_arr(root) ? root : json_get(root, STR("data"));
+    size_t at;
+    size_t count;
+    yyjson_val *model;
+
+    if (!yyjson_is_arr(list))
+        return false;
+    yyjson_arr_foreach(list, at, count, model)
+    {
+        struct str id = json_get_str(model, STR("id"));
+        if (id.n > 0)
+            add(ctx, utf8_repair(id, arena), json_text(model, arena));
+    }
+    return true;
+}
+
+static void add_model(struct buf *out, const struct model_entry *model)
+{
+    buf_add(out, STR("{\"id\":"));
+    json_add_string(out, model->id);
+    buf_add(out, STR(",\"object\":\"model\",\"created\":"));
+    buf_add_int64(out, model->created_s);
+    buf_add(out, STR(",\"owned_by\":"));
+    json_add_string(out, model->owner);
+    buf_add_char(out, '}');
+}
+
+static void models_encode(const struct model_entry *models, size_t n, bool one, struct buf *out)
+{
+    if (one) {
+        assert(n > 0);
+        add_model(out, &models[0]);
+        return;
+    }
+    buf_add(out, STR("{\"object\":\"list\",\"data\":["));
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        add_model(out, &models[i]);
+    }
+    buf_add(out, STR("]}"));
+}
+
+/* --- the protocol ------------------------------------------------------------------------- */
+
+static const struct route routes[] = {
+    {"POST", "/v1/chat/completions", OP_GENERATE},
+    {"POST", "/v2/chat/completions", OP_GENERATE},
+    {"GET", "/v1/models", OP_MODELS},
+    {"GET", "/v2/models", OP_MODELS},
+    {"GET", "/v1/models/*", OP_MODEL},
+    {"GET", "/v2/models/*", OP_MODEL},
+    {NULL, NULL, OP_COUNT},
+};
+
+const struct protocol protocol_openai_chat = {
+    .name = "openai-chat",
+    .routes = routes,
+    .models_path = "/models",
+    .api_version = "/v1",
+    .request_decode = openai_chat_request_decode,
+    .request_decode_full = openai_chat_request_decode_full,
+    .request_encode = openai_chat_upstream_encode,
+    .decoder_size = sizeof(struct openai_chat_decoder),
+    .decoder_init = openai_chat_decode_init,
+    .response_decode = openai_chat_decode_bytes,
+    .decoder_fini = openai_chat_decode_fini,
+    .encoder_size = sizeof(struct openai_chat_encoder),
+    .encoder_init = openai_chat_encode_init,
+    .response_encode = openai_chat_encode_frame,
+    .encoder_end = openai_chat_encode_end,
+    .encoder_fini = openai_chat_encode_fini,
+    .error_encode = error_encode,
+    .error_decode = error_decode,
+    .models_decode = models_decode,
+    .models_encode = models_encode,
+    .stream_content_type = "text/event-stream; charset=utf-8",
+};

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chat Completions: an upstream's answer as frames.
+ *
+ * What      Bytes cut anywhere become frames with events; a whole body becomes one frame.
+ * How       stream: text/sse frames the bytes. Of each frame: the terminator, else a frame like an
+ *           earlier one (openai_chat_template.c), else JSON that is parsed (openai_chat_delta.c).
+ *           A frame that is no JSON object has no events and goes on as it is.
+ *           end: complete are an ERROR, the terminator, or a STOP of each choice that began. What
+ *           stands behind the last empty line counts only if the answer is complete with it:
+ *           it may be half of a line.
+ * Owns      The SSE parser's buffers. All else lies in the two arenas of the options.
+ * Not here  What the JSON means. Whether the client gets raw or new bytes: openai_chat_encode.c.
+ */
+#include "protocol/openai_chat_priv.h"
+
+void openai_chat_decode_init(void *decoder, const struct decoder_options *options)
+{
+    struct openai_chat_decoder *d = decoder;
+
+    assert(options->sink != NULL);
+    assert(options->scratch != NULL && options->arena != NULL);
+    assert(options->scratch != options->arena);
+    assert(!options->stream || options->event_bytes_max > 0);
+    d->options = *options;
+    d->version = 1;
+    if (options->stream)
+        sse_init(&d->sse, options->event_bytes_max);
+}
+
+void openai_chat_decode_fini(void *decoder)
+{
+    struct openai_chat_decoder *d = decoder;
+
+    if (d->options.stream)
+        sse_fini(&d->sse);
+}
+
+/* --- frames ------------------------------------------------------------------------------- */
+
+/* Events of a frame are scratch; an idle stream holds none. */
+static void forget_events(struct openai_chat_decoder *d)
+{
+    d->events = NULL;
+    d->n = 0;
+    d->size = 0;
+    if (arena_bytes(d->options.scratch) > 0)
+        arena_reset(d->options.scratch);
+}
+
+static enum error_code push(struct openai_chat_decoder *d, struct frame *frame, struct error *e)
+{
+    if (arena_overflowed(d->options.scratch) || arena_overflowed(d->options.arena))
+        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "an event does not fit into memory");
+    if (d->too_many)
+        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "more than %d blocks", OPENAI_CHAT_BLOCKS_MAX);
+    if (d->options.sink(d->options.sink_ctx, frame) == PUSH_STOP)
+        d->quit = true;
+    forget_events(d);
+    return OK;
+}
+
+static void frame_of_events(struct openai_chat_decoder *d, struct frame *frame)
+{
+    frame->events = d->events;
+    frame->n = d->n;
+}
+
+static void frame_of_single(struct openai_chat_decoder *d, struct frame *frame)
+{
+    frame->events = &d->single;
+    frame->n = 1;
+}
+
+static yyjson_val *parse(struct openai_chat_decoder *d, struct str text, struct error *e)
+{
+    const struct json_read_options options = {
+        .depth_max = d->options.depth_max,
+        .allow_invalid_utf8 = true,
+    };
+
+    return json_read(text, &options, d->options.scratch, e);
+}
+
+/* A frame that must be parsed. */
+static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse,
+                      struct frame *frame)
+{
+    struct error ignored;
+    yyjson_val *root = parse(d, sse->data, &ignored);
+
+    if (!yyjson_is_obj(root)) {
+        d->not_json++;
+        return;
+    }
+    if (str_eq(sse->event, STR("error")))
+        openai_chat_delta_error(d, root);
+    else
+        openai_chat_delta_read(d, root, false, frame);
+    frame_of_events(d, frame);
+    if (!d->templates_off && !d->over)
+        openai_chat_template_learn(d, sse);
+}
+
+/* The frame of one SSE event. */
+static void read_sse(struct openai_chat_decoder *d, const struct sse_frame *sse,
+                     struct frame *frame)
+{
+    *frame = (struct frame){.raw = sse->raw};
+    d->place.known = false;
+    if (d->over)
+        return;
+    if (str_is_null(sse->data)) {
+        d->single = (struct event){.kind = EVENT_KEEPALIVE, .block = EVENT_NO_BLOCK};
+        frame_of_single(d, frame);
+    } else if (sse->data.n < 16 && str_eq(str_trim(sse->data), STR("[DONE]"))) {
+        frame->terminator = true;
+        d->terminated = true;
+        openai_chat_delta_stop_all(d);
+        frame_of_events(d, frame);
+    } else if (!d->templates_off && openai_chat_template_match(d, sse->raw)) {
+        frame_of_single(d, frame);
+    } else {
+        read_data(d, sse, frame);
+    }
+}
+
+static bool complete(const struct openai_chat_decoder *d)
+{
+    if (d->over || d->terminated)
+        return true;
+    for (const struct openai_chat_choice *c = d->choices; c != NULL; c = c->next) {
+        if (!c->stopped)
+            return false;
+    }
+    return d->choices != NULL;
+}
+
+static enum error_code decode_stream(struct openai_chat_decoder *d, struct str bytes, bool end,
+                                     struct error *e)
+{
+    struct sse_frame sse;
+    struct frame frame;
+
+    e->code = OK;
+    sse_feed(&d->sse, bytes);
+    while (!d->quit && sse_next(&d->sse, &sse, e)) {
+        read_sse(d, &sse, &frame);
+        TRY(push(d, &frame, e));
+    }
+    if (e->code != OK)
+        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "an event is longer than %zu bytes",
+                    d->options.event_bytes_max);
+    if (!end || d->quit)
+        return OK;
+
+    if (sse_end(&d->sse, &sse)) {
+        read_sse(d, &sse, &frame);
+        if (complete(d))
+            TRY(push(d, &frame, e));
+        else
+            forget_events(d);
+    }
+    if (!d->quit && !complete(d))
+        return FAIL(e, ERR_UPSTREAM_BROKEN, "the stream ended without a finish reason");
+    return OK;
+}
+
+/* --- whole bodies ------------------------------------------------------------------------- */
+
+/* Some say an error as a list of one (Google's endpoints). */
+static bool is_error_list(yyjson_val *root)
+{
+    return yyjson_is_arr(root) && json_get(yyjson_arr_get_first(root), STR("error")) != NULL;
+}
+
+static enum error_code decode_whole(struct openai_chat_decoder *d, struct str bytes,
+                                    struct error *e)
+{
+    struct frame frame = {.raw = bytes, .whole = true};
+    struct error why = {0};
+    yyjson_val *root = parse(d, bytes, &why);
+
+    if (arena_overflowed(d->options.scratch))
+        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
+    if (root == NULL)
+        return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not JSON: %s", why.detail);
+    if (is_error_list(root)) {
+        openai_chat_delta_error(d, root);
+    } else if (yyjson_is_obj(root)) {
+        openai_chat_delta_read(d, root, true, &frame);
+    }
+    if (!d->over && !yyjson_is_arr(json_get(root, STR("choices"))))
+        return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not a chat completion");
+    frame_of_events(d, &frame);
+    return push(d, &frame, e);
+}
+
+enum error_code openai_chat_decode_bytes(void *decoder, struct str bytes, bool end, struct error *e)
+{
+    struct openai_chat_decoder *d = decoder;
+
+    if (d->quit)
+        return OK;
+    if (d->options.stream)
+        return decode_stream(d, bytes, end, e);
+    assert(end);
+    assert(!d->started);
+    return decode_whole(d, bytes, e);
+}

@@ -1,0 +1,762 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chat Completions: a chunk, or a whole completion, as events.
+ *
+ * What      Reads what vendors really send (openai-chat.md, 7.3; quirks.md, section 1) and gives
+ *           it the one order of canon/event.h.
+ * How       A choice has at most one block of text, reasoning or refusal open; another kind, or a
+ *           tool call, ends it. Tool calls interleave, so they stay open until the choice stops;
+ *           so do blocks of members that we do not model. Messages of whole bodies and deltas of
+ *           streams have the same members and are read by the same code.
+ *
+ *           A tool call is known by its index (else its position), the newest first; an id that is
+ *           new at an old index is a new call. It begins when its name is known.
+ *
+ *           Each change of state counts d->version up: that is what templates rely on.
+ * Owns      Choices and tool calls, in the answer's arena. Events and their text are scratch.
+ * Not here  Framing, completion (openai_chat_decode.c).
+ */
+#include "protocol/openai_chat_priv.h"
+
+#include "text/utf8.h"
+
+enum { EVENTS_STEP = 8 };
+
+/* A `created` from here on counts milliseconds: as seconds it would be the year 5138. */
+#define CREATED_MS_MIN INT64_C(100000000000)
+
+/* --- emitting ----------------------------------------------------------------------------- */
+
+static struct event *emit(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
+                          uint32_t block)
+{
+    if (d->n == d->size) {
+        uint32_t size = d->size == 0 ? EVENTS_STEP : d->size * 2;
+        struct event *events = arena_grow(d->options.scratch, d->events, d->size * sizeof(*events),
+                                          size * sizeof(*events));
+        if (arena_overflowed(d->options.scratch)) {
+            /* The whole frame is refused after this. */
+            d->single = (struct event){.kind = kind};
+            return &d->single;
+        }
+        d->events = events;
+        d->size = size;
+    }
+    struct event *event = &d->events[d->n++];
+    *event = (struct event){.kind = kind, .choice = choice, .block = block};
+    return event;
+}
+
+static void emit_text(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
+                      uint32_t block, struct str text)
+{
+    assert(text.n > 0);
+    emit(d, kind, choice, block)->text = text;
+}
+
+/* A string, valid, in scratch; null for anything else. */
+static struct str text_of(struct openai_chat_decoder *d, yyjson_val *v)
+{
+    struct str s = json_str(v);
+
+    return s.n == 0 ? s : utf8_repair(s, d->options.scratch);
+}
+
+static struct str member_text(struct openai_chat_decoder *d, yyjson_val *object, const char *key)
+{
+    return text_of(d, json_get(object, str_c(key)));
+}
+
+/* --- blocks ------------------------------------------------------------------------------- */
+
+static uint32_t block_begin(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                            enum block_kind kind, struct str name)
+{
+    if (c->blocks >= OPENAI_CHAT_BLOCKS_MAX) {
+        d->too_many = true;
+        return EVENT_NO_BLOCK;
+    }
+    uint32_t block = c->blocks++;
+    struct event *event = emit(d, EVENT_BLOCK_BEGIN, c->index, block);
+    event->begin.kind = kind;
+    event->begin.name = name;
+    event->begin.index = EVENT_NO_INDEX;
+    d->version++;
+    return block;
+}
+
+static void end_open(struct openai_chat_decoder *d, struct openai_chat_choice *c)
+{
+    if (c->open == EVENT_NO_BLOCK)
+        return;
+    emit(d, EVENT_BLOCK_END, c->index, c->open);
+    c->open = EVENT_NO_BLOCK;
+    d->version++;
+}
+
+/* The open block, of that kind. */
+static uint32_t open_block(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                           enum block_kind kind, struct str name)
+{
+    if (c->open != EVENT_NO_BLOCK && c->open_kind == kind)
+        return c->open;
+    end_open(d, c);
+    c->open = block_begin(d, c, kind, name);
+    c->open_kind = kind;
+    return c->open;
+}
+
+static void say(struct openai_chat_decoder *d, struct openai_chat_choice *c, enum block_kind kind,
+                struct str text, struct str name)
+{
+    if (text.n == 0)
+        return;
+    uint32_t block = open_block(d, c, kind, name);
+    if (block != EVENT_NO_BLOCK)
+        emit_text(d, kind == BLOCK_REASONING ? EVENT_REASONING : EVENT_TEXT, c->index, block, text);
+}
+
+/* --- choices ------------------------------------------------------------------------------ */
+
+static struct openai_chat_choice *choice_of(struct openai_chat_decoder *d, yyjson_val *v, size_t at)
+{
+    int64_t index;
+
+    if (!json_to_int64(json_get(v, STR("index")), &index) || index < 0)
+        index = (int64_t)at;
+    if (index >= OPENAI_CHAT_CHOICES_MAX)
+        return NULL;
+
+    struct openai_chat_choice **to = &d->choices;
+    while (*to != NULL && (*to)->index < (uint32_t)index)
+        to = &(*to)->next;
+    if (*to != NULL && (*to)->index == (uint32_t)index)
+        return *to;
+
+    struct openai_chat_choice *c = ARENA_NEW(d->options.arena, struct openai_chat_choice);
+    if (arena_overflowed(d->options.arena))
+        return NULL;
+    c->next = *to;
+    c->index = (uint32_t)index;
+    c->open = EVENT_NO_BLOCK;
+    *to = c;
+    d->version++;
+    return c;
+}
+
+/* --- tool calls --------------------------------------------------------------------------- */
+
+/* What one delta says of a call. */
+struct tool_delta {
+    uint32_t index;
+    bool index_said;
+    bool custom;
+    bool legacy;
+    bool finishing; /* in the chunk with the finish reason */
+    struct str id;
+    struct str name;
+    struct str args;
+};
+
+static struct openai_chat_tool *tool_by_id(struct openai_chat_choice *c, struct str id)
+{
+    for (struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next) {
+        if (str_eq(tool->id, id))
+            return tool;
+    }
+    return NULL;
+}
+
+/* The newest of that index. */
+static struct openai_chat_tool *tool_by_index(struct openai_chat_choice *c,
+                                              const struct tool_delta *delta)
+{
+    struct openai_chat_tool *newest = NULL;
+
+    for (struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next) {
+        if (tool->wire_index == delta->index && tool->legacy == delta->legacy)
+            newest = tool;
+    }
+    return newest;
+}
+
+/* The call that the delta goes on with; NULL: it begins one. */
+static struct openai_chat_tool *tool_find(struct openai_chat_choice *c,
+                                          const struct tool_delta *delta)
+{
+    struct openai_chat_tool *newest = tool_by_index(c, delta);
+
+    if (newest == NULL)
+        return delta->id.n > 0 ? tool_by_id(c, delta->id) : NULL;
+    if (delta->id.n > 0 && newest->id.n > 0)
+        return str_eq(delta->id, newest->id) ? newest : tool_by_id(c, delta->id);
+
+    if (delta->name.n == 0 || newest->name.n == 0)
+        return newest;
+    if (!str_eq(delta->name, newest->name))
+        return NULL;
+    if (newest->args_n == 0)
+        return newest;
+    /* Whole calls, one a chunk, without id or index: only their arguments tell them apart. */
+    bool anew = delta->id.n > 0 || (!delta->index_said && str_starts(delta->args, STR("{")));
+    return anew ? NULL : newest;
+}
+
+static struct openai_chat_tool *tool_new(struct openai_chat_decoder *d,
+                                         struct openai_chat_choice *c,
+                                         const struct tool_delta *delta)
+{
+    struct openai_chat_tool *tool = ARENA_NEW(d->options.arena, struct openai_chat_tool);
+    struct openai_chat_tool **to = &c->tools;
+    uint32_t count = 0;
+
+    for (; *to != NULL; to = &(*to)->next)
+        count++;
+    if (count >= OPENAI_CHAT_BLOCKS_MAX)
+        d->too_many = true;
+    if (d->too_many || arena_overflowed(d->options.arena))
+        return NULL;
+    tool->wire_index = delta->index;
+    tool->index_said = delta->index_said;
+    tool->custom = delta->custom;
+    tool->legacy = delta->legacy;
+    tool->block = EVENT_NO_BLOCK;
+    tool->args_hash = OPENAI_CHAT_HASH_BEGIN;
+    *to = tool;
+    d->version++;
+    return tool;
+}
+
+static void tool_begin(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                       struct openai_chat_tool *tool)
+{
+    assert(tool->block == EVENT_NO_BLOCK);
+    end_open(d, c);
+    tool->block = block_begin(d, c, BLOCK_TOOL, tool->name);
+    if (tool->block == EVENT_NO_BLOCK || d->n == 0)
+        return;
+
+    struct event *event = &d->events[d->n - 1];
+    assert(event->kind == EVENT_BLOCK_BEGIN || arena_overflowed(d->options.scratch));
+    event->begin.id = tool->id.n > 0 ? tool->id
+                                     : str_print(d->options.arena, "call_%08x%02x%04x", d->id_hash,
+                                                 c->index, d->synthetic_ids++);
+    event->begin.custom = tool->custom;
+    event->begin.legacy = tool->legacy;
+    event->begin.index = tool->index_said ? tool->wire_index : EVENT_NO_INDEX;
+    if (tool->waiting.n > 0)
+        emit_text(d, EVENT_TOOL_ARGS, c->index, tool->block, tool->waiting);
+    tool->waiting = STR_NULL;
+}
+
+/* Whether the delta says the whole call again that was streamed before (quirk 9). */
+static bool tool_said_again(const struct openai_chat_tool *tool, const struct tool_delta *delta)
+{
+    struct openai_chat_tool again = {.args_hash = OPENAI_CHAT_HASH_BEGIN};
+
+    if (!delta->finishing || delta->name.n == 0 || delta->args.n != tool->args_n)
+        return false;
+    openai_chat_delta_count_args(&again, delta->args);
+    return again.args_hash == tool->args_hash;
+}
+
+static void tool_delta_apply(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                             const struct tool_delta *delta)
+{
+    struct openai_chat_tool *tool = tool_find(c, delta);
+    struct arena *arena = d->options.arena;
+
+    d->place.known = false;
+    if (tool == NULL)
+        tool = tool_new(d, c, delta);
+    else if (tool_said_again(tool, delta))
+        return;
+    if (tool == NULL)
+        return;
+    if (tool->id.n == 0 && delta->id.n > 0) {
+        tool->id = str_copy(arena, delta->id);
+        d->version++;
+    }
+    if (tool->name.n == 0 && delta->name.n > 0) {
+        tool->name = str_copy(arena, delta->name);
+        d->version++;
+    }
+    if (tool->block == EVENT_NO_BLOCK && tool->name.n > 0)
+        tool_begin(d, c, tool);
+    if (delta->args.n == 0)
+        return;
+    openai_chat_delta_count_args(tool, delta->args);
+    if (tool->block != EVENT_NO_BLOCK) {
+        emit_text(d, EVENT_TOOL_ARGS, c->index, tool->block, delta->args);
+        d->place.tool = tool;
+        /* With an id or a name, which call is meant depends on more than the index. */
+        d->place.known = delta->id.n == 0 && delta->name.n == 0 && !delta->legacy;
+        return;
+    }
+    tool->waiting = openai_chat_join(arena, tool->waiting, delta->args);
+    d->version++;
+}
+
+/* function.arguments or custom.input: a string; vendors have sent objects. */
+static struct str read_args(struct openai_chat_decoder *d, yyjson_val *v)
+{
+    if (yyjson_is_obj(v))
+        return json_text(v, d->options.scratch);
+    return text_of(d, v);
+}
+
+static void read_tool_call(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                           yyjson_val *call, size_t at, bool finishing)
+{
+    yyjson_val *function = json_get(call, STR("function"));
+    yyjson_val *custom = json_get(call, STR("custom"));
+    bool is_custom = yyjson_is_obj(custom) && !yyjson_is_obj(function);
+    yyjson_val *inner = is_custom ? custom : function;
+    struct tool_delta delta = {.custom = is_custom, .finishing = finishing};
+    int64_t index;
+
+    if (!yyjson_is_obj(call))
+        return;
+    delta.index_said = json_to_int64(json_get(call, STR("index")), &index) && index >= 0 &&
+                       index < EVENT_NO_INDEX;
+    delta.index = delta.index_said ? (uint32_t)index : (uint32_t)at;
+    delta.id = member_text(d, call, "id");
+    delta.name = member_text(d, inner, "name");
+    delta.args = read_args(d, json_get(inner, is_custom ? STR("input") : STR("arguments")));
+    d->place.tool_at = at;
+    d->place.inner = is_custom ? "custom" : "function";
+    d->place.member = is_custom ? "input" : "arguments";
+    tool_delta_apply(d, c, &delta);
+}
+
+static void read_tool_calls(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                            yyjson_val *message, bool finishing)
+{
+    yyjson_val *calls = json_get(message, STR("tool_calls"));
+    yyjson_val *legacy = json_get(message, STR("function_call"));
+    size_t at;
+    size_t count;
+    yyjson_val *call;
+
+    yyjson_arr_foreach(calls, at, count, call)
+    {
+        read_tool_call(d, c, call, at, finishing);
+    }
+    if (yyjson_is_obj(legacy)) {
+        struct tool_delta delta = {
+            .index = 0,
+            .legacy = true,
+            .finishing = finishing,
+            .name = member_text(d, legacy, "name"),
+            .args = read_args(d, json_get(legacy, STR("arguments"))),
+        };
+        tool_delta_apply(d, c, &delta);
+    }
+}
+
+/* --- the other members of a message ------------------------------------------------------- */
+
+/* A member that we do not model goes on as it is, in a block of its own. */
+static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                      yyjson_val *message, const char *member, enum block_kind kind)
+{
+    yyjson_val *v = json_get(message, str_c(member));
+    struct openai_chat_side **to = &c->sides;
+
+    if (yyjson_get_len(v) == 0 || (!yyjson_is_arr(v) && !yyjson_is_obj(v)))
+        return;
+    while (*to != NULL && (*to)->member != member)
+        to = &(*to)->next;
+    if (*to == NULL) {
+        struct openai_chat_side *side = ARENA_NEW(d->options.arena, struct openai_chat_side);
+        side->member = member;
+        side->block = block_begin(d, c, kind, str_c(member));
+        *to = side;
+    }
+    if ((*to)->block != EVENT_NO_BLOCK)
+        emit_text(d, EVENT_TEXT, c->index, (*to)->block,
+                  utf8_repair(json_text(v, d->options.scratch), d->options.scratch));
+}
+
+static void read_details(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                         yyjson_val *message)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *detail;
+
+    /* OpenRouter says the text a second time beside them; where it does not, they are all. */
+    if (!c->reasoning_said) {
+        yyjson_arr_foreach(json_get(message, STR("reasoning_details")), at, count, detail)
+        {
+            struct str text = member_text(d, detail, "text");
+            if (text.n == 0)
+                text = member_text(d, detail, "summary");
+            say(d, c, BLOCK_REASONING, text, STR("reasoning_content"));
+        }
+    }
+    read_side(d, c, message, "reasoning_details", BLOCK_VENDOR);
+}
+
+static void read_reasoning(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                           yyjson_val *message)
+{
+    static const char *const members[] = {"reasoning_content", "reasoning"};
+
+    for (size_t i = 0; i < COUNT_OF(members); i++) {
+        struct str text = member_text(d, message, members[i]);
+        if (text.n == 0)
+            continue;
+        if (!c->reasoning_said)
+            d->version++;
+        c->reasoning_said = true;
+        say(d, c, BLOCK_REASONING, text, str_c(members[i]));
+        d->place.member = members[i];
+        d->place.known = true;
+        break;
+    }
+    read_details(d, c, message);
+}
+
+static void cite(struct openai_chat_decoder *d, struct openai_chat_choice *c, yyjson_val *v)
+{
+    uint32_t block = open_block(d, c, BLOCK_TEXT, STR_NULL);
+
+    if (block != EVENT_NO_BLOCK)
+        emit_text(d, EVENT_CITATION, c->index, block,
+                  utf8_repair(json_text(v, d->options.scratch), d->options.scratch));
+}
+
+/* Mistral's content: a list of parts, thinking among them. */
+static void read_content_part(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                              yyjson_val *part)
+{
+    struct str type = json_get_str(part, STR("type"));
+    size_t at;
+    size_t count;
+    yyjson_val *inner;
+
+    if (yyjson_is_str(part)) {
+        say(d, c, BLOCK_TEXT, text_of(d, part), STR_NULL);
+    } else if (str_eq(type, STR("thinking"))) {
+        yyjson_val *thinking = json_get(part, STR("thinking"));
+        say(d, c, BLOCK_REASONING, text_of(d, thinking), STR_NULL);
+        yyjson_arr_foreach(thinking, at, count, inner)
+        {
+            say(d, c, BLOCK_REASONING, member_text(d, inner, "text"), STR_NULL);
+        }
+    } else if (str_eq(type, STR("refusal"))) {
+        say(d, c, BLOCK_REFUSAL, member_text(d, part, "refusal"), STR_NULL);
+    } else if (str_eq(type, STR("reference"))) {
+        cite(d, c, part);
+    } else {
+        say(d, c, BLOCK_TEXT, member_text(d, part, "text"), STR_NULL);
+    }
+}
+
+static void read_content(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                         yyjson_val *message)
+{
+    yyjson_val *content = json_get(message, STR("content"));
+    struct str refusal = member_text(d, message, "refusal");
+    size_t at;
+    size_t count;
+    yyjson_val *v;
+
+    if (yyjson_is_str(content)) {
+        struct str text = text_of(d, content);
+        say(d, c, BLOCK_TEXT, text, STR_NULL);
+        if (text.n > 0) {
+            d->place.member = "content";
+            d->place.known = true;
+        }
+    }
+    yyjson_arr_foreach(content, at, count, v)
+    {
+        d->place.known = false;
+        read_content_part(d, c, v);
+    }
+    if (refusal.n > 0) {
+        say(d, c, BLOCK_REFUSAL, refusal, STR_NULL);
+        d->place.member = "refusal";
+        d->place.known = true;
+    }
+    yyjson_arr_foreach(json_get(message, STR("annotations")), at, count, v)
+    {
+        if (yyjson_is_obj(v))
+            cite(d, c, v);
+    }
+}
+
+static void read_logprobs(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                          yyjson_val *choice)
+{
+    yyjson_val *logprobs = json_get(choice, STR("logprobs"));
+    uint32_t block = c->open;
+
+    if (yyjson_arr_size(json_get(logprobs, STR("content"))) == 0 &&
+        yyjson_arr_size(json_get(logprobs, STR("refusal"))) == 0)
+        return;
+    for (struct openai_chat_tool *tool = c->tools; block == EVENT_NO_BLOCK && tool != NULL;
+         tool = tool->next)
+        block = tool->block;
+    if (block == EVENT_NO_BLOCK)
+        block = open_block(d, c, BLOCK_TEXT, STR_NULL);
+    if (block != EVENT_NO_BLOCK)
+        emit_text(d, EVENT_LOGPROBS, c->index, block,
+                  utf8_repair(json_text(logprobs, d->options.scratch), d->options.scratch));
+}
+
+/* --- the end of a choice ------------------------------------------------------------------ */
+
+static enum stop_reason stop_reason_of(struct str native, bool tools)
+{
+    static const struct {
+        const char *word;
+        enum stop_reason reason;
+    } words[] = {
+        {"stop", STOP_END},
+        {"tool_calls", STOP_TOOL},
+        {"length", STOP_LENGTH},
+        {"function_call", STOP_TOOL},
+        {"eos", STOP_END},
+        {"content_filter", STOP_FILTER},
+        {"end_turn", STOP_END},
+        {"max_tokens", STOP_LENGTH},
+        {"model_length", STOP_LENGTH},
+        {"tool_use", STOP_TOOL},
+        {"stop_sequence", STOP_SEQUENCE},
+    };
+    enum stop_reason reason = native.n == 0 ? STOP_END : STOP_OTHER;
+
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        if (str_eq(native, str_c(words[i].word)))
+            reason = words[i].reason;
+    }
+    /* Vendors say the one or the other whatever the model did (quirk 20). */
+    if (reason == STOP_END || reason == STOP_TOOL)
+        reason = tools ? STOP_TOOL : STOP_END;
+    return reason;
+}
+
+static void stop(struct openai_chat_decoder *d, struct openai_chat_choice *c, struct str native)
+{
+    if (c->stopped)
+        return;
+    end_open(d, c);
+    for (struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next) {
+        if (tool->block == EVENT_NO_BLOCK)
+            tool_begin(d, c, tool);
+        if (tool->block != EVENT_NO_BLOCK)
+            emit(d, EVENT_BLOCK_END, c->index, tool->block);
+    }
+    for (struct openai_chat_side *side = c->sides; side != NULL; side = side->next) {
+        if (side->block != EVENT_NO_BLOCK)
+            emit(d, EVENT_BLOCK_END, c->index, side->block);
+    }
+    struct event *event = emit(d, EVENT_STOP, c->index, EVENT_NO_BLOCK);
+    event->stop.reason = stop_reason_of(native, c->tools != NULL);
+    event->stop.native = native.n > 0 ? native : STR_NULL;
+    c->stopped = true;
+    d->version++;
+}
+
+void openai_chat_delta_stop_all(struct openai_chat_decoder *d)
+{
+    for (struct openai_chat_choice *c = d->choices; c != NULL; c = c->next)
+        stop(d, c, STR_NULL);
+}
+
+static void read_choice(struct openai_chat_decoder *d, yyjson_val *choice, size_t at, bool whole)
+{
+    struct openai_chat_choice *c = yyjson_is_obj(choice) ? choice_of(d, choice, at) : NULL;
+    /* null, and "" (quirk 21): not yet. */
+    struct str native = member_text(d, choice, "finish_reason");
+    yyjson_val *message = json_get(choice, whole ? STR("message") : STR("delta"));
+    bool is_delta = !whole;
+
+    if (c == NULL || c->stopped)
+        return;
+    if (!yyjson_is_obj(message)) {
+        message = json_get(choice, whole ? STR("delta") : STR("message"));
+        is_delta = whole;
+    }
+    d->place.choice_at = at;
+    d->place.message = is_delta ? "delta" : "message";
+    d->place.inner = NULL;
+    d->place.known = false;
+    read_reasoning(d, c, message);
+    read_content(d, c, message);
+    read_logprobs(d, c, choice);
+    read_side(d, c, message, "audio", BLOCK_MEDIA);
+    read_side(d, c, message, "images", BLOCK_MEDIA);
+    read_side(d, c, message, "executed_tools", BLOCK_VENDOR);
+    read_tool_calls(d, c, message, native.n > 0);
+    if (native.n > 0 || whole)
+        stop(d, c, native);
+}
+
+/* --- usage -------------------------------------------------------------------------------- */
+
+/* A count, or -1. Vendors' sums are guesses at times, ours must not overflow. */
+static int64_t read_count(yyjson_val *object, const char *key)
+{
+    const int64_t count_max = (int64_t)1 << 50;
+    int64_t value;
+
+    if (!json_to_int64(json_get(object, str_c(key)), &value) || value < 0)
+        return -1;
+    return value > count_max ? count_max : value;
+}
+
+static int64_t first_count(yyjson_val *object, const char *const *keys, size_t n)
+{
+    int64_t value = -1;
+
+    for (size_t i = 0; i < n && value < 0; i++)
+        value = read_count(object, keys[i]);
+    return value;
+}
+
+/* Vendors that count cached or reasoning tokens beside the others, not within (quirks 14, 15). */
+static void usage_correct(struct usage *usage)
+{
+    bool corrected = false;
+
+    if (usage->reasoning > 0 && usage->output >= 0 &&
+        (usage->reasoning > usage->output ||
+         (usage->input >= 0 && usage->total == usage->input + usage->output + usage->reasoning))) {
+        usage->output += usage->reasoning;
+        corrected = true;
+    }
+    if (usage->cached > 0 && usage->input >= 0 && usage->cached > usage->input) {
+        usage->input += usage->cached;
+        corrected = true;
+    }
+    if (usage->input >= 0 && usage->output >= 0 && (corrected || usage->total < 0))
+        usage->total = usage->input + usage->output;
+}
+
+static bool read_usage(struct openai_chat_decoder *d, yyjson_val *v)
+{
+    static const char *const cached[] = {"prompt_cache_hit_tokens", "cached_tokens",
+                                         "num_cached_tokens", "cache_read_input_tokens"};
+    static const char *const written[] = {"cache_creation_input_tokens"};
+    static const char *const reasoning[] = {"reasoning_tokens"};
+    yyjson_val *prompt = json_get(v, STR("prompt_tokens_details"));
+    yyjson_val *completion = json_get(v, STR("completion_tokens_details"));
+    struct usage usage = {
+        .input = read_count(v, "prompt_tokens"),
+        .output = read_count(v, "completion_tokens"),
+        .total = read_count(v, "total_tokens"),
+        .cached = read_count(prompt, "cached_tokens"),
+        .cache_written = read_count(prompt, "cache_write_tokens"),
+        .reasoning = read_count(completion, "reasoning_tokens"),
+    };
+
+    if (usage.cached < 0)
+        usage.cached = first_count(v, cached, COUNT_OF(cached));
+    if (usage.cache_written < 0)
+        usage.cache_written = first_count(v, written, COUNT_OF(written));
+    if (usage.reasoning < 0)
+        usage.reasoning = first_count(v, reasoning, COUNT_OF(reasoning));
+    if (usage.input < 0 && usage.output < 0 && usage.total < 0)
+        return false;
+    usage_correct(&usage);
+    emit(d, EVENT_USAGE, 0, EVENT_NO_BLOCK)->usage = usage;
+    return true;
+}
+
+/* From any place where vendors put it (quirk 13). */
+static bool read_any_usage(struct openai_chat_decoder *d, yyjson_val *root)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *choice;
+
+    if (read_usage(d, json_get(root, STR("usage"))))
+        return true;
+    if (read_usage(d, json_get(json_get(root, STR("x_groq")), STR("usage"))))
+        return true;
+    yyjson_arr_foreach(json_get(root, STR("choices")), at, count, choice)
+    {
+        if (read_usage(d, json_get(choice, STR("usage"))))
+            return true;
+    }
+    return false;
+}
+
+/* --- a chunk ------------------------------------------------------------------------------ */
+
+static void start(struct openai_chat_decoder *d, yyjson_val *root)
+{
+    struct str id = member_text(d, root, "id");
+    struct str model = member_text(d, root, "model");
+    struct openai_chat_tool hash = {.args_hash = OPENAI_CHAT_HASH_BEGIN};
+    struct event *event = emit(d, EVENT_START, 0, EVENT_NO_BLOCK);
+    int64_t created;
+
+    event->start.id = id.n > 0 ? id : STR_NULL;
+    event->start.model = model.n > 0 ? model : STR_NULL;
+    if (json_to_int64(json_get(root, STR("created")), &created) && created > 0)
+        event->start.created_s = created >= CREATED_MS_MIN ? created / 1000 : created;
+    openai_chat_delta_count_args(&hash, id);
+    d->id_hash = (uint32_t)(hash.args_hash ^ (hash.args_hash >> 32));
+    d->started = true;
+    d->version++;
+}
+
+void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root)
+{
+    struct event error = {.kind = EVENT_ERROR, .block = EVENT_NO_BLOCK};
+
+    if (!openai_chat_read_error(root, d->options.scratch, &error))
+        error.error.message = STR("the backend sent an error without a message");
+    *emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK) = error;
+    d->over = true;
+    d->version++;
+}
+
+/* An error instead of, or within, an answer. */
+static yyjson_val *error_in(yyjson_val *root, bool has_choices, bool whole)
+{
+    yyjson_val *error = json_get(root, STR("error"));
+    yyjson_val *groq = json_get(root, STR("x_groq"));
+
+    if (whole && has_choices)
+        return NULL;
+    if (yyjson_is_obj(error) || (yyjson_is_str(error) && yyjson_get_len(error) > 0))
+        return root;
+    error = json_get(groq, STR("error"));
+    if (yyjson_is_obj(error) || (yyjson_is_str(error) && yyjson_get_len(error) > 0))
+        return groq;
+    return NULL;
+}
+
+void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, bool whole,
+                            struct frame *frame)
+{
+    yyjson_val *choices = json_get(root, STR("choices"));
+    bool has_choices = yyjson_arr_size(choices) > 0;
+    yyjson_val *error = error_in(root, has_choices, whole);
+    size_t at;
+    size_t count;
+    yyjson_val *choice;
+
+    assert(!d->over);
+    assert(yyjson_is_obj(root));
+    if (error != NULL) {
+        openai_chat_delta_error(d, error);
+        return;
+    }
+    /* Azure's first chunk has no id and no choices: it says nothing yet. */
+    if (!d->started && (whole || has_choices || json_get_str(root, STR("id")).n > 0 ||
+                        yyjson_is_obj(json_get(root, STR("usage")))))
+        start(d, root);
+    yyjson_arr_foreach(choices, at, count, choice)
+    {
+        read_choice(d, choice, at, whole);
+    }
+    if (d->started && read_any_usage(d, root))
+        frame->usage_only = !whole && yyjson_is_arr(choices) && !has_choices;
+}

@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chat Completions: frames as the client gets them.
+ *
+ * What      Hands out the upstream's bytes while nothing was changed, else makes its own.
+ * How
+ *             raw ── a frame is changed, has no bytes, or is a whole body ──► encoding, to the end
+ *
+ *           raw       events are only observed: ids, calls and their numbers, what was finished.
+ *           encoding  each event that says something becomes a chunk. The numbers of calls that the
+ *                     client knows go on; new ones come after the highest.
+ *           A client that did not ask for a stream gets an unchanged whole body as it is, else all
+ *           is collected (openai_chat_collect.c) and written at the end.
+ *           hide_usage takes one frame out of a raw stream and is no take-over: no other frame
+ *           depends on it.
+ * Owns      The collected body, on the heap. What is observed lies in the answer's arena.
+ * Not here  When to end: an answer that broke off never gets encoder_end.
+ */
+#include "protocol/openai_chat_priv.h"
+
+enum { ERROR_BODY_MAX = 16 * 1024 };
+
+void openai_chat_encode_init(void *encoder, const struct encoder_options *options)
+{
+    struct openai_chat_encoder *enc = encoder;
+
+    assert(options->arena != NULL);
+    assert(options->bytes_max > 0);
+    enc->options = *options;
+    enc->encoding = !options->same_protocol || !options->stream;
+    enc->body.bytes_max = options->bytes_max;
+    buf_init(&enc->error, ERROR_BODY_MAX);
+}
+
+void openai_chat_encode_fini(void *encoder)
+{
+    struct openai_chat_encoder *enc = encoder;
+
+    openai_chat_collect_fini(&enc->body);
+    buf_fini(&enc->error);
+}
+
+/* --- what the client knows ---------------------------------------------------------------- */
+
+static void observe_start(struct openai_chat_encoder *enc, const struct event *event)
+{
+    enc->started = true;
+    enc->id = str_copy(enc->options.arena, event->start.id);
+    enc->model = str_copy(enc->options.arena, event->start.model);
+    /* What the client has seen goes on, also a 0. */
+    enc->created_s = event->start.created_s;
+    if (enc->encoding && enc->created_s <= 0)
+        enc->created_s = enc->options.now_s;
+}
+
+static struct openai_chat_sent *sent_of(struct openai_chat_encoder *enc, uint32_t choice)
+{
+    struct openai_chat_sent **to = &enc->sent;
+
+    while (*to != NULL && (*to)->choice < choice)
+        to = &(*to)->next;
+    if (*to != NULL && (*to)->choice == choice)
+        return *to;
+    struct openai_chat_sent *sent = ARENA_NEW(enc->options.arena, struct openai_chat_sent);
+    sent->next = *to;
+    sent->choice = choice;
+    *to = sent;
+    return sent;
+}
+
+/* Known members are constants; others (of other protocols' blocks) are copied. */
+static struct str member_of(const struct openai_chat_encoder *enc, const struct event *begin)
+{
+    struct str name = begin->begin.name;
+
+    if (begin->begin.kind == BLOCK_REASONING)
+        return str_eq(name, STR("reasoning")) ? STR("reasoning") : STR("reasoning_content");
+    return str_copy(enc->options.arena, name);
+}
+
+static struct openai_chat_known *know(struct openai_chat_encoder *enc,
+                                      struct openai_chat_sent *sent, const struct event *begin)
+{
+    struct openai_chat_known *known;
+
+    if (begin->begin.kind == BLOCK_TEXT)
+        return NULL;
+    known = ARENA_NEW(enc->options.arena, struct openai_chat_known);
+    known->next = sent->known;
+    known->block = begin->block;
+    known->kind = begin->begin.kind;
+    known->custom = begin->begin.custom;
+    known->legacy = begin->begin.legacy && enc->options.same_protocol;
+    if (known->kind == BLOCK_TOOL) {
+        bool raw = !enc->encoding && begin->begin.index != EVENT_NO_INDEX;
+        known->number = raw ? begin->begin.index : sent->numbers;
+        sent->legacy |= known->legacy;
+        if (known->number >= sent->numbers && known->number < UINT32_MAX)
+            sent->numbers = known->number + 1;
+    } else if (known->kind != BLOCK_REFUSAL) {
+        known->member = member_of(enc, begin);
+    }
+    sent->known = known;
+    return known;
+}
+
+/* NULL: a text block. */
+static const struct openai_chat_known *known_block(const struct openai_chat_sent *sent,
+                                                   uint32_t block)
+{
+    const struct openai_chat_known *known = sent->known;
+
+    while (known != NULL && known->block != block)
+        known = known->next;
+    return known;
+}
+
+/* A frame goes out raw. Texts are the many, and change nothing. */
+static void observe(struct openai_chat_encoder *enc, const struct frame *frame)
+{
+    struct openai_chat_sent *sent;
+
+    for (uint32_t i = 0; i < frame->n; i++) {
+        const struct event *event = &frame->events[i];
+        switch (event->kind) {
+        case EVENT_TEXT:
+        case EVENT_REASONING:
+        case EVENT_SIGNATURE:
+        case EVENT_TOOL_ARGS:
+        case EVENT_CITATION:
+        case EVENT_LOGPROBS:
+        case EVENT_BLOCK_END:
+        case EVENT_KEEPALIVE:
+            break;
+        case EVENT_START:
+            observe_start(enc, event);
+            break;
+        case EVENT_BLOCK_BEGIN:
+            sent = sent_of(enc, event->choice);
+            sent->role = true;
+            (void)know(enc, sent, event);
+            break;
+        case EVENT_USAGE:
+            enc->usage = event->usage;
+            enc->usage_known = true;
+            break;
+        case EVENT_STOP:
+            sent_of(enc, event->choice)->finish = true;
+            break;
+        case EVENT_ERROR:
+            enc->failed = true;
+            break;
+        case EVENT_KIND_COUNT:
+            BUG("no such kind of event");
+        }
+    }
+    enc->terminator_sent |= frame->terminator;
+}
+
+/* --- chunks ------------------------------------------------------------------------------- */
+
+static struct str or_else(struct str s, struct str otherwise)
+{
+    return s.n > 0 ? s : otherwise;
+}
+
+/* {"id":…,"model":…, as both chunks and bodies begin. */
+static void add_head(const struct openai_chat_encoder *enc, struct str object, struct buf *out)
+{
+    buf_add(out, STR("{\"id\":"));
+    json_add_string(out, or_else(enc->id, enc->options.id));
+    buf_add(out, STR(",\"object\":"));
+    json_add_string(out, object);
+    buf_add(out, STR(",\"created\":"));
+    buf_add_int64(out, enc->started ? enc->created_s : enc->options.now_s);
+    buf_add(out, STR(",\"model\":"));
+    json_add_string(out, or_else(enc->model, enc->options.model));
+    buf_add_char(out, ',');
+}
+
+static void chunk_begin(struct openai_chat_encoder *enc, struct buf *out)
+{
+    if (enc->head.n > 0) {
+        buf_add(out, enc->head);
+        return;
+    }
+    size_t begin = out->n;
+    buf_add(out, STR("data: "));
+    add_head(enc, STR("chat.completion.chunk"), out);
+    if (buf_ok(out))
+        enc->head = str_copy(enc->options.arena, str_from(buf_str(out), begin));
+}
+
+/* Up to the delta's '{', with the role where the client has not got it yet. */
+static void delta_begin(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                        bool has_content, struct buf *out)
+{
+    chunk_begin(enc, out);
+    buf_add(out, STR("\"choices\":[{\"index\":"));
+    buf_add_int64(out, sent->choice);
+    buf_add(out, STR(",\"delta\":{"));
+    if (sent->role)
+        return;
+    buf_add(out, STR("\"role\":\"assistant\""));
+    if (!has_content)
+        buf_add(out, STR(",\"content\":null"));
+    sent->role = true;
+}
+
+/* logprobs and finish: null str for none. */
+static void delta_end(const struct openai_chat_encoder *enc, struct str logprobs, struct str finish,
+                      struct buf *out)
+{
+    buf_add_char(out, '}');
+    if (!str_is_null(logprobs)) {
+        buf_add(out, STR(",\"logprobs\":"));
+        buf_add(out, logprobs);
+    }
+    buf_add(out, STR(",\"finish_reason\":"));
+    if (str_is_null(finish))
+        buf_add(out, STR("null"));
+    else
+        json_add_string(out, finish);
+    buf_add(out, enc->options.include_usage ? STR("}],\"usage\":null}\n\n") : STR("}]}\n\n"));
+}
+
+/* A chunk whose delta is one member with a string. */
+static void text_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                       struct str member, struct str text, struct str logprobs, struct buf *out)
+{
+    delta_begin(enc, sent, str_eq(member, STR("content")), out);
+    openai_chat_add_key(out, member);
+    json_add_string(out, text);
+    delta_end(enc, logprobs, STR_NULL, out);
+}
+
+/* A chunk whose delta is one member with JSON, in brackets where it is an element of a list. */
+static void json_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                       struct str member, struct str json, bool element, struct buf *out)
+{
+    delta_begin(enc, sent, false, out);
+    openai_chat_add_key(out, member);
+    if (element)
+        buf_add_char(out, '[');
+    buf_add(out, json);
+    if (element)
+        buf_add_char(out, ']');
+    delta_end(enc, STR_NULL, STR_NULL, out);
+}
+
+static void tool_begin_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                             const struct openai_chat_known *known, const struct event *begin,
+                             struct buf *out)
+{
+    delta_begin(enc, sent, false, out);
+    if (known->legacy) {
+        openai_chat_add_key(out, STR("function_call"));
+    } else {
+        openai_chat_add_key(out, STR("tool_calls"));
+        buf_add(out, STR("[{\"index\":"));
+        buf_add_int64(out, known->number);
+        buf_add(out, STR(",\"id\":"));
+        json_add_string(out, begin->begin.id);
+        buf_add(out, known->custom ? STR(",\"type\":\"custom\",\"custom\":")
+                                   : STR(",\"type\":\"function\",\"function\":"));
+    }
+    buf_add(out, STR("{\"name\":"));
+    json_add_string(out, begin->begin.name);
+    buf_add(out, known->custom ? STR(",\"input\":\"\"}") : STR(",\"arguments\":\"\"}"));
+    if (!known->legacy)
+        buf_add(out, STR("}]"));
+    delta_end(enc, STR_NULL, STR_NULL, out);
+}
+
+static void tool_args_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                            const struct openai_chat_known *known, struct str args, struct buf *out)
+{
+    delta_begin(enc, sent, false, out);
+    if (known->legacy) {
+        openai_chat_add_key(out, STR("function_call"));
+    } else {
+        openai_chat_add_key(out, STR("tool_calls"));
+        buf_add(out, STR("[{\"index\":"));
+        buf_add_int64(out, known->number);
+        buf_add(out, known->custom ? STR(",\"custom\":") : STR(",\"function\":"));
+    }
+    buf_add(out, known->custom ? STR("{\"input\":") : STR("{\"arguments\":"));
+    json_add_string(out, args);
+    buf_add(out, known->legacy ? STR("}") : STR("}}]"));
+    delta_end(enc, STR_NULL, STR_NULL, out);
+}
+
+static void finish_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                         const struct event *stop, struct buf *out)
+{
+    bool role = sent->role;
+
+    delta_begin(enc, sent, true, out);
+    if (!role) {
+        openai_chat_add_key(out, STR("content"));
+        buf_add(out, STR("\"\""));
+    }
+    delta_end(enc, STR_NULL, openai_chat_finish_word(stop, sent->numbers > 0, sent->legacy), out);
+    sent->finish = true;
+}
+
+static void error_chunk(struct openai_chat_encoder *enc, const struct event *error, struct buf *out)
+{
+    buf_add(out, STR("data: "));
+    openai_chat_add_error(out, error);
+    buf_add(out, STR("\n\n"));
+    enc->failed = true;
+}
+
+/* TEXT of whichever block it is in. */
+static void encode_text(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                        const struct event *event, struct str logprobs, struct buf *out)
+{
+    const struct openai_chat_known *known = known_block(sent, event->block);
+
+    if (known == NULL)
+        text_chunk(enc, sent, STR("content"), event->text, logprobs, out);
+    else if (known->kind == BLOCK_REFUSAL)
+        text_chunk(enc, sent, STR("refusal"), event->text, logprobs, out);
+    else if (known->kind == BLOCK_MEDIA || known->kind == BLOCK_VENDOR)
+        json_chunk(enc, sent, known->member, event->text, false, out);
+}
+
+static void encode_reasoning(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                             const struct event *event, struct buf *out)
+{
+    const struct openai_chat_known *known = known_block(sent, event->block);
+
+    assert(known != NULL && known->kind == BLOCK_REASONING);
+    text_chunk(enc, sent, known->member, event->text, STR_NULL, out);
+}
+
+/* BLOCK_BEGIN, and what is inside calls. */
+static void encode_tool(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                        const struct event *event, struct buf *out)
+{
+    const struct openai_chat_known *known;
+
+    if (event->kind == EVENT_BLOCK_BEGIN) {
+        known = know(enc, sent, event);
+        if (known != NULL && known->kind == BLOCK_TOOL)
+            tool_begin_chunk(enc, sent, known, event, out);
+        return;
+    }
+    known = known_block(sent, event->block);
+    assert(known != NULL && known->kind == BLOCK_TOOL);
+    tool_args_chunk(enc, sent, known, event->text, out);
+}
+
+/* An event inside a choice. next: the event after it in the frame, or NULL. Returns how many of
+ * the two it took. */
+static uint32_t encode_in_choice(struct openai_chat_encoder *enc, const struct event *event,
+                                 const struct event *next, struct buf *out)
+{
+    struct openai_chat_sent *sent = sent_of(enc, event->choice);
+    bool with_logprobs = event->kind == EVENT_TEXT && next != NULL &&
+                         next->kind == EVENT_LOGPROBS && next->choice == event->choice;
+
+    if (sent->finish)
+        return 1;
+    if (event->kind == EVENT_TEXT) {
+        encode_text(enc, sent, event, with_logprobs ? next->text : STR_NULL, out);
+    } else if (event->kind == EVENT_REASONING) {
+        encode_reasoning(enc, sent, event, out);
+    } else if (event->kind == EVENT_BLOCK_BEGIN || event->kind == EVENT_TOOL_ARGS) {
+        encode_tool(enc, sent, event, out);
+    } else if (event->kind == EVENT_CITATION) {
+        json_chunk(enc, sent, STR("annotations"), event->text, true, out);
+    } else if (event->kind == EVENT_LOGPROBS) {
+        delta_begin(enc, sent, false, out);
+        delta_end(enc, event->text, STR_NULL, out);
+    } else if (event->kind == EVENT_STOP) {
+        finish_chunk(enc, sent, event, out);
+    }
+    return with_logprobs ? 2 : 1;
+}
+
+static void encode_chunks(struct openai_chat_encoder *enc, const struct frame *frame,
+                          struct buf *out)
+{
+    for (uint32_t i = 0; i < frame->n && !enc->failed && !enc->terminator_sent;) {
+        const struct event *event = &frame->events[i];
+        const struct event *next = i + 1 < frame->n ? event + 1 : NULL;
+        uint32_t taken = 1;
+        switch (event->kind) {
+        case EVENT_START:
+            observe_start(enc, event);
+            break;
+        case EVENT_USAGE:
+            enc->usage = event->usage;
+            enc->usage_known = true;
+            break;
+        case EVENT_ERROR:
+            error_chunk(enc, event, out);
+            break;
+        case EVENT_KEEPALIVE:
+            buf_add(out, STR(": keep-alive\n\n"));
+            break;
+        case EVENT_BLOCK_BEGIN:
+        case EVENT_TEXT:
+        case EVENT_REASONING:
+        case EVENT_SIGNATURE:
+        case EVENT_TOOL_ARGS:
+        case EVENT_CITATION:
+        case EVENT_LOGPROBS:
+        case EVENT_BLOCK_END:
+        case EVENT_STOP:
+            taken = encode_in_choice(enc, event, next, out);
+            break;
+        case EVENT_KIND_COUNT:
+            BUG("no such kind of event");
+        }
+        i += taken;
+    }
+}
+
+/* --- one whole body ----------------------------------------------------------------------- */
+
+static enum error_code collect(struct openai_chat_encoder *enc, const struct frame *frame,
+                               struct error *e)
+{
+    for (uint32_t i = 0; i < frame->n && !enc->failed; i++) {
+        const struct event *event = &frame->events[i];
+        if (event->kind == EVENT_START) {
+            observe_start(enc, event);
+        } else if (event->kind == EVENT_USAGE) {
+            enc->usage = event->usage;
+            enc->usage_known = true;
+        } else if (event->kind == EVENT_ERROR) {
+            openai_chat_add_error(&enc->error, event);
+            enc->failed = true;
+        } else if (!openai_chat_collect_event(&enc->body, event)) {
+            return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the answer is longer than %zu bytes",
+                        enc->options.bytes_max);
+        }
+    }
+    return OK;
+}
+
+static void body_write(const struct openai_chat_encoder *enc, struct buf *out)
+{
+    add_head(enc, STR("chat.completion"), out);
+    buf_add(out, STR("\"choices\":"));
+    openai_chat_collect_write(&enc->body, out);
+    if (enc->usage_known) {
+        buf_add(out, STR(",\"usage\":"));
+        openai_chat_add_usage(out, &enc->usage);
+    }
+    buf_add_char(out, '}');
+}
+
+/* --- entry points ------------------------------------------------------------------------- */
+
+static enum error_code check_room(const struct openai_chat_encoder *enc, const struct buf *out,
+                                  struct error *e)
+{
+    if (!buf_ok(out) || arena_overflowed(enc->options.arena))
+        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
+    return OK;
+}
+
+enum error_code openai_chat_encode_frame(void *encoder, const struct frame *frame, struct buf *out,
+                                         struct str *ret_bytes, struct error *e)
+{
+    struct openai_chat_encoder *enc = encoder;
+    bool raw = !frame->changed && !str_is_null(frame->raw) && enc->options.same_protocol;
+
+    *ret_bytes = STR_NULL;
+    if (!enc->options.stream) {
+        if (raw && frame->whole && !enc->started && !enc->failed) {
+            enc->raw_sent = true;
+            *ret_bytes = frame->raw;
+            return OK;
+        }
+        return collect(enc, frame, e);
+    }
+    if (LIKELY(!enc->encoding && raw && !frame->whole)) {
+        observe(enc, frame);
+        if (frame->usage_only && enc->options.hide_usage)
+            return OK;
+        enc->usage_sent |= frame->usage_only;
+        *ret_bytes = frame->raw;
+        return OK;
+    }
+    enc->encoding = true;
+    encode_chunks(enc, frame, out);
+    return check_room(enc, out, e);
+}
+
+static void stream_end(struct openai_chat_encoder *enc, struct buf *out)
+{
+    const struct event stop = {.kind = EVENT_STOP, .stop.reason = STOP_END};
+
+    if (!enc->encoding || enc->failed || enc->terminator_sent)
+        return;
+    for (struct openai_chat_sent *sent = enc->sent; sent != NULL; sent = sent->next) {
+        if (!sent->finish)
+            finish_chunk(enc, sent, &stop, out);
+    }
+    if (enc->options.include_usage && enc->usage_known && !enc->usage_sent) {
+        chunk_begin(enc, out);
+        buf_add(out, STR("\"choices\":[],\"usage\":"));
+        openai_chat_add_usage(out, &enc->usage);
+        buf_add(out, STR("}\n\n"));
+    }
+    buf_add(out, STR("data: [DONE]\n\n"));
+    enc->terminator_sent = true;
+}
+
+enum error_code openai_chat_encode_end(void *encoder, struct buf *out, struct error *e)
+{
+    struct openai_chat_encoder *enc = encoder;
+
+    if (enc->options.stream)
+        stream_end(enc, out);
+    else if (enc->failed)
+        buf_add(out, buf_str(&enc->error));
+    else if (!enc->raw_sent)
+        body_write(enc, out);
+    return check_room(enc, out, e);
+}

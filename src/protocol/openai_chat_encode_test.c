@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the client gets: raw to the byte, and after a take-over at any frame a stream that is well
+ * formed and says what the changed events say. Over streams of our own, and over all recordings
+ * where they are.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "protocol/openai_chat_lint.h"
+#include "protocol/openai_chat_priv.h"
+#include "protocol/openai_chat_trial.h"
+#include "protocol/recordings_for_test.h"
+
+enum { OUT_MAX = 256 * 1024 * 1024, ALL_FRAMES = 300, STRIDES = 40 };
+
+#define CHUNK(choices)                                                                         \
+    "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\"," \
+    "\"choices\":[" choices "]}\n\n"
+#define DELTA(delta) CHUNK("{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}")
+#define FINISH(word) CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":\"" word "\"}")
+#define USAGE                                                                                    \
+    "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\","   \
+    "\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}" \
+    "\n\n"
+#define DONE "data: [DONE]\n\n"
+
+#define CALL(index, id, name)                                                              \
+    DELTA("{\"tool_calls\":[{\"index\":" index ",\"id\":\"" id "\",\"type\":\"function\"," \
+          "\"function\":{\"name\":\"" name "\",\"arguments\":\"\"}}]}")
+#define ARGS(index, text) \
+    DELTA("{\"tool_calls\":[{\"index\":" index ",\"function\":{\"arguments\":\"" text "\"}}]}")
+
+/* Streams whose raw bytes are well formed: a take-over must keep them so. */
+static const char *const streams[] = {
+    DELTA("{\"role\":\"assistant\",\"content\":\"\"}") DELTA("{\"content\":\"one \"}")
+        DELTA("{\"content\":\"two\\n\"}") DELTA("{\"content\":\"three\"}") FINISH("stop") DONE,
+    /* Reasoning in a vendor's member, then text, then refusal. */
+    DELTA("{\"role\":\"assistant\",\"reasoning\":\"let me\"}") DELTA("{\"reasoning\":\" see\"}")
+        DELTA("{\"content\":\"a\"}") DELTA("{\"refusal\":\"no\"}") FINISH("stop") USAGE DONE,
+    /* Parallel calls that interleave. */
+    DELTA("{\"role\":\"assistant\",\"content\":null}") CALL("0", "call_a", "f")
+        CALL("1", "call_b", "g") ARGS("0", "{\\\"x\\\":") ARGS("1", "{}") ARGS("0", "1}")
+            FINISH("tool_calls") USAGE DONE,
+    /* Text, a call, text again. */
+    DELTA("{\"role\":\"assistant\",\"content\":\"before\"}") CALL("0", "call_a", "f")
+        ARGS("0", "{}") DELTA("{\"content\":\"after\"}") FINISH("tool_calls") DONE,
+    /* A custom tool. */
+    DELTA("{\"role\":\"assistant\",\"tool_calls\":[{\"index\":0,\"id\":\"call_c\",\"type\":"
+          "\"custom\",\"custom\":{\"name\":\"sql\",\"input\":\"\"}}]}")
+        DELTA("{\"tool_calls\":[{\"index\":0,\"custom\":{\"input\":\"select 1\"}}]}")
+            FINISH("tool_calls") DONE,
+    /* Two choices. */
+    CHUNK("{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"finish_reason\":"
+          "null}") CHUNK("{\"index\":1,\"delta\":{\"role\":\"assistant\",\"content\":\"b\"},"
+                         "\"finish_reason\":null}")
+        CHUNK("{\"index\":0,\"delta\":{\"content\":\"aa\"},\"finish_reason\":null}")
+            CHUNK("{\"index\":1,\"delta\":{\"content\":\"bb\"},\"finish_reason\":null}")
+                CHUNK("{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}")
+                    CHUNK("{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}") DONE,
+    /* Comments, log probabilities, annotations, details that are carried along. */
+    ": hello\n\n" DELTA("{\"role\":\"assistant\",\"content\":\"x\"}")
+        CHUNK("{\"index\":0,\"delta\":{\"content\":\"y\"},\"logprobs\":{\"content\":[{\"token\":"
+              "\"y\",\"logprob\":-0.5}]},\"finish_reason\":null}")
+            DELTA("{\"annotations\":[{\"type\":\"url_citation\",\"url_citation\":{\"url\":"
+                  "\"u\"}}]}") DELTA("{\"reasoning_details\":[{\"type\":\"reasoning.encrypted\","
+                                     "\"data\":\"abc\"}]}") FINISH("stop") DONE,
+    /* The old way to call a function. */
+    DELTA("{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\",\"arguments\":\"\"}}")
+        DELTA("{\"function_call\":{\"arguments\":\"{}\"}}") FINISH("function_call") DONE,
+    /* Nothing said at all. */
+    DELTA("{\"role\":\"assistant\",\"content\":\"\"}") FINISH("length") DONE,
+};
+
+static void fail_differs(const char *what, struct str got, struct str want)
+{
+    fail_msg("%s\n--- got\n%.*s\n--- want\n%.*s", what, STR_ARG(got), STR_ARG(want));
+}
+
+static void expect_equal(const char *what, const struct buf *got, const struct buf *want)
+{
+    if (!str_eq(buf_str(got), buf_str(want)))
+        fail_differs(what, buf_str(got), buf_str(want));
+}
+
+/* --- raw ---------------------------------------------------------------------------------- */
+
+static void raw_is_equal(struct str body, const struct openai_chat_cuts *cuts)
+{
+    const struct encoder_options options = {.stream = true, .same_protocol = true};
+    struct openai_chat_trial trial;
+    struct error e;
+    struct buf out;
+
+    buf_init(&out, OUT_MAX);
+    openai_chat_trial_decode(&trial, body, cuts);
+    assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+    if (!str_eq(buf_str(&out), body))
+        fail_differs("raw bytes", buf_str(&out), body);
+    buf_fini(&out);
+    openai_chat_trial_fini(&trial);
+}
+
+static void test_raw(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(streams); i++) {
+        for (size_t step = 0; step < 40; step++) {
+            const struct openai_chat_cuts cuts = {.stream = true, .step = step};
+            raw_is_equal(str_c(streams[i]), &cuts);
+        }
+    }
+}
+
+static void raw_recording(void *ctx, const struct recording *recording)
+{
+    size_t *count = ctx;
+
+    if (!recording->stream || recording->status != 200)
+        return;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        const struct openai_chat_cuts cuts = {.stream = true,
+                                              .step = 700,
+                                              .seed = seed * 1000 + recording->line};
+        raw_is_equal(recording->body, &cuts);
+    }
+    (*count)++;
+}
+
+/* Catches: a byte lost, doubled or changed on the way of an answer that nobody changed. */
+static void test_raw_recordings(void **state)
+{
+    size_t count = 0;
+
+    (void)state;
+    if (!recordings_each("openai_chat", raw_recording, &count))
+        skip();
+    assert_true(count > 100);
+}
+
+/* --- take-over ---------------------------------------------------------------------------- */
+
+/* The change of a stage: texts in upper case, from frame k on. */
+static void shout(struct openai_chat_trial *trial, size_t k)
+{
+    for (size_t i = k; i < trial->n; i++) {
+        struct frame *frame = &trial->frames[i];
+        frame->changed = i == k;
+        for (uint32_t j = 0; j < frame->n; j++) {
+            if (frame->events[j].kind != EVENT_TEXT || frame->events[j].text.p[0] == '[' ||
+                frame->events[j].text.p[0] == '{')
+                continue;
+            struct str old = frame->events[j].text;
+            char *text = arena_alloc(&trial->arena, old.n);
+            for (size_t at = 0; at < old.n; at++)
+                text[at] = (char)(old.p[at] >= 'a' && old.p[at] <= 'z' ? old.p[at] - 32
+                                                                       : old.p[at]);
+            frame->changed = true;
+            frame->events[j].text = str_of(text, old.n);
+        }
+    }
+}
+
+static bool has_usage_chunk(const struct openai_chat_trial *trial)
+{
+    for (size_t i = 0; i < trial->n; i++) {
+        if (trial->frames[i].usage_only)
+            return true;
+    }
+    return false;
+}
+
+struct take_over {
+    struct str body;
+    size_t line;
+    uint32_t raw_broken; /* rules that the upstream itself breaks */
+};
+
+static void check_lint(const struct take_over *test, size_t k, struct str out, bool usage)
+{
+    /* From the first frame on it is all ours. */
+    uint32_t excused = k == 0 ? 0 : test->raw_broken;
+    uint32_t broken = openai_chat_lint(out, usage) & ~excused;
+    struct buf names;
+
+    if (broken == 0)
+        return;
+    buf_init(&names, 4096);
+    openai_chat_lint_print(broken, &names);
+    fail_msg("line %zu, frame %zu: %.*s\n%.*s", test->line, k, STR_ARG(buf_str(&names)),
+             STR_ARG(out));
+}
+
+static void check_prefix(const struct openai_chat_trial *trial, size_t k, struct str out)
+{
+    for (size_t i = 0; i < k; i++) {
+        assert_true(str_starts(out, trial->frames[i].raw));
+        out = str_from(out, trial->frames[i].raw.n);
+    }
+}
+
+static void take_over_at(const struct take_over *test, size_t k)
+{
+    const struct openai_chat_cuts cuts = {.stream = true};
+    struct encoder_options options = {.stream = true, .same_protocol = true};
+    struct openai_chat_trial trial;
+    struct openai_chat_trial again;
+    struct buf out;
+    struct buf want;
+    struct buf got;
+    struct error e;
+
+    buf_init(&out, OUT_MAX);
+    buf_init(&want, OUT_MAX);
+    buf_init(&got, OUT_MAX);
+    openai_chat_trial_decode(&trial, test->body, &cuts);
+    options.include_usage = has_usage_chunk(&trial);
+    shout(&trial, k);
+    assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+    check_prefix(&trial, k, buf_str(&out));
+    check_lint(test, k, buf_str(&out), options.include_usage);
+
+    openai_chat_trial_decode(&again, buf_str(&out), &cuts);
+    if (!openai_chat_trial_check(&again, &e))
+        fail_msg("line %zu, frame %zu: %s", test->line, k, e.detail);
+    assert_int_equal(again.error.code, trial.error.code);
+    openai_chat_trial_digest(&trial, options.include_usage, &want);
+    openai_chat_trial_digest(&again, options.include_usage, &got);
+    if (!str_eq(buf_str(&got), buf_str(&want)))
+        print_error("line %zu, frame %zu\n", test->line, k);
+    expect_equal("what is said", &got, &want);
+    openai_chat_trial_fini(&again);
+    openai_chat_trial_fini(&trial);
+    buf_fini(&got);
+    buf_fini(&want);
+    buf_fini(&out);
+}
+
+static size_t take_over(struct str body, size_t line)
+{
+    const struct openai_chat_cuts cuts = {.stream = true};
+    struct take_over test = {.body = body, .line = line};
+    struct openai_chat_trial trial;
+    size_t count = 0;
+
+    openai_chat_trial_decode(&trial, body, &cuts);
+    test.raw_broken = openai_chat_lint(body, has_usage_chunk(&trial));
+    size_t n = trial.n;
+    openai_chat_trial_fini(&trial);
+    /* Each is as long as the stream: of very long ones only some, the ends always. */
+    size_t stride = n <= ALL_FRAMES ? 1 : n / STRIDES;
+    for (size_t k = 0; k < n; k += k < 8 || k + 9 + stride > n ? 1 : stride) {
+        take_over_at(&test, k);
+        count++;
+    }
+    return count;
+}
+
+static void test_take_over(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(streams); i++) {
+        bool usage = str_find(str_c(streams[i]), STR("\"usage\":{"), 0) != SIZE_MAX;
+        uint32_t broken = openai_chat_lint(str_c(streams[i]), usage);
+        uint32_t excused = 1u << OPENAI_CHAT_LINT_USAGE_NULL;
+        assert_int_equal(broken & ~excused, 0);
+        assert_true(take_over(str_c(streams[i]), i) > 2);
+    }
+}
+
+static void take_over_recording(void *ctx, const struct recording *recording)
+{
+    size_t *count = ctx;
+
+    if (recording->stream && recording->status == 200)
+        *count += take_over(recording->body, recording->line);
+}
+
+/* Catches: counters, ids or blocks that do not go on where the raw frames left them. */
+static void test_take_over_recordings(void **state)
+{
+    size_t count = 0;
+
+    (void)state;
+    if (!recordings_each("openai_chat", take_over_recording, &count))
+        skip();
+    assert_true(count > 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_raw_recordings),
+        cmocka_unit_test(test_take_over),
+        cmocka_unit_test(test_take_over_recordings),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chat Completions: the tools and parameters of a request, read and written.
+ *
+ * How       Parameters stand in one table: member, kind, place in struct params. It serves both
+ *           directions. Members of the root that we do not model are kept in `extra`.
+ * Owns      Nothing.
+ * Not here  The head and the conversation (openai_chat_request.c, openai_chat_upstream.c).
+ */
+#include "protocol/openai_chat_priv.h"
+
+/* --- tools -------------------------------------------------------------------------------- */
+
+/* The inner object of a function or custom tool. */
+static enum error_code read_definition(struct openai_chat_reader *r, struct tool *tool,
+                                       struct str object)
+{
+    struct json_member m;
+    size_t cursor = 0;
+
+    while (json_object_next(object, &cursor, r->arena, &m)) {
+        if (str_eq(m.key, STR("name")))
+            TRY(openai_chat_request_string(r, &m, &tool->name));
+        else if (str_eq(m.key, STR("description")))
+            TRY(openai_chat_request_string(r, &m, &tool->description));
+        else if (!tool->custom && str_eq(m.key, STR("parameters")))
+            TRY(openai_chat_request_object(r, &m, &tool->schema));
+        else if (!tool->custom && str_eq(m.key, STR("strict")))
+            TRY(openai_chat_request_bool(r, &m, &tool->strict));
+        else if (tool->custom && str_eq(m.key, STR("format")))
+            TRY(openai_chat_request_object(r, &m, &tool->format));
+        else
+            openai_chat_request_keep(r, &tool->extra, &m, true);
+    }
+    if (str_is_null(tool->name))
+        return openai_chat_request_fail(r, STR("name"), "a string");
+    return OK;
+}
+
+static enum error_code read_tool(struct openai_chat_reader *r, struct tool *tool, bool legacy)
+{
+    struct json_member m;
+    struct str inner = STR_NULL;
+    size_t cursor = 0;
+
+    if (json_kind_of(tool->source) != JSON_OBJECT)
+        return openai_chat_request_fail(r, STR_NULL, "an object");
+    if (legacy)
+        return read_definition(r, tool, tool->source);
+    tool->custom = openai_chat_request_is_null(json_object_find(tool->source, STR("function"))) &&
+                   !openai_chat_request_is_null(json_object_find(tool->source, STR("custom")));
+    while (json_object_next(tool->source, &cursor, r->arena, &m)) {
+        if (str_eq(m.key, tool->custom ? STR("custom") : STR("function")))
+            TRY(openai_chat_request_object(r, &m, &inner));
+        else if (!str_eq(m.key, STR("type")))
+            openai_chat_request_keep(r, &tool->extra, &m, false);
+    }
+    if (str_is_null(inner))
+        return openai_chat_request_fail(r, STR("function"), "an object");
+    r->inner = tool->custom ? "custom" : "function";
+    TRY(read_definition(r, tool, inner));
+    r->inner = NULL;
+    return OK;
+}
+
+static enum error_code read_tools(struct openai_chat_reader *r, struct request *request,
+                                  const struct json_member *m, bool legacy)
+{
+    struct tool **to = &request->tools;
+    struct str element;
+    size_t cursor = 0;
+
+    if (json_kind_of(m->value) == JSON_NULL)
+        return OK;
+    if (json_kind_of(m->value) != JSON_ARRAY)
+        return openai_chat_request_fail(r, m->key, "an array");
+    while (*to != NULL)
+        to = &(*to)->next;
+    r->list = legacy ? "functions" : "tools";
+    for (r->at = 0; json_array_next(m->value, &cursor, &element); r->at++) {
+        struct tool *tool = ARENA_NEW(r->arena, struct tool);
+        tool->source = element;
+        tool->strict = -1;
+        TRY(read_tool(r, tool, legacy));
+        *to = tool;
+        to = &tool->next;
+    }
+    r->list = NULL;
+    return OK;
+}
+
+/* --- tool_choice -------------------------------------------------------------------------- */
+
+static enum error_code choice_word(struct openai_chat_reader *r, struct request *request,
+                                   const struct json_member *m)
+{
+    struct str word = json_string_value(m->value, r->arena);
+
+    if (str_eq(word, STR("auto")))
+        request->tool_choice = TOOL_CHOICE_AUTO;
+    else if (str_eq(word, STR("none")))
+        request->tool_choice = TOOL_CHOICE_NONE;
+    else if (str_eq(word, STR("required")))
+        request->tool_choice = TOOL_CHOICE_REQUIRED;
+    else
+        request->tool_choice = TOOL_CHOICE_OTHER;
+    return OK;
+}
+
+static bool has_tool(const struct request *request, struct str name)
+{
+    for (const struct tool *tool = request->tools; tool != NULL; tool = tool->next) {
+        if (str_eq(tool->name, name))
+            return true;
+    }
+    return false;
+}
+
+/* Forms: a word; {type, function: {name}}; {type, custom: {name}}; {name} (legacy); others. */
+static enum error_code read_choice(struct openai_chat_reader *r, struct request *request,
+                                   const struct json_member *m)
+{
+    enum json_kind kind = json_kind_of(m->value);
+    struct json_member name = {.key = STR("name")};
+    struct str inner;
+
+    if (kind == JSON_NULL)
+        return OK;
+    request->tool_choice_source = m->value;
+    if (kind == JSON_STRING)
+        return choice_word(r, request, m);
+    if (kind != JSON_OBJECT)
+        return openai_chat_request_fail(r, m->key, "a string or an object");
+    request->tool_choice = TOOL_CHOICE_OTHER;
+    inner = json_object_find(m->value, STR("function"));
+    if (openai_chat_request_is_null(inner))
+        inner = json_object_find(m->value, STR("custom"));
+    if (openai_chat_request_is_null(inner))
+        inner = str_eq(m->key, STR("function_call")) ? m->value : STR_NULL;
+    if (openai_chat_request_is_null(inner) || json_kind_of(inner) != JSON_OBJECT)
+        return OK;
+    name.value = json_object_find(inner, STR("name"));
+    if (str_is_null(name.value))
+        return openai_chat_request_fail(r, m->key, "an object that names a tool");
+    TRY(openai_chat_request_string(r, &name, &request->tool_choice_name));
+    request->tool_choice = TOOL_CHOICE_NAMED;
+    return OK;
+}
+
+/* Without tools there is nothing to choose (tools: [] is as good as none). */
+static enum error_code check_choice(struct openai_chat_reader *r, struct request *request)
+{
+    if (request->tools == NULL) {
+        request->tool_choice = TOOL_CHOICE_ABSENT;
+        request->tool_choice_name = STR_NULL;
+        request->tool_choice_source = STR_NULL;
+        return OK;
+    }
+    if (request->tool_choice == TOOL_CHOICE_NAMED && !has_tool(request, request->tool_choice_name))
+        return openai_chat_request_fail(r, STR("tool_choice"), "the name of one of the tools");
+    return OK;
+}
+
+/* --- parameters --------------------------------------------------------------------------- */
+
+enum value_kind { VALUE_NUMBER, VALUE_COUNT, VALUE_INTEGER, VALUE_BOOL, VALUE_STRING, VALUE_JSON };
+
+struct field {
+    const char *key;
+    enum value_kind kind;
+    size_t offset;
+};
+
+#define FIELD(name, kind)                            \
+    {                                                \
+#name, (kind), offsetof(struct params, name) \
+    }
+
+static const struct field fields[] = {
+    FIELD(temperature, VALUE_NUMBER),
+    FIELD(top_p, VALUE_NUMBER),
+    FIELD(top_k, VALUE_INTEGER),
+    FIELD(n, VALUE_COUNT),
+    FIELD(frequency_penalty, VALUE_NUMBER),
+    FIELD(presence_penalty, VALUE_NUMBER),
+    FIELD(seed, VALUE_INTEGER),
+    FIELD(top_logprobs, VALUE_INTEGER),
+    FIELD(logprobs, VALUE_BOOL),
+    FIELD(parallel_tool_calls, VALUE_BOOL),
+    FIELD(reasoning_effort, VALUE_STRING),
+    FIELD(verbosity, VALUE_STRING),
+    FIELD(service_tier, VALUE_STRING),
+    FIELD(user, VALUE_STRING),
+    FIELD(response_format, VALUE_JSON),
+};
+
+/* A number token; integers may be written 1.0. */
+static enum error_code read_number(struct openai_chat_reader *r, const struct json_member *m,
+                                   enum value_kind kind, struct str *ret_token)
+{
+    double value;
+
+    if (json_kind_of(m->value) != JSON_NUMBER || !str_to_double(m->value, &value))
+        return openai_chat_request_fail(r, m->key, "a number");
+    if (kind != VALUE_NUMBER && __builtin_floor(value) < value)
+        return openai_chat_request_fail(r, m->key, "an integer");
+    if (kind == VALUE_COUNT && value < 1)
+        return openai_chat_request_fail(r, m->key, "at least 1");
+    *ret_token = m->value;
+    return OK;
+}
+
+static enum error_code read_field(struct openai_chat_reader *r, struct params *params,
+                                  const struct field *field, const struct json_member *m)
+{
+    void *to = (char *)params + field->offset;
+
+    if (json_kind_of(m->value) == JSON_NULL)
+        return OK;
+    switch (field->kind) {
+    case VALUE_NUMBER:
+    case VALUE_COUNT:
+    case VALUE_INTEGER:
+        return read_number(r, m, field->kind, to);
+    case VALUE_BOOL:
+        return openai_chat_request_bool(r, m, to);
+    case VALUE_STRING:
+        return openai_chat_request_string(r, m, to);
+    case VALUE_JSON:
+        return openai_chat_request_object(r, m, to);
+    }
+    BUG("no such kind of value");
+}
+
+/* "" and [] are as good as none. */
+static enum error_code read_stop(struct openai_chat_reader *r, struct params *params,
+                                 const struct json_member *m)
+{
+    enum json_kind kind = json_kind_of(m->value);
+    struct json_member element = {.key = STR("stop")};
+    size_t cursor = 0;
+    size_t n = 0;
+
+    if (kind != JSON_STRING && kind != JSON_ARRAY && kind != JSON_NULL)
+        return openai_chat_request_fail(r, m->key, "a string or an array of strings");
+    if (kind == JSON_NULL || str_eq(m->value, STR("\"\"")))
+        return OK;
+    while (kind == JSON_ARRAY && json_array_next(m->value, &cursor, &element.value))
+        n++;
+    if (kind == JSON_ARRAY && n == 0)
+        return OK;
+    params->stop = arena_array(r->arena, n == 0 ? 1 : n, sizeof(*params->stop));
+    if (arena_overflowed(r->arena))
+        return FAIL(r->e, ERR_TOO_LARGE, "too many stop sequences");
+    if (kind == JSON_STRING) {
+        params->stop[params->stop_n++] = json_string_value(m->value, r->arena);
+        return OK;
+    }
+    cursor = 0;
+    while (json_array_next(m->value, &cursor, &element.value)) {
+        if (json_kind_of(element.value) != JSON_STRING)
+            return openai_chat_request_fail(r, m->key, "a string or an array of strings");
+        params->stop[params->stop_n++] = json_string_value(element.value, r->arena);
+    }
+    assert(params->stop_n == n);
+    return OK;
+}
+
+/* max_completion_tokens counts where both stand. */
+static enum error_code read_max_tokens(struct openai_chat_reader *r, struct params *params,
+                                       const struct json_member *m)
+{
+    bool legacy = str_eq(m->key, STR("max_tokens"));
+    struct str token = STR_NULL;
+
+    if (json_kind_of(m->value) == JSON_NULL)
+        return OK;
+    TRY(read_number(r, m, VALUE_INTEGER, &token));
+    if (legacy && !str_is_null(params->max_tokens))
+        return OK;
+    params->max_tokens = token;
+    params->max_tokens_was_legacy = legacy;
+    return OK;
+}
+
+static bool in_head(struct str key)
+{
+    static const char *const keys[] = {"model", "messages", "stream", "stream_options",
+                                       "session_id"};
+
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        if (str_eq(key, str_c(keys[i])))
+            return true;
+    }
+    return false;
+}
+
+static const struct field *find_field(struct str key)
+{
+    for (size_t i = 0; i < COUNT_OF(fields); i++) {
+        if (str_eq(key, str_c(fields[i].key)))
+            return &fields[i];
+    }
+    return NULL;
+}
+
+static enum error_code read_member(struct openai_chat_reader *r, struct request *request,
+                                   const struct json_member *m)
+{
+    const struct field *field = find_field(m->key);
+
+    if (field != NULL)
+        return read_field(r, &request->params, field, m);
+    if (str_eq(m->key, STR("tools")) || str_eq(m->key, STR("functions")))
+        return read_tools(r, request, m, str_eq(m->key, STR("functions")));
+    if (str_eq(m->key, STR("tool_choice")) || str_eq(m->key, STR("function_call")))
+        return read_choice(r, request, m);
+    if (str_eq(m->key, STR("stop")))
+        return read_stop(r, &request->params, m);
+    if (str_eq(m->key, STR("max_tokens")) || str_eq(m->key, STR("max_completion_tokens")))
+        return read_max_tokens(r, &request->params, m);
+    if (!in_head(m->key))
+        openai_chat_request_keep(r, &request->extra, m, false);
+    return OK;
+}
+
+enum error_code openai_chat_params_read(struct openai_chat_reader *r, struct request *request)
+{
+    assert(r->list == NULL);
+    request->params = (struct params){.logprobs = -1, .parallel_tool_calls = -1};
+    request->tools = NULL;
+    request->extra = NULL;
+    request->tool_choice = TOOL_CHOICE_ABSENT;
+    for (size_t i = 0; i < request->index.n; i++)
+        TRY(read_member(r, request, &request->index.members[i]));
+    return check_choice(r, request);
+}
+
+/* --- writing ------------------------------------------------------------------------------ */
+
+void openai_chat_params_write_extra(struct buf *out, const struct extra *extra, bool inner)
+{
+    for (; extra != NULL; extra = extra->next) {
+        if (extra->inner != inner)
+            continue;
+        openai_chat_add_key(out, extra->key);
+        buf_add(out, extra->value);
+    }
+}
+
+static void write_json(struct buf *out, struct str key, struct str value)
+{
+    if (str_is_null(value))
+        return;
+    openai_chat_add_key(out, key);
+    buf_add(out, value);
+}
+
+static void write_string(struct buf *out, struct str key, struct str value)
+{
+    if (str_is_null(value))
+        return;
+    openai_chat_add_key(out, key);
+    json_add_string(out, value);
+}
+
+static void write_bool(struct buf *out, struct str key, int value)
+{
+    if (value >= 0)
+        write_json(out, key, value == 1 ? STR("true") : STR("false"));
+}
+
+static void write_tool(struct buf *out, const struct tool *tool)
+{
+    buf_add(out, tool->custom ? STR("{\"type\":\"custom\",\"custom\":{")
+                              : STR("{\"type\":\"function\",\"function\":{"));
+    write_string(out, STR("name"), tool->name);
+    write_string(out, STR("description"), tool->description);
+    write_json(out, STR("parameters"), tool->schema);
+    write_json(out, STR("format"), tool->format);
+    write_bool(out, STR("strict"), tool->strict);
+    openai_chat_params_write_extra(out, tool->extra, true);
+    buf_add_char(out, '}');
+    openai_chat_params_write_extra(out, tool->extra, false);
+    buf_add_char(out, '}');
+}
+
+static bool is_custom_tool(const struct request *request, struct str name)
+{
+    for (const struct tool *tool = request->tools; tool != NULL; tool = tool->next) {
+        if (str_eq(tool->name, name))
+            return tool->custom;
+    }
+    return false;
+}
+
+static void write_choice(struct buf *out, const struct request *request)
+{
+    struct str key = STR("tool_choice");
+
+    switch (request->tool_choice) {
+    case TOOL_CHOICE_ABSENT:
+        return;
+    case TOOL_CHOICE_AUTO:
+        write_string(out, key, STR("auto"));
+        return;
+    case TOOL_CHOICE_NONE:
+        write_string(out, key, STR("none"));
+        return;
+    case TOOL_CHOICE_REQUIRED:
+        write_string(out, key, STR("required"));
+        return;
+    case TOOL_CHOICE_NAMED:
+        openai_chat_add_key(out, key);
+        buf_add(out, is_custom_tool(request, request->tool_choice_name)
+                         ? STR("{\"type\":\"custom\",\"custom\":{")
+                         : STR("{\"type\":\"function\",\"function\":{"));
+        write_string(out, STR("name"), request->tool_choice_name);
+        buf_add(out, STR("}}"));
+        return;
+    case TOOL_CHOICE_OTHER:
+        write_json(out, key, request->tool_choice_source);
+        return;
+    }
+    BUG("no such tool choice");
+}
+
+static void write_field(struct buf *out, const struct params *params, const struct field *field)
+{
+    const void *from = (const char *)params + field->offset;
+    struct str key = str_c(field->key);
+    const struct str *text = from;
+    const int *flag = from;
+
+    switch (field->kind) {
+    case VALUE_NUMBER:
+    case VALUE_COUNT:
+    case VALUE_INTEGER:
+    case VALUE_JSON:
+        write_json(out, key, *text);
+        return;
+    case VALUE_STRING:
+        write_string(out, key, *text);
+        return;
+    case VALUE_BOOL:
+        write_bool(out, key, *flag);
+        return;
+    }
+    BUG("no such kind of value");
+}
+
+static void write_stop(struct buf *out, const struct params *params)
+{
+    if (params->stop_n == 0)
+        return;
+    openai_chat_add_key(out, STR("stop"));
+    buf_add_char(out, '[');
+    for (size_t i = 0; i < params->stop_n; i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        json_add_string(out, params->stop[i]);
+    }
+    buf_add_char(out, ']');
+}
+
+void openai_chat_params_write(struct buf *out, const struct request *request)
+{
+    const struct params *params = &request->params;
+
+    assert(request->full);
+    for (const struct tool *tool = request->tools; tool != NULL; tool = tool->next) {
+        buf_add(out, tool == request->tools ? STR(",\"tools\":[") : STR(","));
+        write_tool(out, tool);
+    }
+    if (request->tools != NULL)
+        buf_add_char(out, ']');
+    write_choice(out, request);
+    write_json(out,
+               params->max_tokens_was_legacy ? STR("max_tokens") : STR("max_completion_tokens"),
+               params->max_tokens);
+    for (size_t i = 0; i < COUNT_OF(fields); i++)
+        write_field(out, params, &fields[i]);
+    write_stop(out, params);
+    openai_chat_params_write_extra(out, request->extra, false);
+}

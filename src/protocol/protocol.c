@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "protocol/protocol.h"
+
+#define PROTOCOL(variable) extern const struct protocol variable;
+#include "protocol/protocols.def"
+#undef PROTOCOL
+
+const struct protocol *const protocol_table[] = {
+#define PROTOCOL(variable) &(variable),
+#include "protocol/protocols.def"
+#undef PROTOCOL
+};
+const size_t protocol_count = COUNT_OF(protocol_table);
+
+const struct protocol *protocol_find(struct str name)
+{
+    for (size_t i = 0; i < protocol_count; i++) {
+        if (str_eq(name, str_c(protocol_table[i]->name)))
+            return protocol_table[i];
+    }
+    return NULL;
+}
+
+/* Whether a route's path serves this one; its rest for those that end in '*', which must not be
+ * empty. */
+static bool route_serves(const struct route *route, struct str path, struct str *ret_rest)
+{
+    struct str pattern = str_c(route->path);
+
+    if (!str_ends(pattern, STR("*"))) {
+        *ret_rest = STR_NULL;
+        return str_eq(pattern, path);
+    }
+    pattern.n--;
+    if (!str_starts(path, pattern) || path.n == pattern.n)
+        return false;
+    *ret_rest = str_from(path, pattern.n);
+    return true;
+}
+
+/* HEAD comes with GET (RFC 9110, 9.3.2: the same but for the content). */
+static bool method_serves(struct str have, struct str asked)
+{
+    return str_eq(have, asked) || (str_eq(have, STR("GET")) && str_eq(asked, STR("HEAD")));
+}
+
+static bool allow_has(struct str allow, struct str method)
+{
+    struct str item;
+
+    while (str_cut(&allow, ',', &item)) {
+        if (str_eq(str_trim(item), method))
+            return true;
+    }
+    return false;
+}
+
+static void allow_add(struct str *allow, struct str method, struct arena *arena)
+{
+    if (allow_has(*allow, method))
+        return;
+    *allow = str_print(arena, "%.*s%s%.*s%s", STR_ARG(*allow), allow->n > 0 ? ", " : "",
+                       STR_ARG(method), str_eq(method, STR("GET")) ? ", HEAD" : "");
+}
+
+void protocol_route(struct str method, struct str path, struct arena *arena,
+                    struct route_match *ret_match)
+{
+    struct route_match match = {.allow = STR_NULL};
+
+    for (size_t i = 0; i < protocol_count && match.protocol == NULL; i++) {
+        const struct route *route = protocol_table[i]->routes;
+        for (; route->path != NULL; route++) {
+            struct str rest;
+            if (!route_serves(route, path, &rest))
+                continue;
+            match.path_known = true;
+            allow_add(&match.allow, str_c(route->method), arena);
+            if (!method_serves(str_c(route->method), method))
+                continue;
+            match.protocol = protocol_table[i];
+            match.operation = route->operation;
+            match.rest = rest;
+            break;
+        }
+    }
+    *ret_match = match;
+}
