@@ -91,6 +91,7 @@ static struct str cut_piece(struct str *rest, size_t min)
 {
     size_t n = 0;
 
+    assert(min > 0 && rest->n > 0);
     while (n < rest->n) {
         bool blank = rest->p[n] == ' ' || rest->p[n] == '\n';
         n++;
@@ -111,6 +112,7 @@ struct maker {
     void *encoder;
     struct demo *demo;
     struct arena *arena;
+    int64_t now_s;
     struct buf out; /* of the frame in work */
     bool failed;
 };
@@ -153,17 +155,30 @@ static void push_text(struct maker *m, struct str text)
     }
 }
 
+/* As the server that we stand for would name it. */
+static struct str answer_id(struct arena *arena)
+{
+    struct id_source ids;
+    char id[ID_SIZE];
+
+    id_source_init(&ids);
+    id_make(&ids, id);
+    return str_print(arena, "chatcmpl-demo%.*s", ID_SIZE, id);
+}
+
 static void push_answer(struct maker *m, struct str model, struct str text, struct usage usage)
 {
     struct event begin[] = {
-        {.kind = EVENT_START, .block = UINT32_MAX, .start = {.model = model}},
+        {.kind = EVENT_START,
+         .block = EVENT_NO_BLOCK,
+         .start = {.id = answer_id(m->arena), .model = model, .created_s = m->now_s}},
         {.kind = EVENT_BLOCK_BEGIN, .begin = {.kind = BLOCK_TEXT}},
     };
     struct event end[] = {
         {.kind = EVENT_BLOCK_END},
-        {.kind = EVENT_STOP, .block = UINT32_MAX, .stop = {.reason = STOP_END}},
+        {.kind = EVENT_STOP, .block = EVENT_NO_BLOCK, .stop = {.reason = STOP_END}},
     };
-    struct event count = {.kind = EVENT_USAGE, .block = UINT32_MAX, .usage = usage};
+    struct event count = {.kind = EVENT_USAGE, .block = EVENT_NO_BLOCK, .usage = usage};
 
     push(m, begin, COUNT_OF(begin), 0);
     push_text(m, text);
@@ -171,22 +186,16 @@ static void push_answer(struct maker *m, struct str model, struct str text, stru
     push(m, &count, 1, 0);
 }
 
-static void make_answer(struct maker *m, const struct request *request, struct str text,
-                        int64_t now_s)
+static void make_answer(struct maker *m, const struct request *request, struct str text)
 {
     struct str model = str_c(models[model_index(model_of(request))]);
-    char id[ID_SIZE];
-    struct id_source ids;
     struct error e;
 
-    id_source_init(&ids);
-    id_make(&ids, id);
     struct encoder_options options = {
         .stream = request->stream,
         .include_usage = request->include_usage == 1,
         .model = model,
-        .id = str_copy(m->arena, str_of(id, sizeof(id))),
-        .now_s = now_s,
+        .now_s = m->now_s,
         .arena = m->arena,
         .bytes_max = text.n + ANSWER_OVERHEAD,
     };
@@ -225,12 +234,15 @@ static int demo_start(void *state, const struct request *request, int64_t now_s,
     struct str text = request_last_user_text(request, arena);
     if (index == 0)
         text = demo_text_answer(text);
-    struct maker m = {.protocol = &protocol_openai_chat, .demo = demo, .arena = arena};
+    struct maker m = {.protocol = &protocol_openai_chat,
+                      .demo = demo,
+                      .arena = arena,
+                      .now_s = now_s};
     demo->pieces = arena_array(arena, PIECES_MAX + 8, sizeof(*demo->pieces));
     if (!arena_overflowed(arena)) {
         /* Escapes make six bytes of one at worst. */
         buf_init(&m.out, 6 * text.n + ANSWER_OVERHEAD + CHUNK_OVERHEAD);
-        make_answer(&m, request, text, now_s);
+        make_answer(&m, request, text);
         buf_fini(&m.out);
     }
     if (m.failed || arena_overflowed(arena)) {
@@ -246,6 +258,7 @@ static bool demo_next(void *state, struct buf *out, int64_t *ret_wait_ms)
 
     if (demo->at == demo->n)
         return false;
+    assert(demo->at < demo->n);
     const struct demo_piece *piece = &demo->pieces[demo->at++];
     (void)buf_add(out, piece->bytes);
     *ret_wait_ms = piece->wait_ms;
