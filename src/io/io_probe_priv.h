@@ -123,6 +123,7 @@ struct world {
     struct loop *loop;
     uint16_t port; /* of its listener on 127.0.0.1 */
     size_t accepted;
+    size_t turns;        /* of the last world_run */
     struct probe server; /* the last accepted connection */
     struct probe client;
     struct timer guard;
@@ -186,9 +187,12 @@ static inline bool world_run(struct world *world, bool (*done)(struct world *), 
 {
     int64_t until_ms = loop_now_ms(world->loop) + limit_ms;
 
+    world->turns = 0;
     timer_start(&world->guard, 0);
-    while (!done(world) && loop_now_ms(world->loop) < until_ms)
+    while (!done(world) && loop_now_ms(world->loop) < until_ms) {
         (void)uv_run(world->loop->uv, UV_RUN_ONCE);
+        world->turns++;
+    }
     timer_stop(&world->guard);
     return done(world);
 }

@@ -179,7 +179,15 @@ static void test_listen_errors(void **state)
     assert_string_equal(e.detail, detail);
     assert_int_equal(fd2, -1);
     assert_int_equal(close(fd), 0);
-    assert_int_equal(worker_listen(STR("127.0.0.1"), port, true, &fd, &again, &e), OK);
+
+    /* A port that was given up can be had again; any other process may be faster, but not often. */
+    bool had_again = false;
+    for (int i = 0; i < 10 && !had_again; i++) {
+        assert_int_equal(worker_listen(STR("127.0.0.1"), 0, true, &fd, &port, &e), OK);
+        assert_int_equal(close(fd), 0);
+        had_again = worker_listen(STR("127.0.0.1"), port, true, &fd, &again, &e) == OK;
+    }
+    assert_true(had_again);
     assert_int_equal(again, port);
     assert_int_equal(close(fd), 0);
 
@@ -292,8 +300,8 @@ static void test_out_of_descriptors(void **state)
 
     assert_false(world_run(&world, never, 30));
     assert_int_equal(world.accepted, 0);
-    /* At rest: it waits for a timer, not for the listener, which is still readable. */
-    assert_true(timer_wheel_next(&world.loop->wheel) > loop_now_ms(world.loop));
+    /* The listener is still readable: without a rest the loop would have turned all the time. */
+    assert_true(world.turns < 200);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     /* valgrind closes what it may not accept, so the first client may be lost under it. */
     int second = blocking_client(world.port);
