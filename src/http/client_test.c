@@ -347,6 +347,46 @@ static void test_request_and_answer(void **state)
     user_free(user);
 }
 
+static void test_until_eof(void **state)
+{
+    (void)state;
+    struct user *user = user_new();
+    struct ask ask = {0};
+
+    ask_run(user, &ask);
+    up_send_z(user, 0, "HTTP/1.1 200 OK\r\n\r\nall");
+    up_send_z(user, 0, " of it");
+    assert_int_equal(ask.batches, 2);
+    up_close(user, 0);
+    assert_log(&ask, "head 200\nbody all of it\nend\n");
+    assert_int_equal(ask.batches, 3);
+    assert_int_equal(client_pool_idle_count(user->pool), 0);
+    assert_int_equal(count(user), 0);
+    ask_fini(&ask);
+    user_free(user);
+}
+
+static void test_interim_and_switching(void **state)
+{
+    (void)state;
+    struct user *user = user_new();
+    struct ask ask = {0};
+
+    ask_run(user, &ask);
+    up_send_z(user, 0, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n");
+    assert_int_equal(ask.heads + ask.batches, 0);
+    assert_true(client_answered(ask.r));
+    up_send_z(user, 0, OK2);
+    assert_log(&ask, OK2_LOG);
+    assert_int_equal(client_pool_idle_count(user->pool), 1);
+    ask_fini(&ask);
+    ask_run(user, &ask);
+    up_send_z(user, 0, "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
+    assert_log(&ask, "failed UPSTREAM_BROKEN answered: the answer switches protocols\n");
+    ask_fini(&ask);
+    user_free(user);
+}
+
 /* One batch for each read in which something came, none for a read in which nothing did. */
 static void test_batches(void **state)
 {
@@ -1009,6 +1049,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_and_answer),
+        cmocka_unit_test(test_until_eof),
+        cmocka_unit_test(test_interim_and_switching),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_batch_comes_before_failed),
         cmocka_unit_test(test_early_answer_stops_the_request),

@@ -82,9 +82,16 @@ static void test_reasons_and_methods(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         assert_true(str_eq(http_reason(cases[i].status), str_c(cases[i].reason)));
-    assert_true(str_eq(http_method_name(HTTP_GET), STR("GET")));
-    assert_true(str_eq(http_method_name(HTTP_CONNECT), STR("CONNECT")));
-    assert_true(str_eq(http_method_name(HTTP_OTHER), STR("OTHER")));
+    static const struct {
+        enum http_method method;
+        const char *name;
+    } methods[] = {
+        {HTTP_GET, "GET"},         {HTTP_HEAD, "HEAD"},       {HTTP_POST, "POST"},
+        {HTTP_PUT, "PUT"},         {HTTP_PATCH, "PATCH"},     {HTTP_DELETE, "DELETE"},
+        {HTTP_OPTIONS, "OPTIONS"}, {HTTP_CONNECT, "CONNECT"}, {HTTP_OTHER, "OTHER"},
+    };
+    for (size_t i = 0; i < COUNT_OF(methods); i++)
+        assert_true(str_eq(http_method_name(methods[i].method), str_c(methods[i].name)));
 }
 
 int main(void)

@@ -392,6 +392,39 @@ static void test_eof_before_any_answer(void **state)
     run_fini(&run);
 }
 
+/* A head much larger than the first guess, in pieces: it is moved while tokens point into it. */
+static void test_large_head_in_pieces(void **state)
+{
+    (void)state;
+    static const size_t steps[] = {1, 3, 100, 1000, 4096};
+    struct buf in;
+
+    buf_init(&in, 1 << 20);
+    buf_add(&in, STR("GET /first HTTP/1.1\r\nHost: x\r\n"));
+    for (int i = 0; i < 400; i++)
+        buf_print(&in, "Name-%03d: value of %03d\r\n", i, i);
+    buf_add(&in, STR("\r\n"));
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        struct run run;
+        struct parser parser;
+        bool body_open = false;
+        char line[64];
+        run_init(&run, PARSE_REQUEST);
+        parse_init(&parser, PARSE_REQUEST, 32768);
+        parse_begin(&parser, &run.arena, false);
+        for (size_t at = 0; at < in.n; at += steps[i])
+            assert_true(run_feed(&run, &parser, str_head(str_from(buf_str(&in), at), steps[i]),
+                                 &body_open));
+        assert_true(str_starts(buf_str(&run.log), STR("GET /first 1.1 keep [Host=x]")));
+        for (int k = 0; k < 400; k++) {
+            (void)snprintf(line, sizeof(line), " [Name-%03d=value of %03d]", k, k);
+            assert_true(str_find(buf_str(&run.log), str_c(line), 0) != SIZE_MAX);
+        }
+        run_fini(&run);
+    }
+    buf_fini(&in);
+}
+
 /* ---- laws on inputs that nobody thought of ---- */
 
 static uint64_t next(uint64_t *seed)
@@ -495,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_eof_before_any_answer),
+        cmocka_unit_test(test_large_head_in_pieces),
         cmocka_unit_test(test_damaged_input_at_any_cut),
         cmocka_unit_test(test_small_arena),
     };

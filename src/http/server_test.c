@@ -1,283 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The server over connections in memory and the tests' clock. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "base/buf.h"
-#include "base/mem.h"
-#include "http/server.h"
-#include "io/conn.h"
-
-enum {
-    HEAD_MAX = 1024,
-    HEADER_MS = 10000,
-    BODY_MS = 60000,
-    KEEPALIVE_MS = 75000,
-    WRITE_MS = 40000,
-    LOG_MAX = 1 << 24,
-};
-
-enum answer_when { ANSWER_AT_HEAD, ANSWER_AT_END, ANSWER_BY_HAND };
-
-/* What the user of the server does, and what happened to it. */
-struct app {
-    struct loop *loop;
-    struct server *server;
-    struct arena_budget budget;
-    enum answer_when when;
-    bool no_accept;
-    bool no_flush;
-    bool refuse_by_hand;
-    int status;
-    struct str headers;
-    struct str body;
-    int64_t length;
-    struct server_conn *c; /* of the newest head or refuse */
-    struct buf log;
-    bool in_body;
-    unsigned heads, dones, gones, closeds, refuses, writables;
-    bool abort_in_head, abort_in_body, pause_in_body;
-    /* the client's end */
-    struct conn *conn;
-    struct buf in;
-    bool eof, failed;
-};
-
-static struct app *app_of(struct server_conn *c)
-{
-    return server_ctx(c);
-}
-
-static void note(struct app *app, const char *what)
-{
-    app->in_body = false;
-    buf_add(&app->log, str_c(what));
-    buf_add_char(&app->log, '\n');
-}
-
-static void answer(struct app *app, struct server_conn *c)
-{
-    server_head(c, app->status, app->headers, app->length);
-    assert_true(server_head_sent(c));
-    server_body(c, app->body);
-    server_end(c);
-    if (!app->no_flush)
-        (void)server_flush(c);
-}
-
-static void on_head(struct server_conn *c, struct message *m)
-{
-    struct app *app = app_of(c);
-
-    assert_null(server_user(c));
-    server_set_user(c, app);
-    app->heads++;
-    app->c = c;
-    note(app, "head");
-    buf_print(&app->log, " %.*s %.*s?%.*s 1.%d%s%s%s", STR_ARG(m->method_name), STR_ARG(m->path),
-              STR_ARG(m->query), m->minor, m->keep_alive ? " keep" : "",
-              m->chunked ? " chunked" : "", m->upgrade ? " upgrade" : "");
-    if (m->has_length)
-        buf_print(&app->log, " length=%llu", (unsigned long long)m->content_length);
-    buf_add_char(&app->log, '\n');
-    for (size_t i = 0; i < m->headers.n; i++)
-        buf_print(&app->log, "  %.*s=%.*s\n", STR_ARG(m->headers.items[i].name),
-                  STR_ARG(m->headers.items[i].value));
-    if (app->abort_in_head) {
-        server_abort(c);
-        return;
-    }
-    if (!app->no_accept)
-        server_accept(c);
-    if (app->when == ANSWER_AT_HEAD)
-        answer(app, c);
-}
-
-static void on_body(struct server_conn *c, struct str bytes)
-{
-    struct app *app = app_of(c);
-
-    assert_true(bytes.n > 0);
-    assert_ptr_equal(server_user(c), app);
-    if (!app->in_body)
-        note(app, "body");
-    app->in_body = true;
-    buf_add(&app->log, bytes);
-    if (app->abort_in_body)
-        server_abort(c);
-    else if (app->pause_in_body)
-        server_pause(c, true);
-}
-
-static void on_body_end(struct server_conn *c)
-{
-    struct app *app = app_of(c);
-
-    if (app->in_body)
-        buf_add_char(&app->log, '\n');
-    note(app, "body_end");
-    if (app->when == ANSWER_AT_END)
-        answer(app, c);
-}
-
-static void on_writable(struct server_conn *c)
-{
-    app_of(c)->writables++;
-}
-
-static void on_done(struct server_conn *c)
-{
-    app_of(c)->dones++;
-    note(app_of(c), "done");
-}
-
-static void on_gone(struct server_conn *c)
-{
-    app_of(c)->gones++;
-    note(app_of(c), "gone");
-}
-
-static void on_refuse(struct server_conn *c, const struct message *m, const struct error *e)
-{
-    struct app *app = app_of(c);
-
-    app->refuses++;
-    app->c = c;
-    note(app, "refuse");
-    buf_print(&app->log, " %s %.*s: %s\n", error_name(e->code), STR_ARG(m->path), e->detail);
-    if (app->refuse_by_hand)
-        return;
-    server_head(c, error_status(e), STR("X-Refused: yes\r\n"), 4);
-    server_body(c, STR("bad\n"));
-    server_end(c);
-}
-
-static void on_closed(struct server_conn *c)
-{
-    app_of(c)->closeds++;
-    note(app_of(c), "closed");
-}
-
-static const struct server_events app_events = {
-    .head = on_head,
-    .body = on_body,
-    .body_end = on_body_end,
-    .writable = on_writable,
-    .done = on_done,
-    .gone = on_gone,
-    .refuse = on_refuse,
-    .closed = on_closed,
-};
-
-/* ---- the client's end ---- */
-
-static void peer_read(struct conn *conn, void *ctx, struct str bytes)
-{
-    struct app *app = ctx;
-    (void)conn;
-    assert_true(buf_add(&app->in, bytes));
-}
-
-static void peer_eof(struct conn *conn, void *ctx)
-{
-    struct app *app = ctx;
-    (void)conn;
-    app->eof = true;
-}
-
-static void peer_failed(struct conn *conn, void *ctx, const struct error *e)
-{
-    struct app *app = ctx;
-    (void)conn;
-    (void)e;
-    app->failed = true;
-}
-
-static const struct conn_events peer_events = {
-    .read = peer_read,
-    .eof = peer_eof,
-    .failed = peer_failed,
-};
-
-static void app_connect(struct app *app)
-{
-    struct conn *theirs = NULL;
-
-    server_close_all(app->server);
-    conn_close(&app->conn);
-    loop_test_run(app->loop);
-    buf_reset(&app->in);
-    buf_reset(&app->log);
-    app->eof = false;
-    app->failed = false;
-    app->in_body = false;
-    app->heads = app->dones = app->gones = app->closeds = app->refuses = app->writables = 0;
-    conn_pair(app->loop, &app->conn, &theirs);
-    conn_set_events(app->conn, &peer_events, app);
-    conn_read_start(app->conn);
-    server_adopt(app->server, theirs);
-}
-
-static struct app *app_new(void)
-{
-    struct app *app = mem_new(sizeof(*app));
-
-    app->loop = loop_test_new();
-    app->status = 200;
-    app->length = 3;
-    app->body = STR("yes");
-    buf_init(&app->log, LOG_MAX);
-    buf_init(&app->in, LOG_MAX);
-    const struct server_options options = {
-        .events = &app_events,
-        .ctx = app,
-        .header_bytes_max = HEAD_MAX,
-        .header_timeout_ms = HEADER_MS,
-        .body_idle_timeout_ms = BODY_MS,
-        .keepalive_timeout_ms = KEEPALIVE_MS,
-        .write_timeout_ms = WRITE_MS,
-        .arena_bytes_max = 1 << 20,
-        .budget = &app->budget,
-    };
-    app->server = server_new(app->loop, &options);
-    app_connect(app);
-    return app;
-}
-
-static void app_free(struct app *app)
-{
-    server_close_all(app->server);
-    loop_test_run(app->loop);
-    assert_int_equal(server_conn_count(app->server), 0);
-    /* Every request's memory was given back. */
-    assert_int_equal(atomic_load(&app->budget.used), 0);
-    conn_close(&app->conn);
-    server_free(&app->server);
-    loop_test_free(&app->loop);
-    buf_fini(&app->log);
-    buf_fini(&app->in);
-    mem_free(app);
-}
-
-static void feed(struct app *app, struct str bytes)
-{
-    (void)conn_write(app->conn, &bytes, 1);
-    loop_test_run(app->loop);
-}
-
-static void feed_z(struct app *app, const char *bytes)
-{
-    feed(app, str_c(bytes));
-}
-
-static bool has(const struct buf *buf, const char *what)
-{
-    return str_find(buf_str(buf), str_c(what), 0) != SIZE_MAX;
-}
+/* The server: requests, answers, and who leaves when. */
+#include "http/server_test_priv.h"
 
 static unsigned count_of(const struct buf *buf, const char *what)
 {
@@ -290,24 +13,6 @@ static unsigned count_of(const struct buf *buf, const char *what)
     }
     return n;
 }
-
-static void assert_in(struct app *app, const char *expected)
-{
-    buf_add_char(&app->in, '\0');
-    assert_string_equal(app->in.p, expected);
-    app->in.n--;
-}
-
-static void assert_log(struct app *app, const char *expected)
-{
-    buf_add_char(&app->log, '\0');
-    assert_string_equal(app->log.p, expected);
-    app->log.n--;
-}
-
-#define DATE      "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-#define YES       "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 3\r\n\r\nyes"
-#define YES_CLOSE "HTTP/1.1 200 OK\r\n" DATE "Content-Length: 3\r\nConnection: close\r\n\r\nyes"
 
 /* ---- requests that are fine ---- */
 
@@ -822,6 +527,50 @@ static void test_early_answer(void **state)
     app_free(app);
 }
 
+/* The rest of a body is still awaited when the server begins to stop. */
+static void test_early_answer_then_drain(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->no_accept = true;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe");
+    server_drain(app->server);
+    loop_test_run(app->loop);
+    assert_int_equal(app->closeds, 0);
+    feed_z(app, "llo");
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
+/* Lingering waits for a client that is slow to take the end of its answer. */
+static void test_lingering_waits_for_the_queue(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    static char large[100000];
+
+    memset(large, 'l', sizeof(large));
+    app->body = str_of(large, sizeof(large));
+    app->length = sizeof(large);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n");
+    conn_read_stop(app->conn);
+    feed_z(app, "Connection: close\r\n\r\n");
+    assert_int_equal(app->dones, 1);
+    loop_test_advance(app->loop, 5000);
+    assert_int_equal(app->closeds, 0);
+    /* Having heard enough, the client shuts its side: it is still taking. */
+    conn_shutdown(app->conn);
+    loop_test_advance(app->loop, 5000);
+    assert_int_equal(app->closeds, 0);
+    conn_read_start(app->conn);
+    loop_test_advance(app->loop, 2000);
+    assert_true(app->in.n > sizeof(large));
+    assert_true(app->eof);
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
 static void test_early_answer_rest_has_a_time_limit(void **state)
 {
     (void)state;
@@ -897,259 +646,6 @@ static void test_arena_can_go_early(void **state)
     app_free(app);
 }
 
-/* ---- time ---- */
-
-static void test_head_timeout(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-
-    /* Who never sends a byte is let go of quietly. */
-    loop_test_advance(app->loop, HEADER_MS - 1);
-    assert_false(app->eof);
-    loop_test_advance(app->loop, 10);
-    assert_true(app->eof);
-    assert_log(app, "closed\n");
-    /* A byte a second does not help. */
-    app_connect(app);
-    struct str slow = STR("GET /slow HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n");
-    size_t sent = 0;
-    while (!app->eof && sent < slow.n) {
-        feed(app, str_of(slow.p + sent++, 1));
-        loop_test_advance(app->loop, 500);
-    }
-    assert_in_range(sent, 20, 21);
-    assert_true(has(&app->in, "HTTP/1.1 408 Request Timeout\r\n"));
-    assert_true(has(&app->log, "refuse\n REQUEST_TIMEOUT /slow: no complete head within 10000 ms"));
-    /* The second request of a connection too; the idle time before it does not count. */
-    app_connect(app);
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    loop_test_advance(app->loop, KEEPALIVE_MS - 5);
-    feed_z(app, "G");
-    loop_test_advance(app->loop, HEADER_MS - 1);
-    assert_int_equal(app->refuses, 0);
-    loop_test_advance(app->loop, 10);
-    assert_int_equal(app->refuses, 1);
-    app_free(app);
-}
-
-static void test_keepalive_timeout(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    loop_test_advance(app->loop, KEEPALIVE_MS - 1);
-    assert_false(app->eof);
-    loop_test_advance(app->loop, 10);
-    assert_true(app->eof);
-    assert_int_equal(app->refuses, 0);
-    assert_in(app, YES);
-    /* It does not strike within a request that takes longer. */
-    app_connect(app);
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    app->when = ANSWER_BY_HAND;
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    loop_test_advance(app->loop, 10 * KEEPALIVE_MS);
-    assert_int_equal(app->gones + app->closeds, 0);
-    answer(app, app->c);
-    loop_test_run(app->loop);
-    assert_int_equal(app->dones, 2);
-    app_free(app);
-}
-
-static void test_body_timeout(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-
-    app->when = ANSWER_BY_HAND;
-    feed_z(app, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nh");
-    loop_test_advance(app->loop, BODY_MS - 10);
-    feed_z(app, "e");
-    loop_test_advance(app->loop, BODY_MS - 10);
-    assert_int_equal(app->refuses, 0);
-    loop_test_advance(app->loop, 20);
-    assert_int_equal(app->refuses, 1);
-    assert_true(has(&app->log, "REQUEST_TIMEOUT /b: no byte of the body for 60000 ms"));
-    assert_true(app->eof);
-    /* An answer that has begun cannot become another one. */
-    app_connect(app);
-    feed_z(app, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nh");
-    server_head(app->c, 200, STR(""), -1);
-    loop_test_advance(app->loop, BODY_MS + 10);
-    assert_int_equal(app->refuses, 0);
-    assert_int_equal(app->gones, 1);
-    app_free(app);
-}
-
-static void test_write_stall(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-    static char large[300000];
-
-    memset(large, 'l', sizeof(large));
-    app->when = ANSWER_BY_HAND;
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    conn_read_stop(app->conn);
-    server_head(app->c, 200, STR(""), sizeof(large) + 1);
-    server_body(app->c, str_of(large, sizeof(large)));
-    assert_int_equal(server_flush(app->c), SERVER_FULL);
-    loop_test_advance(app->loop, WRITE_MS - 10);
-    assert_int_equal(app->gones, 0);
-    /* The client takes something: the time begins anew. */
-    conn_read_start(app->conn);
-    loop_test_run(app->loop);
-    assert_int_equal(app->writables, 1);
-    assert_true(app->in.n > sizeof(large));
-    conn_read_stop(app->conn);
-    server_body(app->c, STR("!"));
-    server_end(app->c);
-    loop_test_run(app->loop);
-    assert_int_equal(app->dones, 1);
-    /* Now for good. */
-    conn_read_start(app->conn);
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    conn_read_stop(app->conn);
-    server_head(app->c, 200, STR(""), sizeof(large));
-    server_body(app->c, str_of(large, sizeof(large)));
-    server_end(app->c);
-    loop_test_advance(app->loop, WRITE_MS - 10);
-    assert_int_equal(app->dones, 1); /* not before the client has taken it */
-    assert_int_equal(app->gones, 0);
-    loop_test_advance(app->loop, 20);
-    assert_int_equal(app->gones, 1);
-    assert_int_equal(app->closeds, 1);
-    app_free(app);
-}
-
-static void test_slow_reader_is_no_stall(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-    static char large[400000];
-
-    memset(large, 'l', sizeof(large));
-    app->body = str_of(large, sizeof(large));
-    app->length = sizeof(large);
-    conn_read_stop(app->conn);
-    conn_mem_read_max(app->conn, 1000);
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    struct conn_events one = peer_events;
-    while (app->in.n < sizeof(large) && !app->failed && !app->eof) {
-        /* Some thousand bytes, then a long pause. */
-        size_t before = app->in.n;
-        conn_mem_read_max(app->conn, 20000);
-        conn_set_events(app->conn, &one, app);
-        conn_read_start(app->conn);
-        while (app->in.n == before && !app->eof && !app->failed)
-            loop_test_advance(app->loop, 0);
-        conn_read_stop(app->conn);
-        loop_test_advance(app->loop, WRITE_MS / 2);
-        assert_int_equal(app->gones, 0);
-    }
-    conn_read_start(app->conn);
-    loop_test_run(app->loop);
-    assert_true(has(&app->in, "Connection: close\r\n\r\nlll"));
-    assert_true(app->in.n > sizeof(large));
-    assert_true(app->eof);
-    assert_int_equal(app->dones, 1);
-    app_free(app);
-}
-
-/* After a refusal the client can go on sending for a while, and still gets the answer. */
-static void test_lingering(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-
-    feed_z(app, "GET / HTTP/1.1\r\n\r\nrest of a long body");
-    assert_true(app->eof);
-    assert_int_equal(app->closeds, 0);
-    feed_z(app, "more of it");
-    loop_test_advance(app->loop, 900);
-    feed_z(app, "more of it");
-    assert_int_equal(app->closeds, 0);
-    loop_test_advance(app->loop, 110);
-    assert_int_equal(app->closeds, 1);
-    /* The client closes: so do we. */
-    app_connect(app);
-    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
-    conn_close(&app->conn);
-    loop_test_run(app->loop);
-    assert_int_equal(app->closeds, 1);
-    /* Not for any number of bytes. */
-    app_connect(app);
-    static char flood[60000];
-    memset(flood, 'f', sizeof(flood));
-    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
-    for (int i = 0; i < 20; i++)
-        feed(app, str_of(flood, sizeof(flood)));
-    assert_int_equal(app->closeds, 1);
-    app_free(app);
-}
-
-static void test_refusal_may_be_answered_later(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-
-    app->refuse_by_hand = true;
-    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
-    loop_test_advance(app->loop, 5000);
-    assert_int_equal(app->closeds, 0);
-    server_head(app->c, 400, STR(""), 0);
-    server_end(app->c);
-    loop_test_run(app->loop);
-    assert_true(app->eof);
-    assert_int_equal(app->dones, 1);
-    app_free(app);
-}
-
-/* ---- the end ---- */
-
-static void test_drain(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-
-    /* Idle: at once. */
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    server_drain(app->server);
-    assert_int_equal(app->closeds, 0);
-    loop_test_run(app->loop);
-    assert_int_equal(app->closeds, 1);
-    app_free(app);
-    /* Busy: after its answer. */
-    app = app_new();
-    app->when = ANSWER_BY_HAND;
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    server_drain(app->server);
-    loop_test_run(app->loop);
-    assert_int_equal(app->closeds, 0);
-    answer(app, app->c);
-    loop_test_run(app->loop);
-    assert_in(app, YES_CLOSE);
-    assert_true(app->eof);
-    app_free(app);
-}
-
-static void test_close_all(void **state)
-{
-    (void)state;
-    struct app *app = app_new();
-
-    app->when = ANSWER_BY_HAND;
-    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    server_close_all(app->server);
-    assert_int_equal(app->gones, 0); /* never from within the call */
-    loop_test_run(app->loop);
-    assert_int_equal(app->gones, 1);
-    assert_int_equal(app->closeds, 1);
-    app_free(app);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1170,19 +666,12 @@ int main(void)
         cmocka_unit_test(test_abort_in_events),
         cmocka_unit_test(test_abort_of_an_answer),
         cmocka_unit_test(test_early_answer),
+        cmocka_unit_test(test_early_answer_then_drain),
+        cmocka_unit_test(test_lingering_waits_for_the_queue),
         cmocka_unit_test(test_early_answer_rest_has_a_time_limit),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_late_accept),
         cmocka_unit_test(test_arena_can_go_early),
-        cmocka_unit_test(test_head_timeout),
-        cmocka_unit_test(test_keepalive_timeout),
-        cmocka_unit_test(test_body_timeout),
-        cmocka_unit_test(test_write_stall),
-        cmocka_unit_test(test_slow_reader_is_no_stall),
-        cmocka_unit_test(test_lingering),
-        cmocka_unit_test(test_refusal_may_be_answered_later),
-        cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_close_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

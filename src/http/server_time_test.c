@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/* The server: time-outs, slow clients, and the end of connections. */
+#include "http/server_test_priv.h"
+
+static void test_head_timeout(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    /* Who never sends a byte is let go of quietly. */
+    loop_test_advance(app->loop, HEADER_MS - 1);
+    assert_false(app->eof);
+    loop_test_advance(app->loop, 10);
+    assert_true(app->eof);
+    assert_log(app, "closed\n");
+    /* A byte a second does not help. */
+    app_connect(app);
+    struct str slow = STR("GET /slow HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n");
+    size_t sent = 0;
+    while (!app->eof && sent < slow.n) {
+        feed(app, str_of(slow.p + sent++, 1));
+        loop_test_advance(app->loop, 500);
+    }
+    assert_in_range(sent, 20, 21);
+    assert_true(has(&app->in, "HTTP/1.1 408 Request Timeout\r\n"));
+    assert_true(has(&app->log, "refuse\n REQUEST_TIMEOUT /slow: no complete head within 10000 ms"));
+    /* The second request of a connection too; the idle time before it does not count. */
+    app_connect(app);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    loop_test_advance(app->loop, KEEPALIVE_MS - 5);
+    feed_z(app, "G");
+    loop_test_advance(app->loop, HEADER_MS - 1);
+    assert_int_equal(app->refuses, 0);
+    loop_test_advance(app->loop, 10);
+    assert_int_equal(app->refuses, 1);
+    app_free(app);
+}
+
+static void test_keepalive_timeout(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    loop_test_advance(app->loop, KEEPALIVE_MS - 1);
+    assert_false(app->eof);
+    loop_test_advance(app->loop, 10);
+    assert_true(app->eof);
+    assert_int_equal(app->refuses, 0);
+    assert_in(app, YES);
+    /* It does not strike within a request that takes longer. */
+    app_connect(app);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    loop_test_advance(app->loop, 10 * KEEPALIVE_MS);
+    assert_int_equal(app->gones + app->closeds, 0);
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_int_equal(app->dones, 2);
+    app_free(app);
+}
+
+static void test_body_timeout(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nh");
+    loop_test_advance(app->loop, BODY_MS - 10);
+    feed_z(app, "e");
+    loop_test_advance(app->loop, BODY_MS - 10);
+    assert_int_equal(app->refuses, 0);
+    loop_test_advance(app->loop, 20);
+    assert_int_equal(app->refuses, 1);
+    assert_true(has(&app->log, "REQUEST_TIMEOUT /b: no byte of the body for 60000 ms"));
+    assert_true(app->eof);
+    /* An answer that has begun cannot become another one. */
+    app_connect(app);
+    feed_z(app, "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nh");
+    server_head(app->c, 200, STR(""), -1);
+    loop_test_advance(app->loop, BODY_MS + 10);
+    assert_int_equal(app->refuses, 0);
+    assert_int_equal(app->gones, 1);
+    app_free(app);
+}
+
+static void test_write_stall(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    static char large[300000];
+
+    memset(large, 'l', sizeof(large));
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    conn_read_stop(app->conn);
+    server_head(app->c, 200, STR(""), sizeof(large) + 1);
+    server_body(app->c, str_of(large, sizeof(large)));
+    assert_int_equal(server_flush(app->c), SERVER_FULL);
+    loop_test_advance(app->loop, WRITE_MS - 10);
+    assert_int_equal(app->gones, 0);
+    /* The client takes something: the time begins anew. */
+    conn_read_start(app->conn);
+    loop_test_run(app->loop);
+    assert_int_equal(app->writables, 1);
+    assert_true(app->in.n > sizeof(large));
+    conn_read_stop(app->conn);
+    server_body(app->c, STR("!"));
+    server_end(app->c);
+    loop_test_run(app->loop);
+    assert_int_equal(app->dones, 1);
+    /* Now for good. */
+    conn_read_start(app->conn);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    conn_read_stop(app->conn);
+    server_head(app->c, 200, STR(""), sizeof(large));
+    server_body(app->c, str_of(large, sizeof(large)));
+    server_end(app->c);
+    loop_test_advance(app->loop, WRITE_MS - 10);
+    assert_int_equal(app->dones, 1); /* not before the client has taken it */
+    assert_int_equal(app->gones, 0);
+    loop_test_advance(app->loop, 20);
+    assert_int_equal(app->gones, 1);
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
+static void test_slow_reader_is_no_stall(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+    static char large[400000];
+
+    memset(large, 'l', sizeof(large));
+    app->body = str_of(large, sizeof(large));
+    app->length = sizeof(large);
+    conn_read_stop(app->conn);
+    conn_mem_read_max(app->conn, 1000);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    struct conn_events one = peer_events;
+    while (app->in.n < sizeof(large) && !app->failed && !app->eof) {
+        /* Some thousand bytes, then a long pause. */
+        size_t before = app->in.n;
+        conn_mem_read_max(app->conn, 20000);
+        conn_set_events(app->conn, &one, app);
+        conn_read_start(app->conn);
+        while (app->in.n == before && !app->eof && !app->failed)
+            loop_test_advance(app->loop, 0);
+        conn_read_stop(app->conn);
+        loop_test_advance(app->loop, WRITE_MS / 2);
+        assert_int_equal(app->gones, 0);
+    }
+    conn_read_start(app->conn);
+    loop_test_run(app->loop);
+    assert_true(has(&app->in, "Connection: close\r\n\r\nlll"));
+    assert_true(app->in.n > sizeof(large));
+    assert_true(app->eof);
+    assert_int_equal(app->dones, 1);
+    app_free(app);
+}
+
+/* After a refusal the client can go on sending for a while, and still gets the answer. */
+static void test_lingering(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    feed_z(app, "GET / HTTP/1.1\r\n\r\nrest of a long body");
+    assert_true(app->eof);
+    assert_int_equal(app->closeds, 0);
+    feed_z(app, "more of it");
+    loop_test_advance(app->loop, 900);
+    feed_z(app, "more of it");
+    assert_int_equal(app->closeds, 0);
+    loop_test_advance(app->loop, 110);
+    assert_int_equal(app->closeds, 1);
+    /* The client closes: so do we. */
+    app_connect(app);
+    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
+    conn_close(&app->conn);
+    loop_test_run(app->loop);
+    assert_int_equal(app->closeds, 1);
+    /* Not for any number of bytes. */
+    app_connect(app);
+    static char flood[60000];
+    memset(flood, 'f', sizeof(flood));
+    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
+    for (int i = 0; i < 20; i++)
+        feed(app, str_of(flood, sizeof(flood)));
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
+static void test_refusal_may_be_answered_later(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->refuse_by_hand = true;
+    feed_z(app, "GET / HTTP/1.1\r\n\r\n");
+    loop_test_advance(app->loop, 5000);
+    assert_int_equal(app->closeds, 0);
+    server_head(app->c, 400, STR(""), 0);
+    server_end(app->c);
+    loop_test_run(app->loop);
+    assert_true(app->eof);
+    assert_int_equal(app->dones, 1);
+    app_free(app);
+}
+
+static void test_what_a_request_knows(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_BY_HAND;
+    loop_test_advance(app->loop, 1000);
+    feed_z(app, "G");
+    int64_t begin_us = loop_now_us(app->loop);
+    loop_test_advance(app->loop, 1000);
+    feed_z(app, "ET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(server_begin_us(app->c), begin_us);
+    assert_true(str_eq(server_peer(app->c), STR("memory")));
+    assert_true(arena_bytes(server_arena(app->c)) > 0);
+    server_close_after(app->c);
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_true(has(&app->in, "Connection: close\r\n\r\nyes"));
+    assert_true(app->eof);
+    app_free(app);
+}
+
+/* ---- the end ---- */
+
+static void test_drain(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    /* Idle: at once. */
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    server_drain(app->server);
+    assert_int_equal(app->closeds, 0);
+    loop_test_run(app->loop);
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+    /* Busy: after its answer. */
+    app = app_new();
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    server_drain(app->server);
+    loop_test_run(app->loop);
+    assert_int_equal(app->closeds, 0);
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_in(app, YES_CLOSE);
+    assert_true(app->eof);
+    app_free(app);
+}
+
+static void test_close_all(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    server_close_all(app->server);
+    assert_int_equal(app->gones, 0); /* never from within the call */
+    /* Until `gone` comes the user may go on, for nobody. */
+    server_accept(app->c);
+    answer(app, app->c);
+    assert_true(str_eq(server_peer(app->c), STR("")));
+    loop_test_run(app->loop);
+    assert_int_equal(app->gones, 1);
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_head_timeout),
+        cmocka_unit_test(test_keepalive_timeout),
+        cmocka_unit_test(test_body_timeout),
+        cmocka_unit_test(test_write_stall),
+        cmocka_unit_test(test_slow_reader_is_no_stall),
+        cmocka_unit_test(test_lingering),
+        cmocka_unit_test(test_refusal_may_be_answered_later),
+        cmocka_unit_test(test_what_a_request_knows),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_close_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
