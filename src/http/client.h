@@ -18,7 +18,8 @@
  * says whether it broke before the first byte.
  * A reused connection that fails before any answer byte, at most 1 s after the request was written
  * whole, is replaced once by a new one, here, unseen by the user (contract, section 4): therefore
- * the request's bytes stay borrowed until head, failed or cancel.
+ * the request's bytes stay borrowed until head, failed or cancel. An answer whose head comes before
+ * the request was sent whole ends the sending, and the connection is not used again.
  */
 #pragma once
 
@@ -33,7 +34,7 @@ struct conn;
 struct tls_context;
 
 struct client_events {
-    void (*sent)(struct client_request *r, void *ctx); /* all went to the kernel; or NULL */
+    void (*sent)(struct client_request *r, void *ctx); /* the conn has taken all; or NULL */
     void (*head)(struct client_request *r, void *ctx, const struct message *m); /* arena's */
     void (*body)(struct client_request *r, void *ctx, struct str bytes);
     void (*end)(struct client_request *r, void *ctx);
@@ -46,13 +47,14 @@ struct client_pool_options {
     uint16_t port;
     struct tls_context *tls; /* NULL: plain. Borrowed */
     int64_t connect_timeout_ms;
-    int64_t idle_timeout_ms;
+    int64_t idle_timeout_ms;    /* 0: nothing is kept */
     int64_t silence_timeout_ms; /* no byte from the upstream: ERR_UPSTREAM_TIMEOUT */
     size_t header_bytes_max;    /* of an answer's head */
     /* Open connections, shared by the pools of all workers of one backend; beyond: OVERLOADED. */
     atomic_size_t *connections;
     size_t connections_max;
-    /* Makes a connection instead of TCP (built-in backends, tests); NULL: TCP or TLS. */
+    /* Makes a connection, which stands already, instead of TCP (built-in backends, tests); if it
+     * gives NULL, `failed` comes with UPSTREAM_UNREACHABLE. NULL: TCP or TLS. */
     struct conn *(*connect)(void *ctx, struct loop *loop);
     void *connect_ctx;
 };

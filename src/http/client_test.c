@@ -528,6 +528,29 @@ static void test_many_pieces(void **state)
     user_free(user);
 }
 
+static void test_nobody_waits_for_sent(void **state)
+{
+    (void)state;
+    struct user *user = user_new();
+    struct ask ask = {0};
+    struct client_events silent = user_events;
+    struct error e;
+
+    silent.sent = NULL;
+    buf_init(&ask.log, LOG_MAX);
+    arena_init(&ask.arena, 1 << 20, 1024, NULL);
+    const struct client_call call = {.head = STR(GET),
+                                     .arena = &ask.arena,
+                                     .events = &silent,
+                                     .ctx = &ask};
+    assert_int_equal(client_start(user->pool, &call, &ask.r, &e), OK);
+    loop_test_run(user->loop);
+    up_send_z(user, 0, OK2);
+    assert_log(&ask, OK2_LOG);
+    ask_fini(&ask);
+    user_free(user);
+}
+
 /* ---- the pool ---- */
 
 static void test_reuse_takes_the_youngest(void **state)
@@ -1056,6 +1079,7 @@ int main(void)
         cmocka_unit_test(test_early_answer_stops_the_request),
         cmocka_unit_test(test_large_body),
         cmocka_unit_test(test_many_pieces),
+        cmocka_unit_test(test_nobody_waits_for_sent),
         cmocka_unit_test(test_reuse_takes_the_youngest),
         cmocka_unit_test(test_idle_timeout),
         cmocka_unit_test(test_idle_connection_ends),

@@ -19,7 +19,9 @@
  * Malformed input, oversized heads and slow heads are answered by the `refuse` event's user, in the
  * shape it likes: it is called with an error (BAD_HTTP, HEADERS_TOO_LARGE, REQUEST_TIMEOUT,
  * TOO_LARGE) and the message as far as it was read (path may be null), and must answer with
- * server_head/body/end; the connection closes after that answer.
+ * server_head/body/end; the connection closes after that answer. It may also come to a request
+ * whose `head` was told (its body is malformed, or stopped coming): the user then drops what it had
+ * begun for it, and answers; once an answer's head was sent, `gone` comes instead.
  */
 #pragma once
 
@@ -68,7 +70,8 @@ NODISCARD struct server *server_new(struct loop *loop, const struct server_optio
 void server_free(struct server **server);
 /* Stops keep-alive: idle connections close now, busy ones after their answer. */
 void server_drain(struct server *server);
-/* Closes every connection at once (`gone` comes for those with a request, then `closed`). */
+/* Closes every connection at once; at the end of the turn `gone` comes for those with a request,
+ * and `closed` for all. */
 void server_close_all(struct server *server);
 size_t server_conn_count(const struct server *server);
 void *server_ctx(const struct server_conn *c);
@@ -96,7 +99,8 @@ void server_pause(struct server_conn *c, bool pause);
  * Transfer-Encoding, Connection and Date (ours to add). length -1: unknown. Copied. */
 void server_head(struct server_conn *c, int status, struct str headers, int64_t length);
 bool server_head_sent(const struct server_conn *c);
-/* Queues body bytes: one chunk for all that is queued up to the flush. Borrowed until the flush. */
+/* Queues body bytes: one chunk for all that is queued up to the flush. Borrowed until the flush;
+ * what the kernel does not take then is copied. Never more than the length that was declared. */
 void server_body(struct server_conn *c, struct str bytes);
 /* The answer is complete; what of the request's body has not come yet is for nobody. A body shorter
  * than its declared length closes the connection. */
