@@ -45,9 +45,9 @@ struct message {
     /* both */
     int minor; /* HTTP/1.minor */
     struct http_headers headers;
-    bool keep_alive;        /* of the sender's: Connection and version */
+    bool keep_alive; /* of the sender's: Connection and version */
     bool chunked;
-    bool upgrade;           /* asks for another protocol */
+    bool upgrade; /* asks for another protocol */
     bool expect_continue;
     bool has_length;
     uint64_t content_length; /* when has_length */
