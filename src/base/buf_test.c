@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/buf.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void check(const struct buf *b, struct str want)
+{
+    struct str is = buf_str(b);
+    if (!str_eq(is, want))
+        fail_msg("\"%.*s\" instead of \"%.*s\"", STR_ARG(is), STR_ARG(want));
+    assert_true(b->n <= b->size_max);
+    assert_true(b->size <= b->size_max);
+}
+
+static void test_append(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 1000);
+    assert_null(b.p);
+    check(&b, STR(""));
+    assert_true(buf_add(&b, STR("ab")));
+    assert_true(buf_add(&b, STR("")));
+    assert_true(buf_add(&b, STR_NULL));
+    assert_true(buf_add_char(&b, '\0'));
+    assert_true(buf_add_int64(&b, INT64_MIN));
+    assert_true(buf_print(&b, "<%s>", "x"));
+    check(&b, STR("ab\0-9223372036854775808<x>"));
+    buf_drop(&b, 3);
+    check(&b, STR("-9223372036854775808<x>"));
+    buf_drop(&b, 0);
+    buf_drop(&b, b.n);
+    check(&b, STR(""));
+    buf_fini(&b);
+    assert_null(b.p);
+    assert_true(buf_add(&b, STR("again")));
+    check(&b, STR("again"));
+    buf_fini(&b);
+}
+
+static void test_reserve(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 300);
+    char *to = buf_reserve(&b, 300);
+    assert_non_null(to);
+    memset(to, 'r', 300);
+    buf_added(&b, 100);
+    assert_int_equal(b.n, 100);
+    assert_ptr_equal(buf_reserve(&b, 200), b.p + 100);
+    assert_true(buf_ok(&b));
+    assert_null(buf_reserve(&b, 201));
+    assert_false(buf_ok(&b));
+    buf_fini(&b);
+}
+
+/* An append that does not fit changes nothing, and all after it fail too: one check at the end. */
+static void test_full(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 5);
+    assert_true(buf_add(&b, STR("abc")));
+    assert_false(buf_add(&b, STR("def")));
+    check(&b, STR("abc"));
+    assert_false(buf_add(&b, STR("d")));
+    assert_false(buf_add_char(&b, 'd'));
+    assert_false(buf_print(&b, "d"));
+    assert_false(buf_add_int64(&b, 1));
+    check(&b, STR("abc"));
+    assert_false(buf_ok(&b));
+    buf_reset(&b);
+    assert_true(buf_ok(&b));
+    check(&b, STR(""));
+    assert_true(buf_add(&b, STR("abcde")));
+    assert_false(buf_add_char(&b, 'f'));
+    check(&b, STR("abcde"));
+    buf_fini(&b);
+    /* Sizes that would overflow the sum. */
+    buf_init(&b, 10);
+    assert_true(buf_add_char(&b, 'a'));
+    assert_null(buf_reserve(&b, SIZE_MAX));
+    buf_fini(&b);
+}
+
+/* Longer than the room on the stack that buf_print tries first. */
+static void test_long_print(void **state)
+{
+    struct buf b;
+    char many[2000];
+
+    (void)state;
+    memset(many, 'm', sizeof(many));
+    buf_init(&b, 10000);
+    assert_true(buf_add(&b, STR("<")));
+    assert_true(buf_print(&b, "%.*s>", (int)sizeof(many), many));
+    assert_int_equal(b.n, sizeof(many) + 2);
+    assert_int_equal(b.p[1], 'm');
+    assert_int_equal(b.p[b.n - 1], '>');
+    for (int i = 0; i < 3; i++)
+        assert_true(buf_print(&b, "%.*s", (int)sizeof(many), many));
+    assert_false(buf_print(&b, "%.*s", (int)sizeof(many), many));
+    assert_int_equal(b.n, 4 * sizeof(many) + 2);
+    buf_fini(&b);
+}
+
+/* A million appends take a million steps, not a million copies of all. */
+static void test_growth(void **state)
+{
+    struct buf b;
+    size_t moves = 0;
+    const char *was = NULL;
+
+    (void)state;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < 1 << 20; i++) {
+        assert_true(buf_add_char(&b, (char)i));
+        moves += b.p != was;
+        was = b.p;
+    }
+    assert_true(moves <= 13);
+    for (int i = 0; i < 1 << 20; i++)
+        assert_int_equal(b.p[i], (char)i);
+    assert_false(buf_add_char(&b, 'x'));
+    buf_fini(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_append), cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_full),   cmocka_unit_test(test_long_print),
+        cmocka_unit_test(test_growth),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
