@@ -92,6 +92,8 @@ static enum error_code make_url(struct backend *backend, struct str text, struct
 {
     struct error inner;
 
+    assert(!str_is_null(text));
+    assert(backend->local == NULL);
     if (url_parse(text, arena, &backend->url, &inner) != OK)
         return FAIL(e, ERR_CONFIG, "backends.%.*s.api_url: must not be %s", STR_ARG(backend->name),
                     inner.detail);
@@ -102,6 +104,7 @@ static enum error_code make_url(struct backend *backend, struct str text, struct
         backend->url.path = str_print(arena, "%.*s%s", STR_ARG(backend->url.path),
                                       backend->protocol->api_version);
     backend->base_path = backend->url.path;
+    assert(backend->base_path.n == 0 || backend->base_path.p[0] == '/');
     backend->authority = url_authority(&backend->url, arena);
     return OK;
 }
@@ -225,6 +228,7 @@ static enum error_code fill(struct backend_set *set, struct error *e)
     const struct config *config = set->config;
     size_t n = config->backends_n;
 
+    assert(set->n == 0);
     set->items = arena_array(&set->arena, n + 1, sizeof(*set->items));
     if (arena_overflowed(&set->arena))
         return FAIL(e, ERR_CONFIG, "too many backends");

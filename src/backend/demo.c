@@ -132,6 +132,7 @@ static void keep_piece(struct maker *m, int64_t wait_ms)
 /* A synthetic frame of these events becomes a piece. */
 static void push(struct maker *m, struct event *events, uint32_t n, int64_t wait_ms)
 {
+    assert(n > 0);
     struct frame frame = {.raw = STR_NULL, .events = events, .n = n, .changed = true};
     struct str bytes = STR_NULL;
     struct error e;

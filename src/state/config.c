@@ -45,6 +45,7 @@ static void snapshot_free(struct config_snapshot *snapshot)
 {
     struct config *config = &snapshot->config;
 
+    assert(atomic_load(&snapshot->refs) == 0);
     config_keys_clients_clear(config);
     for (size_t i = 0; i < config->backends_n; i++)
         config_keys_backend_clear(&config->backends[i]);
@@ -105,6 +106,7 @@ void config_warn(struct config_reader *r, struct str where, const char *format, 
 
 void config_later(struct config_reader *r, struct str what, struct str where)
 {
+    assert(what.n > 0);
     if (r->later.n > 0)
         (void)buf_add(&r->later, STR(", "));
     (void)buf_add(&r->later, what);
@@ -147,6 +149,7 @@ bool config_slurp(struct config_reader *r, struct str name, struct str *ret_text
     int folder = AT_FDCWD;
     int fd = -1;
 
+    assert(name.n > 0);
     *ret_error = 0;
     if (r->source->directory != NULL) {
         folder = open(r->source->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -194,6 +197,7 @@ void config_assign(struct config_reader *r, struct str path, const struct option
     struct str why;
 
     assert(entry.kind == CONFIG_ENTRY_OPTION || entry.kind == CONFIG_ENTRY_LATER);
+    assert(where.n > 0);
     if (!option_parse(entry.option, value, &r->arena, &result, &why)) {
         config_fault(r, where, "%.*s: %.*s", STR_ARG(path), STR_ARG(why));
         return;
@@ -285,6 +289,7 @@ static void read_sources(struct config_reader *r, const struct config_args *args
 {
     struct config *config = r->config;
 
+    assert(config == &r->snapshot->config);
     set_defaults(r->snapshot);
     config_env_read(r);
     config_yaml_read(r, args->file);

@@ -90,6 +90,8 @@ static const char *nearest(struct str name)
 
 static void take(struct config_reader *r, struct config_args *args, size_t row, struct str value)
 {
+    assert(row < COUNT_OF(rows));
+    assert(rows[row].value == NULL || !str_is_null(value));
     switch (rows[row].kind) {
     case ARG_CONFIG:
         args->file = value;
@@ -125,6 +127,7 @@ static void take_argument(struct config_reader *r, struct config_args *args, int
     struct str name = str_head(argument, equals);
     size_t row = find_row(name);
 
+    assert(*at > 0 && *at < r->source->argc);
     if (argument.n == 0 || argument.p[0] != '-') {
         config_fault(r, command_line, "%.*s: not an option; see --help",
                      STR_ARG(str_head(argument, 40)));
@@ -172,6 +175,8 @@ static void apply_switch(struct config_reader *r, const struct arg_row *row, str
     struct option_result result;
     struct str why;
 
+    assert(row->path != NULL);
+    assert(row->kind == ARG_SWITCH || row->kind == ARG_UNSWITCH);
     if (!option_parse(&flag, &given, &r->arena, &result, &why)) {
         config_fault(r, command_line, "%s: %.*s", row->name, STR_ARG(why));
         return;
@@ -186,6 +191,8 @@ void config_args_apply(struct config_reader *r, const struct config_args *args)
     for (size_t i = 0; i < args->n; i++) {
         const struct arg_row *row = &rows[args->items[i].row];
         struct option_value value = {.text = args->items[i].value, .loose = true};
+        assert(row->kind <= ARG_KEYS);
+        assert(row->value == NULL || !str_is_null(value.text));
         if (row->kind == ARG_KEYS)
             config_keys_clients_text(r, value.text, command_line);
         else if (row->kind == ARG_OPTION)
@@ -216,7 +223,7 @@ void config_args_list(struct buf *out, bool markdown)
         } else {
             size_t used = strlen(row->name) + strlen(blank) + strlen(value);
             (void)buf_print(out, "  %s%s%s%*s%s%s\n", row->name, blank, value,
-                            used < 26 ? (int)(28 - used) : 2, "", row->help, note);
+                            used < 38 ? (int)(40 - used) : 2, "", row->help, note);
         }
     }
 }

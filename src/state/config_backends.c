@@ -47,6 +47,8 @@ static struct backend_config *add(struct config_reader *r, struct str name, stru
                      CONFIG_BACKENDS_MAX);
         return NULL;
     }
+    assert(find(r, name) == SIZE_MAX);
+    assert(where.n > 0);
     struct backend_config *backend = &r->backends[r->backends_n];
     r->notes[r->backends_n] = (struct config_note){.keys = STR_NULL};
     r->backends_n++;
@@ -166,6 +168,7 @@ static bool read_headers(struct config_reader *r, const struct yaml_node *map, s
             list.items[list.n++] = str_print(&r->arena, "%.*s: %.*s", STR_ARG(name),
                                              STR_ARG(value.text));
     }
+    assert(list.n <= n);
     *ret_list = list;
     return true;
 }
@@ -179,6 +182,8 @@ static void take_option(struct config_reader *r, size_t backend, size_t row,
     struct option_result result = {.text = STR_NULL};
     struct str why;
 
+    assert(backend < r->backends_n);
+    assert(row < config_table_backend_n);
     if (yaml_is_null(node))
         return;
     if (!str_is_null(*origin)) {
@@ -359,6 +364,7 @@ static void take_vendor(struct config_reader *r, const struct config_vendor *ven
     struct str where = first_variable(r, vendor->variable);
     size_t i = find(r, str_c(vendor->name));
 
+    assert(!vendor->local && vendor->variable != NULL);
     if (str_is_null(where))
         return;
     if (i == SIZE_MAX) {
@@ -372,6 +378,7 @@ static void take_vendor(struct config_reader *r, const struct config_vendor *ven
             return;
         i = r->backends_n - 1;
     }
+    assert(i < r->backends_n);
     (void)take_keys(r, &r->backends[i], &r->notes[i], vendor->variable);
     const char *name = str_z(&r->arena, str_print(&r->arena, "%s_API_BASE_URL", vendor->variable));
     struct str url = config_env_get(r, name, &where);
@@ -397,6 +404,7 @@ void config_backends_demo(struct config_reader *r, struct str where)
 
 static struct str place_of(const struct config_reader *r, size_t backend, const char *path)
 {
+    assert(backend < r->backends_n);
     struct str origin = r->notes[backend].origins[row_of(path)];
     return str_is_null(origin) ? r->backends[backend].where : origin;
 }
@@ -457,6 +465,17 @@ static void check_protocol(struct config_reader *r, size_t i)
                  STR_ARG(backend->name));
 }
 
+static bool is_loopback(struct str host)
+{
+    if (!str_starts(host, STR("127.")))
+        return str_eq(host, STR("localhost")) || str_eq(host, STR("::1"));
+    for (size_t i = 0; i < host.n; i++) {
+        if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9'))
+            return false;
+    }
+    return true;
+}
+
 /* What is wrong is said without the URL itself: somebody may have put a key into it. */
 static void check_url(struct config_reader *r, size_t i)
 {
@@ -474,9 +493,7 @@ static void check_url(struct config_reader *r, size_t i)
     if (!str_is_null(url.query))
         config_fault(r, place_of(r, i, "api_url"), "backends.%.*s.api_url: must not have a query",
                      STR_ARG(backend->name));
-    bool loopback = str_eq(url.host, STR("localhost")) || str_eq(url.host, STR("::1")) ||
-                    str_starts(url.host, STR("127."));
-    if (!url.https && !loopback && backend->keys_n > 0)
+    if (!url.https && !is_loopback(url.host) && backend->keys_n > 0)
         config_warn(r, place_of(r, i, "api_url"),
                     "backends.%.*s.api_url: http sends the key in clear text",
                     STR_ARG(backend->name));
@@ -518,8 +535,10 @@ static void check_default(struct config_reader *r)
     struct str nearest = STR_NULL;
     size_t best = SIZE_MAX;
 
+    assert(entry.kind == CONFIG_ENTRY_OPTION);
     if (name.n == 0 || find(r, name) != SIZE_MAX)
         return;
+    assert(where.n > 0);
     const struct config_vendor *vendor = config_table_vendor(name);
     if (vendor != NULL && !vendor->local) {
         (void)add(r, name, where);
@@ -551,6 +570,8 @@ void config_backends_finish(struct config_reader *r)
     struct config_snapshot *snapshot = r->snapshot;
     struct arena *arena = &snapshot->arena;
 
+    assert(r->config->backends == NULL);
+    assert(r->backends_n <= CONFIG_BACKENDS_MAX);
     check_default(r);
     for (size_t i = 0; i < r->backends_n; i++) {
         inherit(r, i);

@@ -47,6 +47,7 @@ static void check_host(struct config_reader *r)
                      "host: must be a literal address (127.0.0.1, 0.0.0.0, ::1) or localhost");
         return;
     }
+    assert(host.n > 0);
     r->config->host = host;
     if (r->config->disable_auth && !is_loopback(host)) {
         config_warn(r, origin_of(r, "host"),
@@ -62,6 +63,7 @@ static void check_host(struct config_reader *r)
 static void check_readable(struct config_reader *r, struct str file, struct str what,
                            struct str where)
 {
+    assert(where.n > 0);
     if (file.n == 0)
         return;
     const char *directory = r->source->directory;
@@ -69,7 +71,7 @@ static void check_readable(struct config_reader *r, struct str file, struct str 
                           ? file
                           : str_print(&r->arena, "%s/%.*s", directory, STR_ARG(file));
     if (access(str_z(&r->arena, path), R_OK) != 0)
-        config_fault(r, where, "%.*s: cannot be read: %s", STR_ARG(what), strerrordesc_np(errno));
+        config_fault(r, where, "%.*s: cannot be read: %s", STR_ARG(what), strerror(errno));
 }
 
 static void check_files(struct config_reader *r)
@@ -154,6 +156,8 @@ static void check_sizes(struct config_reader *r)
 
 void config_check_all(struct config_reader *r)
 {
+    assert(r->config == &r->snapshot->config);
+    assert(r->config->backends_n == 0 || r->snapshot->notes != NULL);
     check_host(r);
     check_files(r);
     check_forward_headers(r);

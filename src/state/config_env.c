@@ -57,6 +57,7 @@ static bool read_quoted(struct str s, struct arena *arena, struct str *ret_value
     size_t n = 0;
     size_t i = 1;
 
+    assert(quote == '"' || quote == '\'');
     if (arena_overflowed(arena))
         return false;
     for (; i < s.n && s.p[i] != quote; i++) {
@@ -67,6 +68,7 @@ static bool read_quoted(struct str s, struct arena *arena, struct str *ret_value
     }
     if (i == s.n)
         return false;
+    assert(n < s.n);
     struct str rest = str_trim(str_from(s, i + 1));
     *ret_value = str_of(to, n);
     return rest.n == 0 || rest.p[0] == '#';
@@ -107,7 +109,7 @@ void config_env_read(struct config_reader *r)
     assert(r->env == NULL);
     if (!config_slurp(r, STR(".env"), &text, &error)) {
         if (error != ENOENT)
-            config_warn(r, STR(".env"), "cannot be read: %s", strerrordesc_np(error));
+            config_warn(r, STR(".env"), "cannot be read: %s", strerror(error));
         return;
     }
     size_t lines = 1;
@@ -117,6 +119,7 @@ void config_env_read(struct config_reader *r)
     if (str_starts(text, STR("\xEF\xBB\xBF")))
         text = str_from(text, 3);
     while (!arena_overflowed(&r->arena) && str_cut(&text, '\n', &line)) {
+        assert(r->env_n < lines);
         struct config_env_line *item = &r->env[r->env_n];
         number++;
         line = str_trim(line);
@@ -157,6 +160,7 @@ struct str config_env_get(struct config_reader *r, const char *name, struct str 
     struct str value;
     bool dot;
 
+    assert(name_length(str_c(name)) == strlen(name));
     if (!find(r, str_c(name), &value, &dot) || value.n == 0)
         return STR_NULL;
     *ret_where = str_print(&r->arena, "%s %s", dot ? ".env" : "environment", name);
@@ -173,6 +177,7 @@ static size_t expand_one(struct config_reader *r, struct str s, struct str where
     struct str value;
     bool dot;
 
+    assert(str_starts(s, STR("${")));
     if (close == SIZE_MAX || name.n == 0 || (rest.n > 0 && !str_starts(rest, STR(":-")))) {
         config_fault(r, where,
                      "\"${\" begins no ${NAME} or ${NAME:-default}; a literal one is "
@@ -219,6 +224,7 @@ bool config_env_expand(struct config_reader *r, struct str text, struct str wher
         } else {
             (void)buf_add_char(&out, text.p[0]);
         }
+        assert(used <= text.n);
         text = str_from(text, used);
     }
     if (ok && !buf_ok(&out)) {

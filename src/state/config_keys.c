@@ -13,6 +13,7 @@ enum { KEY_BYTES_MAX = 8192, CLIENT_KEYS_MAX = 10000 };
 /* Why it cannot be a key; NULL: it can. */
 static const char *key_fault(struct str key)
 {
+    assert(key.n > 0);
     if (key.n > KEY_BYTES_MAX)
         return "longer than 8192 bytes";
     if (str_trim(key).n < key.n)
@@ -52,6 +53,7 @@ static void clients_begin(struct config_reader *r, size_t n, struct str where)
 {
     struct arena *arena = &r->snapshot->arena;
 
+    assert(where.n > 0);
     config_keys_clients_clear(r->config);
     r->config->api_keys = arena_zalloc(arena, (n > 0 ? n : 1) * sizeof(*r->config->api_keys));
     r->snapshot->keys_origin = str_copy(arena, where);
@@ -65,6 +67,7 @@ static void add_client(struct config_reader *r, struct client_key key, struct st
     if (text.n == 0 || !check_key(r, text, STR("api_keys"), where) ||
         arena_overflowed(&r->snapshot->arena))
         return;
+    assert(config->api_keys != NULL);
     if (str_is_null(key.name))
         key.name = str_print(&r->arena, "key%zu", config->api_keys_n + 1);
     for (size_t i = 0; i < config->api_keys_n; i++) {
@@ -89,6 +92,7 @@ static void add_client_map(struct config_reader *r, const struct yaml_node *map)
     struct client_key key = {.name = STR_NULL};
     struct str text = STR_NULL;
 
+    assert(map->kind == YAML_MAP);
     for (const struct yaml_node *child = map->first; child != NULL; child = child->next) {
         struct str name = child->key->scalar;
         struct str what = str_print(&r->arena, "api_keys: %.*s", STR_ARG(name));
@@ -256,6 +260,7 @@ void config_keys_backend(struct config_reader *r, struct backend_config *backend
     size_t number = 0;
 
     config_keys_backend_clear(backend);
+    assert(backend->keys_n == 0);
     for (const struct yaml_node *child = first; child != NULL; child = child->next) {
         struct option_value value = {.hidden = true};
         struct str name = STR("default");

@@ -12,6 +12,7 @@ enum { PRINT_BYTES_MAX = 4 * 1024 * 1024, ORIGIN_COLUMN = 44 };
 /* Ends the line that began at start with its origin. */
 static void add_origin(struct buf *out, size_t start, struct str origin)
 {
+    assert(start <= out->n);
     size_t used = out->n - start;
 
     (void)buf_print(out, "%*s# %.*s\n", used < ORIGIN_COLUMN ? (int)(ORIGIN_COLUMN - used) : 1, "",
@@ -74,6 +75,7 @@ static void print_backend(const struct backend_config *backend, const struct con
 {
     size_t start = out->n;
 
+    assert(backend->where.n > 0);
     (void)buf_print(out, "  %.*s:", STR_ARG(backend->name));
     add_origin(out, start, backend->where);
     start = out->n;
@@ -108,6 +110,7 @@ struct str config_print(const struct config_source *source, const struct config 
     const struct config_snapshot *snapshot = config_snapshot_of(config);
     struct buf out;
 
+    assert(config->backends_n == 0 || snapshot->notes != NULL);
     buf_init(&out, PRINT_BYTES_MAX);
     (void)buf_print(&out, "# The configuration in force; relative paths start at %s.\n",
                     source->directory == NULL ? "the working directory" : source->directory);

@@ -179,6 +179,7 @@ struct config_entry config_table_find(struct str path)
     struct str name = resolve_alias(config_table_aliases, config_table_aliases_n, path);
     size_t i;
 
+    assert(path.n > 0);
     if ((i = find_row(config_table_options, config_table_options_n, name)) != SIZE_MAX)
         return (struct config_entry){CONFIG_ENTRY_OPTION, &config_table_options[i], i};
     if ((i = find_row(config_table_later, config_table_later_n, name)) != SIZE_MAX)
@@ -263,6 +264,13 @@ struct str config_table_nearest(struct str section, struct str key)
         if (dot != SIZE_MAX ? str_eq(str_from(whole, dot + 1), key) : str_eq(whole, key))
             return whole;
     }
+    /* A part of a name: "timeout" of proxy_timeout. */
+    for (size_t i = 0; key.n >= 4 && (path = path_at(i)) != NULL; i++) {
+        struct str component = component_of(str_c(path), section);
+        if (!str_is_null(component) && str_find(component, key, 0) != SIZE_MAX)
+            return str_head(str_c(path), section.n + (section.n > 0) + component.n);
+    }
+    assert(best.name.n > 0);
     return best.name;
 }
 

@@ -22,6 +22,8 @@ enum config_yaml_result config_yaml_value(struct config_reader *r, const struct 
     struct option_value value = {.hidden = ret_value->hidden, .quoted = node->quoted};
     bool expanded = false;
 
+    assert(node != NULL);
+    assert(node->line > 0 && node->column > 0);
     if (yaml_is_null(node))
         return CONFIG_YAML_NULL;
     if (node->kind == YAML_MAP) {
@@ -61,7 +63,10 @@ enum config_yaml_result config_yaml_value(struct config_reader *r, const struct 
 bool config_yaml_is_duplicate(struct config_reader *r, const struct yaml_node *map,
                               const struct yaml_node *child, struct str what)
 {
+    assert(map->kind == YAML_MAP);
+    assert(child->key != NULL && child->key->kind == YAML_SCALAR);
     for (const struct yaml_node *other = map->first; other != child; other = other->next) {
+        assert(other != NULL);
         if (str_eq(other->key->scalar, child->key->scalar)) {
             config_fault(r, config_where(r, child->key),
                          "%.*s: duplicate key, it stands already in line %d", STR_ARG(what),
@@ -77,6 +82,7 @@ static void take_plain(struct config_reader *r, struct str path, const struct op
 {
     struct option_value value = {.hidden = false};
 
+    assert(option_is_plain(option->kind));
     if (node->kind == YAML_MAP || (node->kind == YAML_LIST && option->kind != OPTION_texts)) {
         struct str why = option_why(option, node->kind == YAML_MAP ? "a map" : "a list", &r->arena);
         config_fault(r, config_where(r, node), "%.*s: %.*s", STR_ARG(path), STR_ARG(why));
@@ -170,6 +176,9 @@ static void check_tree(struct config_reader *r, const struct yaml_node *node, st
 static void check_map(struct config_reader *r, const struct option *option,
                       const struct yaml_node *node, struct str what)
 {
+    assert(node->kind == YAML_MAP);
+    assert(option->kind == OPTION_levels || option->kind == OPTION_limits ||
+           option->kind == OPTION_routes);
     for (const struct yaml_node *child = node->first; child != NULL; child = child->next) {
         struct str key = child->key->scalar;
         struct str path = str_print(&r->arena, "%.*s.%.*s", STR_ARG(what), STR_ARG(key));
@@ -283,7 +292,7 @@ void config_yaml_read(struct config_reader *r, struct str name)
     r->file = named ? name : STR("config.yaml");
     if (!config_slurp(r, r->file, &text, &error)) {
         if (named || error != ENOENT)
-            config_fault(r, r->file, "cannot be read: %s", strerrordesc_np(error));
+            config_fault(r, r->file, "cannot be read: %s", strerror(error));
         return;
     }
     const struct yaml_node *root = yaml_read(text, &r->arena, &line, &column, &e);

@@ -144,6 +144,7 @@ static bool parse_choice(const struct option *option, struct str text)
     struct str rest = str_c(option->min);
     struct str choice;
 
+    assert(rest.n > 0);
     while (str_cut(&rest, '|', &choice)) {
         if (str_eq(choice, text))
             return true;
@@ -286,6 +287,7 @@ struct str option_why(const struct option *option, const char *got, struct arena
     const char *must = kinds[option->kind].must;
     struct str range = STR("");
 
+    assert(must != NULL);
     if (option->kind == OPTION_choice)
         range = choices_of(option, arena);
     else if (is_number_kind(option->kind) && option->min[0] != '\0')
@@ -301,6 +303,7 @@ bool option_parse(const struct option *option, const struct option_value *value,
     bool ok;
 
     assert(option_is_plain(option->kind));
+    assert(option->min != NULL && option->max != NULL);
     assert(!value->is_list || value->list.items != NULL || value->list.n == 0);
     if (option->kind == OPTION_texts) {
         result.list = parse_list(value, arena);
@@ -322,6 +325,7 @@ void option_store(const struct option *option, const struct option_result *resul
 {
     void *field = (char *)base + option->offset;
 
+    assert(option->offset != SIZE_MAX);
     switch (option->kind) {
     case OPTION_text:
         *(struct str *)field = result->text;
@@ -368,6 +372,7 @@ void option_fetch(const struct option *option, const void *base, struct option_r
     const void *field = (const char *)base + option->offset;
     struct option_result result = {.text = STR_NULL};
 
+    assert(option->offset != SIZE_MAX);
     switch (option->kind) {
     case OPTION_text:
         result.text = *(const struct str *)field;
@@ -412,6 +417,7 @@ void option_fetch(const struct option *option, const void *base, struct option_r
 
 static void print_duration(int64_t ms, struct buf *out)
 {
+    assert(ms >= 0);
     if (ms % 1000 == 0)
         (void)buf_print(out, "%" PRId64 "s", ms / 1000);
     else
@@ -423,6 +429,7 @@ static void print_size(int64_t bytes, struct buf *out)
     static const char *const names[] = {"", "KiB", "MiB", "GiB"};
     size_t unit = 0;
 
+    assert(bytes >= 0);
     while (unit + 1 < COUNT_OF(names) && bytes >= KIB && bytes % KIB == 0) {
         bytes /= KIB;
         unit++;
