@@ -96,20 +96,20 @@ static void test_lines(void **state)
     (void)state;
     log_set_level(LOG_INFO);
     catch_both(&c);
-    LOG(MAIN, INFO, "plain");
+    LOG(MAIN, INFO, "plain", F_INT("i", 0));
     LOG(GATEWAY, WARN, "fields", F_STR("host", STR("a.b:80")), F_INT("ms", -7), F_Z("z", "x"));
     LOG(HTTP, ERROR, "quoted", F_STR("a", STR("two words")), F_STR("b", STR("")),
         F_STR("c", STR_NULL), F_STR("d", STR("x=\"\\")));
     /* Nothing from outside makes a line of its own or reaches the terminal. */
     LOG(IO, INFO, "control", F_STR("a", STR("1\n2\r3\0\x1b[0m\x7f")));
     LOG(IO, INFO, "skip", F_IF(false, F_INT("no", 1)), F_IF(true, F_INT("yes", INT64_MIN)));
-    LOG(IO, DEBUG, "below");
+    LOG(IO, DEBUG, "below", F_INT("i", 1));
     LOG_AT(CONFIG, LOG_WARN, "at", F_Z("z", NULL));
     catch_read(&c);
     catch_end(&c);
 
     static const char *const want[] = {
-        "level=info room=main msg=plain",
+        "level=info room=main msg=plain i=0",
         "level=warning room=gateway msg=fields host=a.b:80 ms=-7 z=x",
         "level=error room=http msg=quoted a=\"two words\" b=\"\" c=\"\" d=\"x=\\\"\\\\\"",
         "level=info room=io msg=control a=\"1\\x0a2\\x0d3\\x00\\x1b[0m\\x7f\"",
@@ -137,7 +137,7 @@ static void test_long_line(void **state)
     memset(many, 'm', sizeof(many));
     catch_both(&c);
     LOG(MAIN, INFO, "long", F_STR("a", str_of(many, sizeof(many))), F_INT("b", 1));
-    LOG(MAIN, INFO, "next");
+    LOG(MAIN, INFO, "next", F_INT("i", 2));
     catch_read(&c);
     catch_end(&c);
     struct str rest = str_of(c.text, c.n);
@@ -146,7 +146,7 @@ static void test_long_line(void **state)
     assert_true(line.n > 1000 && line.n <= 2048);
     assert_true(str_ends(line, STR("mmm")));
     assert_true(str_cut(&rest, '\n', &line));
-    assert_true(str_ends(line, STR("msg=next")));
+    assert_true(str_ends(line, STR("msg=next i=2")));
     mem_free(c.text);
 }
 
@@ -164,7 +164,7 @@ static void test_writer(void **state)
         LOG(MAIN, INFO, "line", F_INT("i", i));
     log_stop();
     log_stop();
-    LOG(MAIN, INFO, "after");
+    LOG(MAIN, INFO, "after", F_INT("i", 3));
     catch_end(&c);
 
     struct str rest = str_of(c.text, c.n);
@@ -176,7 +176,7 @@ static void test_writer(void **state)
         assert_true(str_ends(line, str_of(want, (size_t)n)));
     }
     assert_true(str_cut(&rest, '\n', &line));
-    assert_true(str_ends(line, STR("msg=after")));
+    assert_true(str_ends(line, STR("msg=after i=3")));
     mem_free(c.text);
 }
 
@@ -225,11 +225,11 @@ static void test_stdout(void **state)
     catch_read(&errors);
     catch_read(&output);
     log_start();
-    LOG(MAIN, INFO, "seen.twice");
+    LOG(MAIN, INFO, "seen.twice", F_INT("i", 4));
     log_stop();
     catch_end(&output);
     catch_end(&errors);
-    assert_non_null(strstr(errors.text, "msg=seen.twice\n"));
+    assert_non_null(strstr(errors.text, "msg=seen.twice i=4\n"));
     assert_string_equal(output.text, errors.text);
     mem_free(errors.text);
     mem_free(output.text);

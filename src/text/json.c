@@ -482,7 +482,10 @@ struct str json_quote(struct str s, struct arena *arena)
 {
     struct buf b;
     bool high = false;
-    bool plain = scan_plain(s.p, s.n, &high) == s.n && (!high || utf8_valid(s));
+    bool plain = s.n == 0 || scan_plain(s.p, s.n, &high) == s.n;
+
+    if (high)
+        plain = plain && utf8_valid(s);
 
     /* Each byte becomes six at most (\u001f). */
     assert(s.n < SIZE_MAX / 8);
