@@ -9,9 +9,9 @@
  * Grammar, per choice (canon/check enforces it):
  *   START (BLOCK_BEGIN (TEXT|REASONING|SIGNATURE|TOOL_ARGS|CITATION|LOGPROBS)* BLOCK_END)* STOP
  *   START comes once for the answer, before everything but KEEPALIVE and ERROR. Blocks of one
- *   choice are numbered 0, 1, … in order of their begin; several may be open at once (parallel tool calls
- *   interleave). USAGE may stand anywhere after START, also after STOP; the last one counts, they
- *   are cumulative. ERROR ends the answer. KEEPALIVE anywhere.
+ *   choice are numbered 0, 1, … in order of their begin; several may be open at once (parallel tool
+ *   calls interleave). USAGE may stand anywhere after START, also after STOP; the last one counts,
+ *   they are cumulative. ERROR ends the answer. KEEPALIVE anywhere.
  *
  * Lifetime: everything a frame points at is valid until the push of that frame returns (event
  * scratch); who keeps something copies it.

@@ -4,8 +4,8 @@
  *
  * Two depths. The head (model, stream, …) is read by each protocol's request_decode from the
  * index of the body's root: all that forwarding to the same protocol needs. The conversation
- * (turns, parts, tools, parameters) is read on demand by request_decode_full, for stages that look into it,
- * built-in backends, and other protocols.
+ * (turns, parts, tools, parameters) is read on demand by request_decode_full, for stages that look
+ * into it, built-in backends, and other protocols.
  *
  * Changes of a request that keeps its protocol are edits of the source (edits); the typed fields
  * follow them. Every node knows its source span (null = synthetic), and keeps members that we do

@@ -144,7 +144,7 @@ static bool begin_call(struct openai_chat_body *body, struct openai_chat_piece *
     *to = mem_new(sizeof(**to));
     (*to)->block = event->block;
     (*to)->custom = event->begin.custom;
-    (*to)->legacy = event->begin.legacy;
+    (*to)->legacy = event->begin.legacy && body->same_protocol;
     return take(body, &(*to)->id, event->begin.id) && take(body, &(*to)->name, event->begin.name);
 }
 
@@ -285,7 +285,7 @@ bool openai_chat_collect_event(struct openai_chat_body *body, const struct event
     case EVENT_STOP:
         piece->stopped = true;
         piece->reason = event->stop.reason;
-        return take(body, &piece->native, event->stop.native);
+        return !body->same_protocol || take(body, &piece->native, event->stop.native);
     case EVENT_SIGNATURE:
     case EVENT_BLOCK_END:
         return true;

@@ -184,7 +184,7 @@ static enum error_code decode_whole(struct openai_chat_decoder *d, struct str by
     if (arena_overflowed(d->options.scratch))
         return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
     if (root == NULL)
-        return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not JSON: %s", why.detail);
+        return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is %s", why.detail);
     if (is_error_list(root)) {
         openai_chat_delta_error(d, root);
     } else if (yyjson_is_obj(root)) {

@@ -637,7 +637,7 @@ static void usage_correct(struct usage *usage)
         usage->total = usage->input + usage->output;
 }
 
-static bool read_usage(struct openai_chat_decoder *d, yyjson_val *v)
+static struct usage usage_of(yyjson_val *v)
 {
     static const char *const cached[] = {"prompt_cache_hit_tokens", "cached_tokens",
                                          "num_cached_tokens", "cache_read_input_tokens"};
@@ -660,9 +660,19 @@ static bool read_usage(struct openai_chat_decoder *d, yyjson_val *v)
         usage.cache_written = first_count(v, written, COUNT_OF(written));
     if (usage.reasoning < 0)
         usage.reasoning = first_count(v, reasoning, COUNT_OF(reasoning));
+    return usage;
+}
+
+static bool read_usage(struct openai_chat_decoder *d, yyjson_val *v)
+{
+    if (!yyjson_is_obj(v))
+        return false;
+    struct usage usage = usage_of(v);
     if (usage.input < 0 && usage.output < 0 && usage.total < 0)
         return false;
     usage_correct(&usage);
+    assert(usage.reasoning <= usage.output || usage.output < 0);
+    assert(usage.cached <= usage.input || usage.input < 0);
     emit(d, EVENT_USAGE, 0, EVENT_NO_BLOCK)->usage = usage;
     return true;
 }

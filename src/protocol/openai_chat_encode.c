@@ -29,6 +29,7 @@ void openai_chat_encode_init(void *encoder, const struct encoder_options *option
     enc->options = *options;
     enc->encoding = !options->same_protocol || !options->stream;
     enc->body.bytes_max = options->bytes_max;
+    enc->body.same_protocol = options->same_protocol;
     buf_init(&enc->error, ERROR_BODY_MAX);
 }
 
@@ -294,13 +295,17 @@ static void finish_chunk(struct openai_chat_encoder *enc, struct openai_chat_sen
                          const struct event *stop, struct buf *out)
 {
     bool role = sent->role;
+    struct event known = *stop;
 
+    /* A word that is no other's: who speaks this vendor's dialect knows it. */
+    if (!enc->options.same_protocol)
+        known.stop.native = STR_NULL;
     delta_begin(enc, sent, true, out);
     if (!role) {
         openai_chat_add_key(out, STR("content"));
         buf_add(out, STR("\"\""));
     }
-    delta_end(enc, STR_NULL, openai_chat_finish_word(stop, sent->numbers > 0, sent->legacy), out);
+    delta_end(enc, STR_NULL, openai_chat_finish_word(&known, sent->numbers > 0, sent->legacy), out);
     sent->finish = true;
 }
 

@@ -199,6 +199,7 @@ void openai_chat_template_learn(struct openai_chat_decoder *d, const struct sse_
 struct openai_chat_piece;
 
 struct openai_chat_body {
+    bool same_protocol;               /* words and forms of its own are known to the client */
     struct openai_chat_piece *pieces; /* in order of their choice */
     size_t bytes;
     size_t bytes_max;

@@ -593,7 +593,7 @@ static enum error_code read_result(struct openai_chat_reader *r, struct turn *tu
     return OK;
 }
 
-/* Reasoning comes first, then what was said, then what else the message has. */
+/* What was said comes first, then the other members in their order. */
 static enum error_code read_turn(struct openai_chat_reader *r, struct turn *turn)
 {
     struct json_member content = {.key = STR("content"),

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The laws of decoding. What single streams mean stands in tests/golden/openai_chat.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "protocol/openai_chat_priv.h"
+#include "protocol/openai_chat_trial.h"
+#include "protocol/recordings_for_test.h"
+
+enum { OUT_MAX = 256 * 1024 * 1024 };
+
+#define HEAD \
+    "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\","
+#define DELTA(delta) \
+    HEAD "\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}\n\n"
+#define TEXT(text) DELTA("{\"content\":\"" text "\"}")
+#define FINISH     HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+#define DONE       "data: [DONE]\n\n"
+#define ROLE       DELTA("{\"role\":\"assistant\",\"content\":\"\"}")
+#define PADDED(text, padding)                                       \
+    HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text \
+         "\"},\"finish_reason\":null}],\"obfuscation\":\"" padding "\"}\n\n"
+
+static void dump_of(struct str bytes, const struct openai_chat_cuts *cuts, struct buf *out)
+{
+    struct openai_chat_trial trial;
+    struct error e;
+
+    openai_chat_trial_decode(&trial, bytes, cuts);
+    if (!openai_chat_trial_check(&trial, &e))
+        fail_msg("%s\n%.*s", e.detail, STR_ARG(bytes));
+    openai_chat_trial_dump(&trial, out);
+    openai_chat_trial_fini(&trial);
+}
+
+static void same_dump(const char *what, struct str bytes, const struct openai_chat_cuts *cuts,
+                      const struct buf *want)
+{
+    struct buf got;
+
+    buf_init(&got, OUT_MAX);
+    dump_of(bytes, cuts, &got);
+    if (!str_eq(buf_str(&got), buf_str(want)))
+        fail_msg("%s (step %zu)\n--- got\n%.*s\n--- want\n%.*s", what, cuts->step,
+                 STR_ARG(buf_str(&got)), STR_ARG(buf_str(want)));
+    buf_fini(&got);
+}
+
+/* --- templates ---------------------------------------------------------------------------- */
+
+/* Streams in which frames resemble each other without being alike: each is a trap for a template. */
+static const char *const traps[] = {
+    /* The text ends the string early, or seems to. */
+    ROLE TEXT("a") TEXT("b\\\"}") TEXT("c\\\\") TEXT("\\\\\\\"") TEXT("d") FINISH DONE,
+    /* Empty text says nothing. */
+    ROLE TEXT("a") TEXT("") TEXT("b") FINISH DONE,
+    /* Escapes, of every kind, cut pairs too. */
+    ROLE TEXT("a") TEXT("\\u00e4\\n\\/") TEXT("\\ud83d\\ude00") TEXT("\\ud83d") TEXT("\\ude00")
+        TEXT("\\u0000") FINISH DONE,
+    /* Another member in place of the suffix: finish, usage, a second choice. */
+    ROLE TEXT("a") TEXT("b") HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"c\"},"
+                                  "\"finish_reason\":\"stop\"}]}\n\n" TEXT("late") DONE,
+    ROLE TEXT("a") TEXT("b\"},\"finish_reason\":\"stop\"},{\"index\":1,\"delta\":{\"content\":\"x")
+        FINISH DONE,
+    /* The same bytes mean another thing after the block has changed. */
+    ROLE TEXT("a") TEXT("b") DELTA("{\"reasoning\":\"r\"}") DELTA("{\"reasoning\":\"s\"}") TEXT("c")
+        TEXT("d") DELTA("{\"reasoning\":\"t\"}") TEXT("e") FINISH DONE,
+    /* Calls: by index, a new id, a repeated one, names. */
+    ROLE DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"x\",\"function\":{\"name\":\"f\","
+               "\"arguments\":\"\"}}]}")
+        DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\"}}]}")
+            DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"1\"}}]}")
+                DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"y\",\"function\":{\"name\":\"g\","
+                      "\"arguments\":\"{\"}}]}")
+                    DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"2\"}}]}")
+                        DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]}")
+                            FINISH DONE,
+    /* A call that is said again at the end, having been streamed by a template. */
+    ROLE DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"x\",\"function\":{\"name\":\"f\","
+               "\"arguments\":\"\"}}]}")
+        DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"a\"}}]}")
+            DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"b\"}}]}")
+                DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"c\"}}]}") HEAD
+    "\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":"
+    "\"x\",\"function\":{\"name\":\"f\",\"arguments\":\"abc\"}}]},"
+    "\"finish_reason\":\"tool_calls\"}]}\n\n" DONE,
+    /* Padding beside the text, before it, broken, escaped. */
+    PADDED("a", "xyz") PADDED("b", "") PADDED("c", "\\\"") PADDED("d", "\\ud800") PADDED("", "q")
+        PADDED("e", "p\"},{\"") FINISH DONE,
+    HEAD
+    "\"obfuscation\":\"12\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n" HEAD
+    "\"obfuscation\":\"345\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"b\"}}]}\n\n" HEAD
+    "\"obfuscation\":\"6\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}]}\n\n" FINISH
+        DONE,
+    /* Lines beside the data, a mark at the beginning, other line ends. */
+    "\xEF\xBB\xBF" TEXT("a") "\xEF\xBB\xBF" TEXT("b") "id: 1\n" TEXT("c") "id: 1\n" TEXT(
+        "d") "id: 2\n" TEXT("e") ": x\n" TEXT("f") FINISH DONE,
+    /* Two members of one key, and keys with escapes. */
+    DELTA("{\"content\":\"a\",\"content\":\"x\"}") DELTA("{\"content\":\"b\",\"content\":\"x\"}")
+        DELTA("{\"c\\u006fntent\":\"c\",\"content\":\"y\"}")
+            DELTA("{\"c\\u006fntent\":\"d\",\"content\":\"y\"}") FINISH DONE,
+    /* Text in two places at once, and in a list. */
+    DELTA("{\"content\":\"a\",\"refusal\":\"r\"}") DELTA("{\"content\":\"b\",\"refusal\":\"r\"}")
+        DELTA("{\"content\":[{\"type\":\"text\",\"text\":\"c\"}]}")
+            DELTA("{\"content\":[{\"type\":\"text\",\"text\":\"d\"}]}") FINISH DONE,
+    /* After an error nothing is said. */
+    ROLE TEXT("a") TEXT("b") "data: {\"error\":{\"message\":\"x\"}}\n\n" TEXT("c") TEXT("d"),
+};
+
+/* Catches: a template that matches a frame which parsing reads otherwise. */
+static void test_templates_traps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(traps); i++) {
+        struct openai_chat_cuts cuts = {.stream = true, .templates_off = true};
+        struct buf want;
+        buf_init(&want, OUT_MAX);
+        dump_of(str_c(traps[i]), &cuts, &want);
+        cuts.templates_off = false;
+        same_dump("templates", str_c(traps[i]), &cuts, &want);
+        buf_fini(&want);
+    }
+}
+
+/* Catches: templates that never match, so that the laws above would hold for nothing. */
+static void test_templates_match(void **state)
+{
+    const struct openai_chat_cuts cuts = {.stream = true};
+    static const struct {
+        const char *stream;
+        uint32_t matched;
+    } cases[] = {
+        {ROLE TEXT("a") TEXT("b") TEXT("\\n") TEXT("d") FINISH DONE, 3},
+        {PADDED("a", "xyz") PADDED("b", "") PADDED("c", "\\\"") FINISH DONE, 2},
+        {DELTA("{\"reasoning\":\"r\"}") DELTA("{\"reasoning\":\"s\"}")
+             DELTA("{\"reasoning\":\"t\"}") TEXT("c") TEXT("d") FINISH DONE,
+         3},
+        {DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"x\",\"function\":{\"name\":\"f\","
+               "\"arguments\":\"\"}}]}")
+             DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"a\"}}]}") DELTA(
+                 "{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"b\"}}]}") FINISH DONE,
+         1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct openai_chat_trial trial;
+        openai_chat_trial_decode(&trial, str_c(cases[i].stream), &cuts);
+        assert_int_equal(trial.error.code, OK);
+        assert_int_equal(trial.matched, cases[i].matched);
+        openai_chat_trial_fini(&trial);
+    }
+}
+
+/* --- the split law ------------------------------------------------------------------------ */
+
+static void obeys_split_law(struct str bytes, size_t steps)
+{
+    struct openai_chat_cuts cuts = {.stream = true};
+    struct buf want;
+
+    buf_init(&want, OUT_MAX);
+    dump_of(bytes, &cuts, &want);
+    for (cuts.step = 1; cuts.step <= steps; cuts.step++)
+        same_dump("split", bytes, &cuts, &want);
+    buf_fini(&want);
+}
+
+static void test_split(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(traps); i++)
+        obeys_split_law(str_c(traps[i]), 40);
+}
+
+/* --- recordings --------------------------------------------------------------------------- */
+
+struct totals {
+    size_t streams;
+    size_t bodies;
+    size_t frames;
+    size_t matched;
+};
+
+static void stream_obeys(const struct recording *recording, struct totals *totals)
+{
+    struct openai_chat_cuts cuts = {.stream = true, .templates_off = true};
+    struct openai_chat_trial trial;
+    struct buf want;
+
+    buf_init(&want, OUT_MAX);
+    dump_of(recording->body, &cuts, &want);
+    cuts.templates_off = false;
+    same_dump("templates", recording->body, &cuts, &want);
+    cuts.step = 900;
+    cuts.seed = recording->line + 1;
+    same_dump("split", recording->body, &cuts, &want);
+    buf_fini(&want);
+
+    cuts.step = 0;
+    openai_chat_trial_decode(&trial, recording->body, &cuts);
+    if (trial.error.code != OK)
+        fail_msg("line %zu: %s", recording->line, trial.error.detail);
+    totals->streams++;
+    totals->frames += trial.n;
+    totals->matched += trial.matched;
+    openai_chat_trial_fini(&trial);
+}
+
+static void body_obeys(const struct recording *recording, struct totals *totals)
+{
+    const struct openai_chat_cuts cuts = {.stream = false};
+    struct openai_chat_trial trial;
+    struct error e;
+
+    openai_chat_trial_decode(&trial, recording->body, &cuts);
+    if (trial.error.code != OK)
+        fail_msg("line %zu: %s", recording->line, trial.error.detail);
+    assert_int_equal(trial.n, 1);
+    assert_true(trial.frames[0].whole && trial.frames[0].n > 0);
+    if (!openai_chat_trial_check(&trial, &e))
+        fail_msg("line %zu: %s", recording->line, e.detail);
+    totals->bodies++;
+    openai_chat_trial_fini(&trial);
+}
+
+static void recording_obeys(void *ctx, const struct recording *recording)
+{
+    if (recording->status != 200)
+        return;
+    if (recording->stream)
+        stream_obeys(recording, ctx);
+    else
+        body_obeys(recording, ctx);
+}
+
+static void test_recordings(void **state)
+{
+    struct totals totals = {0};
+
+    (void)state;
+    if (!recordings_each("openai_chat", recording_obeys, &totals))
+        skip();
+    assert_true(totals.streams > 100 && totals.bodies > 100);
+    /* Some vendors number each chunk: those are parsed. Most frames must not be. */
+    assert_true(totals.matched * 2 > totals.frames);
+}
+
+/* --- ends --------------------------------------------------------------------------------- */
+
+static void test_ends(void **state)
+{
+    const struct openai_chat_cuts cuts = {.stream = true};
+    static const struct {
+        const char *stream;
+        enum error_code code;
+        size_t frames;
+    } cases[] = {
+        {"", ERR_UPSTREAM_BROKEN, 0},
+        {ROLE TEXT("a"), ERR_UPSTREAM_BROKEN, 2},
+        {ROLE TEXT("a") FINISH, OK, 3},
+        {ROLE TEXT("a") DONE, OK, 3},
+        {DONE, OK, 1},
+        {": ping\n\n", ERR_UPSTREAM_BROKEN, 1},
+        /* Behind the last empty line: the terminator counts, half a frame does not. */
+        {ROLE TEXT("a") FINISH "data: [DONE]", OK, 4},
+        {ROLE TEXT("a") "data: [DONE]\n", OK, 3},
+        {ROLE TEXT("a") "data: {\"id\":\"c", ERR_UPSTREAM_BROKEN, 2},
+        {ROLE TEXT("a") FINISH "data: {\"id\":\"c", OK, 4},
+        {"data: {\"error\":{\"message\":\"x\"}}", OK, 1},
+        {"data: {\"error\":\"x\"}\n\n", OK, 1},
+        /* Two choices, one of which never ends. */
+        {HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"},{\"index\":1,"
+              "\"delta\":{\"content\":\"x\"},\"finish_reason\":null}]}\n\n",
+         ERR_UPSTREAM_BROKEN, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct openai_chat_trial trial;
+        openai_chat_trial_decode(&trial, str_c(cases[i].stream), &cuts);
+        if (trial.error.code != cases[i].code || trial.n != cases[i].frames)
+            fail_msg("case %zu: %s, %zu frames", i, error_name(trial.error.code), trial.n);
+        openai_chat_trial_fini(&trial);
+    }
+}
+
+struct stopper {
+    size_t frames;
+};
+
+static enum push stop_at_second(void *ctx, struct frame *frame)
+{
+    struct stopper *stopper = ctx;
+
+    (void)frame;
+    return ++stopper->frames == 2 ? PUSH_STOP : PUSH_FULL;
+}
+
+/* Catches: frames pushed to who has said that it wants no more; an end reported as broken off. */
+static void test_stop(void **state)
+{
+    struct arena scratch;
+    struct arena answer;
+    struct stopper stopper = {0};
+    struct openai_chat_decoder d = {.n = 0};
+    const struct decoder_options options = {
+        .stream = true,
+        .event_bytes_max = 4096,
+        .depth_max = 16,
+        .scratch = &scratch,
+        .arena = &answer,
+        .sink = stop_at_second,
+        .sink_ctx = &stopper,
+    };
+    struct error e;
+
+    (void)state;
+    arena_init(&scratch, 65536, 1024, NULL);
+    arena_init(&answer, 65536, 1024, NULL);
+    openai_chat_decode_init(&d, &options);
+    assert_int_equal(openai_chat_decode_bytes(&d, STR(ROLE TEXT("a") TEXT("b")), false, &e), OK);
+    assert_int_equal(openai_chat_decode_bytes(&d, STR(TEXT("c")), false, &e), OK);
+    assert_int_equal(openai_chat_decode_bytes(&d, STR(""), true, &e), OK);
+    assert_int_equal(stopper.frames, 2);
+    /* A stream that waits holds no scratch. */
+    assert_int_equal(arena_bytes(&scratch), 0);
+    openai_chat_decode_fini(&d);
+    arena_fini(&scratch);
+    arena_fini(&answer);
+}
+
+static enum error_code decode_within(size_t scratch_max, size_t answer_max, size_t event_max,
+                                     struct str bytes)
+{
+    struct arena scratch;
+    struct arena answer;
+    struct stopper stopper = {.frames = 2};
+    struct openai_chat_decoder d = {.n = 0};
+    const struct decoder_options options = {
+        .stream = true,
+        .event_bytes_max = event_max,
+        .depth_max = 16,
+        .scratch = &scratch,
+        .arena = &answer,
+        .sink = stop_at_second,
+        .sink_ctx = &stopper,
+    };
+    struct error e;
+
+    arena_init(&scratch, scratch_max, 1024, NULL);
+    arena_init(&answer, answer_max, 1024, NULL);
+    openai_chat_decode_init(&d, &options);
+    enum error_code code = openai_chat_decode_bytes(&d, bytes, true, &e);
+    openai_chat_decode_fini(&d);
+    arena_fini(&scratch);
+    arena_fini(&answer);
+    return code;
+}
+
+/* Catches: a bound that does not hold, or that fails as something else. */
+static void test_bounds(void **state)
+{
+    struct buf many;
+
+    (void)state;
+    assert_int_equal(decode_within(65536, 65536, 4096, STR(ROLE TEXT("a") FINISH)), OK);
+    assert_int_equal(decode_within(65536, 65536, 128, STR(ROLE TEXT("a") FINISH)),
+                     ERR_UPSTREAM_TOO_LARGE);
+    assert_int_equal(decode_within(512, 65536, 4096, STR(ROLE TEXT("a") FINISH)),
+                     ERR_UPSTREAM_TOO_LARGE);
+    assert_int_equal(decode_within(65536, 256, 4096, STR(ROLE TEXT("a") FINISH)),
+                     ERR_UPSTREAM_TOO_LARGE);
+    /* More blocks than an answer can have. */
+    buf_init(&many, OUT_MAX);
+    for (int i = 0; i < 2100; i++)
+        buf_add(&many, STR(TEXT("a") DELTA("{\"reasoning\":\"r\"}")));
+    buf_add(&many, STR(FINISH));
+    assert_int_equal(decode_within(65536, 1 << 20, 4096, buf_str(&many)), ERR_UPSTREAM_TOO_LARGE);
+    buf_fini(&many);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_templates_traps),
+        cmocka_unit_test(test_templates_match),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_recordings),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_bounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
