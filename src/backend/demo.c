@@ -14,6 +14,7 @@
 
 #include "backend/backend.h"
 #include "base/id.h"
+#include "text/utf8.h"
 
 enum {
     WORD_WAIT_MS = 28,
@@ -21,6 +22,7 @@ enum {
     PIECE_BYTES_MIN = 24, /* within text without blanks */
     ANSWER_OVERHEAD = 4096,
     CHUNK_OVERHEAD = 1024,
+    NAME_SHOWN_MAX = 80,
 };
 
 extern const struct protocol protocol_openai_chat;
@@ -212,25 +214,28 @@ static void make_answer(struct maker *m, const struct request *request, struct s
     m->protocol->encoder_fini(m->encoder);
 }
 
-static int fail(struct buf *out, enum error_code code, const char *detail)
+/* The answer is an error in the protocol's shape; returns its status. */
+static int refuse(const struct error *e, struct buf *out)
 {
-    struct error e;
-
-    (void)FAIL(&e, code, "%s", detail);
-    protocol_openai_chat.error_encode(&e, STR_NULL, false, out);
-    return error_status(&e);
+    protocol_openai_chat.error_encode(e, STR_NULL, false, out);
+    return error_status(e);
 }
 
 static int demo_start(void *state, const struct request *request, int64_t now_s,
                       struct arena *arena, struct buf *out)
 {
     struct demo *demo = state;
-    size_t index = model_index(model_of(request));
+    struct str model = model_of(request);
+    size_t index = model_index(model);
+    struct error e;
 
     assert(request->full);
     assert(demo->n == 0);
-    if (index == SIZE_MAX)
-        return fail(out, ERR_MODEL_NOT_FOUND, "the demo has the models assistant and echo");
+    if (index == SIZE_MAX) {
+        (void)FAIL(&e, ERR_MODEL_NOT_FOUND, "%.*s (the demo has assistant and echo)",
+                   STR_ARG(utf8_head(model, NAME_SHOWN_MAX)));
+        return refuse(&e, out);
+    }
 
     struct str text = request_last_user_text(request, arena);
     if (index == 0)
@@ -248,7 +253,8 @@ static int demo_start(void *state, const struct request *request, int64_t now_s,
     }
     if (m.failed || arena_overflowed(arena)) {
         demo->n = 0;
-        return fail(out, ERR_TOO_LARGE, "the demo cannot answer a message of this size");
+        (void)FAIL(&e, ERR_TOO_LARGE, "the demo cannot answer a message of this size");
+        return refuse(&e, out);
     }
     return 200;
 }

@@ -55,6 +55,7 @@ static void check_host(struct config_reader *r)
                     "not %.*s",
                     STR_ARG(host));
         r->config->host = STR("127.0.0.1");
+        r->snapshot->origins[config_table_find(STR("host")).index] = STR("disable_auth");
     }
 }
 

@@ -112,7 +112,7 @@ struct str config_print(const struct config_source *source, const struct config 
 
     assert(config->backends_n == 0 || snapshot->notes != NULL);
     buf_init(&out, PRINT_BYTES_MAX);
-    (void)buf_print(&out, "# The configuration in force; relative paths start at %s.\n",
+    (void)buf_print(&out, "# The configuration in force. Relative paths start at: %s\n",
                     source->directory == NULL ? "the working directory" : source->directory);
     print_options(snapshot, &out);
     print_client_keys(snapshot, &out);

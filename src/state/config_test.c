@@ -772,6 +772,8 @@ static void no_authentication(void **state)
 
     assert_str(c->host, "127.0.0.1");
     assert_has(f->result.report, "config.yaml:1:7: warning: host: without authentication");
+    struct str text = config_print(&f->source, c, &f->arena);
+    assert_has(text, "host: \"127.0.0.1\"                           # disable_auth\n");
     c = good(f, &(struct inputs){.yaml = "host: '[::1]'\nauth: {disable_auth: yes}\n"});
     assert_str(c->host, "::1");
     assert_int_equal(f->result.warnings, 0);
