@@ -5,6 +5,8 @@
  */
 #include "gateway/gateway_priv.h"
 
+#include <time.h>
+
 #include "base/log.h"
 
 /* Which of the upstream's headers go down (contract, section 2). Retry-After apart. */
@@ -42,11 +44,37 @@ static void add_line(struct buf *out, struct str name, struct str value)
     (void)buf_add(out, STR("\r\n"));
 }
 
-/* Whole seconds, rounded up; dates and nonsense are left out. */
-static void add_retry_after(struct buf *out, struct str value)
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7) as seconds from now, at least 0. */
+static bool date_to_wait(struct str value, int64_t now_ms, double *ret_seconds)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    enum { DATE_SIZE = 29, DAY = 5, MONTH = 8, YEAR = 12, CLOCK = 17 };
+    int64_t day, year, hour, minute, second, month = 0;
+
+    if (value.n != DATE_SIZE || !str_ends(value, STR(" GMT")) ||
+        !str_to_int64(str_of(value.p + DAY, 2), &day) ||
+        !str_to_int64(str_of(value.p + YEAR, 4), &year) ||
+        !str_to_int64(str_of(value.p + CLOCK, 2), &hour) ||
+        !str_to_int64(str_of(value.p + CLOCK + 3, 2), &minute) ||
+        !str_to_int64(str_of(value.p + CLOCK + 6, 2), &second))
+        return false;
+    while (month < 12 && memcmp(months + 3 * month, value.p + MONTH, 3) != 0)
+        month++;
+    if (month == 12)
+        return false;
+    struct tm tm = {.tm_year = (int)(year - 1900), .tm_mon = (int)month, .tm_mday = (int)day,
+                    .tm_hour = (int)hour, .tm_min = (int)minute, .tm_sec = (int)second};
+    double wait = (double)timegm(&tm) - (double)now_ms / 1000;
+    *ret_seconds = wait > 0 ? wait : 0;
+    return true;
+}
+
+/* Whole seconds, rounded up, also from a date; nonsense is left out. */
+static void add_retry_after(struct buf *out, struct str value, int64_t now_ms)
 {
     double seconds = 0;
-    if (!str_to_double(value, &seconds) || seconds < 0 || seconds > 1e9)
+    if ((!str_to_double(value, &seconds) && !date_to_wait(value, now_ms, &seconds)) ||
+        seconds < 0 || seconds > 1e9)
         return;
     int64_t whole = (int64_t)seconds;
     if ((double)whole < seconds)
@@ -54,12 +82,12 @@ static void add_retry_after(struct buf *out, struct str value)
     (void)buf_print(out, "retry-after: %lld\r\n", (long long)whole);
 }
 
-void answer_headers_down(const struct message *m, struct buf *out)
+void answer_headers_down(const struct message *m, int64_t now_ms, struct buf *out)
 {
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
         if (str_eq_nocase(header->name, STR("retry-after"))) {
-            add_retry_after(out, header->value);
+            add_retry_after(out, header->value, now_ms);
         } else if (goes_down(header->name)) {
             add_line(out, header->name, header->value);
         }
@@ -86,7 +114,7 @@ static void add_own_lines(struct exchange *x, struct buf *lines)
     bool upstreams_id = false;
 
     if (x->attempt.head != NULL) {
-        answer_headers_down(x->attempt.head, lines);
+        answer_headers_down(x->attempt.head, loop_wall_ms(x->station->loop), lines);
         const struct http_headers *headers = &x->attempt.head->headers;
         upstreams_id = !str_is_null(http_headers_get(headers, STR("x-request-id"))) ||
                        !str_is_null(http_headers_get(headers, STR("request-id")));

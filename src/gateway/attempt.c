@@ -79,6 +79,19 @@ static void start_decoder(struct exchange *x, bool upstream_streams)
                                  });
 }
 
+/* We asked for identity; coded bytes would reach the client as garbage. */
+static void check_coding(struct exchange *x, const struct message *m)
+{
+    struct str coding = http_headers_get(&m->headers, STR("content-encoding"));
+    struct error e = {.code = OK};
+
+    if (str_is_null(coding) || str_eq_nocase(coding, STR("identity")))
+        return;
+    FAIL(&e, ERR_UPSTREAM_BROKEN, "content-encoding %.*s, although identity was asked for, from %.*s",
+         STR_ARG(str_head(coding, 40)), STR_ARG(str_head(x->attempt.backend->name, 40)));
+    attempt_fail(x, &e);
+}
+
 static void on_head(struct client_request *r, void *ctx, const struct message *m)
 {
     struct exchange *x;
@@ -96,6 +109,7 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     exchange_start_encoder(x, x->attempt.backend->protocol == x->call.intake.protocol &&
                                   x->attempt.streams == x->call.request.stream);
     buf_init(&x->attempt.body, x->station->gateway->config->response_bytes_max);
+    check_coding(x, m);
 }
 
 /* A piece of a whole body: one that comes in a single read is never copied. */

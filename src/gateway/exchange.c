@@ -319,10 +319,22 @@ void exchange_writable(struct exchange *x)
         client_pause(x->attempt.request, false);
 }
 
+/* The upstream's own where its events go down, as it may name a charset; else the protocol's. */
+static struct str stream_content_type(const struct exchange *x)
+{
+    const struct message *head = x->attempt.head;
+    struct str type = STR_NULL;
+
+    if (head != NULL)
+        type = http_headers_get(&head->headers, STR("content-type"));
+    if (str_starts_nocase(type, STR("text/event-stream")))
+        return type;
+    return str_c(x->call.intake.protocol->stream_content_type);
+}
+
 static enum exchange_state step_AWAIT(struct exchange *x)
 {
     const struct attempt *attempt = &x->attempt;
-    const struct protocol *down = x->call.intake.protocol;
 
     if (attempt->failed)
         return EXCHANGE_FAIL;
@@ -332,7 +344,7 @@ static enum exchange_state step_AWAIT(struct exchange *x)
         return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
     if (x->station->out.n == 0)
         return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
-    commit(x, 200, str_c(down->stream_content_type), -1);
+    commit(x, 200, stream_content_type(x), -1);
     metric_add(&x->station->metrics, METRIC_streams_total, attempt->backend->index, 1);
     return EXCHANGE_RELAY;
 }
@@ -445,7 +457,7 @@ static enum exchange_state step_FINISH(struct exchange *x)
         return EXCHANGE_SENT;
     }
     if (!x->committed) {
-        commit(x, 200, str_c(down->stream_content_type), -1);
+        commit(x, 200, stream_content_type(x), -1);
         if (x->attempt.backend != NULL)
             metric_add(&x->station->metrics, METRIC_streams_total, x->attempt.backend->index, 1);
     }

@@ -165,7 +165,7 @@ struct client_pool *station_pool(struct station *station, struct backend *backen
 /* Queues the head of an answer. lines: further header lines. */
 void answer_head(struct exchange *x, int status, struct str content_type, int64_t length);
 /* Header lines of the upstream's answer that go down, appended to out. */
-void answer_headers_down(const struct message *m, struct buf *out);
+void answer_headers_down(const struct message *m, int64_t now_ms, struct buf *out);
 /* An error without an exchange (refused before admission). */
 void answer_error(struct station *station, struct server_conn *client, const struct error *e,
                   const struct message *m);
