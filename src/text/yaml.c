@@ -27,17 +27,56 @@ struct level {
 struct reader {
     struct arena *arena;
     struct error *e;
-    int line; /* of a fault */
+    yaml_mark_t end; /* the place behind the text */
+    int line;        /* of a fault */
     int column;
     struct yaml_node *root;
     size_t depth;
     struct level levels[DEPTH_MAX];
 };
 
+/* Length of the line break at the beginning of s, 0 when there is none (YAML 1.1, section 4.1.4). */
+static size_t break_size(struct str s)
+{
+    if (str_starts(s, STR("\r\n")) || str_starts(s, STR("\xC2\x85")))
+        return 2;
+    if (str_starts(s, STR("\xE2\x80\xA8")) || str_starts(s, STR("\xE2\x80\xA9")))
+        return 3;
+    return s.n > 0 && (s.p[0] == '\n' || s.p[0] == '\r') ? 1 : 0;
+}
+
+/* The place behind the text, which is UTF-8; columns count characters. */
+static yaml_mark_t mark_behind(struct str text)
+{
+    yaml_mark_t mark = {.line = 0};
+
+    while (text.n > 0) {
+        size_t size = break_size(text);
+        if (size > 0) {
+            mark.line++;
+            mark.column = 0;
+        } else {
+            mark.column += ((unsigned char)text.p[0] & 0xC0) != 0x80;
+            size = 1;
+        }
+        text = str_from(text, size);
+    }
+    return mark;
+}
+
+/* From 1. libyaml ends a last line that has no end, and has some places in the line after it. */
+static void place_of(const struct reader *r, const yaml_mark_t *mark, int *ret_line,
+                     int *ret_column)
+{
+    if (mark->line > r->end.line)
+        mark = &r->end;
+    *ret_line = (int)mark->line + 1;
+    *ret_column = (int)mark->column + 1;
+}
+
 static COLD bool fault(struct reader *r, const yaml_mark_t *mark, const char *problem)
 {
-    r->line = (int)mark->line + 1;
-    r->column = (int)mark->column + 1;
+    place_of(r, mark, &r->line, &r->column);
     (void)FAIL(r->e, ERR_CONFIG, "%s", problem);
     return false;
 }
@@ -47,8 +86,7 @@ static struct yaml_node *new_node(struct reader *r, const yaml_mark_t *mark, enu
     struct yaml_node *node = ARENA_NEW(r->arena, struct yaml_node);
 
     node->kind = kind;
-    node->line = (int)mark->line + 1;
-    node->column = (int)mark->column + 1;
+    place_of(r, mark, &node->line, &node->column);
     return node;
 }
 
@@ -221,24 +259,13 @@ static struct yaml_node *root_of(struct reader *r)
     return r->root;
 }
 
-/* Where the text is not UTF-8; libyaml would say so without a line. */
+/* Also where it is not; libyaml would say so without a line. */
 static bool check_utf8(struct reader *r, struct str text)
 {
     size_t good = utf8_valid_prefix(text);
-    yaml_mark_t mark = {.line = 0};
 
-    if (good == text.n)
-        return true;
-    for (size_t i = 0; i < good; i++) {
-        /* Columns count characters. */
-        if (text.p[i] == '\n') {
-            mark.line++;
-            mark.column = 0;
-        } else if (((unsigned char)text.p[i] & 0xC0) != 0x80) {
-            mark.column++;
-        }
-    }
-    return fault(r, &mark, "invalid UTF-8");
+    r->end = mark_behind(str_head(text, good));
+    return good == text.n || fault(r, &r->end, "invalid UTF-8");
 }
 
 struct yaml_node *yaml_read(struct str text, struct arena *arena, int *ret_line, int *ret_column,

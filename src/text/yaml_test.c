@@ -74,6 +74,8 @@ static void test_trees(void **state)
          "{@1:1 a@1:1=\xC3\xA9 \xE2\x82\xAC@1:4}"},
         {"'a b': 1\r\nc: 2\r\n", "{@1:1 'a b'@1:1=1@1:8 c@2:1=2@2:4}"},
         {"just text", "just text@1:1"},
+        /* what is not there is in the last line, not in one after it */
+        {"?", "{@1:1 @1:2=@1:2}"},
     };
 
     (void)state;
@@ -115,6 +117,9 @@ static void test_refused(void **state)
         {"a: [1\nb: 2\n", 2, 2, "did not find expected ',' or ']' while parsing a flow sequence"},
         {"a: 1\nb: @x\n", 2, 4,
          "found character that cannot start any token while scanning for the next token"},
+        /* in the last line, not in one after it */
+        {"a: &x \n0", 2, 2, "could not find expected ':' while scanning a simple key"},
+        {"a: [\xC3\xA9", 1, 6, "did not find expected ',' or ']' while parsing a flow sequence"},
         {"a: \"x\n", 2, 1, "found unexpected end of stream while scanning a quoted scalar"},
         {"a: 1\nb: \xC3\xA9\xFF\n", 2, 5, "invalid UTF-8"},
     };

@@ -159,7 +159,7 @@ static void check_edit(const struct json_index *index, size_t victim, struct are
     size_t bytes;
     struct error e;
     struct buf b;
-    bool taken = !str_is_null(json_object_find(index->source, STR("+")));
+    bool taken = json_index_find(index, STR("+")) != NULL;
 
     if (!taken)
         json_edit_add(&edits, arena, index, STR("+"), STR("[1]"));
