@@ -6,14 +6,14 @@
  */
 #pragma once
 
-#include "base/attr.h"
-
 #include <stdbool.h>
 #include <string.h>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
+
+#include "base/attr.h"
 
 #define SCAN_EACH(byte) (UINT64_C(0x0101010101010101) * (uint8_t)(byte))
 
@@ -80,6 +80,27 @@ static inline size_t scan_ascii_portable(const char *p, size_t n)
     return i;
 }
 
+enum { SCAN_BLOCK = 64 };
+
+struct scan_bits {
+    uint64_t quotes;
+    uint64_t others;
+    uint64_t highs;
+};
+
+static inline void scan_block_portable(const char *p, struct scan_bits *ret_bits)
+{
+    struct scan_bits bits = {0, 0, 0};
+
+    for (unsigned i = 0; i < SCAN_BLOCK; i++) {
+        unsigned char c = (unsigned char)p[i];
+        bits.quotes |= (uint64_t)(c == '"') << i;
+        bits.others |= (uint64_t)(c == '\\' || c < 0x20) << i;
+        bits.highs |= (uint64_t)(c >= 0x80) << i;
+    }
+    *ret_bits = bits;
+}
+
 #if defined(__SSE2__)
 
 static inline __m128i scan_load(const char *p)
@@ -116,6 +137,27 @@ static inline size_t scan_plain(const char *p, size_t n, bool *high)
     return i + scan_plain_portable(p + i, n - i, high);
 }
 
+/* The quotes among the SCAN_BLOCK bytes at p, the bytes that end a plain run otherwise (backslashes
+ * and control characters), and the bytes >= 0x80, as one bit each; bit 0 is p[0]. One long step
+ * without a branch in it: where strings are short, a loop's exit is never foreseen. */
+static inline void scan_block(const char *p, struct scan_bits *ret_bits)
+{
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i slash = _mm_set1_epi8('\\');
+    const __m128i control = _mm_set1_epi8(0x1f);
+    struct scan_bits bits = {0, 0, 0};
+
+    for (unsigned i = 0; i < SCAN_BLOCK; i += 16) {
+        __m128i v = scan_load(p + i);
+        __m128i other = _mm_or_si128(_mm_cmpeq_epi8(v, slash),
+                                     _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+        bits.quotes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, quote)) << i;
+        bits.others |= (uint64_t)(unsigned)_mm_movemask_epi8(other) << i;
+        bits.highs |= (uint64_t)(unsigned)_mm_movemask_epi8(v) << i;
+    }
+    *ret_bits = bits;
+}
+
 /* Length of the prefix without CR and LF. */
 static inline size_t scan_line(const char *p, size_t n)
 {
@@ -147,6 +189,11 @@ static inline size_t scan_ascii(const char *p, size_t n)
 }
 
 #else
+
+static inline void scan_block(const char *p, struct scan_bits *ret_bits)
+{
+    scan_block_portable(p, ret_bits);
+}
 
 static inline size_t scan_plain(const char *p, size_t n, bool *high)
 {

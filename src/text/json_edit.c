@@ -66,7 +66,7 @@ void json_edit_remove(struct json_edits *edits, struct arena *arena, const struc
 void json_edit_add(struct json_edits *edits, struct arena *arena, const struct json_index *index,
                    struct str key, struct str value)
 {
-    /* Behind the last member rather than before the brace: blanks before that stay where they are. */
+    /* Behind the last member, not before the brace: the blanks between stay where they are. */
     size_t at = index->n > 0 ? index->members[index->n - 1].end : index->open + 1;
     size_t n = key.n + value.n + 4;
     char *p = arena_alloc(arena, n);

@@ -211,8 +211,8 @@ static void give(struct sse *sse, struct str raw, struct sse_frame *ret_frame)
 }
 
 /*
- * Most streams say nothing but one data line and an empty one, both ended by LF. Such a frame, whole
- * in the input, is known after one scan. Anything else is left to the general way.
+ * Most streams say nothing but one data line and an empty one, both ended by LF. Such a frame,
+ * whole in the input, is known after one scan. Anything else is left to the general way.
  */
 static bool give_simple(struct sse *sse, struct sse_frame *ret_frame)
 {

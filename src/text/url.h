@@ -15,8 +15,8 @@ struct url {
     struct str query;     /* null without one */
 };
 
-/* CONFIG errors: what is wrong with it. User info and fragments are refused, and bytes that could not
- * stand in a request line. The slices lie in text, or in the arena. */
+/* CONFIG errors: what is wrong with it. User info and fragments are refused, and bytes that could
+ * not stand in a request line. The slices lie in text, or in the arena. */
 NODISCARD enum error_code url_parse(struct str text, struct arena *arena, struct url *ret_url,
                                     struct error *e);
 /* "host", "host:port" or "[v6]:port": the Host header's value. */

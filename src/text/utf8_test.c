@@ -71,8 +71,8 @@ static size_t want_prefix(const char *p, size_t n)
     return i;
 }
 
-/* All rows of two bytes, and of three and four from the bytes at which the rules change, each before
- * different neighbours. */
+/* All rows of two bytes, and of three and four from the bytes at which the rules change, each
+ * before different neighbours. */
 static void test_exhaustive(void **state)
 {
     static const unsigned char edges[] = {0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF,

@@ -35,7 +35,7 @@ struct reader {
     struct level levels[DEPTH_MAX];
 };
 
-/* Length of the line break at the beginning of s, 0 when there is none (YAML 1.1, section 4.1.4). */
+/* Length of the line break that s begins with, 0 for none (YAML 1.1, section 4.1.4). */
 static size_t break_size(struct str s)
 {
     if (str_starts(s, STR("\r\n")) || str_starts(s, STR("\xC2\x85")))
