@@ -2,8 +2,8 @@
 /*
  * Edits of a JSON text by spans: the source stays as it came, the edits are applied while writing.
  * Edits are made in any order, applied by place, and do not overlap (overlapping: a bug); of
- * several insertions at one place the first made comes first. Replacements are borrowed and must outlive
- * the edits (the arena is the usual place). struct json_edits is zeroed to begin with.
+ * several insertions at one place the first made comes first. Replacements are borrowed and must
+ * outlive the edits (the arena is the usual place). struct json_edits is zeroed to begin with.
  */
 #pragma once
 
