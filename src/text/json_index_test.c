@@ -3,9 +3,11 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <xxhash.h>
 
 #include "base/buf.h"
 
@@ -78,6 +80,7 @@ static void test_valid(void **state)
         "{}",
         " \t\r\n{ } \n",
         "{\"a\":{}}",
+        "{\n                 \"a\" :                 [\n        1\n        ]\n         }\n",
         "{\"a\":[]}",
         "{\"a\":[ ]}",
         "{\"a\":[[],[1],[[]]]}",
@@ -157,6 +160,7 @@ static void test_grammar(void **state)
         {STR("{\"a\":NaN}"), "unexpected character at a (byte 5)"},
         {STR("{'a':1}"), "unexpected character at byte 1"},
         {STR("{\"a\":1/**/}"), "unexpected character at a (byte 6)"},
+        {STR("{\"a\":                \x01            1}"), "unexpected character at a (byte 21)"},
         {STR("{\"a\":\f1}"), "unexpected character at a (byte 5)"},
         {STR("{\"a\":1}\0"), "something after the end at byte 7"},
     };
@@ -273,6 +277,32 @@ static void test_many_keys(void **state)
         check_str(index.members[n - 1].key, str_print(&arena, "key%zu", n - 1));
         buf_fini(&b);
     }
+}
+
+/* Keys made to fall on one place of the table would cost their number squared: such a text is
+ * refused instead. Keys by chance never get there, however many (test_many_keys). */
+static void test_colliding_keys(void **state)
+{
+    enum { KEYS = 200, MASK = 511 };
+    struct json_index index;
+    struct error e;
+    struct buf b;
+    char key[24];
+    int found = 0;
+
+    (void)state;
+    buf_init(&b, 1 << 20);
+    for (unsigned i = 0; found < KEYS; i++) {
+        int n = snprintf(key, sizeof(key), "%u", i);
+        if ((XXH3_64bits(key, (size_t)n) & MASK) != 7)
+            continue;
+        buf_print(&b, "%s\"%s\":0", found > 0 ? "," : "{", key);
+        found++;
+    }
+    buf_add_char(&b, '}');
+    assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, &arena, &e), ERR_BAD_REQUEST);
+    assert_non_null(strstr(e.detail, "colliding keys in one object at "));
+    buf_fini(&b);
 }
 
 /* No place to cut a text in two leaves a valid one, whatever token it cuts. */
@@ -438,13 +468,13 @@ static void test_walk_unchecked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_members),        cmocka_unit_test(test_valid),
-        cmocka_unit_test(test_grammar),        cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_depth),          cmocka_unit_test(test_duplicates),
-        cmocka_unit_test(test_many_keys),      cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_mutations),      cmocka_unit_test(test_arena_limit),
-        cmocka_unit_test(test_walk),           cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_walk_unchecked),
+        cmocka_unit_test(test_members),     cmocka_unit_test(test_valid),
+        cmocka_unit_test(test_grammar),     cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_depth),       cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_many_keys),   cmocka_unit_test(test_colliding_keys),
+        cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_arena_limit), cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_walk_unchecked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

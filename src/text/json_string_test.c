@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -79,6 +80,133 @@ static void test_scan(void **state)
             assert_true(at <= text.n);
         }
         mem_free(copy);
+    }
+}
+
+/* Length of what stands at p in a body, of those things that test_long puts there; 0: not legal. */
+static size_t legal_size(struct str s)
+{
+    static const char *const things[] = {"\\n", "\\u00e9", "\\\"", "\xC3\xA9"};
+
+    for (size_t i = 0; i < COUNT_OF(things); i++) {
+        if (str_starts(s, str_c(things[i])))
+            return strlen(things[i]);
+    }
+    return s.p[0] == '\\' || (unsigned char)(s.p[0] - 0x20) >= 0x60 ? 0 : 1;
+}
+
+/* Byte by byte, the plain way. */
+static size_t want_of(const char *p, size_t n, bool *ret_escaped)
+{
+    size_t i = 0;
+
+    *ret_escaped = false;
+    while (i < n && p[i] != '"') {
+        size_t size = legal_size(str_of(p + i, n - i));
+        if (size == 0)
+            return SIZE_MAX;
+        *ret_escaped |= p[i] == '\\';
+        i += size;
+    }
+    return i < n ? i : SIZE_MAX;
+}
+
+/* Each thing that matters at each place of strings of many lengths: before and behind the borders
+ * of whatever steps the scan goes in, and before each place where the text may end. */
+static void test_long(void **state)
+{
+    const struct str things[] = {STR("\""),   STR("\\n"),  STR("\\u00e9"),  STR("\\u00g9"),
+                                 STR("\\"),   STR("\x1f"), STR("\xC3\xA9"), STR("\xC3"),
+                                 STR("\xA9"), STR("\\\"")};
+    const size_t sizes[] = {63, 64, 65, 70, 127, 128, 129, 134, 200};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(sizes) * COUNT_OF(things); i++) {
+        size_t n = sizes[i % COUNT_OF(sizes)];
+        struct str thing = things[i / COUNT_OF(sizes)];
+        char *p = mem_raw(n);
+        for (size_t at = 0; at + thing.n <= n; at++) {
+            for (int more = 0; more < 3; more++) {
+                bool escaped = false;
+                bool want_escaped = false;
+                memset(p, 'a', n);
+                if (more > 0)
+                    p[n - 1] = '"';
+                if (more > 1 && at >= 8)
+                    memcpy(p + at - 8, "\\n\xC3\xA9\\n", 6);
+                memcpy(p + at, thing.p, thing.n);
+                size_t want = want_of(p, n, &want_escaped);
+                size_t is = json_string_scan(p, n, &escaped);
+                if (is != want || (want != SIZE_MAX && escaped != want_escaped))
+                    fail_msg("thing %zu at %zu of %zu", i / COUNT_OF(sizes), at, n);
+            }
+        }
+        mem_free(p);
+    }
+}
+
+/* The grammar, a byte at a time: what the blocks are held against. */
+static size_t scan_slowly(const char *p, size_t n, bool *ret_escaped)
+{
+    size_t i = 0;
+
+    *ret_escaped = false;
+    while (i < n && p[i] != '"') {
+        if ((unsigned char)p[i] < 0x20)
+            return SIZE_MAX;
+        if (p[i] != '\\') {
+            i++;
+            continue;
+        }
+        *ret_escaped = true;
+        if (i + 1 == n || p[i + 1] == '\0' || strchr("\"\\/bfnrtu", p[i + 1]) == NULL)
+            return SIZE_MAX;
+        size_t size = p[i + 1] == 'u' ? 6 : 2;
+        for (size_t k = 2; k < size; k++) {
+            if (i + k >= n || p[i + k] == '\0' ||
+                strchr("0123456789abcdefABCDEF", p[i + k]) == NULL)
+                return SIZE_MAX;
+        }
+        i += size;
+    }
+    return i < n ? i : SIZE_MAX;
+}
+
+/* Catches: escapes that reach over a block's end, runs of backslashes, a quote that is none. */
+static void test_scan_blocks(void **state)
+{
+    static const char *const pieces[] = {"a",
+                                         "bcdefghijklmno",
+                                         "\\n",
+                                         "\\\\",
+                                         "\\\"",
+                                         "\\u00e9",
+                                         "\\",
+                                         "\"",
+                                         "\x01",
+                                         "\\u12",
+                                         "0123456789012345678901234567890"};
+    uint32_t seed = 11;
+    char text[400];
+
+    (void)state;
+    for (int round = 0; round < 200000; round++) {
+        size_t n = 0;
+        while (n < 300) {
+            seed = seed * 1664525 + 1013904223;
+            /* What ends a string comes seldom. */
+            size_t which = (seed >> 16) % ((seed >> 8 & 15) == 0 ? 11 : 6);
+            size_t size = strlen(pieces[which]);
+            memcpy(text + n, pieces[which], size);
+            n += size;
+        }
+        bool escaped = false;
+        bool want_escaped = false;
+        size_t length = n - (seed >> 4) % 70;
+        size_t want = scan_slowly(text, length, &want_escaped);
+        size_t is = json_string_scan(text, length, &escaped);
+        if (is != want || (want != SIZE_MAX && escaped != want_escaped))
+            fail_msg("%zu instead of %zu for %.*s", is, want, (int)length, text);
     }
 }
 
@@ -159,10 +287,9 @@ static void test_surrogate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_value),
-        cmocka_unit_test(test_equals),
-        cmocka_unit_test(test_surrogate),
+        cmocka_unit_test(test_scan),   cmocka_unit_test(test_scan_blocks),
+        cmocka_unit_test(test_long),   cmocka_unit_test(test_value),
+        cmocka_unit_test(test_equals), cmocka_unit_test(test_surrogate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
