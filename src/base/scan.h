@@ -84,21 +84,45 @@ enum { SCAN_BLOCK = 64 };
 
 struct scan_bits {
     uint64_t quotes;
-    uint64_t others;
-    uint64_t highs;
+    uint64_t slashes;
+    uint64_t controls; /* below 0x20 */
+    uint64_t highs;    /* 0x80 and above */
 };
+
+static inline bool scan_short_portable(const char *p, size_t *ret_at)
+{
+    for (size_t i = 0; i < 16; i++) {
+        unsigned char c = (unsigned char)p[i];
+        *ret_at = i;
+        if (c == '"')
+            return true;
+        if (c < 0x20 || c == '\\' || c >= 0x80)
+            return false;
+    }
+    return false;
+}
 
 static inline void scan_block_portable(const char *p, struct scan_bits *ret_bits)
 {
-    struct scan_bits bits = {0, 0, 0};
+    struct scan_bits bits = {0, 0, 0, 0};
 
     for (unsigned i = 0; i < SCAN_BLOCK; i++) {
         unsigned char c = (unsigned char)p[i];
         bits.quotes |= (uint64_t)(c == '"') << i;
-        bits.others |= (uint64_t)(c == '\\' || c < 0x20) << i;
+        bits.slashes |= (uint64_t)(c == '\\') << i;
+        bits.controls |= (uint64_t)(c < 0x20) << i;
         bits.highs |= (uint64_t)(c >= 0x80) << i;
     }
     *ret_bits = bits;
+}
+
+static inline uint64_t scan_block_escapes_portable(const char *p)
+{
+    uint64_t bits = 0;
+
+    for (unsigned i = 0; i < SCAN_BLOCK; i++)
+        bits |= (uint64_t)(p[i] != '\0' && strchr("\"\\/bfnrt", p[i]) != NULL) << i;
+    return bits;
 }
 
 #if defined(__SSE2__)
@@ -137,25 +161,69 @@ static inline size_t scan_plain(const char *p, size_t n, bool *high)
     return i + scan_plain_portable(p + i, n - i, high);
 }
 
-/* The quotes among the SCAN_BLOCK bytes at p, the bytes that end a plain run otherwise (backslashes
- * and control characters), and the bytes >= 0x80, as one bit each; bit 0 is p[0]. One long step
- * without a branch in it: where strings are short, a loop's exit is never foreseen. */
+/* Whether the first of the 16 bytes at p that is not a plain ASCII character is a quote; *ret_at:
+ * where. Most keys and values are this short. */
+static inline bool scan_short(const char *p, size_t *ret_at)
+{
+    const __m128i control = _mm_set1_epi8(0x1f);
+    __m128i v = scan_load(p);
+    __m128i other = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')),
+                                 _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+    unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+    /* A byte >= 0x80 has its sign bit set: it counts as something else too. */
+    unsigned others = (unsigned)_mm_movemask_epi8(_mm_or_si128(other, v));
+    unsigned before = quotes ^ (quotes - 1);
+
+    *ret_at = (unsigned)__builtin_ctz(quotes | 0x10000);
+    return quotes != 0 && (others & before) == 0;
+}
+
+/* The same of 16 of a block's bytes, as the bits from `at` on. */
+static inline void scan_block_part(__m128i v, unsigned at, struct scan_bits *bits)
+{
+    const __m128i control = _mm_set1_epi8(0x1f);
+    unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+    unsigned slashes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+    unsigned controls = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+    unsigned highs = (unsigned)_mm_movemask_epi8(v);
+
+    bits->quotes |= (uint64_t)quotes << at;
+    bits->slashes |= (uint64_t)slashes << at;
+    bits->controls |= (uint64_t)controls << at;
+    bits->highs |= (uint64_t)highs << at;
+}
+
+/* What stands among the SCAN_BLOCK bytes at p, one bit each; bit 0 is p[0]. One long step without a
+ * branch in it: the exit of a loop over less is hardly ever foreseen. */
 static inline void scan_block(const char *p, struct scan_bits *ret_bits)
 {
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i slash = _mm_set1_epi8('\\');
-    const __m128i control = _mm_set1_epi8(0x1f);
-    struct scan_bits bits = {0, 0, 0};
+    *ret_bits = (struct scan_bits){0, 0, 0, 0};
+    scan_block_part(scan_load(p), 0, ret_bits);
+    scan_block_part(scan_load(p + 16), 16, ret_bits);
+    scan_block_part(scan_load(p + 32), 32, ret_bits);
+    scan_block_part(scan_load(p + 48), 48, ret_bits);
+}
 
-    for (unsigned i = 0; i < SCAN_BLOCK; i += 16) {
-        __m128i v = scan_load(p + i);
-        __m128i other = _mm_or_si128(_mm_cmpeq_epi8(v, slash),
-                                     _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
-        bits.quotes |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, quote)) << i;
-        bits.others |= (uint64_t)(unsigned)_mm_movemask_epi8(other) << i;
-        bits.highs |= (uint64_t)(unsigned)_mm_movemask_epi8(v) << i;
-    }
-    *ret_bits = bits;
+static inline unsigned scan_escapes_part(__m128i v)
+{
+    __m128i a = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('n')),
+                             _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+    __m128i b = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('t')),
+                             _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+    __m128i c = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('r')),
+                             _mm_cmpeq_epi8(v, _mm_set1_epi8('/')));
+    __m128i d = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('b')),
+                             _mm_cmpeq_epi8(v, _mm_set1_epi8('f')));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d)));
+}
+
+/* The bytes of the block that make an escape of two after a backslash. */
+static inline uint64_t scan_block_escapes(const char *p)
+{
+    return (uint64_t)scan_escapes_part(scan_load(p)) |
+           (uint64_t)scan_escapes_part(scan_load(p + 16)) << 16 |
+           (uint64_t)scan_escapes_part(scan_load(p + 32)) << 32 |
+           (uint64_t)scan_escapes_part(scan_load(p + 48)) << 48;
 }
 
 /* Length of the prefix without CR and LF. */
@@ -190,9 +258,19 @@ static inline size_t scan_ascii(const char *p, size_t n)
 
 #else
 
+static inline bool scan_short(const char *p, size_t *ret_at)
+{
+    return scan_short_portable(p, ret_at);
+}
+
 static inline void scan_block(const char *p, struct scan_bits *ret_bits)
 {
     scan_block_portable(p, ret_bits);
+}
+
+static inline uint64_t scan_block_escapes(const char *p)
+{
+    return scan_block_escapes_portable(p);
 }
 
 static inline size_t scan_plain(const char *p, size_t n, bool *high)

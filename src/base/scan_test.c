@@ -118,6 +118,35 @@ static void test_random(void **state)
     }
 }
 
+/* Catches: a block's bits at the wrong place, or the quick look at a string that is not plain. */
+static void test_blocks(void **state)
+{
+    uint32_t seed = 3;
+    char p[SCAN_BLOCK];
+
+    (void)state;
+    for (int round = 0; round < 100000; round++) {
+        struct scan_bits bits;
+        struct scan_bits want;
+        size_t at = 0;
+        size_t want_at = 0;
+        for (size_t i = 0; i < sizeof(p); i++) {
+            seed = seed * 1664525 + 1013904223;
+            p[i] = (char)(seed >> 24);
+            if ((seed >> 18 & 15) != 0)
+                p[i] = "aaaaaaaaaaaaa\"\\/bfnrtu\x1f\x20\x80\xff"[(seed >> 10) % 25];
+        }
+        scan_block(p, &bits);
+        scan_block_portable(p, &want);
+        assert_memory_equal(&bits, &want, sizeof(bits));
+        assert_true(scan_block_escapes(p) == scan_block_escapes_portable(p));
+        bool plain = scan_short_portable(p, &want_at);
+        assert_int_equal(scan_short(p, &at), plain);
+        if (plain)
+            assert_int_equal(at, want_at);
+    }
+}
+
 static void test_empty(void **state)
 {
     bool high = false;
@@ -134,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_byte_each_place),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

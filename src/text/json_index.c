@@ -28,8 +28,6 @@ enum {
     /* Below that many keys comparing each with each is the fastest. */
     KEYS_PAIRWISE = 16,
     MEMBERS_FIRST = 16,
-    /* Of a string, looked at before the general scan is called. */
-    QUICK_SIZE = 64,
     PATH_LEVELS = 12,
     PATH_KEY_SIZE = 40,
     PATH_SIZE = 192,
@@ -260,21 +258,18 @@ static inline const char *skip_blanks(const char *at, const char *end)
 static inline const char *read_string(struct reader *r, const char *at, bool *ret_escaped)
 {
     size_t n = (size_t)(r->end - at);
-    bool high = false;
-    size_t i = scan_plain(at, n < QUICK_SIZE ? n : QUICK_SIZE, &high);
+    size_t i;
 
-    if (LIKELY(i < n && at[i] == '"' && !high)) {
+    if (LIKELY(n >= 16) && LIKELY(scan_short(at, &i))) {
         *ret_escaped = false;
         return at + i;
     }
-    /* What was seen need not be seen again, unless its UTF-8 is to be checked. */
-    const char *rest = high ? at : at + i;
-    size_t more = json_string_scan(rest, (size_t)(r->end - rest), ret_escaped);
-    if (UNLIKELY(more == SIZE_MAX)) {
+    i = json_string_scan(at, n, ret_escaped);
+    if (UNLIKELY(i == SIZE_MAX)) {
         const char *problem = json_string_fault(at, n, &i);
         return fault(r, problem, at + i);
     }
-    return rest + more;
+    return at + i;
 }
 
 static inline bool is_digit(const char *at, const char *end)

@@ -41,41 +41,139 @@ static inline char simple_escape(char c)
     return meanings[(unsigned char)c];
 }
 
+/* Length of the escape that begins with a backslash and this character; 0: u, or none. */
+static const unsigned char escape_sizes[256] = {
+    ['"'] = 2, ['\\'] = 2, ['/'] = 2, ['b'] = 2, ['f'] = 2, ['n'] = 2, ['r'] = 2, ['t'] = 2,
+};
+
 /* Length of the escape at p, p[0] a backslash; 0 when it is not valid or cut off. A surrogate is
  * an escape of its own here: the grammar asks no more (RFC 8259, section 7). */
 static inline size_t escape_size(const char *p, size_t n)
 {
     uint32_t unit;
 
-    if (n >= 2 && simple_escape(p[1]) != '\0')
-        return 2;
+    if (UNLIKELY(n < 2))
+        return 0;
+    size_t size = escape_sizes[(unsigned char)p[1]];
+    if (LIKELY(size != 0))
+        return size;
     return unicode_escape(p, n, &unit) ? UNICODE_ESCAPE_SIZE : 0;
+}
+
+/* How far a block of SCAN_BLOCK bytes at p goes on as a string's body. */
+enum block_end { BLOCK_CLOSED, BLOCK_ON, BLOCK_FAULT };
+
+/*
+ * The bytes that a backslash escapes, as bits: every second one of a run of backslashes, and the
+ * byte after a run of odd length. Runs are short, so they are walked; single ones all at once.
+ */
+static inline uint64_t escaped_bits(uint64_t slashes)
+{
+    uint64_t pairs = slashes & (slashes << 1);
+    uint64_t escaped = 0;
+
+    if (LIKELY(pairs == 0))
+        return slashes << 1;
+    while (slashes != 0) {
+        uint64_t slash = slashes & (~slashes + 1);
+        escaped |= slash << 1;
+        slashes &= ~(slash | slash << 1);
+    }
+    return escaped;
+}
+
+/* The escapes of a block one by one: where there is one of \u, or a fault. */
+static enum block_end walk_block(const char *p, size_t n, struct scan_bits *bits, size_t *ret_i)
+{
+    uint64_t stops = bits->quotes | bits->slashes | bits->controls;
+
+    while (stops != 0) {
+        size_t k = (size_t)__builtin_ctzll(stops);
+        uint64_t here = stops & (~stops + 1);
+        *ret_i = k;
+        if ((bits->quotes & here) != 0) {
+            bits->highs &= here - 1;
+            bits->slashes &= here - 1;
+            return BLOCK_CLOSED;
+        }
+        size_t next = k + ((bits->slashes & here) != 0 ? escape_size(p + k, n - k) : 0);
+        if (UNLIKELY(next == k))
+            return BLOCK_FAULT;
+        *ret_i = next;
+        if (next >= SCAN_BLOCK)
+            return BLOCK_ON;
+        stops &= UINT64_MAX << next;
+    }
+    *ret_i = SCAN_BLOCK;
+    return BLOCK_ON;
+}
+
+/* One block. *ret_i: the place of the closing quote, or where to go on. n bytes follow p. */
+static inline enum block_end step_block(const char *p, size_t n, struct scan_bits *bits,
+                                        size_t *ret_i)
+{
+    uint64_t escaped = bits->slashes == 0 ? 0 : escaped_bits(bits->slashes);
+    uint64_t quotes = bits->quotes & ~escaped;
+    /* The bits below the closing quote; all, where it is not in this block. */
+    uint64_t inside = quotes != 0 ? (quotes & (~quotes + 1)) - 1 : UINT64_MAX;
+
+    if (UNLIKELY((bits->controls & inside) != 0))
+        return walk_block(p, n, bits, ret_i);
+    if (escaped != 0 && UNLIKELY((escaped & inside & ~scan_block_escapes(p)) != 0))
+        return walk_block(p, n, bits, ret_i);
+    bits->highs &= inside;
+    bits->slashes &= inside;
+    if (quotes != 0) {
+        *ret_i = (size_t)__builtin_ctzll(quotes);
+        return BLOCK_CLOSED;
+    }
+    /* A backslash that is the block's last byte escapes the next block's first: begin with it. */
+    uint64_t last = bits->slashes & ~escaped & UINT64_C(1) << (SCAN_BLOCK - 1);
+    *ret_i = last != 0 ? SCAN_BLOCK - 1 : SCAN_BLOCK;
+    return BLOCK_ON;
+}
+
+/* The last bytes of the text, less than a block. */
+static size_t scan_rest(const char *p, size_t n, size_t i, bool *high, bool *escaped)
+{
+    for (;;) {
+        i += scan_plain(p + i, n - i, high);
+        if (i == n)
+            return SIZE_MAX;
+        if (p[i] == '"')
+            return i;
+        size_t escape = p[i] == '\\' ? escape_size(p + i, n - i) : 0;
+        if (escape == 0)
+            return SIZE_MAX;
+        i += escape;
+        *escaped = true;
+    }
 }
 
 size_t json_string_scan(const char *p, size_t n, bool *ret_escaped)
 {
     bool escaped = false;
+    uint64_t highs = 0;
+    bool high = false;
     size_t i = 0;
+    enum block_end end = BLOCK_ON;
 
-    for (;;) {
-        bool high = false;
-        size_t run = scan_plain(p + i, n - i, &high);
-        /* A character never reaches over a run's end: what ends it is ASCII. */
-        if (UNLIKELY(high) && !utf8_valid(str_of(p + i, run)))
-            return SIZE_MAX;
-        i += run;
-        if (UNLIKELY(i == n))
-            return SIZE_MAX;
-        if (p[i] == '"')
-            break;
-        if (p[i] != '\\')
-            return SIZE_MAX;
-        size_t escape = escape_size(p + i, n - i);
-        if (escape == 0)
-            return SIZE_MAX;
-        i += escape;
-        escaped = true;
+    while (end == BLOCK_ON && LIKELY(n - i >= SCAN_BLOCK)) {
+        struct scan_bits bits;
+        size_t step = 0;
+        scan_block(p + i, &bits);
+        end = step_block(p + i, n - i, &bits, &step);
+        escaped = escaped || bits.slashes != 0;
+        highs |= bits.highs;
+        i += step;
     }
+    if (UNLIKELY(end == BLOCK_ON))
+        i = scan_rest(p, n, i, &high, &escaped);
+    if (UNLIKELY(end == BLOCK_FAULT || i == SIZE_MAX))
+        return SIZE_MAX;
+    /* Escapes are ASCII: the body as it stands is valid exactly when each run of it is. */
+    if (UNLIKELY(high || highs != 0) && !utf8_valid(str_of(p, i)))
+        return SIZE_MAX;
     *ret_escaped = escaped;
     return i;
 }
