@@ -86,6 +86,9 @@ static void add_block(struct digest *digest, const struct event *event)
     begin.begin.index = EVENT_NO_INDEX;
     if (begin.begin.kind == BLOCK_REASONING || begin.begin.name.n == 0)
         begin.begin.name = STR_NULL;
+    /* Such a call has no id on the wire: its id was made up. */
+    if (begin.begin.legacy)
+        begin.begin.id = STR_NULL;
     dump_event(&block->head, &begin);
     *to = block;
     digest->newest = block;

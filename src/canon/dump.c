@@ -276,12 +276,11 @@ enum error_code dump_event_read(struct str line, struct arena *arena, struct eve
 
 /* --- requests ----------------------------------------------------------------------------- */
 
-static void dump_extra(struct buf *out, const struct extra *extra)
+static void dump_extra_of(struct buf *out, const struct extra *extra, bool inner)
 {
-    if (extra == NULL)
-        return;
-    add_open(out, "extra", '[');
     for (; extra != NULL; extra = extra->next) {
+        if (extra->inner != inner)
+            continue;
         comma(out);
         buf_add_char(out, '{');
         add_str(out, "key", extra->key);
@@ -289,6 +288,16 @@ static void dump_extra(struct buf *out, const struct extra *extra)
         add_true(out, "inner", extra->inner);
         buf_add_char(out, '}');
     }
+}
+
+/* The order counts within each object, not between the two. */
+static void dump_extra(struct buf *out, const struct extra *extra)
+{
+    if (extra == NULL)
+        return;
+    add_open(out, "extra", '[');
+    dump_extra_of(out, extra, false);
+    dump_extra_of(out, extra, true);
     buf_add_char(out, ']');
 }
 
@@ -333,6 +342,8 @@ static void dump_tool(struct buf *out, const struct tool *tool)
     buf_add_char(out, '{');
     add_str(out, "name", tool->name);
     add_true(out, "custom", tool->custom);
+    if (tool->vendor)
+        add_json(out, "source", tool->source);
     add_str(out, "description", tool->description);
     add_json(out, "schema", tool->schema);
     add_json(out, "format", tool->format);

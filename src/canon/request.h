@@ -70,6 +70,7 @@ struct turn {
 struct tool {
     struct str source;
     bool custom;
+    bool vendor; /* of another kind, that runs elsewhere: source says, name is its type */
     struct str name;
     struct str description;
     struct str schema; /* JSON text; null: no arguments */

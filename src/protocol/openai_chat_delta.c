@@ -260,29 +260,44 @@ static bool tool_said_again(const struct openai_chat_tool *tool, const struct to
     return again.args_hash == tool->args_hash;
 }
 
-static void tool_delta_apply(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                             const struct tool_delta *delta)
+/* The call that the delta is of, new where it begins one; NULL: it says nothing. */
+static struct openai_chat_tool *tool_of(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                                        const struct tool_delta *delta)
 {
     struct openai_chat_tool *tool = tool_find(c, delta);
-    struct arena *arena = d->options.arena;
 
-    d->place.known = false;
-    if (tool == NULL)
-        tool = tool_new(d, c, delta);
-    else if (tool_said_again(tool, delta))
-        return;
-    if (tool == NULL)
-        return;
+    if (tool != NULL)
+        return tool_said_again(tool, delta) ? NULL : tool;
+    /* Some send empty calls with every answer. */
+    if (delta->id.n == 0 && delta->name.n == 0 && delta->args.n == 0)
+        return NULL;
+    return tool_new(d, c, delta);
+}
+
+static void tool_name(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                      struct openai_chat_tool *tool, const struct tool_delta *delta)
+{
     if (tool->id.n == 0 && delta->id.n > 0) {
-        tool->id = str_copy(arena, delta->id);
+        tool->id = str_copy(d->options.arena, delta->id);
         d->version++;
     }
     if (tool->name.n == 0 && delta->name.n > 0) {
-        tool->name = str_copy(arena, delta->name);
+        tool->name = str_copy(d->options.arena, delta->name);
         d->version++;
     }
     if (tool->block == EVENT_NO_BLOCK && tool->name.n > 0)
         tool_begin(d, c, tool);
+}
+
+static void tool_delta_apply(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                             const struct tool_delta *delta)
+{
+    struct openai_chat_tool *tool = tool_of(d, c, delta);
+
+    d->place.known = false;
+    if (tool == NULL)
+        return;
+    tool_name(d, c, tool, delta);
     if (delta->args.n == 0)
         return;
     openai_chat_delta_count_args(tool, delta->args);
@@ -293,7 +308,7 @@ static void tool_delta_apply(struct openai_chat_decoder *d, struct openai_chat_c
         d->place.known = delta->id.n == 0 && delta->name.n == 0 && !delta->legacy;
         return;
     }
-    tool->waiting = openai_chat_join(arena, tool->waiting, delta->args);
+    tool->waiting = openai_chat_join(d->options.arena, tool->waiting, delta->args);
     d->version++;
 }
 
@@ -356,6 +371,25 @@ static void read_tool_calls(struct openai_chat_decoder *d, struct openai_chat_ch
 
 /* --- the other members of a message ------------------------------------------------------- */
 
+/* Whether a list or object says anything: some send forms with nothing filled in. */
+static bool is_filled(yyjson_val *v)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *key;
+    yyjson_val *member;
+
+    if (yyjson_is_arr(v))
+        return yyjson_arr_size(v) > 0;
+    yyjson_obj_foreach(v, at, count, key, member)
+    {
+        (void)key;
+        if (yyjson_get_len(member) > 0 && !yyjson_is_raw(member))
+            return true;
+    }
+    return false;
+}
+
 /* A member that we do not model goes on as it is, in a block of its own. */
 static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                       yyjson_val *message, const char *member, enum block_kind kind)
@@ -367,6 +401,8 @@ static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *
         return;
     while (*to != NULL && (*to)->member != member)
         to = &(*to)->next;
+    if (*to == NULL && !is_filled(v))
+        return;
     if (*to == NULL) {
         struct openai_chat_side *side = ARENA_NEW(d->options.arena, struct openai_chat_side);
         side->member = member;

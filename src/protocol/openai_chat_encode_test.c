@@ -143,24 +143,21 @@ static void test_raw_recordings(void **state)
 
 /* --- take-over ---------------------------------------------------------------------------- */
 
-/* The change of a stage: texts in upper case, from frame k on. */
-static void shout(struct openai_chat_trial *trial, size_t k)
+/* The change of a stage: texts in upper case. */
+static void shout(struct openai_chat_trial *trial, struct frame *frame)
 {
-    for (size_t i = k; i < trial->n; i++) {
-        struct frame *frame = &trial->frames[i];
-        frame->changed = i == k;
-        for (uint32_t j = 0; j < frame->n; j++) {
-            if (frame->events[j].kind != EVENT_TEXT || frame->events[j].text.p[0] == '[' ||
-                frame->events[j].text.p[0] == '{')
-                continue;
-            struct str old = frame->events[j].text;
-            char *text = arena_alloc(&trial->arena, old.n);
-            for (size_t at = 0; at < old.n; at++)
-                text[at] = (char)(old.p[at] >= 'a' && old.p[at] <= 'z' ? old.p[at] - 32
-                                                                       : old.p[at]);
-            frame->changed = true;
-            frame->events[j].text = str_of(text, old.n);
+    frame->changed = true;
+    for (uint32_t j = 0; j < frame->n; j++) {
+        struct event *event = &frame->events[j];
+        /* JSON of members that are carried along stays as it is. */
+        if (event->kind != EVENT_TEXT || event->text.p[0] == '[' || event->text.p[0] == '{')
+            continue;
+        char *text = arena_alloc(&trial->arena, event->text.n);
+        for (size_t at = 0; at < event->text.n; at++) {
+            char c = event->text.p[at];
+            text[at] = (char)(c >= 'a' && c <= 'z' ? c - 32 : c);
         }
+        event->text.p = text;
     }
 }
 
@@ -174,7 +171,6 @@ static bool has_usage_chunk(const struct openai_chat_trial *trial)
 }
 
 struct take_over {
-    struct str body;
     size_t line;
     uint32_t raw_broken; /* rules that the upstream itself breaks */
 };
@@ -202,11 +198,12 @@ static void check_prefix(const struct openai_chat_trial *trial, size_t k, struct
     }
 }
 
-static void take_over_at(const struct take_over *test, size_t k)
+/* The frames from k on are changed already. */
+static void take_over_at(const struct take_over *test, const struct openai_chat_trial *trial,
+                         size_t k)
 {
     const struct openai_chat_cuts cuts = {.stream = true};
     struct encoder_options options = {.stream = true, .same_protocol = true};
-    struct openai_chat_trial trial;
     struct openai_chat_trial again;
     struct buf out;
     struct buf want;
@@ -216,46 +213,46 @@ static void take_over_at(const struct take_over *test, size_t k)
     buf_init(&out, OUT_MAX);
     buf_init(&want, OUT_MAX);
     buf_init(&got, OUT_MAX);
-    openai_chat_trial_decode(&trial, test->body, &cuts);
-    options.include_usage = has_usage_chunk(&trial);
-    shout(&trial, k);
-    assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
-    check_prefix(&trial, k, buf_str(&out));
+    options.include_usage = has_usage_chunk(trial);
+    assert_int_equal(openai_chat_trial_encode(trial, &options, &out, &e), OK);
+    check_prefix(trial, k, buf_str(&out));
     check_lint(test, k, buf_str(&out), options.include_usage);
 
     openai_chat_trial_decode(&again, buf_str(&out), &cuts);
     if (!openai_chat_trial_check(&again, &e))
         fail_msg("line %zu, frame %zu: %s", test->line, k, e.detail);
-    assert_int_equal(again.error.code, trial.error.code);
-    openai_chat_trial_digest(&trial, options.include_usage, &want);
+    assert_int_equal(again.error.code, trial->error.code);
+    openai_chat_trial_digest(trial, options.include_usage, &want);
     openai_chat_trial_digest(&again, options.include_usage, &got);
     if (!str_eq(buf_str(&got), buf_str(&want)))
         print_error("line %zu, frame %zu\n", test->line, k);
     expect_equal("what is said", &got, &want);
     openai_chat_trial_fini(&again);
-    openai_chat_trial_fini(&trial);
     buf_fini(&got);
     buf_fini(&want);
     buf_fini(&out);
 }
 
+/* From the last frame to the first: each time one more of them is changed. Each time costs the
+ * whole stream, so of very long ones only some are tried, the ends always. */
 static size_t take_over(struct str body, size_t line)
 {
     const struct openai_chat_cuts cuts = {.stream = true};
-    struct take_over test = {.body = body, .line = line};
+    struct take_over test = {.line = line};
     struct openai_chat_trial trial;
     size_t count = 0;
 
     openai_chat_trial_decode(&trial, body, &cuts);
     test.raw_broken = openai_chat_lint(body, has_usage_chunk(&trial));
-    size_t n = trial.n;
-    openai_chat_trial_fini(&trial);
-    /* Each is as long as the stream: of very long ones only some, the ends always. */
-    size_t stride = n <= ALL_FRAMES ? 1 : n / STRIDES;
-    for (size_t k = 0; k < n; k += k < 8 || k + 9 + stride > n ? 1 : stride) {
-        take_over_at(&test, k);
+    size_t stride = trial.n <= ALL_FRAMES ? 1 : trial.n / STRIDES;
+    for (size_t k = trial.n; k-- > 0;) {
+        shout(&trial, &trial.frames[k]);
+        if (k % stride != 0 && k >= 8 && k + 8 < trial.n)
+            continue;
+        take_over_at(&test, &trial, k);
         count++;
     }
+    openai_chat_trial_fini(&trial);
     return count;
 }
 
@@ -290,6 +287,200 @@ static void test_take_over_recordings(void **state)
     assert_true(count > 1000);
 }
 
+/* --- usage, ends, errors ------------------------------------------------------------------ */
+
+static void expect_encoded(const char *stream, const struct encoder_options *options,
+                           const char *want)
+{
+    const struct openai_chat_cuts cuts = {.stream = true};
+    struct openai_chat_trial trial;
+    struct error e;
+    struct buf out;
+
+    buf_init(&out, OUT_MAX);
+    openai_chat_trial_decode(&trial, str_c(stream), &cuts);
+    assert_int_equal(openai_chat_trial_encode(&trial, options, &out, &e), OK);
+    if (!str_eq(buf_str(&out), str_c(want)))
+        fail_differs("encoded", buf_str(&out), str_c(want));
+    openai_chat_trial_fini(&trial);
+    buf_fini(&out);
+}
+
+#define SAID DELTA("{\"role\":\"assistant\",\"content\":\"a\"}")
+#define USAGE_BESIDE                                                                           \
+    "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\"," \
+    "\"choices\":[{\"index\":0,\"delta\":{}}],\"usage\":{\"prompt_tokens\":3,"                 \
+    "\"completion_tokens\":2,\"total_tokens\":5}}\n\n"
+
+/* Catches: usage that the client did not ask for, and anything hidden that is more than that. */
+static void test_hide_usage(void **state)
+{
+    const struct encoder_options hide = {.stream = true, .same_protocol = true, .hide_usage = true};
+
+    (void)state;
+    expect_encoded(SAID FINISH("stop") USAGE DONE, &hide, SAID FINISH("stop") DONE);
+    expect_encoded(SAID USAGE_BESIDE FINISH("stop") DONE, &hide,
+                   SAID USAGE_BESIDE FINISH("stop") DONE);
+}
+
+/* Catches: an end added to raw bytes, or none added to our own. */
+static void test_no_terminator(void **state)
+{
+    const struct encoder_options raw = {.stream = true, .same_protocol = true};
+    const struct encoder_options own = {.stream = true};
+
+    (void)state;
+    expect_encoded(SAID FINISH("stop"), &raw, SAID FINISH("stop"));
+    expect_encoded(SAID FINISH("stop"), &own, SAID FINISH("stop") DONE);
+    expect_encoded(SAID FINISH("stop") DONE, &own, SAID FINISH("stop") DONE);
+}
+
+/* Catches: success claimed after an error, or after a stream that broke off. */
+static void test_error_is_the_end(void **state)
+{
+    const struct encoder_options own = {.stream = true, .include_usage = false};
+
+    (void)state;
+    expect_encoded(SAID "data: {\"error\":{\"message\":\"x\",\"type\":\"t\"}}\n\n" SAID DONE, &own,
+                   SAID "data: {\"error\":{\"message\":\"x\",\"type\":\"t\",\"param\":null,"
+                        "\"code\":null}}\n\n");
+    expect_encoded(SAID SAID, &own, SAID DELTA("{\"content\":\"a\"}"));
+}
+
+/* --- whole bodies ------------------------------------------------------------------------- */
+
+static void digest_of(struct str bytes, bool stream, bool usage, struct buf *out)
+{
+    const struct openai_chat_cuts cuts = {.stream = stream};
+    struct openai_chat_trial trial;
+    struct error e;
+
+    openai_chat_trial_decode(&trial, bytes, &cuts);
+    assert_int_equal(trial.error.code, OK);
+    if (!openai_chat_trial_check(&trial, &e))
+        fail_msg("%s\n%.*s", e.detail, STR_ARG(bytes));
+    openai_chat_trial_digest(&trial, usage, out);
+    openai_chat_trial_fini(&trial);
+}
+
+static bool has_error(const struct openai_chat_trial *trial)
+{
+    for (uint32_t i = 0; i < trial->frames[0].n; i++) {
+        if (trial->frames[0].events[i].kind == EVENT_ERROR)
+            return true;
+    }
+    return false;
+}
+
+/* A whole body to a client that wants it whole: raw, or our own that says the same; to one that
+ * wants a stream: a stream that says the same. */
+static void whole_body(struct str body, size_t line)
+{
+    const struct openai_chat_cuts cuts = {.stream = false};
+    struct encoder_options options = {.same_protocol = true};
+    struct openai_chat_trial trial;
+    struct error e;
+    struct buf out;
+    struct buf want;
+    struct buf got;
+
+    buf_init(&out, OUT_MAX);
+    buf_init(&want, OUT_MAX);
+    buf_init(&got, OUT_MAX);
+    openai_chat_trial_decode(&trial, body, &cuts);
+    assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+    assert_true(str_eq(buf_str(&out), body));
+    openai_chat_trial_digest(&trial, true, &want);
+
+    if (!has_error(&trial)) {
+        trial.frames[0].changed = true;
+        buf_reset(&out);
+        assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+        digest_of(buf_str(&out), false, true, &got);
+        if (!str_eq(buf_str(&got), buf_str(&want)))
+            print_error("line %zu\n", line);
+        expect_equal("as a body of ours", &got, &want);
+    }
+    options.stream = true;
+    options.include_usage = str_find(buf_str(&want), STR("\"USAGE\""), 0) != SIZE_MAX;
+    trial.frames[0].changed = false;
+    buf_reset(&out);
+    buf_reset(&got);
+    assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+    check_lint(&(struct take_over){.line = line}, 0, buf_str(&out), options.include_usage);
+    digest_of(buf_str(&out), true, true, &got);
+    if (!str_eq(buf_str(&got), buf_str(&want)))
+        print_error("line %zu\n", line);
+    expect_equal("as a stream", &got, &want);
+    openai_chat_trial_fini(&trial);
+    buf_fini(&got);
+    buf_fini(&want);
+    buf_fini(&out);
+}
+
+static void whole_recording(void *ctx, const struct recording *recording)
+{
+    size_t *count = ctx;
+
+    if (recording->stream || recording->status != 200)
+        return;
+    whole_body(recording->body, recording->line);
+    *count += 1;
+}
+
+static void test_whole_recordings(void **state)
+{
+    size_t count = 0;
+
+    (void)state;
+    if (!recordings_each("openai_chat", whole_recording, &count))
+        skip();
+    assert_true(count > 100);
+}
+
+static void test_whole(void **state)
+{
+    (void)state;
+    whole_body(STR("{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\","
+                   "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"
+                   "\"a\\u0000b\",\"reasoning\":\"r\",\"tool_calls\":[{\"id\":\"x\",\"type\":"
+                   "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
+                   "\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":1,"
+                   "\"completion_tokens\":2,\"total_tokens\":3}}"),
+               0);
+    whole_body(STR(" {\"error\":{\"message\":\"m\",\"type\":null}} \n"), 1);
+}
+
+/* Catches: a collected answer that grows without bound. */
+static void test_collect_bound(void **state)
+{
+    struct arena arena;
+    struct openai_chat_encoder enc = {.started = false};
+    const struct encoder_options options = {.arena = &arena, .bytes_max = 4096};
+    struct event events[2] = {
+        {.kind = EVENT_BLOCK_BEGIN, .begin.kind = BLOCK_TEXT},
+        {.kind = EVENT_TEXT, .text = STR("a text of some forty bytes, again and again")},
+    };
+    struct frame frame = {.events = events, .n = 2};
+    enum error_code code = OK;
+    struct str raw;
+    struct error e;
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, OUT_MAX);
+    arena_init(&arena, 65536, 1024, NULL);
+    openai_chat_encode_init(&enc, &options);
+    for (size_t i = 0; i < 200 && code == OK; i++) {
+        code = openai_chat_encode_frame(&enc, &frame, &out, &raw, &e);
+        frame = (struct frame){.events = &events[1], .n = 1};
+    }
+    assert_int_equal(code, ERR_UPSTREAM_TOO_LARGE);
+    openai_chat_encode_fini(&enc);
+    arena_fini(&arena);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +488,12 @@ int main(void)
         cmocka_unit_test(test_raw_recordings),
         cmocka_unit_test(test_take_over),
         cmocka_unit_test(test_take_over_recordings),
+        cmocka_unit_test(test_hide_usage),
+        cmocka_unit_test(test_no_terminator),
+        cmocka_unit_test(test_error_is_the_end),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_whole_recordings),
+        cmocka_unit_test(test_collect_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

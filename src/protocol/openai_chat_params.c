@@ -37,6 +37,23 @@ static enum error_code read_definition(struct openai_chat_reader *r, struct tool
     return OK;
 }
 
+/* {"type":"web_search", …}: tools that the vendor runs. */
+static enum error_code read_vendor_tool(struct openai_chat_reader *r, struct tool *tool)
+{
+    struct json_member type = {.key = STR("type"),
+                               .value = json_object_find(tool->source, STR("type"))};
+
+    if (!str_is_null(type.value))
+        TRY(openai_chat_request_string(r, &type, &tool->name));
+    if (str_is_null(tool->name))
+        return openai_chat_request_fail(r, type.key, "a string");
+    if (str_eq(tool->name, STR("function")) || str_eq(tool->name, STR("custom")))
+        return openai_chat_request_fail(r, tool->name, "an object");
+    tool->vendor = true;
+    tool->extra = NULL;
+    return OK;
+}
+
 static enum error_code read_tool(struct openai_chat_reader *r, struct tool *tool, bool legacy)
 {
     struct json_member m;
@@ -56,7 +73,7 @@ static enum error_code read_tool(struct openai_chat_reader *r, struct tool *tool
             openai_chat_request_keep(r, &tool->extra, &m, false);
     }
     if (str_is_null(inner))
-        return openai_chat_request_fail(r, STR("function"), "an object");
+        return read_vendor_tool(r, tool);
     r->inner = tool->custom ? "custom" : "function";
     TRY(read_definition(r, tool, inner));
     r->inner = NULL;
@@ -372,6 +389,10 @@ static void write_bool(struct buf *out, struct str key, int value)
 
 static void write_tool(struct buf *out, const struct tool *tool)
 {
+    if (tool->vendor) {
+        buf_add(out, tool->source);
+        return;
+    }
     buf_add(out, tool->custom ? STR("{\"type\":\"custom\",\"custom\":{")
                               : STR("{\"type\":\"function\",\"function\":{"));
     write_string(out, STR("name"), tool->name);

@@ -376,6 +376,8 @@ static enum error_code read_part(struct openai_chat_reader *r, struct str source
         if (!known)
             openai_chat_request_keep(r, &part->extra, &m, false);
     }
+    if (part->kind == PART_REASONING && str_is_null(part->text))
+        part->text = STR("");
     return check_part(r, part);
 }
 
@@ -514,36 +516,39 @@ static enum error_code read_role(struct openai_chat_reader *r, struct str source
 }
 
 /* A member of the message that is text of its own kind. */
-static enum error_code read_said(struct openai_chat_reader *r, enum part_kind kind,
-                                 const struct json_member *m)
+static enum error_code read_said(struct openai_chat_reader *r, struct turn *turn, const char *key,
+                                 enum part_kind kind)
 {
+    struct json_member m = {.key = str_c(key), .value = json_object_find(turn->source, str_c(key))};
     struct str text = STR_NULL;
 
-    TRY(openai_chat_request_string(r, m, &text));
+    if (str_is_null(m.value))
+        return OK;
+    TRY(openai_chat_request_string(r, &m, &text));
     if (str_is_null(text))
         return OK;
-    struct part *part = add_part(r, kind, m->value);
+    struct part *part = add_part(r, kind, m.value);
     part->text = text;
-    part->name = m->key;
+    part->name = m.key;
     return OK;
 }
 
-static bool is_reasoning(struct str key)
+/* What read_said takes of an assistant's message. */
+static bool is_said(struct str key)
 {
-    return str_eq(key, STR("reasoning_content")) || str_eq(key, STR("reasoning"));
+    return str_eq(key, STR("reasoning_content")) || str_eq(key, STR("reasoning")) ||
+           str_eq(key, STR("refusal"));
 }
 
 static enum error_code read_assistant_member(struct openai_chat_reader *r, struct turn *turn,
                                              const struct json_member *m)
 {
+    if (is_said(m->key))
+        return OK;
     if (str_eq(m->key, STR("tool_calls")))
         return read_calls(r, m);
     if (str_eq(m->key, STR("function_call")))
         return read_legacy_call(r, m);
-    if (str_eq(m->key, STR("refusal")))
-        return read_said(r, PART_REFUSAL, m);
-    if (is_reasoning(m->key) && json_kind_of(m->value) == JSON_STRING)
-        return read_said(r, PART_REASONING, m);
     openai_chat_request_keep(r, &turn->extra, m, false);
     return OK;
 }
@@ -593,7 +598,7 @@ static enum error_code read_result(struct openai_chat_reader *r, struct turn *tu
     return OK;
 }
 
-/* What was said comes first, then the other members in their order. */
+/* The order of an answer: reasoning, what was said, refusal, calls. */
 static enum error_code read_turn(struct openai_chat_reader *r, struct turn *turn)
 {
     struct json_member content = {.key = STR("content"),
@@ -605,9 +610,15 @@ static enum error_code read_turn(struct openai_chat_reader *r, struct turn *turn
         TRY(read_result(r, turn, legacy));
         return read_members(r, turn);
     }
+    if (turn->role == ROLE_ASSISTANT) {
+        TRY(read_said(r, turn, "reasoning_content", PART_REASONING));
+        TRY(read_said(r, turn, "reasoning", PART_REASONING));
+    }
     turn->content_was_null = true;
     if (!str_is_null(content.value))
         TRY(read_content(r, turn, &content));
+    if (turn->role == ROLE_ASSISTANT)
+        TRY(read_said(r, turn, "refusal", PART_REFUSAL));
     return read_members(r, turn);
 }
 

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests: the head, edits of the client's bytes, and the round trip. What single members mean
+ * stands in tests/golden/openai_chat/request_*.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "canon/dump.h"
+#include "protocol/openai_chat_priv.h"
+#include "protocol/recordings_for_test.h"
+
+enum { OUT_MAX = 64 * 1024 * 1024 };
+
+static struct arena arena;
+
+static int setup(void **state)
+{
+    (void)state;
+    arena_init(&arena, 256 * 1024 * 1024, 4096, NULL);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    arena_fini(&arena);
+    return 0;
+}
+
+static const struct request_limits limits = {.depth_max = 64};
+
+static struct request decode(struct str body)
+{
+    struct request request;
+    struct error e;
+
+    if (openai_chat_request_decode(body, &limits, &arena, &request, &e) != OK)
+        fail_msg("%s: %.*s", e.detail, STR_ARG(body));
+    return request;
+}
+
+static struct str encode(struct request *request, const struct encode_request *how)
+{
+    struct wire wire;
+    struct error e;
+    struct buf out;
+
+    buf_init(&out, OUT_MAX);
+    assert_int_equal(openai_chat_upstream_encode(request, how, &arena, &wire, &e), OK);
+    assert_true(str_eq(wire.method, STR("POST")));
+    assert_true(str_eq(wire.path, STR("/chat/completions")));
+    for (size_t i = 0; i < wire.body_n; i++)
+        buf_add(&out, wire.body[i]);
+    assert_int_equal(out.n, wire.body_bytes);
+    struct str body = str_copy(&arena, buf_str(&out));
+    buf_fini(&out);
+    return body;
+}
+
+static void expect_str(struct str got, struct str want)
+{
+    if (!str_eq(got, want))
+        fail_msg("\n--- got\n%.*s\n--- want\n%.*s", STR_ARG(got), STR_ARG(want));
+}
+
+/* --- the head ----------------------------------------------------------------------------- */
+
+static void test_head(void **state)
+{
+    struct request request = decode(
+        STR("{ \"mod\\u0065l\" : \"a:b\\n\", \"stream\":true,\"stream_options\":{\"x\":1,"
+            "\"include_usage\":false},\"session_id\":\"s\",\"messages\":[7] }"));
+
+    (void)state;
+    expect_str(request.model, STR("a:b\n"));
+    assert_true(request.stream && !request.full);
+    assert_int_equal(request.include_usage, 0);
+    expect_str(request.session_id, STR("s"));
+    assert_non_null(request.model_member);
+
+    request = decode(
+        STR("{\"messages\":[],\"model\":null,\"stream\":null,\"stream_options\":null}"));
+    assert_true(str_is_null(request.model) && !request.stream);
+    assert_int_equal(request.include_usage, -1);
+    assert_true(str_is_null(request.session_id));
+}
+
+/* --- the client's bytes, edited ----------------------------------------------------------- */
+
+/* Catches: a byte changed that nobody asked to change, and invalid JSON after an edit. */
+static void test_edits(void **state)
+{
+    static const struct {
+        const char *in;
+        const char *model; /* NULL: leave it */
+        bool add_usage;
+        const char *out;
+    } cases[] = {
+        {"{\"model\": \"m\" ,\"messages\":[ ]}", NULL, false, NULL},
+        {"{\"model\": \"m\" ,\"messages\":[ ]}", "m", false, NULL},
+        /* "m" written otherwise is "m" still. */
+        {"{\"model\":\"\\u006d\",\"messages\":[]}", "m", false, NULL},
+        {"{\"model\": \"b:m\" ,\"messages\":[ ]}", "m\"", false,
+         "{\"model\": \"m\\\"\" ,\"messages\":[ ]}"},
+        {"{\"model\":null,\"messages\":[]}", "m", false, "{\"model\":\"m\",\"messages\":[]}"},
+        {"{\"messages\":[]}", "m", false, "{\"messages\":[],\"model\":\"m\"}"},
+        {"{\"session_id\":\"s\",\"messages\":[]}", NULL, false, "{\"messages\":[]}"},
+        {"{\"messages\":[],\"session_id\":\"s\"}", "m", false, "{\"messages\":[],\"model\":\"m\"}"},
+        {"{\"messages\":[{\"session_id\":\"s\",\"model\":\"x\"}]}", NULL, false, NULL},
+        /* Usage is asked for in streams only, and not where the client mentioned it. */
+        {"{\"messages\":[]}", NULL, true, NULL},
+        {"{\"messages\":[],\"stream\":true}", NULL, true,
+         "{\"messages\":[],\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+        {"{\"messages\":[],\"stream\":true,\"stream_options\":null}", NULL, true,
+         "{\"messages\":[],\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+        {"{\"stream_options\":{ },\"messages\":[],\"stream\":true}", NULL, true,
+         "{\"stream_options\":{\"include_usage\":true },\"messages\":[],\"stream\":true}"},
+        {"{\"stream_options\":{\"include_obfuscation\":false},\"messages\":[],\"stream\":true}",
+         NULL, true,
+         "{\"stream_options\":{\"include_usage\":true,\"include_obfuscation\":false},"
+         "\"messages\":[],\"stream\":true}"},
+        {"{\"stream_options\":{\"a\":1,\"include_usage\":null},\"messages\":[],\"stream\":true}",
+         NULL, true,
+         "{\"stream_options\":{\"a\":1,\"include_usage\":true},\"messages\":[],\"stream\":true}"},
+        {"{\"messages\":[],\"stream\":true,\"stream_options\":{\"include_usage\":false}}", NULL,
+         true, NULL},
+        {"{\"messages\":[],\"stream\":true,\"session_id\":\"s\"}", "m", true,
+         "{\"messages\":[],\"stream\":true,\"model\":\"m\","
+         "\"stream_options\":{\"include_usage\":true}}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct request request = decode(str_c(cases[i].in));
+        const struct encode_request how = {
+            .same_protocol = true,
+            .model = str_c(cases[i].model),
+            .add_usage = cases[i].add_usage,
+        };
+        struct str want = str_c(cases[i].out != NULL ? cases[i].out : cases[i].in);
+        expect_str(encode(&request, &how), want);
+        /* The next attempt encodes the same request again. */
+        expect_str(encode(&request, &how), want);
+    }
+}
+
+/* Catches: edits of stages that are lost, or changed for the next attempt. */
+static void test_edits_of_stages(void **state)
+{
+    struct request request = decode(
+        STR("{\"messages\":[],\"model\":\"b:m\",\"temperature\":1,\"session_id\":\"s\"}"));
+    struct encode_request how = {.same_protocol = true, .model = STR("m")};
+    const struct json_member *temperature = json_index_find(&request.index, STR("temperature"));
+
+    (void)state;
+    json_edit_value(&request.edits, &arena, &request.index, temperature, STR("0.5"));
+    expect_str(encode(&request, &how),
+               STR("{\"messages\":[],\"model\":\"m\",\"temperature\":0.5}"));
+    how.model = STR("other");
+    expect_str(encode(&request, &how),
+               STR("{\"messages\":[],\"model\":\"other\",\"temperature\":0.5}"));
+    assert_int_equal(request.edits.n, 1);
+}
+
+/* --- round trip --------------------------------------------------------------------------- */
+
+static void dump(struct request *request, struct buf *out)
+{
+    struct error e;
+
+    if (openai_chat_request_decode_full(request, &limits, &arena, &e) != OK)
+        fail_msg("%s", e.detail);
+    request->session_id = STR_NULL; /* ours: the upstream never gets it */
+    dump_request(out, request);
+}
+
+static void round_trip(struct str body)
+{
+    const struct encode_request how = {.same_protocol = false};
+    struct request request = decode(body);
+    struct request again;
+    struct buf want;
+    struct buf got;
+
+    buf_init(&want, OUT_MAX);
+    buf_init(&got, OUT_MAX);
+    dump(&request, &want);
+    again = decode(encode(&request, &how));
+    dump(&again, &got);
+    expect_str(buf_str(&got), buf_str(&want));
+    buf_fini(&want);
+    buf_fini(&got);
+}
+
+static void test_round_trip(void **state)
+{
+    static const char *const bodies[] = {
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\\u0000\\ud800\\\"b\"}]}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"\","
+        "\"x\":{\"y\":[1,2.50]}},{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:a;base64,\","
+        "\"z\":null}},{\"type\":\"image_url\",\"image_url\":\"https://h/\"},{\"type\":\"odd\"}]}]}",
+        "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"\",\"type\":\"function\","
+        "\"function\":{\"name\":\"f\",\"arguments\":null,\"k\":1},\"q\":2}],\"reasoning\":\"r\","
+        "\"refusal\":\"n\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"p\"}]},"
+        "{\"role\":\"tool\",\"tool_call_id\":\"\",\"content\":[]}]}",
+        "{\"messages\":[{\"role\":\"function\",\"name\":\"f\",\"content\":null}],\"functions\":"
+        "[{\"name\":\"f\",\"odd\":1}],\"function_call\":\"auto\",\"stop\":[\"\"],\"stream\":true,"
+        "\"stream_options\":{\"include_usage\":false}}",
+        ("{\"messages\":[],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"},\"x\":1},"
+         "{\"type\":\"web\"}],\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{}}}"),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(bodies); i++)
+        round_trip(str_c(bodies[i]));
+}
+
+static void recorded_request(void *ctx, const struct recording *recording)
+{
+    const struct encode_request how = {.same_protocol = true};
+    size_t *count = ctx;
+
+    if (str_is_null(recording->request) || recording->status != 200)
+        return;
+    struct request request = decode(recording->request);
+    expect_str(encode(&request, &how), recording->request);
+    round_trip(recording->request);
+    *count += 1;
+    arena_reset(&arena);
+}
+
+/* Catches: real requests that we refuse, change, or do not understand in full. */
+static void test_recordings(void **state)
+{
+    size_t count = 0;
+
+    (void)state;
+    if (!recordings_each("openai_chat", recorded_request, &count))
+        skip();
+    assert_true(count > 50);
+}
+
+/* Catches: work that grows with the square of what a client sends. */
+static void test_many_nodes(void **state)
+{
+    struct buf body;
+    struct request request;
+    struct error e;
+
+    (void)state;
+    buf_init(&body, OUT_MAX);
+    buf_add(&body, STR("{\"messages\":[{\"role\":\"user\",\"content\":["));
+    for (int i = 0; i < 100000; i++)
+        buf_add(&body, i == 0 ? STR("{\"type\":\"text\",\"text\":\"\"}")
+                              : STR(",{\"type\":\"text\",\"text\":\"\"}"));
+    buf_add(&body, STR("]}]"));
+    for (int i = 0; i < 100000; i++)
+        buf_print(&body, ",\"k%d\":0", i);
+    buf_add_char(&body, '}');
+    request = decode(buf_str(&body));
+    assert_int_equal(openai_chat_request_decode_full(&request, &limits, &arena, &e), OK);
+    size_t parts = 0;
+    for (const struct part *part = request.turns->parts; part != NULL; part = part->next)
+        parts++;
+    assert_int_equal(parts, 100000);
+    buf_fini(&body);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_head, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_edits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_edits_of_stages, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_recordings, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_nodes, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

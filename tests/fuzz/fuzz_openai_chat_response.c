@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * openai_chat_decode_bytes, openai_chat_encode_frame, openai_chat_encode_end.
+ *
+ * The first byte says what the rest is: 'w' a whole body, anything else a stream.
+ * Oracles: templates on = templates off; any cut = none; canon/check; raw frames are the input; what
+ * we encode passes the checker of streams, and says the same when it is decoded again.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "protocol/openai_chat_lint.h"
+#include "protocol/openai_chat_trial.h"
+
+enum { OUT_MAX = 64 * 1024 * 1024, SHORT = 1024 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void fail(const char *what, struct str got, struct str want)
+{
+    fprintf(stderr, "%s\n--- got\n%.*s\n--- want\n%.*s\n", what, STR_ARG(got), STR_ARG(want));
+    abort();
+}
+
+static void expect_equal(const char *what, const struct buf *got, const struct buf *want)
+{
+    if (!str_eq(buf_str(got), buf_str(want)))
+        fail(what, buf_str(got), buf_str(want));
+}
+
+static void check_laws(struct str bytes, bool stream)
+{
+    static const struct openai_chat_cuts others[] = {{.templates_off = false},
+                                                     {.step = 1},
+                                                     {.step = 7, .seed = 12345},
+                                                     {.step = 200, .seed = 7}};
+    struct openai_chat_cuts cuts = {.stream = stream, .templates_off = true};
+    struct openai_chat_trial trial;
+    struct buf want;
+    struct buf got;
+
+    buf_init(&want, OUT_MAX);
+    buf_init(&got, OUT_MAX);
+    openai_chat_trial_decode(&trial, bytes, &cuts);
+    openai_chat_trial_dump(&trial, &want);
+    openai_chat_trial_fini(&trial);
+    for (size_t i = 0; i < COUNT_OF(others) && stream; i++) {
+        cuts = others[i];
+        cuts.stream = true;
+        /* Byte by byte costs a call a byte: of long inputs the random cuts must do. */
+        if (cuts.step == 1 && bytes.n > SHORT)
+            continue;
+        buf_reset(&got);
+        openai_chat_trial_decode(&trial, bytes, &cuts);
+        openai_chat_trial_dump(&trial, &got);
+        openai_chat_trial_fini(&trial);
+        expect_equal("laws", &got, &want);
+    }
+    buf_fini(&want);
+    buf_fini(&got);
+}
+
+static void check_raw(const struct openai_chat_trial *trial, struct str bytes)
+{
+    for (size_t i = 0; i < trial->n; i++) {
+        if (!str_starts(bytes, trial->frames[i].raw))
+            fail("raw", trial->frames[i].raw, bytes);
+        bytes = str_from(bytes, trial->frames[i].raw.n);
+    }
+    if (trial->error.code == OK && bytes.n > 0)
+        fail("raw: a rest", bytes, STR(""));
+}
+
+/* As a stream of ours for any client: well formed. */
+static void check_lint(const struct openai_chat_trial *trial)
+{
+    const struct encoder_options options = {.stream = true};
+    /* An upstream's call may have no name at all, or any id. */
+    const uint32_t excused = 1u << OPENAI_CHAT_LINT_TOOL_BEGIN;
+    struct buf out;
+    struct buf names;
+    struct error e;
+
+    buf_init(&out, OUT_MAX);
+    buf_init(&names, OUT_MAX);
+    if (openai_chat_trial_encode(trial, &options, &out, &e) != OK)
+        abort();
+    uint32_t broken = openai_chat_lint(buf_str(&out), false) & ~excused;
+    openai_chat_lint_print(broken, &names);
+    if (broken != 0)
+        fail("lint", buf_str(&out), buf_str(&names));
+    buf_fini(&names);
+    buf_fini(&out);
+}
+
+/* Taken over from the first frame on: says the same. */
+static void check_says_the_same(struct openai_chat_trial *trial)
+{
+    const struct encoder_options options = {.stream = true, .same_protocol = true};
+    const struct openai_chat_cuts cuts = {.stream = true};
+    struct openai_chat_trial again;
+    struct error e;
+    struct buf out;
+    struct buf want;
+    struct buf got;
+
+    buf_init(&out, OUT_MAX);
+    buf_init(&want, OUT_MAX);
+    buf_init(&got, OUT_MAX);
+    trial->frames[0].changed = true;
+    if (openai_chat_trial_encode(trial, &options, &out, &e) != OK)
+        abort();
+    openai_chat_trial_decode(&again, buf_str(&out), &cuts);
+    if (again.error.code != OK)
+        fail("decoded again", str_c(again.error.detail), buf_str(&out));
+    openai_chat_trial_digest(trial, false, &want);
+    openai_chat_trial_digest(&again, false, &got);
+    expect_equal("says", &got, &want);
+    openai_chat_trial_fini(&again);
+    buf_fini(&out);
+    buf_fini(&want);
+    buf_fini(&got);
+}
+
+static void check_collected(const struct openai_chat_trial *trial)
+{
+    const struct encoder_options options = {.stream = false};
+    const struct openai_chat_cuts cuts = {.stream = false};
+    struct openai_chat_trial again;
+    struct error e;
+    struct buf out;
+
+    buf_init(&out, OUT_MAX);
+    if (openai_chat_trial_encode(trial, &options, &out, &e) != OK)
+        abort();
+    openai_chat_trial_decode(&again, buf_str(&out), &cuts);
+    if (again.error.code != OK || !openai_chat_trial_check(&again, &e))
+        fail("collected", str_c(again.error.detail), buf_str(&out));
+    openai_chat_trial_fini(&again);
+    buf_fini(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct openai_chat_trial trial;
+    struct error e;
+
+    if (size < 2)
+        return 0;
+    bool stream = data[0] != 'w';
+    struct str bytes = str_of((const char *)data + 1, size - 1);
+    const struct openai_chat_cuts cuts = {.stream = stream};
+
+    check_laws(bytes, stream);
+    openai_chat_trial_decode(&trial, bytes, &cuts);
+    if (!openai_chat_trial_check(&trial, &e))
+        fail("check", str_c(e.detail), bytes);
+    check_raw(&trial, bytes);
+    if (trial.error.code == OK) {
+        check_lint(&trial);
+        check_collected(&trial);
+        check_says_the_same(&trial);
+    }
+    openai_chat_trial_fini(&trial);
+    return 0;
+}
