@@ -82,11 +82,12 @@ static inline size_t scan_ascii_portable(const char *p, size_t n)
 
 enum { SCAN_BLOCK = 64 };
 
+/* quotes, slashes: one bit a byte, bit 0 is the first. */
 struct scan_bits {
     uint64_t quotes;
     uint64_t slashes;
-    uint64_t controls; /* below 0x20 */
-    uint64_t highs;    /* 0x80 and above */
+    bool controls; /* there is a byte below 0x20 */
+    bool highs;    /* there is a byte of 0x80 or above */
 };
 
 static inline bool scan_short_portable(const char *p, size_t *ret_at)
@@ -104,16 +105,20 @@ static inline bool scan_short_portable(const char *p, size_t *ret_at)
 
 static inline void scan_block_portable(const char *p, struct scan_bits *ret_bits)
 {
-    struct scan_bits bits = {0, 0, 0, 0};
+    uint64_t quotes = 0;
+    uint64_t slashes = 0;
 
+    ret_bits->controls = false;
+    ret_bits->highs = false;
     for (unsigned i = 0; i < SCAN_BLOCK; i++) {
         unsigned char c = (unsigned char)p[i];
-        bits.quotes |= (uint64_t)(c == '"') << i;
-        bits.slashes |= (uint64_t)(c == '\\') << i;
-        bits.controls |= (uint64_t)(c < 0x20) << i;
-        bits.highs |= (uint64_t)(c >= 0x80) << i;
+        quotes |= (uint64_t)(c == '"') << i;
+        slashes |= (uint64_t)(c == '\\') << i;
+        ret_bits->controls |= c < 0x20;
+        ret_bits->highs |= c >= 0x80;
     }
-    *ret_bits = bits;
+    ret_bits->quotes = quotes;
+    ret_bits->slashes = slashes;
 }
 
 static inline uint64_t scan_block_escapes_portable(const char *p)
@@ -178,30 +183,29 @@ static inline bool scan_short(const char *p, size_t *ret_at)
     return quotes != 0 && (others & before) == 0;
 }
 
-/* The same of 16 of a block's bytes, as the bits from `at` on. */
-static inline void scan_block_part(__m128i v, unsigned at, struct scan_bits *bits)
+static inline uint64_t scan_block_equal(const __m128i v[4], char c)
 {
-    const __m128i control = _mm_set1_epi8(0x1f);
-    unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
-    unsigned slashes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-    unsigned controls = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
-    unsigned highs = (unsigned)_mm_movemask_epi8(v);
-
-    bits->quotes |= (uint64_t)quotes << at;
-    bits->slashes |= (uint64_t)slashes << at;
-    bits->controls |= (uint64_t)controls << at;
-    bits->highs |= (uint64_t)highs << at;
+    __m128i want = _mm_set1_epi8(c);
+    return (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v[0], want)) |
+           (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v[1], want)) << 16 |
+           (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v[2], want)) << 32 |
+           (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v[3], want)) << 48;
 }
 
-/* What stands among the SCAN_BLOCK bytes at p, one bit each; bit 0 is p[0]. One long step without a
- * branch in it: the exit of a loop over less is hardly ever foreseen. */
+/* What stands among the SCAN_BLOCK bytes at p. One long step without a branch in it: the exit of a
+ * loop over less is hardly ever foreseen. */
 static inline void scan_block(const char *p, struct scan_bits *ret_bits)
 {
-    *ret_bits = (struct scan_bits){0, 0, 0, 0};
-    scan_block_part(scan_load(p), 0, ret_bits);
-    scan_block_part(scan_load(p + 16), 16, ret_bits);
-    scan_block_part(scan_load(p + 32), 32, ret_bits);
-    scan_block_part(scan_load(p + 48), 48, ret_bits);
+    const __m128i v[4] = {scan_load(p), scan_load(p + 16), scan_load(p + 32), scan_load(p + 48)};
+    /* Unsigned minimum and the sign bits: once for all of the block. */
+    __m128i least = _mm_min_epu8(_mm_min_epu8(v[0], v[1]), _mm_min_epu8(v[2], v[3]));
+    __m128i all = _mm_or_si128(_mm_or_si128(v[0], v[1]), _mm_or_si128(v[2], v[3]));
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(least, _mm_set1_epi8(0x1f)), least);
+
+    ret_bits->quotes = scan_block_equal(v, '"');
+    ret_bits->slashes = scan_block_equal(v, '\\');
+    ret_bits->controls = _mm_movemask_epi8(control) != 0;
+    ret_bits->highs = _mm_movemask_epi8(all) != 0;
 }
 
 static inline unsigned scan_escapes_part(__m128i v)

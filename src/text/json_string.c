@@ -82,34 +82,27 @@ static inline uint64_t escaped_bits(uint64_t slashes)
     return escaped;
 }
 
-/* The escapes of a block one by one: where there is one of \u, or a fault. */
-static enum block_end walk_block(const char *p, size_t n, struct scan_bits *bits, size_t *ret_i)
+/* A block byte by byte: where there is an escape of \u, a control character near, or a fault. */
+static enum block_end walk_block(const char *p, size_t n, size_t *ret_i)
 {
-    uint64_t stops = bits->quotes | bits->slashes | bits->controls;
+    size_t i = 0;
 
-    while (stops != 0) {
-        size_t k = (size_t)__builtin_ctzll(stops);
-        uint64_t here = stops & (~stops + 1);
-        *ret_i = k;
-        if ((bits->quotes & here) != 0) {
-            bits->highs &= here - 1;
-            bits->slashes &= here - 1;
-            return BLOCK_CLOSED;
-        }
-        size_t next = k + ((bits->slashes & here) != 0 ? escape_size(p + k, n - k) : 0);
-        if (UNLIKELY(next == k))
+    while (i < SCAN_BLOCK && p[i] != '"') {
+        size_t size = 1;
+        if (p[i] == '\\')
+            size = escape_size(p + i, n - i);
+        else if ((unsigned char)p[i] < 0x20)
+            size = 0;
+        if (UNLIKELY(size == 0))
             return BLOCK_FAULT;
-        *ret_i = next;
-        if (next >= SCAN_BLOCK)
-            return BLOCK_ON;
-        stops &= UINT64_MAX << next;
+        i += size;
     }
-    *ret_i = SCAN_BLOCK;
-    return BLOCK_ON;
+    *ret_i = i;
+    return i < SCAN_BLOCK ? BLOCK_CLOSED : BLOCK_ON;
 }
 
 /* One block. *ret_i: the place of the closing quote, or where to go on. n bytes follow p. */
-static inline enum block_end step_block(const char *p, size_t n, struct scan_bits *bits,
+static inline enum block_end step_block(const char *p, size_t n, const struct scan_bits *bits,
                                         size_t *ret_i)
 {
     uint64_t escaped = bits->slashes == 0 ? 0 : escaped_bits(bits->slashes);
@@ -117,12 +110,10 @@ static inline enum block_end step_block(const char *p, size_t n, struct scan_bit
     /* The bits below the closing quote; all, where it is not in this block. */
     uint64_t inside = quotes != 0 ? (quotes & (~quotes + 1)) - 1 : UINT64_MAX;
 
-    if (UNLIKELY((bits->controls & inside) != 0))
-        return walk_block(p, n, bits, ret_i);
+    if (UNLIKELY(bits->controls))
+        return walk_block(p, n, ret_i);
     if (escaped != 0 && UNLIKELY((escaped & inside & ~scan_block_escapes(p)) != 0))
-        return walk_block(p, n, bits, ret_i);
-    bits->highs &= inside;
-    bits->slashes &= inside;
+        return walk_block(p, n, ret_i);
     if (quotes != 0) {
         *ret_i = (size_t)__builtin_ctzll(quotes);
         return BLOCK_CLOSED;
@@ -152,9 +143,9 @@ static size_t scan_rest(const char *p, size_t n, size_t i, bool *high, bool *esc
 
 size_t json_string_scan(const char *p, size_t n, bool *ret_escaped)
 {
-    bool escaped = false;
-    uint64_t highs = 0;
     bool high = false;
+    bool slashes = false;
+    bool escaped = false;
     size_t i = 0;
     enum block_end end = BLOCK_ON;
 
@@ -163,18 +154,19 @@ size_t json_string_scan(const char *p, size_t n, bool *ret_escaped)
         size_t step = 0;
         scan_block(p + i, &bits);
         end = step_block(p + i, n - i, &bits, &step);
-        escaped = escaped || bits.slashes != 0;
-        highs |= bits.highs;
+        slashes |= bits.slashes != 0;
+        high |= bits.highs;
         i += step;
     }
     if (UNLIKELY(end == BLOCK_ON))
         i = scan_rest(p, n, i, &high, &escaped);
     if (UNLIKELY(end == BLOCK_FAULT || i == SIZE_MAX))
         return SIZE_MAX;
-    /* Escapes are ASCII: the body as it stands is valid exactly when each run of it is. */
-    if (UNLIKELY(high || highs != 0) && !utf8_valid(str_of(p, i)))
+    /* Escapes are ASCII: the body as it stands is valid exactly when each run of it is. The blocks
+     * may have seen bytes behind the closing quote. */
+    if (UNLIKELY(high) && !utf8_valid(str_of(p, i)))
         return SIZE_MAX;
-    *ret_escaped = escaped;
+    *ret_escaped = escaped || (slashes && memchr(p, '\\', i) != NULL);
     return i;
 }
 
