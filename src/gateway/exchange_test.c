@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "gateway/gateway_priv.h"
 
@@ -109,12 +110,16 @@ static const struct gateway_route no_routes[] = {
 
 static void make_gateway(struct fixture *f)
 {
-    static char *argv[] = {config_text,  "--api-keys", "test-client-key-1", "--default-backend",
-                           "openai", NULL};
-    static char *environment[] = {"OPENAI_API_KEY=sk-upstream-key-1",
-                                  "OPENAI_API_BASE_URL=http://upstream.test/v1", NULL};
-    const struct config_source source = {
-        .argc = 5, .argv = argv, .environ = environment, .directory = "/nonexistent"};
+    static char api_keys[] = "--api-keys", key[] = "test-client-key-1";
+    static char default_backend[] = "--default-backend", openai[] = "openai";
+    static char *argv[] = {config_text, api_keys, key, default_backend, openai, NULL};
+    static char api_key[] = "OPENAI_API_KEY=sk-upstream-key-1";
+    static char base_url[] = "OPENAI_API_BASE_URL=http://upstream.test/v1";
+    static char *environment[] = {api_key, base_url, NULL};
+    const struct config_source source = {.argc = 5,
+                                         .argv = argv,
+                                         .environ = environment,
+                                         .directory = "/nonexistent"};
     struct backend_set *backends = NULL;
     struct error e = {.code = OK};
 
@@ -140,19 +145,19 @@ static void setup(struct fixture *f)
     station_init(&f->station, f->gateway, f->loop);
     struct backend *backend = f->gateway->backends->preferred;
     assert_non_null(backend);
-    f->station.pools[backend->index] = client_pool_new(
-        f->loop, &(struct client_pool_options){
-                     .host = STR("upstream.test"),
-                     .port = 80,
-                     .connect_timeout_ms = 1000,
-                     .idle_timeout_ms = 60000,
-                     .silence_timeout_ms = 5000,
-                     .header_bytes_max = 32768,
-                     .connections = &backend->connections,
-                     .connections_max = 4,
-                     .connect = test_connect,
-                     .connect_ctx = f,
-                 });
+    f->station.pools[backend->index] = client_pool_new(f->loop,
+                                                       &(struct client_pool_options){
+                                                           .host = STR("upstream.test"),
+                                                           .port = 80,
+                                                           .connect_timeout_ms = 1000,
+                                                           .idle_timeout_ms = 60000,
+                                                           .silence_timeout_ms = 5000,
+                                                           .header_bytes_max = 32768,
+                                                           .connections = &backend->connections,
+                                                           .connections_max = 4,
+                                                           .connect = test_connect,
+                                                           .connect_ctx = f,
+                                                       });
 }
 
 static void connect_client(struct fixture *f)
@@ -216,14 +221,13 @@ static bool has(const struct end *end, const char *needle)
     return str_find(buf_str(&end->got), str_c(needle), 0) != SIZE_MAX;
 }
 
-#define CHUNK(delta, finish)                                                                       \
-    "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\","     \
+#define CHUNK(delta, finish)                                                                     \
+    "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m-1\"," \
     "\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]}\n\n"
 
-static const char stream_body[] =
-    ": hello\n\n" CHUNK("{\"role\":\"assistant\",\"content\":\"\"}", "null")
-        CHUNK("{\"content\":\"one\"}", "null") CHUNK("{\"content\":\" two\"}", "null")
-            CHUNK("{}", "\"stop\"") "data: [DONE]\n\n";
+static const char stream_body[] = ": hello\n\n" CHUNK("{\"role\":\"assistant\",\"content\":\"\"}",
+                                                      "null") CHUNK("{\"content\":\"one\"}", "null")
+    CHUNK("{\"content\":\" two\"}", "null") CHUNK("{}", "\"stop\"") "data: [DONE]\n\n";
 
 static const char whole_body[] =
     "{ \"id\":\"c1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m-1\",\"choices\":"
@@ -288,7 +292,7 @@ static void check_answer(struct fixture *f, bool stream)
 
     arena_init(&arena, ARENA_MAX, 1024, NULL);
     struct str body = body_of(&arena, buf_str(&f->client.got), &complete);
-    struct str want = stream ? STR(stream_body) : STR(whole_body);
+    struct str want = stream ? str_c(stream_body) : str_c(whole_body);
     assert_true(complete);
     assert_int_equal(body.n, want.n);
     assert_memory_equal(body.p, want.p, want.n);
