@@ -47,7 +47,7 @@ char *buf_reserve(struct buf *b, size_t n)
     return b->p + b->n;
 }
 
-bool buf_add(struct buf *b, struct str s)
+bool buf_add_slow(struct buf *b, struct str s)
 {
     if (b->full)
         return false;
@@ -69,9 +69,16 @@ bool buf_add_char(struct buf *b, char c)
 bool buf_add_int64(struct buf *b, int64_t value)
 {
     char digits[24];
-    int n = snprintf(digits, sizeof(digits), "%lld", (long long)value);
-    assert(n > 0 && (size_t)n < sizeof(digits));
-    return buf_add(b, str_of(digits, (size_t)n));
+    size_t at = sizeof(digits);
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        digits[--at] = '-';
+    return buf_add(b, str_of(digits + at, sizeof(digits) - at));
 }
 
 bool buf_print(struct buf *b, const char *format, ...)

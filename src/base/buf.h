@@ -31,7 +31,16 @@ static inline void buf_added(struct buf *b, size_t n)
     b->n += n;
 }
 
-bool buf_add(struct buf *b, struct str s);
+bool buf_add_slow(struct buf *b, struct str s);
+static inline bool buf_add(struct buf *b, struct str s)
+{
+    if (UNLIKELY(s.n > b->size - b->n || s.n == 0 || b->full))
+        return buf_add_slow(b, s);
+    memcpy(b->p + b->n, s.p, s.n);
+    b->n += s.n;
+    return true;
+}
+
 bool buf_add_char(struct buf *b, char c);
 bool buf_add_int64(struct buf *b, int64_t value);
 bool buf_print(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);

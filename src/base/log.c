@@ -89,10 +89,10 @@ static bool is_plain(char c)
 /* A logfmt value: bare where it can be, else quoted; control characters never reach a terminal. */
 static void add_value(struct line *line, struct str s)
 {
-    bool plain = s.n > 0;
-    for (size_t i = 0; i < s.n && plain; i++)
-        plain = is_plain(s.p[i]);
-    if (plain) {
+    size_t plain = 0;
+    while (plain < s.n && is_plain(s.p[plain]))
+        plain++;
+    if (plain == s.n && s.n > 0) {
         add(line, s.p, s.n);
         return;
     }

@@ -17,12 +17,10 @@ static inline unsigned char lower(char c)
     return (u >= 'A' && u <= 'Z') ? (unsigned char)(u | 0x20) : u;
 }
 
-bool str_eq_nocase(struct str a, struct str b)
+bool str_same_letters(const char *a, const char *b, size_t n)
 {
-    if (a.n != b.n)
-        return false;
-    for (size_t i = 0; i < a.n; i++) {
-        if (lower(a.p[i]) != lower(b.p[i]))
+    for (size_t i = 0; i < n; i++) {
+        if (a[i] != b[i] && lower(a[i]) != lower(b[i]))
             return false;
     }
     return true;

@@ -19,6 +19,11 @@ struct str {
 };
 
 #define STR(lit) ((struct str){.p = ("" lit), .n = sizeof(lit) - 1})
+/* For tables of constants. */
+#define STR_INIT(lit)                                                                              \
+    {                                                                                              \
+        .p = ("" lit), .n = sizeof(lit) - 1                                                        \
+    }
 #define STR_NULL ((struct str){.p = NULL, .n = 0})
 /* For printf: ("%.*s", STR_ARG(s)) */
 #define STR_ARG(s) (int)(s).n, ((s).p == NULL ? "" : (s).p)
@@ -44,8 +49,14 @@ static inline bool str_eq(struct str a, struct str b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* Of equally long strings; use str_eq_nocase. */
+PURE_FN bool str_same_letters(const char *a, const char *b, size_t n);
+
 /* ASCII letters of either case are equal. */
-PURE_FN bool str_eq_nocase(struct str a, struct str b);
+static inline bool str_eq_nocase(struct str a, struct str b)
+{
+    return a.n == b.n && str_same_letters(a.p, b.p, a.n);
+}
 
 static inline bool str_starts(struct str s, struct str prefix)
 {

@@ -16,9 +16,10 @@ static struct str shown_key(const struct message *m)
 
     if (str_starts_nocase(authorization, STR("bearer ")))
         return str_trim(str_from(authorization, strlen("bearer ")));
-    static const char *const names[] = {"x-api-key", "api-key", "x-goog-api-key"};
+    static const struct str names[] = {STR_INIT("x-api-key"), STR_INIT("api-key"),
+                                       STR_INIT("x-goog-api-key")};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        struct str value = http_headers_get(&m->headers, str_c(names[i]));
+        struct str value = http_headers_get(&m->headers, names[i]);
         if (!str_is_null(value))
             return value;
     }
@@ -119,11 +120,12 @@ static enum error_code check_body(const struct gateway *gateway, const struct me
 /* Headers of the client's that an upstream of the same protocol gets (contract, section 2). */
 static bool goes_up(const struct config *config, struct str name)
 {
-    static const char *const names[] = {"anthropic-version", "anthropic-beta", "openai-beta",
-                                        "idempotency-key",   "http-referer",   "x-title",
-                                        "x-client-request-id"};
+    static const struct str names[] = {
+        STR_INIT("anthropic-version"), STR_INIT("anthropic-beta"), STR_INIT("openai-beta"),
+        STR_INIT("idempotency-key"),   STR_INIT("http-referer"),   STR_INIT("x-title"),
+        STR_INIT("x-client-request-id")};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (str_eq_nocase(name, str_c(names[i])))
+        if (str_eq_nocase(name, names[i]))
             return true;
     }
     for (size_t i = 0; i < config->forward_headers.n; i++) {

@@ -12,9 +12,10 @@
 /* Which of the upstream's headers go down (contract, section 2). Retry-After apart. */
 static bool goes_down(struct str name)
 {
-    static const char *const whole[] = {"retry-after-ms", "x-should-retry", "x-request-id",
-                                        "request-id"};
-    static const char *const starts[] = {"x-ratelimit-", "anthropic-ratelimit-", "openai-"};
+    static const struct str whole[] = {STR_INIT("retry-after-ms"), STR_INIT("x-should-retry"),
+                                       STR_INIT("x-request-id"), STR_INIT("request-id")};
+    static const struct str starts[] = {STR_INIT("x-ratelimit-"), STR_INIT("anthropic-ratelimit-"),
+                                        STR_INIT("openai-")};
 
     switch (name.n == 0 ? '\0' : name.p[0] | 0x20) {
     case 'a':
@@ -26,11 +27,11 @@ static bool goes_down(struct str name)
         return false;
     }
     for (size_t i = 0; i < COUNT_OF(whole); i++) {
-        if (str_eq_nocase(name, str_c(whole[i])))
+        if (str_eq_nocase(name, whole[i]))
             return true;
     }
     for (size_t i = 0; i < COUNT_OF(starts); i++) {
-        if (str_starts_nocase(name, str_c(starts[i])))
+        if (str_starts_nocase(name, starts[i]))
             return true;
     }
     return false;

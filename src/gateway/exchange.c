@@ -192,6 +192,8 @@ void exchange_body(struct exchange *x, struct str bytes)
     size_t need = x->body_n + bytes.n;
     if (need > x->body_size) {
         size_t size = x->body_size * 2 > need ? x->body_size * 2 : need;
+        if (size < x->body_hint)
+            size = x->body_hint;
         x->body = arena_grow(x->call.arena, x->body, x->body_n, size);
         x->body_size = size;
     }

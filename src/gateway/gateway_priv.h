@@ -106,6 +106,7 @@ struct exchange {
     char *body;                      /* the request's, in its arena */
     size_t body_n;
     size_t body_size;
+    size_t body_hint;                /* its declared length, as far as that is taken on trust */
     struct arena answer;             /* decoder, encoder, stage states */
     void *decoder;
     void *encoder;

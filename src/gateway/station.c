@@ -16,6 +16,8 @@
 enum {
     SCRATCH_BLOCK_SIZE = 16 * 1024,
     HEAD_BYTES_MAX = 256 * 1024,
+    /* So much memory is taken for a body on its declared length alone. */
+    BODY_TRUSTED = 1024 * 1024,
     /* Room of a request's arena beyond its body: head, index, edits, canonical form. */
     ARENA_PER_BODY_BYTE = 8,
     ARENA_EXTRA = 1024 * 1024,
@@ -72,6 +74,8 @@ static void on_head(struct server_conn *client, struct message *m)
         answer_route(x, route);
         return;
     }
+    if (m->has_length)
+        x->body_hint = m->content_length < BODY_TRUSTED ? (size_t)m->content_length : BODY_TRUSTED;
     server_accept(client);
 }
 

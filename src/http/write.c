@@ -166,6 +166,23 @@ void write_body(struct write_batch *batch, struct str bytes)
     batch->body_bytes += bytes.n;
 }
 
+/* "1f40" CRLF: the size of the chunk that all the body bytes make. */
+static struct str chunk_head(struct write_batch *batch)
+{
+    char *end = batch->chunk_size + sizeof(batch->chunk_size);
+    char *at = end;
+    uint64_t rest = batch->body_bytes;
+
+    *--at = '\n';
+    *--at = '\r';
+    do {
+        *--at = "0123456789abcdef"[rest & 15];
+        rest >>= 4;
+    } while (rest > 0);
+    assert(at >= batch->chunk_size);
+    return str_of(at, (size_t)(end - at));
+}
+
 enum conn_push write_send(struct write_batch *batch, struct conn *conn, bool chunked, bool last,
                           uint64_t *ret_bytes)
 {
@@ -173,10 +190,7 @@ enum conn_push write_send(struct write_batch *batch, struct conn *conn, bool chu
     uint64_t bytes = 0;
 
     if (chunked && batch->body_bytes > 0) {
-        int n = snprintf(batch->chunk_size, sizeof(batch->chunk_size), "%llx\r\n",
-                         (unsigned long long)batch->body_bytes);
-        assert(n > 2 && (size_t)n < sizeof(batch->chunk_size));
-        batch->parts[--begin] = str_of(batch->chunk_size, (size_t)n);
+        batch->parts[--begin] = chunk_head(batch);
         batch->parts[batch->parts_n++] = last ? STR("\r\n0\r\n\r\n") : STR("\r\n");
     } else if (chunked && last) {
         batch->parts[batch->parts_n++] = STR("0\r\n\r\n");
