@@ -71,6 +71,7 @@ static void add_block(struct digest *digest, const struct event *event)
     struct digest_block *block = mem_new(sizeof(*block));
     struct event begin = *event;
 
+    assert(event->block != EVENT_NO_BLOCK);
     while (*to != NULL && ((*to)->choice < event->choice ||
                            ((*to)->choice == event->choice && (*to)->block < event->block)))
         to = &(*to)->next;
@@ -109,6 +110,7 @@ static void add_stop(struct digest *digest, const struct event *event)
     struct digest_stop **to = &digest->stops;
     struct digest_stop *stop = mem_new(sizeof(*stop));
 
+    assert(event->kind == EVENT_STOP);
     while (*to != NULL && (*to)->choice < event->choice)
         to = &(*to)->next;
     stop->next = *to;
@@ -121,6 +123,7 @@ static void add_error(struct digest *digest, const struct event *event)
 {
     struct event error = *event;
 
+    assert(event->kind == EVENT_ERROR);
     error.error.status = 0;
     dump_event(&digest->error, &error);
 }

@@ -278,6 +278,7 @@ enum error_code dump_event_read(struct str line, struct arena *arena, struct eve
 
 static void dump_extra_of(struct buf *out, const struct extra *extra, bool inner)
 {
+    assert(out->n > 0 && !str_is_null(extra->key));
     for (; extra != NULL; extra = extra->next) {
         if (extra->inner != inner)
             continue;

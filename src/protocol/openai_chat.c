@@ -97,6 +97,7 @@ static void error_encode(const struct error *error, struct str request_id, bool 
     struct words words = error_words(error->code);
     const char *between = error->detail[0] == '\0' ? "" : ": ";
 
+    assert(error->code != OK);
     /* The shape has no place for it; the client has it in x-llm-proxy-request-id. */
     (void)request_id;
     if (in_stream)
@@ -190,6 +191,7 @@ bool openai_chat_read_error(yyjson_val *root, struct arena *arena, struct event 
 
 static void error_decode(int status, struct str body, struct arena *arena, struct event *ret_error)
 {
+    assert(ret_error != NULL);
     const struct json_read_options options = {
         .depth_max = ERROR_DEPTH_MAX,
         .allow_invalid_utf8 = true,
@@ -279,6 +281,7 @@ void openai_chat_add_usage(struct buf *out, const struct usage *usage)
     int64_t input = usage->input < 0 ? 0 : usage->input;
     int64_t output = usage->output < 0 ? 0 : usage->output;
 
+    assert(usage->total >= -1 && usage->cached >= -1 && usage->reasoning >= -1);
     buf_add_char(out, '{');
     add_count(out, "prompt_tokens", input);
     add_count(out, "completion_tokens", output);

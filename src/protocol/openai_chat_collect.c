@@ -65,6 +65,7 @@ struct openai_chat_piece {
 
 static bool count(struct openai_chat_body *body, size_t n)
 {
+    assert(body->bytes <= body->bytes_max);
     if (n > body->bytes_max || body->bytes > body->bytes_max - n) {
         body->bytes = body->bytes_max;
         return false;
@@ -165,6 +166,7 @@ static bool begin_side(struct openai_chat_body *body, struct openai_chat_piece *
 static bool take_begin(struct openai_chat_body *body, struct openai_chat_piece *piece,
                        const struct event *event)
 {
+    assert(event->kind == EVENT_BLOCK_BEGIN);
     switch (event->begin.kind) {
     case BLOCK_TEXT:
         piece->said = true;
@@ -210,6 +212,7 @@ static bool take_field(struct openai_chat_body *body, struct collected_side *sid
     }
     if ((*to)->joined && json_kind_of(member->value) != JSON_STRING)
         return true;
+    assert(member->value.n >= 2 || !(*to)->joined);
     if ((*to)->joined)
         return take(body, &(*to)->value, str_of(member->value.p + 1, member->value.n - 2));
     buf_reset(&(*to)->value);
@@ -347,6 +350,7 @@ static void write_side(const struct collected_side *side, struct buf *out)
     buf_add_char(out, ',');
     json_add_string(out, buf_str(&side->member));
     buf_add_char(out, ':');
+    assert(side->is_list || side->items.n == 0);
     if (side->is_list) {
         buf_add_char(out, '[');
         buf_add(out, buf_str(&side->items));

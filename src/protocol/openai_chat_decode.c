@@ -50,6 +50,8 @@ static void forget_events(struct openai_chat_decoder *d)
 
 static enum error_code push(struct openai_chat_decoder *d, struct frame *frame, struct error *e)
 {
+    assert(!d->quit);
+    assert(frame->n == 0 || frame->events != NULL);
     if (arena_overflowed(d->options.scratch) || arena_overflowed(d->options.arena))
         return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "an event does not fit into memory");
     if (d->too_many)
@@ -62,6 +64,7 @@ static enum error_code push(struct openai_chat_decoder *d, struct frame *frame, 
 
 static void frame_of_events(struct openai_chat_decoder *d, struct frame *frame)
 {
+    assert(d->n <= d->size);
     frame->events = d->events;
     frame->n = d->n;
 }
@@ -108,7 +111,8 @@ static void read_sse(struct openai_chat_decoder *d, const struct sse_frame *sse,
 {
     *frame = (struct frame){.raw = sse->raw};
     d->place.known = false;
-    if (d->over)
+    /* What follows the end goes on as it is, and says nothing. */
+    if (d->over || d->terminated)
         return;
     if (str_is_null(sse->data)) {
         d->single = (struct event){.kind = EVENT_KEEPALIVE, .block = EVENT_NO_BLOCK};
@@ -181,6 +185,7 @@ static enum error_code decode_whole(struct openai_chat_decoder *d, struct str by
     struct error why = {0};
     yyjson_val *root = parse(d, bytes, &why);
 
+    assert(d->n == 0 && d->choices == NULL);
     if (arena_overflowed(d->options.scratch))
         return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
     if (root == NULL)

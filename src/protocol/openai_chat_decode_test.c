@@ -53,7 +53,7 @@ static void same_dump(const char *what, struct str bytes, const struct openai_ch
 
 /* --- templates ---------------------------------------------------------------------------- */
 
-/* Streams in which frames resemble each other without being alike: each is a trap for a template. */
+/* Streams in which frames resemble each other without being alike: traps for a template. */
 static const char *const traps[] = {
     /* The text ends the string early, or seems to. */
     ROLE TEXT("a") TEXT("b\\\"}") TEXT("c\\\\") TEXT("\\\\\\\"") TEXT("d") FINISH DONE,
@@ -108,7 +108,9 @@ static const char *const traps[] = {
     DELTA("{\"content\":\"a\",\"refusal\":\"r\"}") DELTA("{\"content\":\"b\",\"refusal\":\"r\"}")
         DELTA("{\"content\":[{\"type\":\"text\",\"text\":\"c\"}]}")
             DELTA("{\"content\":[{\"type\":\"text\",\"text\":\"d\"}]}") FINISH DONE,
-    /* After an error nothing is said. */
+    /* After the end nothing is said. */
+    ROLE TEXT("a") TEXT("b") DONE TEXT("c") TEXT("d") ": ping\n\n" DONE,
+    /* Nor after an error. */
     ROLE TEXT("a") TEXT("b") "data: {\"error\":{\"message\":\"x\"}}\n\n" TEXT("c") TEXT("d"),
 };
 

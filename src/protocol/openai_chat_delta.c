@@ -30,6 +30,8 @@ enum { EVENTS_STEP = 8 };
 static struct event *emit(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
                           uint32_t block)
 {
+    assert(d->n <= d->size);
+    assert(kind < EVENT_KIND_COUNT);
     if (d->n == d->size) {
         uint32_t size = d->size == 0 ? EVENTS_STEP : d->size * 2;
         struct event *events = arena_grow(d->options.scratch, d->events, d->size * sizeof(*events),
@@ -51,6 +53,7 @@ static void emit_text(struct openai_chat_decoder *d, enum event_kind kind, uint3
                       uint32_t block, struct str text)
 {
     assert(text.n > 0);
+    assert(block != EVENT_NO_BLOCK);
     emit(d, kind, choice, block)->text = text;
 }
 
@@ -72,6 +75,8 @@ static struct str member_text(struct openai_chat_decoder *d, yyjson_val *object,
 static uint32_t block_begin(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                             enum block_kind kind, struct str name)
 {
+    assert(!c->stopped);
+    assert(d->started && !d->over);
     if (c->blocks >= OPENAI_CHAT_BLOCKS_MAX) {
         d->too_many = true;
         return EVENT_NO_BLOCK;
@@ -89,6 +94,7 @@ static void end_open(struct openai_chat_decoder *d, struct openai_chat_choice *c
 {
     if (c->open == EVENT_NO_BLOCK)
         return;
+    assert(c->open < c->blocks);
     emit(d, EVENT_BLOCK_END, c->index, c->open);
     c->open = EVENT_NO_BLOCK;
     d->version++;
@@ -98,6 +104,7 @@ static void end_open(struct openai_chat_decoder *d, struct openai_chat_choice *c
 static uint32_t open_block(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                            enum block_kind kind, struct str name)
 {
+    assert(kind == BLOCK_TEXT || kind == BLOCK_REASONING || kind == BLOCK_REFUSAL);
     if (c->open != EVENT_NO_BLOCK && c->open_kind == kind)
         return c->open;
     end_open(d, c);
@@ -136,6 +143,7 @@ static struct openai_chat_choice *choice_of(struct openai_chat_decoder *d, yyjso
     struct openai_chat_choice *c = ARENA_NEW(d->options.arena, struct openai_chat_choice);
     if (arena_overflowed(d->options.arena))
         return NULL;
+    assert(*to == NULL || (*to)->index > index);
     c->next = *to;
     c->index = (uint32_t)index;
     c->open = EVENT_NO_BLOCK;
@@ -210,6 +218,7 @@ static struct openai_chat_tool *tool_new(struct openai_chat_decoder *d,
     struct openai_chat_tool **to = &c->tools;
     uint32_t count = 0;
 
+    assert(delta->id.n > 0 || delta->name.n > 0 || delta->args.n > 0);
     for (; *to != NULL; to = &(*to)->next)
         count++;
     if (count >= OPENAI_CHAT_BLOCKS_MAX)
@@ -579,6 +588,7 @@ static void stop(struct openai_chat_decoder *d, struct openai_chat_choice *c, st
 {
     if (c->stopped)
         return;
+    assert(d->started);
     end_open(d, c);
     for (struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next) {
         if (tool->block == EVENT_NO_BLOCK)
@@ -599,6 +609,7 @@ static void stop(struct openai_chat_decoder *d, struct openai_chat_choice *c, st
 
 void openai_chat_delta_stop_all(struct openai_chat_decoder *d)
 {
+    assert(d->terminated);
     for (struct openai_chat_choice *c = d->choices; c != NULL; c = c->next)
         stop(d, c, STR_NULL);
 }
@@ -756,6 +767,7 @@ void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root)
 {
     struct event error = {.kind = EVENT_ERROR, .block = EVENT_NO_BLOCK};
 
+    assert(!d->over);
     if (!openai_chat_read_error(root, d->options.scratch, &error))
         error.error.message = STR("the backend sent an error without a message");
     *emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK) = error;

@@ -45,6 +45,7 @@ void openai_chat_encode_fini(void *encoder)
 
 static void observe_start(struct openai_chat_encoder *enc, const struct event *event)
 {
+    assert(event->kind == EVENT_START);
     enc->started = true;
     enc->id = str_copy(enc->options.arena, event->start.id);
     enc->model = str_copy(enc->options.arena, event->start.model);
@@ -84,6 +85,7 @@ static struct openai_chat_known *know(struct openai_chat_encoder *enc,
 {
     struct openai_chat_known *known;
 
+    assert(begin->kind == EVENT_BLOCK_BEGIN);
     if (begin->begin.kind == BLOCK_TEXT)
         return NULL;
     known = ARENA_NEW(enc->options.arena, struct openai_chat_known);
@@ -229,6 +231,7 @@ static void delta_end(const struct openai_chat_encoder *enc, struct str logprobs
 static void text_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
                        struct str member, struct str text, struct str logprobs, struct buf *out)
 {
+    assert(member.n > 0);
     delta_begin(enc, sent, str_eq(member, STR("content")), out);
     openai_chat_add_key(out, member);
     json_add_string(out, text);
@@ -297,6 +300,7 @@ static void finish_chunk(struct openai_chat_encoder *enc, struct openai_chat_sen
     bool role = sent->role;
     struct event known = *stop;
 
+    assert(!sent->finish);
     /* A word that is no other's: who speaks this vendor's dialect knows it. */
     if (!enc->options.same_protocol)
         known.stop.native = STR_NULL;
@@ -311,6 +315,7 @@ static void finish_chunk(struct openai_chat_encoder *enc, struct openai_chat_sen
 
 static void error_chunk(struct openai_chat_encoder *enc, const struct event *error, struct buf *out)
 {
+    assert(!enc->failed && !enc->terminator_sent);
     buf_add(out, STR("data: "));
     openai_chat_add_error(out, error);
     buf_add(out, STR("\n\n"));
@@ -475,6 +480,8 @@ enum error_code openai_chat_encode_frame(void *encoder, const struct frame *fram
     struct openai_chat_encoder *enc = encoder;
     bool raw = !frame->changed && !str_is_null(frame->raw) && enc->options.same_protocol;
 
+    assert(frame->n == 0 || frame->events != NULL);
+    assert(!enc->raw_sent);
     *ret_bytes = STR_NULL;
     if (!enc->options.stream) {
         if (raw && frame->whole && !enc->started && !enc->failed) {
@@ -521,6 +528,7 @@ enum error_code openai_chat_encode_end(void *encoder, struct buf *out, struct er
 {
     struct openai_chat_encoder *enc = encoder;
 
+    assert(!enc->raw_sent || !enc->options.stream);
     if (enc->options.stream)
         stream_end(enc, out);
     else if (enc->failed)

@@ -29,6 +29,7 @@ struct lint {
 
 static void expect(struct lint *lint, bool holds, enum openai_chat_lint_rule rule)
 {
+    assert(rule < OPENAI_CHAT_LINT_COUNT);
     if (!holds)
         lint->broken |= 1u << rule;
 }
@@ -216,6 +217,7 @@ void openai_chat_lint_print(uint32_t broken, struct buf *out)
 #undef LINT
     };
 
+    assert(broken >> OPENAI_CHAT_LINT_COUNT == 0);
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if ((broken >> i & 1) != 0)
             buf_print(out, "%s%s", out->n > 0 ? "; " : "", names[i]);

@@ -93,6 +93,7 @@ static enum error_code read_tools(struct openai_chat_reader *r, struct request *
         return openai_chat_request_fail(r, m->key, "an array");
     while (*to != NULL)
         to = &(*to)->next;
+    assert(r->list == NULL);
     r->list = legacy ? "functions" : "tools";
     for (r->at = 0; json_array_next(m->value, &cursor, &element); r->at++) {
         struct tool *tool = ARENA_NEW(r->arena, struct tool);
@@ -232,6 +233,7 @@ static enum error_code read_field(struct openai_chat_reader *r, struct params *p
 {
     void *to = (char *)params + field->offset;
 
+    assert(field->offset < sizeof(*params));
     if (json_kind_of(m->value) == JSON_NULL)
         return OK;
     switch (field->kind) {

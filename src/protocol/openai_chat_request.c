@@ -21,6 +21,7 @@ enum error_code openai_chat_request_fail(struct openai_chat_reader *r, struct st
     struct buf path;
     enum error_code code;
 
+    assert(r->e != NULL);
     buf_init(&path, ERROR_DETAIL_SIZE);
     if (r->list != NULL) {
         buf_print(&path, "%s[%zu]", r->list, r->at);
@@ -158,6 +159,7 @@ enum error_code openai_chat_request_decode(struct str body, const struct request
     struct openai_chat_reader r = {.arena = arena, .e = e};
     struct request request = {.source = body, .include_usage = -1};
 
+    assert(limits->depth_max > 0);
     TRY(json_index_read(&request.index, body, limits->depth_max, arena, e));
     TRY(read_head(&r, &request));
     *ret_request = request;
@@ -398,6 +400,7 @@ static enum error_code read_content(struct openai_chat_reader *r, struct turn *t
     }
     if (kind != JSON_ARRAY)
         return openai_chat_request_fail(r, m->key, "a string or an array");
+    assert(r->list != NULL && r->inner_list == NULL);
     r->inner_list = "content";
     for (r->inner_at = 0; json_array_next(m->value, &cursor, &element); r->inner_at++)
         TRY(read_part(r, element));
@@ -467,6 +470,7 @@ static enum error_code read_calls(struct openai_chat_reader *r, const struct jso
         return OK;
     if (json_kind_of(m->value) != JSON_ARRAY)
         return openai_chat_request_fail(r, m->key, "an array");
+    assert(r->list != NULL && r->inner_list == NULL);
     r->inner_list = "tool_calls";
     for (r->inner_at = 0; json_array_next(m->value, &cursor, &element); r->inner_at++)
         TRY(read_call(r, element));
@@ -581,6 +585,8 @@ static enum error_code read_result(struct openai_chat_reader *r, struct turn *tu
     struct json_member content = {.key = STR("content"),
                                   .value = json_object_find(turn->source, STR("content"))};
     struct part *part = add_part(r, PART_TOOL_RESULT, content.value);
+
+    assert(turn->role == ROLE_TOOL && turn->parts == part);
 
     if (legacy)
         part->id = r->legacy_call != NULL ? r->legacy_call->id : STR("call_legacy");

@@ -210,8 +210,8 @@ static void test_round_trip(void **state)
         "{\"messages\":[{\"role\":\"function\",\"name\":\"f\",\"content\":null}],\"functions\":"
         "[{\"name\":\"f\",\"odd\":1}],\"function_call\":\"auto\",\"stop\":[\"\"],\"stream\":true,"
         "\"stream_options\":{\"include_usage\":false}}",
-        ("{\"messages\":[],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"},\"x\":1},"
-         "{\"type\":\"web\"}],\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{}}}"),
+        ("{\"messages\":[],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"},"
+         "\"x\":1},{\"type\":\"web\"}],\"tool_choice\":{\"type\":\"allowed_tools\"}}"),
     };
 
     (void)state;

@@ -74,9 +74,12 @@ static bool template_matches(struct openai_chat_decoder *d, const struct openai_
     bool text_escaped = false;
     size_t at = 0;
 
+    assert(t->holes == 1 || t->holes == 2);
+    assert(t->text_hole < t->holes);
     for (uint32_t i = 0;; i++) {
         size_t n = t->piece_n[i];
         bool escaped;
+        assert(at <= raw.n);
         if (n > raw.n - at || memcmp(raw.p + at, piece, n) != 0)
             return false;
         at += n;

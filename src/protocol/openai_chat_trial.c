@@ -122,6 +122,7 @@ void openai_chat_trial_decode(struct openai_chat_trial *trial, struct str bytes,
         .sink_ctx = trial,
     };
 
+    assert(cuts->stream || cuts->step == 0);
     *trial = (struct openai_chat_trial){.n = 0};
     arena_init(&trial->arena, ARENA_BYTES_MAX, 16 * 1024, NULL);
     arena_init(&scratch, ARENA_BYTES_MAX, 1024, NULL);

@@ -18,6 +18,7 @@ static struct json_edits edits_copy(const struct json_edits *edits, struct arena
 {
     struct json_edits copy = {.n = edits->n, .size = edits->n};
 
+    assert(edits->n == 0 || edits->items != NULL);
     if (edits->n == 0)
         return copy;
     copy.items = arena_array(arena, edits->n, sizeof(*copy.items));
@@ -57,7 +58,9 @@ static void edit_usage(const struct request *request, struct json_edits *edits, 
         json_edit_value(edits, arena, &request->index, options, whole);
         return;
     }
+    assert(request->stream && request->include_usage < 0);
     size_t at = (size_t)(options->value.p - request->source.p);
+    assert(at < request->source.n && request->source.p[at] == '{');
     while (json_object_next(options->value, &cursor, arena, &m)) {
         empty = false;
         if (!str_eq(m.key, STR("include_usage")))
@@ -228,6 +231,7 @@ static void add_content(struct buf *out, const struct turn *turn)
 {
     struct str text = content_text(turn);
 
+    assert(turn->role < ROLE_COUNT);
     openai_chat_add_key(out, STR("content"));
     if (!str_is_null(text))
         json_add_string(out, text);

@@ -27,6 +27,8 @@ static bool route_serves(const struct route *route, struct str path, struct str 
 {
     struct str pattern = str_c(route->path);
 
+    assert(route->path[0] == '/');
+    assert(route->operation < OP_COUNT);
     if (!str_ends(pattern, STR("*"))) {
         *ret_rest = STR_NULL;
         return str_eq(pattern, path);
@@ -84,5 +86,7 @@ void protocol_route(struct str method, struct str path, struct arena *arena,
             break;
         }
     }
+    assert(match.protocol == NULL || match.path_known);
+    assert(match.path_known == !str_is_null(match.allow));
     *ret_match = match;
 }

@@ -3,8 +3,8 @@
  * openai_chat_decode_bytes, openai_chat_encode_frame, openai_chat_encode_end.
  *
  * The first byte says what the rest is: 'w' a whole body, anything else a stream.
- * Oracles: templates on = templates off; any cut = none; canon/check; raw frames are the input; what
- * we encode passes the checker of streams, and says the same when it is decoded again.
+ * Oracles: templates on = templates off; any cut = none; canon/check; raw frames are the input;
+ * what we encode passes the checker of streams, and says the same when it is decoded again.
  */
 #include <stdint.h>
 #include <stdio.h>
