@@ -162,22 +162,23 @@ static void observe(struct openai_chat_encoder *enc, const struct frame *frame)
 
 /* --- chunks ------------------------------------------------------------------------------- */
 
-static struct str or_else(struct str s, struct str otherwise)
-{
-    return s.n > 0 ? s : otherwise;
-}
-
 /* {"id":…,"model":…, as both chunks and bodies begin. */
 static void add_head(const struct openai_chat_encoder *enc, struct str object, struct buf *out)
 {
     buf_add(out, STR("{\"id\":"));
-    json_add_string(out, or_else(enc->id, enc->options.id));
+    if (enc->id.n > 0) {
+        json_add_string(out, enc->id);
+    } else {
+        buf_add(out, STR("\"chatcmpl-"));
+        json_add_escaped(out, enc->options.id);
+        buf_add_char(out, '"');
+    }
     buf_add(out, STR(",\"object\":"));
     json_add_string(out, object);
     buf_add(out, STR(",\"created\":"));
     buf_add_int64(out, enc->started ? enc->created_s : enc->options.now_s);
     buf_add(out, STR(",\"model\":"));
-    json_add_string(out, or_else(enc->model, enc->options.model));
+    json_add_string(out, enc->model.n > 0 ? enc->model : enc->options.model);
     buf_add_char(out, ',');
 }
 

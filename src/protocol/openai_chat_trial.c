@@ -227,7 +227,7 @@ enum error_code openai_chat_trial_encode(const struct openai_chat_trial *trial,
     arena_init(&answer, ARENA_BYTES_MAX, 1024, NULL);
     filled.arena = &answer;
     filled.bytes_max = ARENA_BYTES_MAX;
-    filled.id = STR("chatcmpl-ours");
+    filled.id = STR("ours");
     filled.model = STR("our-model");
     filled.now_s = 1700000000;
     openai_chat_encode_init(&enc, &filled);
