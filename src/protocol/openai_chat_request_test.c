@@ -89,6 +89,67 @@ static void test_head(void **state)
     assert_true(str_is_null(request.session_id));
 }
 
+/* --- type errors -------------------------------------------------------------------------- */
+
+#define MESSAGE(message) "{\"messages\":[" message "]}"
+#define PART(part)       MESSAGE("{\"role\":\"user\",\"content\":[" part "]}")
+#define CALLS(calls)     MESSAGE("{\"role\":\"assistant\",\"tool_calls\":" calls "}")
+#define ROOT(members)    "{\"messages\":[]," members "}"
+
+/* Catches: an error that names the wrong place, or none. */
+static void test_type_errors(void **state)
+{
+    static const char *const cases[][2] = {
+        {MESSAGE("7"), "\"messages[0]\" must be an object"},
+        {MESSAGE("{}"), "\"messages[0].role\" must be a string"},
+        {MESSAGE("{\"role\":\"user\",\"name\":7}"), "\"messages[0].name\" must be a string"},
+        {PART("7"), "\"messages[0].content[0]\" must be an object"},
+        {PART("{}"), "\"messages[0].content[0].type\" must be a string"},
+        {PART("{\"type\":\"text\"}"), "\"messages[0].content[0].text\" must be a string"},
+        {PART("{\"type\":\"refusal\"}"), "\"messages[0].content[0].refusal\" must be a string"},
+        {PART("{\"type\":\"image_url\"}"),
+         "\"messages[0].content[0].image_url\" must be an object"},
+        {PART("{\"type\":\"image_url\",\"image_url\":7}"),
+         "\"messages[0].content[0].image_url\" must be an object"},
+        {PART("{\"type\":\"input_audio\"}"),
+         "\"messages[0].content[0].input_audio\" must be an object"},
+        {PART("{\"type\":\"input_audio\",\"input_audio\":{}}"),
+         "\"messages[0].content[0].input_audio.data\" must be a string"},
+        {PART("{\"type\":\"file\",\"file\":{}}"),
+         "\"messages[0].content[0].file\" must be an object with file_data or file_id"},
+        {CALLS("7"), "\"messages[0].tool_calls\" must be an array"},
+        {CALLS("[7]"), "\"messages[0].tool_calls[0]\" must be an object"},
+        {CALLS("[{\"function\":{\"name\":\"f\"}}]"),
+         "\"messages[0].tool_calls[0].id\" must be a string"},
+        {CALLS("[{\"id\":\"a\"}]"), "\"messages[0].tool_calls[0].function\" must be an object"},
+        {CALLS("[{\"id\":\"a\",\"function\":{}}]"),
+         "\"messages[0].tool_calls[0].function.name\" must be a string"},
+        {ROOT("\"tools\":7"), "\"tools\" must be an array"},
+        {ROOT("\"tools\":[7]"), "\"tools[0]\" must be an object"},
+        {ROOT("\"tools\":[{}]"), "\"tools[0].type\" must be a string"},
+        {ROOT("\"tools\":[{\"type\":\"function\"}]"), "\"tools[0].function\" must be an object"},
+        {ROOT("\"tools\":[{\"function\":{}}]"), "\"tools[0].function.name\" must be a string"},
+        {ROOT("\"functions\":[{}]"), "\"functions[0].name\" must be a string"},
+        {ROOT("\"tool_choice\":7"), "\"tool_choice\" must be a string or an object"},
+        {ROOT("\"tool_choice\":{\"function\":{}}"),
+         "\"tool_choice\" must be an object that names a tool"},
+        {ROOT("\"stop\":7"), "\"stop\" must be a string or an array of strings"},
+        {ROOT("\"stop\":[7]"), "\"stop\" must be a string or an array of strings"},
+        {ROOT("\"logprobs\":1"), "\"logprobs\" must be true or false"},
+        {ROOT("\"user\":1"), "\"user\" must be a string"},
+        {ROOT("\"response_format\":1"), "\"response_format\" must be an object"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct request request = decode(str_c(cases[i][0]));
+        struct error e = {.code = OK};
+        assert_int_equal(openai_chat_request_decode_full(&request, &limits, &arena, &e),
+                         ERR_BAD_REQUEST);
+        expect_str(str_c(e.detail), str_c(cases[i][1]));
+    }
+}
+
 /* --- the client's bytes, edited ----------------------------------------------------------- */
 
 /* Catches: a byte changed that nobody asked to change, and invalid JSON after an edit. */
@@ -274,6 +335,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_head, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_type_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_edits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_edits_of_stages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),

@@ -108,13 +108,13 @@ typedef enum error_code response_decode_fn(void *decoder, struct str bytes, bool
                                            struct error *e);
 
 struct encoder_options {
-    bool stream;        /* the client asked for a stream */
-    bool same_protocol; /* raw mode is possible */
-    bool include_usage; /* the client wants usage in its stream */
-    bool hide_usage;    /* we asked for usage, the client did not: hide exactly that frame */
-    struct str model;   /* what the client is told where the upstream did not say */
+    bool stream;         /* the client asked for a stream */
+    bool same_protocol;  /* raw mode is possible */
+    bool include_usage;  /* the client wants usage in its stream */
+    bool hide_usage;     /* we asked for usage, the client did not: hide exactly that frame */
+    struct str model;    /* what the client is told where the upstream did not say */
     struct str id;       /* ours, where the upstream had none; the protocol prefixes it */
-    int64_t now_s; /* created, where the upstream had none */
+    int64_t now_s;       /* created, where the upstream had none */
     struct arena *arena; /* lives as long as the answer */
     size_t bytes_max;    /* response_bytes_max: what may be remembered or collected */
 };
