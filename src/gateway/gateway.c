@@ -70,7 +70,7 @@ static void free_tls(struct gateway *gateway)
     mem_free(gateway->tls);
 }
 
-static enum error_code start_station(struct gateway *gateway, size_t i, int fd, struct error *e)
+static void make_station(struct gateway *gateway, size_t i, int fd)
 {
     struct station *station = &gateway->stations[i];
 
@@ -78,6 +78,12 @@ static enum error_code start_station(struct gateway *gateway, size_t i, int fd, 
         .events = &station_worker_events, .ctx = station, .listen_fd = fd});
     station_init(station, gateway, worker_loop(station->worker));
     gateway->metrics[i] = &station->metrics;
+}
+
+static enum error_code start_station(struct gateway *gateway, size_t i, struct error *e)
+{
+    struct station *station = &gateway->stations[i];
+
     atomic_fetch_add(&gateway->running, 1);
     if (pthread_create(&station->thread, NULL, station_main, station) != 0) {
         atomic_fetch_sub(&gateway->running, 1);
@@ -99,13 +105,15 @@ enum error_code gateway_start(struct gateway *gateway, struct error *e)
     gateway->stations = mem_new(n * sizeof(struct station));
     gateway->metrics = mem_new(n * sizeof(struct metrics *));
     gateway->stations_n = n;
+    /* All of them before the first runs: a running one reads the metrics of each other. */
     for (size_t i = 0; i < n; i++) {
         uint16_t same = 0;
         if (i > 0)
             TRY(worker_listen(gateway->host, gateway->port, false, &fd, &same, e));
-        gateway->metrics[i] = &gateway->stations[i].metrics;
-        TRY(start_station(gateway, i, fd, e));
+        make_station(gateway, i, fd);
     }
+    for (size_t i = 0; i < n; i++)
+        TRY(start_station(gateway, i, e));
     return OK;
 }
 
