@@ -303,7 +303,9 @@ void log_stop(void)
     pthread_cond_signal(&logger.filled);
     pthread_join(logger.thread, NULL);
     pthread_mutex_lock(&logger.lock);
+    /* The writer may have found us stopping before it wrote anything. */
     drain();
+    tell_dropped();
     logger.running = false;
     mem_free(logger.ring);
     logger.ring = NULL;
