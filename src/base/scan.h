@@ -10,7 +10,10 @@
 #include <string.h>
 
 #if defined(__SSE2__)
-#include <emmintrin.h>
+#include <immintrin.h>
+#define SCAN_WIDE __attribute__((target("avx2")))
+#else
+#define SCAN_WIDE
 #endif
 
 #include "base/attr.h"
@@ -230,6 +233,60 @@ static inline uint64_t scan_block_escapes(const char *p)
            (uint64_t)scan_escapes_part(scan_load(p + 48)) << 48;
 }
 
+/*
+ * The same with registers twice as wide, for machines that have them. Which these are is asked at
+ * run time (scan_is_wide): the program is built for every x86-64.
+ */
+static inline bool scan_is_wide(void)
+{
+    return __builtin_cpu_supports("avx2") != 0;
+}
+
+SCAN_WIDE static inline uint64_t scan_wide_mask(__m256i first, __m256i second)
+{
+    return (uint64_t)(unsigned)_mm256_movemask_epi8(first) |
+           (uint64_t)(unsigned)_mm256_movemask_epi8(second) << 32;
+}
+
+SCAN_WIDE static inline __m256i scan_wide_load(const char *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+SCAN_WIDE static inline void scan_block_wide(const char *p, struct scan_bits *ret_bits)
+{
+    const __m256i quote = _mm256_set1_epi8('"');
+    const __m256i slash = _mm256_set1_epi8('\\');
+    __m256i a = scan_wide_load(p);
+    __m256i b = scan_wide_load(p + 32);
+    __m256i least = _mm256_min_epu8(a, b);
+    __m256i control = _mm256_cmpeq_epi8(_mm256_min_epu8(least, _mm256_set1_epi8(0x1f)), least);
+
+    ret_bits->quotes = scan_wide_mask(_mm256_cmpeq_epi8(a, quote), _mm256_cmpeq_epi8(b, quote));
+    ret_bits->slashes = scan_wide_mask(_mm256_cmpeq_epi8(a, slash), _mm256_cmpeq_epi8(b, slash));
+    ret_bits->controls = _mm256_movemask_epi8(control) != 0;
+    ret_bits->highs = _mm256_movemask_epi8(_mm256_or_si256(a, b)) != 0;
+}
+
+/* All but "\/bfnrt. Their high nibbles are 2 5 6 7, a bit each; the row of a low nibble has the bits
+ * of the high ones that it goes with. */
+SCAN_WIDE static inline __m256i scan_wide_no_escape(__m256i v)
+{
+    const __m256i rows =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 13, 0, 8, 0, 4, 0, 0, 0, 0, 0, 2, 0, 4, 1));
+    const __m256i bits =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 1, 0, 0, 2, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0));
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(0x0f));
+    __m256i both = _mm256_and_si256(_mm256_shuffle_epi8(rows, v), _mm256_shuffle_epi8(bits, high));
+    return _mm256_cmpeq_epi8(both, _mm256_setzero_si256());
+}
+
+SCAN_WIDE static inline uint64_t scan_block_escapes_wide(const char *p)
+{
+    return ~scan_wide_mask(scan_wide_no_escape(scan_wide_load(p)),
+                           scan_wide_no_escape(scan_wide_load(p + 32)));
+}
+
 /* Length of the prefix without CR and LF. */
 static inline size_t scan_line(const char *p, size_t n)
 {
@@ -273,6 +330,21 @@ static inline void scan_block(const char *p, struct scan_bits *ret_bits)
 }
 
 static inline uint64_t scan_block_escapes(const char *p)
+{
+    return scan_block_escapes_portable(p);
+}
+
+static inline bool scan_is_wide(void)
+{
+    return false;
+}
+
+static inline void scan_block_wide(const char *p, struct scan_bits *ret_bits)
+{
+    scan_block_portable(p, ret_bits);
+}
+
+static inline uint64_t scan_block_escapes_wide(const char *p)
 {
     return scan_block_escapes_portable(p);
 }

@@ -141,6 +141,12 @@ static void test_blocks(void **state)
         assert_true(bits.quotes == want.quotes && bits.slashes == want.slashes);
         assert_true(bits.controls == want.controls && bits.highs == want.highs);
         assert_true(scan_block_escapes(p) == scan_block_escapes_portable(p));
+        if (scan_is_wide()) {
+            scan_block_wide(p, &bits);
+            assert_true(bits.quotes == want.quotes && bits.slashes == want.slashes);
+            assert_true(bits.controls == want.controls && bits.highs == want.highs);
+            assert_true(scan_block_escapes_wide(p) == scan_block_escapes_portable(p));
+        }
         bool plain = scan_short_portable(p, &want_at);
         assert_int_equal(scan_short(p, &at), plain);
         if (plain)

@@ -101,19 +101,16 @@ static enum block_end walk_block(const char *p, size_t n, size_t *ret_i)
     return i < SCAN_BLOCK ? BLOCK_CLOSED : BLOCK_ON;
 }
 
-/* One block. *ret_i: the place of the closing quote, or where to go on. n bytes follow p. */
-static inline enum block_end step_block(const char *p, size_t n, const struct scan_bits *bits,
-                                        size_t *ret_i)
+/* One block, without a fault or a walk in it: what the bits say. escapes: scan_block_escapes'. */
+static ALWAYS_INLINE enum block_end step_block(const struct scan_bits *bits, uint64_t escaped,
+                                               uint64_t escapes, size_t *ret_i)
 {
-    uint64_t escaped = bits->slashes == 0 ? 0 : escaped_bits(bits->slashes);
     uint64_t quotes = bits->quotes & ~escaped;
     /* The bits below the closing quote; all, where it is not in this block. */
     uint64_t inside = quotes != 0 ? (quotes & (~quotes + 1)) - 1 : UINT64_MAX;
 
-    if (UNLIKELY(bits->controls))
-        return walk_block(p, n, ret_i);
-    if (escaped != 0 && UNLIKELY((escaped & inside & ~scan_block_escapes(p)) != 0))
-        return walk_block(p, n, ret_i);
+    if (UNLIKELY(bits->controls || (escaped & inside & ~escapes) != 0))
+        return BLOCK_FAULT;
     if (quotes != 0) {
         *ret_i = (size_t)__builtin_ctzll(quotes);
         return BLOCK_CLOSED;
@@ -122,6 +119,49 @@ static inline enum block_end step_block(const char *p, size_t n, const struct sc
     uint64_t last = bits->slashes & ~escaped & UINT64_C(1) << (SCAN_BLOCK - 1);
     *ret_i = last != 0 ? SCAN_BLOCK - 1 : SCAN_BLOCK;
     return BLOCK_ON;
+}
+
+struct progress {
+    size_t i;
+    bool high;    /* bytes >= 0x80 came by, here or soon behind the closing quote */
+    bool slashes; /* the same for backslashes */
+};
+
+/* Blocks, as long as the text has whole ones. */
+static ALWAYS_INLINE enum block_end scan_blocks(const char *p, size_t n, bool wide,
+                                                struct progress *progress)
+{
+    size_t i = 0;
+    enum block_end end = BLOCK_ON;
+
+    while (end == BLOCK_ON && LIKELY(n - i >= SCAN_BLOCK)) {
+        struct scan_bits bits;
+        uint64_t escaped = 0;
+        uint64_t escapes = 0;
+        size_t step = 0;
+        if (wide)
+            scan_block_wide(p + i, &bits);
+        else
+            scan_block(p + i, &bits);
+        if (bits.slashes != 0) {
+            escaped = escaped_bits(bits.slashes);
+            escapes = wide ? scan_block_escapes_wide(p + i) : scan_block_escapes(p + i);
+            progress->slashes = true;
+        }
+        progress->high |= bits.highs;
+        end = step_block(&bits, escaped, escapes, &step);
+        if (UNLIKELY(end == BLOCK_FAULT))
+            end = walk_block(p + i, n - i, &step);
+        i += step;
+    }
+    progress->i = i;
+    return end;
+}
+
+SCAN_WIDE static enum block_end scan_blocks_wide(const char *p, size_t n,
+                                                 struct progress *progress)
+{
+    return scan_blocks(p, n, true, progress);
 }
 
 /* The last bytes of the text, less than a block. */
@@ -143,30 +183,20 @@ static size_t scan_rest(const char *p, size_t n, size_t i, bool *high, bool *esc
 
 size_t json_string_scan(const char *p, size_t n, bool *ret_escaped)
 {
-    bool high = false;
-    bool slashes = false;
+    struct progress at = {0, false, false};
     bool escaped = false;
-    size_t i = 0;
-    enum block_end end = BLOCK_ON;
+    enum block_end end =
+        scan_is_wide() ? scan_blocks_wide(p, n, &at) : scan_blocks(p, n, false, &at);
+    size_t i = at.i;
 
-    while (end == BLOCK_ON && LIKELY(n - i >= SCAN_BLOCK)) {
-        struct scan_bits bits;
-        size_t step = 0;
-        scan_block(p + i, &bits);
-        end = step_block(p + i, n - i, &bits, &step);
-        slashes |= bits.slashes != 0;
-        high |= bits.highs;
-        i += step;
-    }
     if (UNLIKELY(end == BLOCK_ON))
-        i = scan_rest(p, n, i, &high, &escaped);
+        i = scan_rest(p, n, i, &at.high, &escaped);
     if (UNLIKELY(end == BLOCK_FAULT || i == SIZE_MAX))
         return SIZE_MAX;
-    /* Escapes are ASCII: the body as it stands is valid exactly when each run of it is. The blocks
-     * may have seen bytes behind the closing quote. */
-    if (UNLIKELY(high) && !utf8_valid(str_of(p, i)))
+    /* Escapes are ASCII: the body as it stands is valid exactly when each run of it is. */
+    if (UNLIKELY(at.high) && !utf8_valid(str_of(p, i)))
         return SIZE_MAX;
-    *ret_escaped = escaped || (slashes && memchr(p, '\\', i) != NULL);
+    *ret_escaped = escaped || (at.slashes && memchr(p, '\\', i) != NULL);
     return i;
 }
 
