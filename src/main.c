@@ -89,43 +89,60 @@ static void show_backends(const struct backend_set *set)
     (void)printf("%s\n", between[0] == '\0' ? "none is functional" : "");
 }
 
-/* The one screen at the start. The key is shown on a terminal only. */
-static void show_banner(const struct gateway *gateway)
+/* "http://127.0.0.1:8000", as a client on this machine would say it. */
+static struct str base_url(const struct gateway *gateway, struct arena *arena)
+{
+    struct str host = gateway_host(gateway);
+    bool v6 = str_find_char(host, ':', 0) != SIZE_MAX;
+
+    if (str_eq(host, STR("0.0.0.0")) || str_eq(host, STR("::"))) {
+        host = STR("127.0.0.1");
+        v6 = false;
+    }
+    return str_print(arena, "http://%s%.*s%s:%u", v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "",
+                     (unsigned)gateway_port(gateway));
+}
+
+/* What to show as the client's key: itself on a terminal only. Returns what goes into examples. */
+static struct str show_key(const struct gateway *gateway)
 {
     const struct config *config = gateway_config(gateway);
-    struct str host = gateway_host(gateway);
-    unsigned port = gateway_port(gateway);
     const struct secret *key = gateway_only_key(gateway);
-    bool terminal = isatty(STDOUT_FILENO) == 1;
-    struct str shown = STR("YOUR_KEY");
 
-    if (str_eq(host, STR("0.0.0.0")) || str_eq(host, STR("::")))
-        host = STR("127.0.0.1");
-    if (config->disable_auth)
-        shown = STR("none-needed");
-    else if (terminal && !secret_is_empty(key))
-        shown = secret_reveal(key);
-    bool v6 = str_find_char(host, ':', 0) != SIZE_MAX;
-    (void)printf("llm-proxy %s\n\n  listening on   http://%s%.*s%s:%u\n", main_version,
-                 v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "", port);
-    show_backends(gateway_backends(gateway));
-    if (config->disable_auth)
+    if (config->disable_auth) {
         (void)printf("  client key     none needed (authentication is off, loopback only)\n");
-    else if (terminal && !secret_is_empty(key))
-        (void)printf("  client key     %.*s\n", STR_ARG(shown));
-    else if (gateway_key_generated(gateway))
+        return STR("none-needed");
+    }
+    if (isatty(STDOUT_FILENO) == 1 && !secret_is_empty(key)) {
+        (void)printf("  client key     %.*s\n", STR_ARG(secret_reveal(key)));
+        return secret_reveal(key);
+    }
+    if (gateway_key_generated(gateway))
         (void)printf("  client key     in %.*s\n", STR_ARG(gateway_key_path(gateway)));
     else
         (void)printf("  client keys    %zu configured\n", config->api_keys_n);
+    return STR("YOUR_KEY");
+}
+
+/* The one screen at the start. */
+static void show_banner(const struct gateway *gateway)
+{
+    struct arena arena;
+
+    arena_init(&arena, CONFIG_ARENA_MAX, 512, NULL);
+    struct str url = base_url(gateway, &arena);
+    (void)printf("llm-proxy %s\n\n  listening on   %.*s\n", main_version, STR_ARG(url));
+    show_backends(gateway_backends(gateway));
+    struct str key = show_key(gateway);
     (void)printf("\nTry it:\n\n"
-                 "  curl -N http://%s%.*s%s:%u/v1/chat/completions \\\n"
+                 "  curl -N %.*s/v1/chat/completions \\\n"
                  "    -H 'Authorization: Bearer %.*s' -H 'Content-Type: application/json' \\\n"
-                 "    -d '{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n"
-                 "\n"
-                 "  OpenAI(base_url=\"http://%s%.*s%s:%u/v1\", api_key=\"%.*s\")\n\n",
-                 v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "", port, STR_ARG(shown),
-                 v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "", port, STR_ARG(shown));
+                 "    -d '{\"stream\":true,\"messages\":[{\"role\":\"user\","
+                 "\"content\":\"Hello\"}]}'\n\n"
+                 "  OpenAI(base_url=\"%.*s/v1\", api_key=\"%.*s\")\n\n",
+                 STR_ARG(url), STR_ARG(key), STR_ARG(url), STR_ARG(key));
     (void)fflush(stdout);
+    arena_fini(&arena);
 }
 
 /* Waits for the next signal of the set; with poll at most POLL_MS, and 0: none came. */
@@ -208,8 +225,7 @@ static int run(struct config *config, struct backend_set *backends)
         serve(gateway, &set);
         status = 0;
     } else {
-        LOG(MAIN, ERROR, "start.failed", F_Z("code", error_name(e.code)),
-            F_Z("detail", e.detail));
+        LOG(MAIN, ERROR, "start.failed", F_Z("code", error_name(e.code)), F_Z("detail", e.detail));
         gateway_abort(gateway);
     }
     gateway_free(&gateway);
@@ -261,8 +277,10 @@ static int act(const struct config_source *source, struct config_result *result,
 
 int main(int argc, char **argv)
 {
-    const struct config_source source = {
-        .argc = argc, .argv = argv, .environ = environ, .directory = "."};
+    const struct config_source source = {.argc = argc,
+                                         .argv = argv,
+                                         .environ = environ,
+                                         .directory = "."};
     struct config_result result = {.action = CONFIG_SERVE};
     struct arena arena;
 

@@ -74,13 +74,19 @@ static int answer_metrics(const struct gateway *gateway, struct buf *out)
 }
 
 const struct gateway_route admin_routes[] = {
-    {.path = "/", .access = ACCESS_OPEN, .content_type = "application/json",
-     .answer = answer_root},
-    {.path = "/healthz", .access = ACCESS_OPEN, .content_type = "application/json",
+    {.path = "/", .access = ACCESS_OPEN, .content_type = "application/json", .answer = answer_root},
+    {.path = "/healthz",
+     .access = ACCESS_OPEN,
+     .content_type = "application/json",
      .answer = answer_healthz},
-    {.path = "/readyz", .access = ACCESS_OPEN, .content_type = "application/json",
+    {.path = "/readyz",
+     .access = ACCESS_OPEN,
+     .content_type = "application/json",
      .answer = answer_readyz},
-    {.path = "/metrics", .access = ACCESS_ADMIN, .public_by_metrics = true,
-     .content_type = "text/plain; version=0.0.4; charset=utf-8", .answer = answer_metrics},
+    {.path = "/metrics",
+     .access = ACCESS_ADMIN,
+     .public_by_metrics = true,
+     .content_type = "text/plain; version=0.0.4; charset=utf-8",
+     .answer = answer_metrics},
 };
 const size_t admin_routes_n = COUNT_OF(admin_routes);

@@ -2,8 +2,8 @@
 /*
  * Arenas: memory of one lifetime, freed all at once.
  *
- * Picture   arena -> block (newest) -> block -> …; allocation bumps `at` up to `end` of the newest
- *           block. Blocks grow geometrically; a large request gets a block of its own.
+ * Picture   arena -> block (newest) -> block -> …; allocation bumps `at` up to `end` of the
+ *           newest block. Blocks grow geometrically; a large request gets a block of its own.
  * Cap       arena_alloc never returns NULL. Past the cap it serves from a last, small reserve that
  *           is reused, and sets the overflow flag: the content is then meaningless, and whoever
  *           drives the step asks arena_overflowed() after it and answers 413 or 502.
@@ -17,11 +17,11 @@
  */
 #pragma once
 
-#include "base/attr.h"
-
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
+
+#include "base/attr.h"
 
 enum { ARENA_ALIGN = 16, ARENA_RESERVE = 256 };
 

@@ -10,18 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NODISCARD __attribute__((warn_unused_result))
-#define NORETURN __attribute__((noreturn))
+#define NODISCARD              __attribute__((warn_unused_result))
+#define NORETURN               __attribute__((noreturn))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-#define PURE_FN __attribute__((pure))
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define COLD __attribute__((cold, noinline))
-#define LIKELY(x) __builtin_expect(!!(x), 1)
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
+#define PURE_FN                __attribute__((pure))
+#define ALWAYS_INLINE          inline __attribute__((always_inline))
+#define COLD                   __attribute__((cold, noinline))
+#define LIKELY(x)              __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)            __builtin_expect(!!(x), 0)
+#define COUNT_OF(a)            (sizeof(a) / sizeof((a)[0]))
 
-#define CONTAINER_OF(ptr, type, member)                                                            \
-    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -41,19 +40,19 @@ NORETURN COLD void attr_bug(const char *why, const char *function, const char *f
 #define BUG(why) attr_bug((why), __func__, __FILE__, __LINE__)
 
 #undef assert
-#define assert(x)                                                                                  \
-    do {                                                                                           \
-        if (UNLIKELY(!(x)))                                                                        \
-            BUG("assertion failed: " #x);                                                          \
+#define assert(x)                         \
+    do {                                  \
+        if (UNLIKELY(!(x)))               \
+            BUG("assertion failed: " #x); \
     } while (0)
 
 /*
  * Contexts that travel as void * name themselves: the struct's first member is
  * `uint32_t magic`, set to the type's MAGIC. CAST gives the typed pointer back, or is a bug.
  */
-#define CAST(to, from, MAGIC)                                                                      \
-    do {                                                                                           \
-        (to) = (from);                                                                             \
-        assert((to) != NULL);                                                                      \
-        assert((to)->magic == (MAGIC));                                                            \
+#define CAST(to, from, MAGIC)           \
+    do {                                \
+        (to) = (from);                  \
+        assert((to) != NULL);           \
+        assert((to)->magic == (MAGIC)); \
     } while (0)

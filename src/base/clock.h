@@ -5,9 +5,9 @@
  */
 #pragma once
 
-#include "base/attr.h"
-
 #include <stdint.h>
+
+#include "base/attr.h"
 
 /* Monotonic, milliseconds, arbitrary origin. */
 int64_t clock_mono_ms(void);

@@ -14,7 +14,7 @@ static const struct error_row {
     enum log_level level;
 } rows[ERROR_COUNT] = {
     [OK] = {"OK", "ok", 200, RETRY_NEVER, LOG_DEBUG},
-#define ERR(code, http, class, level, text)                                                        \
+#define ERR(code, http, class, level, text) \
     [ERR_##code] = {#code, (text), (http), RETRY_##class, LOG_##level},
 #include "base/error.def"
 #undef ERR

@@ -23,8 +23,8 @@ enum { ERROR_DETAIL_SIZE = 256 };
 
 struct error {
     enum error_code code;
-    int status;        /* HTTP status for the client; 0: the table's */
-    const char *file;  /* where it was born */
+    int status;       /* HTTP status for the client; 0: the table's */
+    const char *file; /* where it was born */
     int line;
     char detail[ERROR_DETAIL_SIZE]; /* NUL-terminated, safe to show to the client; may be "" */
 };
@@ -53,9 +53,9 @@ struct str error_message(const struct error *e, struct arena *arena);
 #define FAIL(e, code, ...) error_set((e), (code), __FILE__, __LINE__, __VA_ARGS__)
 
 /* The only macro with hidden control flow. */
-#define TRY(call)                                                                                  \
-    do {                                                                                           \
-        enum error_code try_code = (call);                                                         \
-        if (UNLIKELY(try_code != OK))                                                              \
-            return try_code;                                                                       \
+#define TRY(call)                          \
+    do {                                   \
+        enum error_code try_code = (call); \
+        if (UNLIKELY(try_code != OK))      \
+            return try_code;               \
     } while (0)

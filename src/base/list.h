@@ -5,9 +5,9 @@
  */
 #pragma once
 
-#include "base/attr.h"
-
 #include <stdbool.h>
+
+#include "base/attr.h"
 
 struct list {
     struct list *next;
@@ -60,6 +60,6 @@ static inline void list_remove(struct list *node)
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)
 
 /* The body may remove the current node. */
-#define LIST_FOREACH(it, head)                                                                     \
-    for (struct list *it = (head)->next, *it##_next = it->next; it != (head);                      \
+#define LIST_FOREACH(it, head)                                                \
+    for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
          it = it##_next, it##_next = it->next)

@@ -131,8 +131,7 @@ static void add_time(struct line *line)
     if (log_second.seconds != seconds || log_second.n == 0) {
         if (gmtime_r(&seconds, &t) == NULL)
             return;
-        log_second.n =
-            strftime(log_second.text, sizeof(log_second.text), "%Y-%m-%dT%H:%M:%S.", &t);
+        log_second.n = strftime(log_second.text, sizeof(log_second.text), "%Y-%m-%dT%H:%M:%S.", &t);
         log_second.seconds = seconds;
     }
     char digits[4] = {(char)('0' + milliseconds / 100), (char)('0' + milliseconds / 10 % 10),
@@ -171,8 +170,7 @@ static bool stdout_wants_log(void)
 
     if (fstat(STDOUT_FILENO, &out) != 0 || !S_ISFIFO(out.st_mode))
         return false;
-    return fstat(STDERR_FILENO, &err) != 0 || out.st_ino != err.st_ino ||
-           out.st_dev != err.st_dev;
+    return fstat(STDERR_FILENO, &err) != 0 || out.st_ino != err.st_ino || out.st_dev != err.st_dev;
 }
 
 static void enqueue(const struct line *line)

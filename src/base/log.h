@@ -36,20 +36,19 @@ struct log_field {
 };
 
 #define F_STR(name_, s) ((struct log_field){.name = (name_), .kind = LOG_FIELD_STR, .str = (s)})
-#define F_Z(name_, z)                                                                              \
-    ((struct log_field){.name = (name_), .kind = LOG_FIELD_STR, .str = str_c(z)})
-#define F_INT(name_, v)                                                                            \
+#define F_Z(name_, z)   F_STR(name_, str_c(z))
+#define F_INT(name_, v) \
     ((struct log_field){.name = (name_), .kind = LOG_FIELD_INT, .value = (int64_t)(v)})
 /* The field only if cond. */
 #define F_IF(cond, field) ((cond) ? (field) : (struct log_field){.kind = LOG_FIELD_SKIP})
 
-#define LOG(room, level, message, ...)                                                             \
-    do {                                                                                           \
-        if (log_enabled(LOG_##level)) {                                                            \
-            const struct log_field log_fields[] = {                                                \
-                __VA_ARGS__ __VA_OPT__(, ){.kind = LOG_FIELD_SKIP}};                               \
-            log_write(ROOM_##room, LOG_##level, (message), log_fields, COUNT_OF(log_fields));      \
-        }                                                                                          \
+#define LOG(room, level, message, ...)                                                        \
+    do {                                                                                      \
+        if (log_enabled(LOG_##level)) {                                                       \
+            const struct log_field log_fields[] = {                                           \
+                __VA_ARGS__ __VA_OPT__(, ){.kind = LOG_FIELD_SKIP}};                          \
+            log_write(ROOM_##room, LOG_##level, (message), log_fields, COUNT_OF(log_fields)); \
+        }                                                                                     \
     } while (0)
 
 /* Starts the writer thread. Before it, and after log_stop, lines are written at once by the
@@ -66,13 +65,13 @@ const char *log_level_name(enum log_level level);
 void log_write(enum log_room room, enum log_level level, const char *message,
                const struct log_field *fields, size_t count);
 /* For errors: LOG with a level that is not a constant. */
-#define LOG_AT(room, level, message, ...)                                                          \
-    do {                                                                                           \
-        if (log_enabled(level)) {                                                                  \
-            const struct log_field log_fields[] = {                                                \
-                __VA_ARGS__ __VA_OPT__(, ){.kind = LOG_FIELD_SKIP}};                               \
-            log_write(ROOM_##room, (level), (message), log_fields, COUNT_OF(log_fields));          \
-        }                                                                                          \
+#define LOG_AT(room, level, message, ...)                                                 \
+    do {                                                                                  \
+        if (log_enabled(level)) {                                                         \
+            const struct log_field log_fields[] = {                                       \
+                __VA_ARGS__ __VA_OPT__(, ){.kind = LOG_FIELD_SKIP}};                      \
+            log_write(ROOM_##room, (level), (message), log_fields, COUNT_OF(log_fields)); \
+        }                                                                                 \
     } while (0)
 
 /* Lines dropped because the queue was full, since the start. */

@@ -11,7 +11,7 @@ static const struct metric_row {
     size_t first;
     size_t slots;
 } rows[] = {
-#define METRIC(kind_, name_, label_, help_)                                                        \
+#define METRIC(kind_, name_, label_, help_) \
     {#name_, (help_), METRIC_##kind_, LABEL_##label_, METRIC_##name_, METRIC_SLOTS_##label_},
 #include "base/metric.def"
 #undef METRIC

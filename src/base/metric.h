@@ -23,7 +23,7 @@ enum {
 
 /* The position of each metric's first slot: METRIC_requests_total and so on. */
 enum metric {
-#define METRIC(kind, name, label, help)                                                            \
+#define METRIC(kind, name, label, help) \
     METRIC_##name, METRIC_LAST_##name = METRIC_##name + METRIC_SLOTS_##label - 1,
 #include "base/metric.def"
 #undef METRIC

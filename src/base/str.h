@@ -6,10 +6,10 @@
  */
 #pragma once
 
-#include "base/attr.h"
-
 #include <stdbool.h>
 #include <string.h>
+
+#include "base/attr.h"
 
 struct arena;
 
@@ -20,9 +20,9 @@ struct str {
 
 #define STR(lit) ((struct str){.p = ("" lit), .n = sizeof(lit) - 1})
 /* For tables of constants. */
-#define STR_INIT(lit)                                                                              \
-    {                                                                                              \
-        .p = ("" lit), .n = sizeof(lit) - 1                                                        \
+#define STR_INIT(lit)                       \
+    {                                       \
+        .p = ("" lit), .n = sizeof(lit) - 1 \
     }
 #define STR_NULL ((struct str){.p = NULL, .n = 0})
 /* For printf: ("%.*s", STR_ARG(s)) */

@@ -35,8 +35,7 @@ static enum error_code authenticate(const struct gateway *gateway, const struct 
     if (gateway->config->disable_auth)
         return OK;
     if (str_is_null(shown) || shown.n == 0)
-        return FAIL(e, ERR_UNAUTHORIZED,
-                    "no API key; send it as \"Authorization: Bearer KEY\"");
+        return FAIL(e, ERR_UNAUTHORIZED, "no API key; send it as \"Authorization: Bearer KEY\"");
     /* Every key is compared whole, so that time does not tell which one was nearest. */
     for (size_t i = 0; i < gateway->keys_n; i++) {
         if (str_eq_secret(shown, secret_reveal(&gateway->keys[i].key)))
@@ -78,8 +77,7 @@ static enum error_code admit_route(struct exchange *x, const struct gateway_rout
     return OK;
 }
 
-static enum error_code match_protocol(struct exchange *x, const struct message *m,
-                                      struct error *e)
+static enum error_code match_protocol(struct exchange *x, const struct message *m, struct error *e)
 {
     struct route_match match;
     struct str method = m->method == HTTP_HEAD ? STR("GET") : m->method_name;
@@ -120,10 +118,10 @@ static enum error_code check_body(const struct gateway *gateway, const struct me
 /* Headers of the client's that an upstream of the same protocol gets (contract, section 2). */
 static bool goes_up(const struct config *config, struct str name)
 {
-    static const struct str names[] = {
-        STR_INIT("anthropic-version"), STR_INIT("anthropic-beta"), STR_INIT("openai-beta"),
-        STR_INIT("idempotency-key"),   STR_INIT("http-referer"),   STR_INIT("x-title"),
-        STR_INIT("x-client-request-id")};
+    static const struct str names[] = {STR_INIT("anthropic-version"),  STR_INIT("anthropic-beta"),
+                                       STR_INIT("openai-beta"),        STR_INIT("idempotency-key"),
+                                       STR_INIT("http-referer"),       STR_INIT("x-title"),
+                                       STR_INIT("x-client-request-id")};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (str_eq_nocase(name, names[i]))
             return true;
@@ -172,8 +170,8 @@ enum error_code admit(struct exchange *x, const struct message *m,
     }
     TRY(authenticate(gateway, m, &intake->client, e));
     TRY(match_protocol(x, m, e));
-    if (m->upgrade && str_eq_nocase(http_headers_get(&m->headers, STR("upgrade")),
-                                    STR("websocket")))
+    if (m->upgrade &&
+        str_eq_nocase(http_headers_get(&m->headers, STR("upgrade")), STR("websocket")))
         return FAIL(e, ERR_UPGRADE_REQUIRED, "use HTTP");
     if (gateway_draining(gateway))
         return FAIL(e, ERR_DRAINING, "try another instance");

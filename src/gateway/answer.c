@@ -63,8 +63,12 @@ static bool date_to_wait(struct str value, int64_t now_ms, double *ret_seconds)
         month++;
     if (month == 12)
         return false;
-    struct tm tm = {.tm_year = (int)(year - 1900), .tm_mon = (int)month, .tm_mday = (int)day,
-                    .tm_hour = (int)hour, .tm_min = (int)minute, .tm_sec = (int)second};
+    struct tm tm = {.tm_year = (int)(year - 1900),
+                    .tm_mon = (int)month,
+                    .tm_mday = (int)day,
+                    .tm_hour = (int)hour,
+                    .tm_min = (int)minute,
+                    .tm_sec = (int)second};
     double wait = (double)timegm(&tm) - (double)now_ms / 1000;
     *ret_seconds = wait > 0 ? wait : 0;
     return true;

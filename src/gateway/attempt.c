@@ -59,7 +59,8 @@ static bool is_stream(const struct exchange *x, const struct message *m)
     if (str_starts_nocase(type, STR("text/event-stream")))
         return true;
     /* Some servers name no type, or a plain one, for the stream that they were asked for. */
-    return x->call.request.stream && (str_is_null(type) || str_starts_nocase(type, STR("text/plain")));
+    return x->call.request.stream &&
+           (str_is_null(type) || str_starts_nocase(type, STR("text/plain")));
 }
 
 static void start_decoder(struct exchange *x, bool upstream_streams)
@@ -87,7 +88,8 @@ static void check_coding(struct exchange *x, const struct message *m)
 
     if (str_is_null(coding) || str_eq_nocase(coding, STR("identity")))
         return;
-    FAIL(&e, ERR_UPSTREAM_BROKEN, "content-encoding %.*s, although identity was asked for, from %.*s",
+    FAIL(&e, ERR_UPSTREAM_BROKEN,
+         "content-encoding %.*s, although identity was asked for, from %.*s",
          STR_ARG(str_head(coding, 40)), STR_ARG(str_head(x->attempt.backend->name, 40)));
     attempt_fail(x, &e);
 }
@@ -335,8 +337,8 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     struct wire wire;
 
     assert(x->attempt.request == NULL);
-    struct str model =
-        str_is_null(x->call.element->model) ? x->call.request.model : x->call.element->model;
+    struct str model = str_is_null(x->call.element->model) ? x->call.request.model
+                                                           : x->call.element->model;
     x->model_sent = str_copy(&x->answer, str_head(model, 256));
     TRY(encode(x, &wire, e));
     struct str head = make_head(x, &wire);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What      The client key that is made at the first start, where the configuration has none.
- * How       data_dir/client.key, mode 0600, one line "sk-proxy-" + 48 hexadecimal digits; written to a
- *           temporary file and renamed, so that it is never there by half.
+ * How       data_dir/client.key, mode 0600, one line "sk-proxy-" + 48 hexadecimal digits; written
+ *           to a temporary file and renamed, so that it is never there by half.
  */
 #include "gateway/gateway_priv.h"
 
@@ -96,8 +96,9 @@ enum error_code gateway_client_key(struct gateway *gateway, struct error *e)
             n += (size_t)snprintf(text + n, sizeof(text) - n, "%02x", bytes[i]);
         TRY(write_key(path, str_of(text, n), e));
     }
-    gateway->generated = (struct client_key){
-        .name = STR("generated"), .key = secret_new(str_of(text, n)), .admin = true};
+    gateway->generated = (struct client_key){.name = STR("generated"),
+                                             .key = secret_new(str_of(text, n)),
+                                             .admin = true};
     gateway->keys = &gateway->generated;
     gateway->keys_n = 1;
     mem_wipe(text, sizeof(text));

@@ -120,7 +120,9 @@ static void tell(const struct exchange *x, bool left)
         F_INT("bytes_down", x->bytes_down), F_INT("frames", x->frames),
         F_IF(call->usage.input >= 0, F_INT("tokens_in", call->usage.input)),
         F_IF(call->usage.output >= 0, F_INT("tokens_out", call->usage.output)),
-        F_Z("outcome", left ? "client_left" : failed ? error_name(call->error.code) : "ok"),
+        F_Z("outcome", left     ? "client_left"
+                       : failed ? error_name(call->error.code)
+                                : "ok"),
         F_IF(failed, F_Z("detail", call->error.detail)));
 }
 
@@ -297,7 +299,8 @@ static void commit(struct exchange *x, int status, struct str content_type, int6
     x->body = NULL;
 }
 
-/* Gives what this turn made to the client, in one write; holds the upstream back when he is slow. */
+/* Gives what this turn made to the client, in one write; holds the upstream back when the client
+ * is slow. */
 static void flush(struct exchange *x)
 {
     struct buf *out = &x->station->out;
@@ -471,8 +474,8 @@ static enum exchange_state step_FINISH(struct exchange *x)
     return EXCHANGE_SENT;
 }
 
-/* After commit a failure is the protocol's own error event, the last chunk, close; never an end that
- * would claim success. */
+/* After commit a failure is the protocol's own error event, the last chunk, close; never an end
+ * that would claim success. */
 static enum exchange_state step_BREAK(struct exchange *x)
 {
     struct buf *out = &x->station->out;

@@ -199,8 +199,8 @@ static void send_text(struct end *end, const char *text, size_t n)
     (void)conn_write(end->conn, &part, 1);
 }
 
-static const char request_body[] =
-    "{\"model\":\"openai:m-1\", \"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+static const char request_body[] = "{\"model\":\"openai:m-1\", \"stream\":%s,"
+                                   "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
 
 static void send_request(struct fixture *f, bool stream)
 {
@@ -284,7 +284,8 @@ static struct str body_of(struct arena *arena, struct str text, bool *ret_comple
     return copy;
 }
 
-/* Catches: bytes lost, joined or changed on the way, headers that leak, wherever the answer is cut. */
+/* Catches: bytes lost, joined or changed on the way, headers that leak, wherever the answer is
+ * cut. */
 static void check_answer(struct fixture *f, bool stream)
 {
     struct arena arena;

@@ -3,8 +3,8 @@
  * The process-wide part: shared tables, start and stop of the workers.
  *
  * What      Owns configuration and backends, binds the port, runs one thread a worker.
- * How       new -> client_key -> start; drain -> (abort) -> free. Each worker has a listening socket
- *           of its own on the same port.
+ * How       new -> client_key -> start; drain -> (abort) -> free. Each worker has a listening
+ *           socket of its own on the same port.
  * Not here  Signals and the command line (main), a worker's own things (station).
  */
 #include "gateway/gateway_priv.h"
@@ -74,8 +74,8 @@ static void make_station(struct gateway *gateway, size_t i, int fd)
 {
     struct station *station = &gateway->stations[i];
 
-    station->worker = worker_new(&(struct worker_options){
-        .events = &station_worker_events, .ctx = station, .listen_fd = fd});
+    station->worker = worker_new(&(
+        struct worker_options){.events = &station_worker_events, .ctx = station, .listen_fd = fd});
     station_init(station, gateway, worker_loop(station->worker));
     gateway->metrics[i] = &station->metrics;
 }

@@ -29,8 +29,8 @@ struct gateway_route {
 };
 
 struct gateway_options {
-    struct config *config;          /* a reference is taken */
-    struct backend_set *backends;   /* owned by the gateway from now on */
+    struct config *config;        /* a reference is taken */
+    struct backend_set *backends; /* owned by the gateway from now on */
     const struct gateway_route *routes;
     size_t routes_n;
     const char *version;

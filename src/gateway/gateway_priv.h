@@ -15,7 +15,7 @@
 #include "io/worker.h"
 #include "pipeline/pipeline.h"
 
-#define STATION_MAGIC 0x57a71042u
+#define STATION_MAGIC  0x57a71042u
 #define EXCHANGE_MAGIC 0xe8c4a26eu
 
 struct exchange;
@@ -56,14 +56,14 @@ struct station {
     pthread_t thread;
     bool started;
     struct server *server;
-    struct server *local;        /* of the backends inside this process */
-    struct client_pool **pools;  /* per backend, made on first use */
+    struct server *local;       /* of the backends inside this process */
+    struct client_pool **pools; /* per backend, made on first use */
     struct models *models;
     struct id_source ids;
     struct metrics metrics;
-    struct buf out;              /* body bytes made in this turn for one answer */
-    struct buf head;             /* header lines made in this turn */
-    struct arena scratch;        /* events of the frame being pushed */
+    struct buf out;       /* body bytes made in this turn for one answer */
+    struct buf head;      /* header lines made in this turn */
+    struct arena scratch; /* events of the frame being pushed */
     struct list exchanges;
     struct list free_exchanges;
     size_t free_n;
@@ -73,7 +73,7 @@ struct station {
 };
 
 enum exchange_state {
-#define NEXT_TO(name) 0
+#define NEXT_TO(name)                 0
 #define STATE(name, what, successors) EXCHANGE_##name,
 #include "gateway/exchange.def"
 #undef STATE
@@ -83,16 +83,16 @@ enum exchange_state {
 
 /* One upstream try. */
 struct attempt {
-    struct client_request *request;  /* NULL: none runs */
+    struct client_request *request; /* NULL: none runs */
     struct backend *backend;
-    const struct message *head;      /* of the answer; in the request arena, gone at commit */
+    const struct message *head; /* of the answer; in the request arena, gone at commit */
     int status;
-    bool streams;                    /* the answer is a stream of events */
-    bool ended;                      /* complete */
-    bool failed;                     /* the call's error says why */
+    bool streams; /* the answer is a stream of events */
+    bool ended;   /* complete */
+    bool failed;  /* the call's error says why */
     bool paused;
-    struct str span;                 /* a whole body so far, lent until the batch */
-    struct buf body;                 /* the same, kept */
+    struct str span; /* a whole body so far, lent until the batch */
+    struct buf body; /* the same, kept */
 };
 
 struct exchange {
@@ -100,37 +100,37 @@ struct exchange {
     enum exchange_state state;
     struct list link;
     struct station *station;
-    struct server_conn *client;      /* NULL: left */
+    struct server_conn *client; /* NULL: left */
     struct call call;
     struct attempt attempt;
-    char *body;                      /* the request's, in its arena */
+    char *body; /* the request's, in its arena */
     size_t body_n;
     size_t body_size;
-    size_t body_hint;                /* its declared length, as far as that is taken on trust */
-    struct arena answer;             /* decoder, encoder, stage states */
+    size_t body_hint;    /* its declared length, as far as that is taken on trust */
+    struct arena answer; /* decoder, encoder, stage states */
     void *decoder;
     void *encoder;
-    struct str whole;                /* a whole body that goes out as it came */
-    struct str model_sent;           /* for the log; in the answer arena */
-    struct str allow;                /* of a 405 */
+    struct str whole;      /* a whole body that goes out as it came */
+    struct str model_sent; /* for the log; in the answer arena */
+    struct str allow;      /* of a 405 */
     char id[ID_SIZE];
-    int64_t sent_us;                 /* the attempt began */
-    int64_t first_us;                /* the first answer byte came */
+    int64_t sent_us;  /* the attempt began */
+    int64_t first_us; /* the first answer byte came */
     uint64_t bytes_up;
     uint64_t bytes_down;
     int64_t begin_us;
     uint64_t frames;
-    int status;                      /* what the client got; 0: nothing yet */
-    bool running;                    /* the driver is inside */
+    int status;   /* what the client got; 0: nothing yet */
+    bool running; /* the driver is inside */
     bool body_complete;
-    bool finished;                   /* done came while the driver was inside */
+    bool finished; /* done came while the driver was inside */
     bool committed;
-    bool released;                   /* the request arena was given back */
+    bool released; /* the request arena was given back */
     bool error_event;
-    bool quiet;                      /* no line in the log: probes */
+    bool quiet; /* no line in the log: probes */
     bool taken_over;
-    bool usage_added;                /* we asked for usage in the stream, the client did not */
-    struct list models_link;         /* among those that wait for the list of models */
+    bool usage_added;        /* we asked for usage in the stream, the client did not */
+    struct list models_link; /* among those that wait for the list of models */
 };
 
 /* exchange.c */
@@ -172,8 +172,8 @@ void answer_error(struct station *station, struct server_conn *client, const str
                   const struct message *m);
 
 /* admit.c */
-/* Route, key, limits. ERR_*: what the client is to be told. On OK the intake is filled. *ret_route: a
- * path outside the protocols. */
+/* Route, key, limits. ERR_*: what the client is to be told. On OK the intake is filled.
+ * *ret_route: a path outside the protocols. */
 NODISCARD enum error_code admit(struct exchange *x, const struct message *m,
                                 const struct gateway_route **ret_route, struct error *e);
 

@@ -4,9 +4,9 @@
  *
  * What      An HTTP origin at the other end of an in-memory connection, so that a built-in backend
  *           goes through the same attempt, client and decoder as any other.
- * How       The client pool's connect makes a pair; the far end is adopted by a server whose handler
- *           decodes the request, starts the backend's script, and sends what it makes, piece by
- *           piece, with the pauses that the script asks for.
+ * How       The client pool's connect makes a pair; the far end is adopted by a server whose
+ *           handler decodes the request, starts the backend's script, and sends what it makes,
+ *           piece by piece, with the pauses that the script asks for.
  * Owns      One struct local per request, in its arena.
  * Not here  What is answered (backend/).
  */

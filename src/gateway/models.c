@@ -3,11 +3,11 @@
  * The list of models.
  *
  * What      Asks each backend for its models and keeps the answers.
- * How       A list is asked for when somebody wants it and it is older than KEEP_MS; who comes while
- *           an old one is there gets the old one, the first waits, at most ASK_MS a backend. A backend
- *           that fails is left out with a warning. `models:` in the configuration wins.
- * Owns      Per station one entry a backend, each with its arena; the exchanges that wait are linked,
- *           not owned.
+ * How       A list is asked for when somebody wants it and it is older than KEEP_MS; who comes
+ *           while an old one is there gets the old one, the first waits, at most ASK_MS a backend.
+ *           A backend that fails is left out with a warning. `models:` in the configuration wins.
+ * Owns      Per station one entry a backend, each with its arena; the exchanges that wait are
+ *           linked, not owned.
  * Not here  The shape of the list (protocol/).
  */
 #include "gateway/gateway_priv.h"
@@ -32,19 +32,19 @@ struct models_entry {
     struct backend *backend;
     struct client_request *request; /* NULL: not being asked */
     struct timer timer;
-    struct arena call;              /* of the running request */
+    struct arena call; /* of the running request */
     struct buf body;
     int status;
-    bool known;                     /* an answer, or a failure, was there once */
+    bool known; /* an answer, or a failure, was there once */
     int64_t fresh_until_ms;
-    struct arena arena;             /* of the list */
+    struct arena arena; /* of the list */
     struct model_entry *items;
     size_t n;
 };
 
 struct models {
     struct station *station;
-    struct list waiting;            /* exchanges, by models_link */
+    struct list waiting; /* exchanges, by models_link */
     struct models_entry entries[];
 };
 
@@ -85,7 +85,8 @@ static void finish(struct models_entry *entry, const char *failure)
             F_Z("detail", failure));
     if (!all_known(models))
         return;
-    LIST_FOREACH (node, &models->waiting) {
+    LIST_FOREACH(node, &models->waiting)
+    {
         struct exchange *x = LIST_ENTRY(node, struct exchange, models_link);
         list_remove(&x->models_link);
         exchange_run(x);
@@ -305,8 +306,8 @@ static void gather_add(struct gather *gather, const struct model_entry *entry)
 {
     if (gather->n == gather->size) {
         size_t size = gather->size == 0 ? 16 : gather->size * 2;
-        gather->items = arena_grow(gather->arena, gather->items,
-                                   gather->n * sizeof(*entry), size * sizeof(*entry));
+        gather->items = arena_grow(gather->arena, gather->items, gather->n * sizeof(*entry),
+                                   size * sizeof(*entry));
         gather->size = size;
     }
     if (!arena_overflowed(gather->arena))

@@ -260,8 +260,8 @@ void station_fini(struct station *station)
     assert(list_empty(&station->exchanges));
     server_free(&station->server);
     server_free(&station->local);
-    LIST_FOREACH (node, &station->free_exchanges)
-        mem_free(LIST_ENTRY(node, struct exchange, link));
+    LIST_FOREACH(node, &station->free_exchanges)
+    mem_free(LIST_ENTRY(node, struct exchange, link));
     mem_free(station->pools);
     buf_fini(&station->out);
     buf_fini(&station->head);

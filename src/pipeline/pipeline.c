@@ -33,25 +33,24 @@ struct held_frame {
 
 struct pipeline_state {
     struct pipeline_options options;
-    size_t at;            /* request hooks 0..at ran (the last one may have waited) */
-    size_t inside;        /* the stage whose hook runs now; stages_n: none */
+    size_t at;     /* request hooks 0..at ran (the last one may have waited) */
+    size_t inside; /* the stage whose hook runs now; stages_n: none */
     bool waiting;
     bool cut;
     bool done;
     bool releasing;
-    size_t held_at;       /* the stage that holds; stages_n: none does */
+    size_t held_at; /* the stage that holds; stages_n: none does */
     struct held_frame *held;
     struct held_frame **held_tail;
-    struct arena hold;    /* the held copies */
-    uint32_t mask;        /* of all stages that ran */
+    struct arena hold; /* the held copies */
+    uint32_t mask;     /* of all stages that ran */
     void *states[];
 };
 
 void pipeline_begin(struct call *call, const struct pipeline_options *options)
 {
     size_t n = options->stages_n;
-    struct pipeline_state *p =
-        arena_zalloc(options->arena, sizeof(*p) + n * sizeof(p->states[0]));
+    struct pipeline_state *p = arena_zalloc(options->arena, sizeof(*p) + n * sizeof(p->states[0]));
 
     assert(call->pipeline == NULL);
     assert(options->sink != NULL);
@@ -222,8 +221,7 @@ static void drop_held(struct pipeline_state *p)
 }
 
 /* Runs a frame up from the stage below which it stands; first: events of stage top-1 seen. */
-static enum pipeline_push climb(struct call *call, size_t top, struct frame *frame,
-                                uint32_t first)
+static enum pipeline_push climb(struct call *call, size_t top, struct frame *frame, uint32_t first)
 {
     struct pipeline_state *p = call->pipeline;
 

@@ -16,11 +16,11 @@ typedef bool pipeline_sink_fn(void *ctx, struct frame *frame);
 struct pipeline_options {
     const struct stage *const *stages; /* in the table's order; borrowed */
     size_t stages_n;
-    struct arena *arena;               /* lives as long as the call */
+    struct arena *arena; /* lives as long as the call */
     size_t hold_bytes_max;
     pipeline_sink_fn *sink;
     void *sink_ctx;
-    void (*wake)(void *ctx);           /* a waiting stage can go on: call pipeline_request again */
+    void (*wake)(void *ctx); /* a waiting stage can go on: call pipeline_request again */
 };
 
 /* The stages of stages.def. */
@@ -36,8 +36,8 @@ void pipeline_wake(struct call *call);
 
 enum pipeline_push {
     PIPELINE_OK,
-    PIPELINE_CUT,   /* a stage ended the answer: cancel the upstream; its frames went to the sink */
-    PIPELINE_FULL   /* the hold queue passed its bound: call->error is set */
+    PIPELINE_CUT, /* a stage ended the answer: cancel the upstream; its frames went to the sink */
+    PIPELINE_FULL /* the hold queue passed its bound: call->error is set */
 };
 /* Runs a frame up. */
 enum pipeline_push pipeline_frame(struct call *call, struct frame *frame);

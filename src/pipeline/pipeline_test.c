@@ -20,16 +20,16 @@ struct script {
     int events[3];
     int dones[3];
     enum event_verdict event[3];
-    bool release;          /* the holding stage lets everything pass from now on */
+    bool release; /* the holding stage lets everything pass from now on */
     bool upper_case[3];
-    char order[64];        /* of request and done hooks: "r0r1d1d0" */
+    char order[64]; /* of request and done hooks: "r0r1d1d0" */
 };
 
 struct fixture {
     struct arena arena;
     struct call call;
     struct script script;
-    char seen[256];        /* texts that reached the sink, in order */
+    char seen[256]; /* texts that reached the sink, in order */
     size_t seen_n;
     int frames;
     bool changed;
@@ -88,31 +88,31 @@ static enum event_verdict run_event(struct call *call, int index, struct frame *
     return s->event[index];
 }
 
-#define TEST_STAGE(i)                                                                              \
-    static enum verdict request_##i(struct call *call, void *state)                                \
-    {                                                                                              \
-        (*(int *)state)++;                                                                         \
-        return run_request(call, i);                                                               \
-    }                                                                                              \
-    static enum event_verdict event_##i(struct call *call, void *state, struct frame *frame,       \
-                                        struct event *event)                                       \
-    {                                                                                              \
-        (void)state;                                                                               \
-        return run_event(call, i, frame, event);                                                   \
-    }                                                                                              \
-    static void done_##i(struct call *call, void *state)                                           \
-    {                                                                                              \
-        assert_int_equal(*(int *)state, script_of(call)->requests[i]);                             \
-        script_of(call)->dones[i]++;                                                               \
-        note(script_of(call), 'd', i);                                                             \
-    }                                                                                              \
-    static const struct stage test_stage_##i = {                                                   \
-        .name = "test" #i,                                                                         \
-        .state_size = sizeof(int),                                                                 \
-        .event_mask = EVENT_BIT(EVENT_TEXT),                                                       \
-        .request = request_##i,                                                                    \
-        .event = event_##i,                                                                        \
-        .done = done_##i,                                                                          \
+#define TEST_STAGE(i)                                                                        \
+    static enum verdict request_##i(struct call *call, void *state)                          \
+    {                                                                                        \
+        (*(int *)state)++;                                                                   \
+        return run_request(call, i);                                                         \
+    }                                                                                        \
+    static enum event_verdict event_##i(struct call *call, void *state, struct frame *frame, \
+                                        struct event *event)                                 \
+    {                                                                                        \
+        (void)state;                                                                         \
+        return run_event(call, i, frame, event);                                             \
+    }                                                                                        \
+    static void done_##i(struct call *call, void *state)                                     \
+    {                                                                                        \
+        assert_int_equal(*(int *)state, script_of(call)->requests[i]);                       \
+        script_of(call)->dones[i]++;                                                         \
+        note(script_of(call), 'd', i);                                                       \
+    }                                                                                        \
+    static const struct stage test_stage_##i = {                                             \
+        .name = "test" #i,                                                                   \
+        .state_size = sizeof(int),                                                           \
+        .event_mask = EVENT_BIT(EVENT_TEXT),                                                 \
+        .request = request_##i,                                                              \
+        .event = event_##i,                                                                  \
+        .done = done_##i,                                                                    \
     }
 
 TEST_STAGE(0);

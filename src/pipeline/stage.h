@@ -37,9 +37,9 @@ typedef void stage_done_fn(struct call *call, void *state);
 
 struct stage {
     const char *name;
-    size_t state_size;        /* zeroed per call: struct call never grows for a stage */
-    uint32_t event_mask;      /* EVENT_BIT()s that the event hook wants to see */
+    size_t state_size;         /* zeroed per call: struct call never grows for a stage */
+    uint32_t event_mask;       /* EVENT_BIT()s that the event hook wants to see */
     stage_request_fn *request; /* NULL: NEXT */
-    stage_event_fn *event;    /* NULL: everything passes */
+    stage_event_fn *event;     /* NULL: everything passes */
     stage_done_fn *done;
 };

@@ -38,14 +38,14 @@ void openai_chat_decode_fini(void *decoder)
 
 /* --- frames ------------------------------------------------------------------------------- */
 
-/* Events of a frame are scratch; an idle stream holds none. */
+/* Events of a frame are scratch. */
 static void forget_events(struct openai_chat_decoder *d)
 {
     d->events = NULL;
     d->n = 0;
     d->size = 0;
     if (arena_bytes(d->options.scratch) > 0)
-        arena_reset(d->options.scratch);
+        arena_rewind(d->options.scratch);
 }
 
 static enum error_code push(struct openai_chat_decoder *d, struct frame *frame, struct error *e)

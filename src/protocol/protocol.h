@@ -96,7 +96,7 @@ struct decoder_options {
 };
 
 /* decoder: zeroed memory of decoder_size bytes, placed by the caller, alive until fini. The scratch
- * arena is given back after each push, so a silent stream holds none. */
+ * arena is rewound after each push: it may be shared by all answers of a worker. */
 typedef void decoder_init_fn(void *decoder, const struct decoder_options *options);
 typedef void decoder_fini_fn(void *decoder);
 /* Streams: bytes, cut anywhere; each whole frame goes to the sink at once. Whole bodies: called
