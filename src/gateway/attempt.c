@@ -352,7 +352,8 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
         .events = &attempt_events,
         .ctx = x,
     };
-    struct client_pool *pool = station_pool(station, backend);
+    struct client_pool *pool = NULL;
+    TRY(station_pool(station, backend, &pool, e));
     x->sent_us = loop_now_us(station->loop);
     TRY(client_start(pool, &call, &x->attempt.request, e));
     metric_add(&station->metrics, METRIC_attempts_total, backend->index, 1);

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "text/json.h"
 
-enum { ANSWER_BLOCK_SIZE = 2048, FREE_EXCHANGES_MAX = 64 };
+enum { ANSWER_BLOCK_SIZE = 2048, FREE_EXCHANGES_MAX = 64, OUT_KEPT_MAX = 512 * 1024 };
 
 #define NEXT_TO(name) (1u << EXCHANGE_##name)
 typedef enum exchange_state exchange_step_fn(struct exchange *x);
@@ -217,6 +217,15 @@ void exchange_body_end(struct exchange *x)
     exchange_run(x);
 }
 
+/* The turn's buffer is empty again; what one large answer made of it is not kept. */
+static void reset_out(struct station *station)
+{
+    if (station->out.size > OUT_KEPT_MAX)
+        buf_fini(&station->out);
+    else
+        buf_reset(&station->out);
+}
+
 /* --- steps --- */
 
 static enum exchange_state step_BODY(struct exchange *x)
@@ -308,7 +317,7 @@ static void flush(struct exchange *x)
     if (out->n > 0)
         server_body(x->client, buf_str(out));
     bool full = server_flush(x->client) == SERVER_FULL;
-    buf_reset(out);
+    reset_out(x->station);
     if (full && !x->attempt.paused && x->attempt.request != NULL) {
         x->attempt.paused = true;
         client_pause(x->attempt.request, true);
@@ -400,7 +409,7 @@ static void send_whole(struct exchange *x, int status, struct str content_type, 
     server_body(x->client, body);
     server_end(x->client);
     (void)server_flush(x->client);
-    buf_reset(&x->station->out);
+    reset_out(x->station);
 }
 
 static bool is_json(struct exchange *x, struct str body)
@@ -470,7 +479,7 @@ static enum exchange_state step_FINISH(struct exchange *x)
         server_body(x->client, buf_str(out));
     server_end(x->client);
     (void)server_flush(x->client);
-    buf_reset(out);
+    reset_out(x->station);
     return EXCHANGE_SENT;
 }
 
@@ -491,7 +500,7 @@ static enum exchange_state step_BREAK(struct exchange *x)
         server_body(x->client, buf_str(out));
     server_end(x->client);
     (void)server_flush(x->client);
-    buf_reset(out);
+    reset_out(x->station);
     return EXCHANGE_SENT;
 }
 
@@ -503,7 +512,7 @@ static enum exchange_state step_FAIL(struct exchange *x)
 
     assert(e->code != OK && !x->committed);
     attempt_cancel(x);
-    buf_reset(out);
+    reset_out(x->station);
     if (protocol == NULL)
         protocol = protocol_table[0];
     protocol->error_encode(e, str_of(x->id, ID_SIZE), false, out);
@@ -514,7 +523,7 @@ static enum exchange_state step_FAIL(struct exchange *x)
     server_body(x->client, buf_str(out));
     server_end(x->client);
     (void)server_flush(x->client);
-    buf_reset(out);
+    reset_out(x->station);
     return EXCHANGE_SENT;
 }
 
@@ -530,7 +539,7 @@ static enum exchange_state step_MODELS(struct exchange *x)
     server_body(x->client, buf_str(out));
     server_end(x->client);
     (void)server_flush(x->client);
-    buf_reset(out);
+    reset_out(x->station);
     return EXCHANGE_SENT;
 }
 

@@ -28,31 +28,57 @@ struct gateway *gateway_new(const struct gateway_options *options)
         gateway->host = STR("127.0.0.1");
     size_t n = gateway->backends->n;
     gateway->tls = mem_new(n * sizeof(struct tls_context *) + 1);
+    (void)pthread_mutex_init(&gateway->tls_lock, NULL);
     gateway->backend_labels = arena_array(&gateway->arena, n, sizeof(char *));
     for (size_t i = 0; i < n; i++)
         gateway->backend_labels[i] = str_z(&gateway->arena, gateway->backends->items[i].name);
     return gateway;
 }
 
-/* Backends with equal TLS options share one context. */
-static enum error_code make_tls(struct gateway *gateway, struct error *e)
+/* Backends with equal TLS options share one context. With the lock held. */
+static enum error_code find_tls(struct gateway *gateway, const struct backend *backend,
+                                struct tls_context **ret_context, struct error *e)
+{
+    const struct backend_config *config = backend->config;
+    const struct tls_options options = {.ca_file = config->ca_file, .verify = config->tls_verify};
+
+    for (size_t i = 0; i < gateway->backends->n; i++) {
+        const struct backend_config *other = gateway->backends->items[i].config;
+        if (gateway->tls[i] != NULL && other->tls_verify == config->tls_verify &&
+            str_eq(other->ca_file, config->ca_file)) {
+            *ret_context = gateway->tls[i];
+            return OK;
+        }
+    }
+    return tls_context_new(&options, ret_context, e);
+}
+
+enum error_code gateway_tls(struct gateway *gateway, const struct backend *backend,
+                            struct tls_context **ret_context, struct error *e)
+{
+    enum error_code code = OK;
+
+    *ret_context = NULL;
+    if (!backend->url.https || backend->local != NULL)
+        return OK;
+    pthread_mutex_lock(&gateway->tls_lock);
+    if (gateway->tls[backend->index] == NULL)
+        code = find_tls(gateway, backend, &gateway->tls[backend->index], e);
+    *ret_context = gateway->tls[backend->index];
+    pthread_mutex_unlock(&gateway->tls_lock);
+    return code;
+}
+
+/* A context costs megabytes, so most are made on first use. What the configuration names is read
+ * now, where a fault in it is an error at the start. */
+static enum error_code check_tls(struct gateway *gateway, struct error *e)
 {
     const struct backend_set *set = gateway->backends;
+    struct tls_context *context = NULL;
 
     for (size_t i = 0; i < set->n; i++) {
-        const struct backend *backend = &set->items[i];
-        if (!backend->functional || backend->local != NULL || !backend->url.https)
-            continue;
-        for (size_t k = 0; k < i && gateway->tls[i] == NULL; k++) {
-            const struct backend_config *other = set->items[k].config;
-            if (gateway->tls[k] != NULL && other->tls_verify == backend->config->tls_verify &&
-                str_eq(other->ca_file, backend->config->ca_file))
-                gateway->tls[i] = gateway->tls[k];
-        }
-        const struct tls_options options = {.ca_file = backend->config->ca_file,
-                                            .verify = backend->config->tls_verify};
-        if (gateway->tls[i] == NULL)
-            TRY(tls_context_new(&options, &gateway->tls[i], e));
+        if (set->items[i].functional && set->items[i].config->ca_file.n > 0)
+            TRY(gateway_tls(gateway, &set->items[i], &context, e));
     }
     return OK;
 }
@@ -68,6 +94,7 @@ static void free_tls(struct gateway *gateway)
         tls_context_free(&context);
     }
     mem_free(gateway->tls);
+    (void)pthread_mutex_destroy(&gateway->tls_lock);
 }
 
 static void make_station(struct gateway *gateway, size_t i, int fd)
@@ -100,7 +127,7 @@ enum error_code gateway_start(struct gateway *gateway, struct error *e)
     int fd = -1;
 
     assert(n >= 1);
-    TRY(make_tls(gateway, e));
+    TRY(check_tls(gateway, e));
     TRY(worker_listen(gateway->host, (uint16_t)config->port, true, &fd, &gateway->port, e));
     gateway->stations = mem_new(n * sizeof(struct station));
     gateway->metrics = mem_new(n * sizeof(struct metrics *));

@@ -36,7 +36,8 @@ struct gateway {
     struct str key_path;
     struct str host;
     uint16_t port;
-    struct tls_context **tls; /* per backend; NULL: plain or not functional */
+    struct tls_context **tls; /* per backend; NULL: not made yet, or plain. Under tls_lock */
+    pthread_mutex_t tls_lock;
     struct arena_budget inflight;
     atomic_size_t connections;
     atomic_bool draining;
@@ -160,7 +161,14 @@ void attempt_fini(struct exchange *x);
 /* The head of a GET without body, in the arena. */
 struct str attempt_get_head(struct station *station, const struct backend *backend,
                             const char *path, struct arena *arena);
-struct client_pool *station_pool(struct station *station, struct backend *backend);
+/* The pool of a backend, made on first use. CONFIG: its TLS cannot be set up. */
+NODISCARD enum error_code station_pool(struct station *station, struct backend *backend,
+                                       struct client_pool **ret_pool, struct error *e);
+
+/* gateway.c */
+/* The backend's TLS context, NULL for plain ones. Any worker may call it. */
+NODISCARD enum error_code gateway_tls(struct gateway *gateway, const struct backend *backend,
+                                      struct tls_context **ret_context, struct error *e);
 
 /* answer.c */
 /* Queues the head of an answer. lines: further header lines. */

@@ -220,8 +220,10 @@ static void ask(struct models_entry *entry)
         .events = &models_events,
         .ctx = entry,
     };
+    struct client_pool *pool = NULL;
     timer_start(&entry->timer, ASK_MS);
-    if (client_start(station_pool(station, backend), &call, &entry->request, &e) != OK)
+    if (station_pool(station, backend, &pool, &e) != OK ||
+        client_start(pool, &call, &entry->request, &e) != OK)
         finish(entry, e.detail);
 }
 

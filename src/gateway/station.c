@@ -279,26 +279,30 @@ void *station_main(void *ctx)
     return NULL;
 }
 
-struct client_pool *station_pool(struct station *station, struct backend *backend)
+enum error_code station_pool(struct station *station, struct backend *backend,
+                             struct client_pool **ret_pool, struct error *e)
 {
     const struct backend_config *config = backend->config;
     struct client_pool **pool = &station->pools[backend->index];
+    struct tls_context *tls = NULL;
 
-    if (*pool != NULL)
-        return *pool;
-    const struct client_pool_options options = {
-        .host = backend->url.host,
-        .port = backend->url.port,
-        .tls = station->gateway->tls[backend->index],
-        .connect_timeout_ms = config->connect_timeout_ms,
-        .idle_timeout_ms = config->upstream_idle_timeout_ms,
-        .silence_timeout_ms = config->proxy_timeout_ms,
-        .header_bytes_max = station->gateway->config->header_bytes_max,
-        .connections = &backend->connections,
-        .connections_max = (size_t)config->upstream_connections_max,
-        .connect = backend->local != NULL ? local_connect : NULL,
-        .connect_ctx = station,
-    };
-    *pool = client_pool_new(station->loop, &options);
-    return *pool;
+    if (*pool == NULL) {
+        TRY(gateway_tls(station->gateway, backend, &tls, e));
+        const struct client_pool_options options = {
+            .host = backend->url.host,
+            .port = backend->url.port,
+            .tls = tls,
+            .connect_timeout_ms = config->connect_timeout_ms,
+            .idle_timeout_ms = config->upstream_idle_timeout_ms,
+            .silence_timeout_ms = config->proxy_timeout_ms,
+            .header_bytes_max = station->gateway->config->header_bytes_max,
+            .connections = &backend->connections,
+            .connections_max = (size_t)config->upstream_connections_max,
+            .connect = backend->local != NULL ? local_connect : NULL,
+            .connect_ctx = station,
+        };
+        *pool = client_pool_new(station->loop, &options);
+    }
+    *ret_pool = *pool;
+    return OK;
 }
