@@ -82,7 +82,7 @@ static bool holds(enum block_kind block, enum event_kind kind)
     case EVENT_KIND_COUNT:
         break;
     }
-    return false;
+    BUG("not an event inside a block");
 }
 
 static struct check_choice *choice_of(struct check *check, uint32_t index)

@@ -249,7 +249,7 @@ static bool read_kind(yyjson_val *object, struct event *event)
     case EVENT_KIND_COUNT:
         break;
     }
-    return false;
+    BUG("no such kind of event");
 }
 
 enum error_code dump_event_read(struct str line, struct arena *arena, struct event *ret_event,

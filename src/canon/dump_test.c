@@ -180,6 +180,24 @@ static void test_last_user_text(void **state)
     arena_fini(&arena);
 }
 
+/* Catches: a join written into memory that there is not. */
+static void test_last_user_text_bound(void **state)
+{
+    char bytes[4096];
+    struct arena arena;
+    struct part second = {.kind = PART_TEXT, .text = str_of(bytes, sizeof(bytes))};
+    struct part first = {.kind = PART_TEXT, .text = STR("a"), .next = &second};
+    struct turn asked = {.role = ROLE_USER, .parts = &first};
+    const struct request request = {.full = true, .turns = &asked};
+
+    (void)state;
+    memset(bytes, 'b', sizeof(bytes));
+    arena_init(&arena, 1024, 512, NULL);
+    assert_true(str_eq(request_last_user_text(&request, &arena), STR("")));
+    assert_true(arena_overflowed(&arena));
+    arena_fini(&arena);
+}
+
 static void digest_of(const char *const *lines, size_t n, struct buf *out)
 {
     struct digest *digest = digest_new();
@@ -236,12 +254,56 @@ static void test_digest(void **state)
     buf_fini(&c);
 }
 
+static void expect_digest(const char *const *lines, size_t n, const char *want)
+{
+    struct buf out;
+
+    buf_init(&out, OUT_MAX);
+    digest_of(lines, n, &out);
+    if (!str_eq(buf_str(&out), str_c(want)))
+        fail_msg("--- got\n%.*s--- want\n%s", STR_ARG(buf_str(&out)), want);
+    buf_fini(&out);
+}
+
+/* Catches: a member that the digest leaves out, so that its loss on the way goes unseen. */
+static void test_digest_is_whole(void **state)
+{
+    static const char *const lines[] = {
+        "{\"kind\":\"START\"}",
+        "{\"kind\":\"BLOCK_BEGIN\",\"choice\":1,\"block\":0,\"block_kind\":\"TEXT\"}",
+        "{\"kind\":\"BLOCK_BEGIN\",\"block\":0,\"block_kind\":\"REASONING\",\"name\":\"r\"}",
+        "{\"kind\":\"REASONING\",\"block\":0,\"text\":\"hm\"}",
+        "{\"kind\":\"SIGNATURE\",\"block\":0,\"text\":\"s1\"}",
+        "{\"kind\":\"TEXT\",\"choice\":1,\"block\":0,\"text\":\"a\"}",
+        "{\"kind\":\"SIGNATURE\",\"block\":0,\"text\":\"s2\"}",
+        "{\"kind\":\"CITATION\",\"choice\":1,\"block\":0,\"text\":\"{}\"}",
+        "{\"kind\":\"LOGPROBS\",\"choice\":1,\"block\":0,\"text\":\"[]\"}",
+        "{\"kind\":\"STOP\",\"choice\":1,\"reason\":\"LENGTH\"}",
+        "{\"kind\":\"STOP\",\"reason\":\"END\"}",
+        "{\"kind\":\"ERROR\",\"status\":500,\"message\":\"m\"}",
+    };
+    struct digest *none = NULL;
+
+    (void)state;
+    expect_digest(lines, COUNT_OF(lines),
+                  "{\"kind\":\"BLOCK_BEGIN\",\"block\":0,\"block_kind\":\"REASONING\"}"
+                  " text=hm signature=s1s2\n"
+                  "{\"kind\":\"BLOCK_BEGIN\",\"choice\":1,\"block\":0,\"block_kind\":\"TEXT\"}"
+                  " text=a citations={} logprobs=[]\n"
+                  "STOP choice 0 END\n"
+                  "STOP choice 1 LENGTH\n"
+                  "{\"kind\":\"ERROR\",\"message\":\"m\"}");
+    digest_free(&none);
+    assert_null(none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_events),  cmocka_unit_test(test_events_refused),
-        cmocka_unit_test(test_request), cmocka_unit_test(test_last_user_text),
-        cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_events),          cmocka_unit_test(test_events_refused),
+        cmocka_unit_test(test_request),         cmocka_unit_test(test_last_user_text),
+        cmocka_unit_test(test_digest),          cmocka_unit_test(test_last_user_text_bound),
+        cmocka_unit_test(test_digest_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
