@@ -8,6 +8,7 @@
 
 static int answer_root(const struct gateway *gateway, struct buf *out)
 {
+    assert(gateway_version(gateway) != NULL);
     (void)buf_add(out, STR("{\"name\":\"llm-proxy\",\"version\":"));
     (void)json_add_string(out, str_c(gateway_version(gateway)));
     (void)buf_add(out, STR("}\n"));
@@ -27,6 +28,7 @@ static int answer_readyz(const struct gateway *gateway, struct buf *out)
     const struct backend_set *set = gateway_backends(gateway);
     bool functional = false;
 
+    assert(set->n == 0 || set->items != NULL);
     for (size_t i = 0; i < set->n; i++)
         functional = functional || set->items[i].functional;
     if (gateway_draining(gateway)) {
@@ -46,14 +48,17 @@ static long long resident_bytes(void)
 {
     long long pages = 0;
     long long resident = 0;
+    long page = sysconf(_SC_PAGESIZE);
     FILE *file = fopen("/proc/self/statm", "re");
 
+    assert(page > 0);
     if (file == NULL)
         return 0;
     if (fscanf(file, "%lld %lld", &pages, &resident) != 2)
         resident = 0;
     (void)fclose(file);
-    return resident * sysconf(_SC_PAGESIZE);
+    assert(resident >= 0);
+    return resident * page;
 }
 
 static int answer_metrics(const struct gateway *gateway, struct buf *out)
