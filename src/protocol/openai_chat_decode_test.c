@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "canon/dump.h"
 #include "protocol/openai_chat_priv.h"
 #include "protocol/openai_chat_trial.h"
 #include "protocol/recordings_for_test.h"
@@ -25,6 +26,11 @@ enum { OUT_MAX = 256 * 1024 * 1024 };
 #define PADDED(text, padding)                                       \
     HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text \
          "\"},\"finish_reason\":null}],\"obfuscation\":\"" padding "\"}\n\n"
+
+/* A whole call, for its index and the number in its id. */
+#define CALLS_AT                                                                            \
+    DELTA("{\"tool_calls\":[{\"index\":%d,\"id\":\"call_%d\",\"function\":{\"name\":\"f\"," \
+          "\"arguments\":\"{}\"}}]}")
 
 static void dump_of(struct str bytes, const struct openai_chat_cuts *cuts, struct buf *out)
 {
@@ -100,6 +106,9 @@ static const char *const traps[] = {
     /* Lines beside the data, a mark at the beginning, other line ends. */
     "\xEF\xBB\xBF" TEXT("a") "\xEF\xBB\xBF" TEXT("b") "id: 1\n" TEXT("c") "id: 1\n" TEXT(
         "d") "id: 2\n" TEXT("e") ": x\n" TEXT("f") FINISH DONE,
+    /* A string that never ends, where the template waits for its end. */
+    ROLE TEXT("a") TEXT("b") HEAD
+    "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"c\n\n" TEXT("d") FINISH DONE,
     /* Two members of one key, and keys with escapes. */
     DELTA("{\"content\":\"a\",\"content\":\"x\"}") DELTA("{\"content\":\"b\",\"content\":\"x\"}")
         DELTA("{\"c\\u006fntent\":\"c\",\"content\":\"y\"}")
@@ -427,6 +436,145 @@ static void test_bounds(void **state)
     buf_fini(&many);
 }
 
+/* Catches: one call more than an answer can have, counted as a block of text or not at all. */
+static void test_calls_bound(void **state)
+{
+    struct buf many;
+    struct buf last;
+
+    (void)state;
+    buf_init(&many, OUT_MAX);
+    for (int i = 0; i < OPENAI_CHAT_BLOCKS_MAX; i++)
+        buf_print(&many, CALLS_AT, i, i);
+    buf_init(&last, OUT_MAX);
+    buf_add(&last, buf_str(&many));
+    buf_add(&many, STR(FINISH));
+    assert_int_equal(decode_within(16 << 20, 16 << 20, 4096, buf_str(&many)), OK);
+    buf_print(&last, CALLS_AT, OPENAI_CHAT_BLOCKS_MAX, OPENAI_CHAT_BLOCKS_MAX);
+    buf_add(&last, STR(FINISH));
+    assert_int_equal(decode_within(16 << 20, 16 << 20, 4096, buf_str(&last)),
+                     ERR_UPSTREAM_TOO_LARGE);
+    buf_fini(&last);
+
+    /* The blocks are used up by text: the call has none. */
+    buf_reset(&many);
+    for (int i = 0; i < OPENAI_CHAT_BLOCKS_MAX / 2; i++)
+        buf_add(&many, STR(TEXT("a") DELTA("{\"reasoning\":\"r\"}")));
+    buf_init(&last, OUT_MAX);
+    buf_add(&last, buf_str(&many));
+    buf_add(&many, STR(FINISH));
+    assert_int_equal(decode_within(16 << 20, 16 << 20, 4096, buf_str(&many)), OK);
+    buf_print(&last, CALLS_AT, 0, 0);
+    buf_add(&last, STR(FINISH));
+    assert_int_equal(decode_within(16 << 20, 16 << 20, 4096, buf_str(&last)),
+                     ERR_UPSTREAM_TOO_LARGE);
+    buf_fini(&last);
+    buf_fini(&many);
+}
+
+struct told {
+    struct buf events;
+};
+
+static enum push tell(void *ctx, struct frame *frame)
+{
+    struct told *told = ctx;
+
+    for (uint32_t i = 0; i < frame->n; i++)
+        dump_event(&told->events, &frame->events[i]);
+    return PUSH_OK;
+}
+
+static enum error_code decode_told(size_t scratch_max, size_t answer_max, bool stream,
+                                   struct str bytes, struct told *told)
+{
+    struct arena scratch;
+    struct arena answer;
+    struct openai_chat_decoder d = {.n = 0};
+    const struct decoder_options options = {
+        .stream = stream,
+        .event_bytes_max = 65536,
+        .depth_max = 16,
+        .scratch = &scratch,
+        .arena = &answer,
+        .sink = tell,
+        .sink_ctx = told,
+    };
+    struct error e;
+
+    arena_init(&scratch, scratch_max, 512, NULL);
+    arena_init(&answer, answer_max, 512, NULL);
+    openai_chat_decode_init(&d, &options);
+    enum error_code code = openai_chat_decode_bytes(&d, bytes, true, &e);
+    openai_chat_decode_fini(&d);
+    arena_fini(&scratch);
+    arena_fini(&answer);
+    return code;
+}
+
+/* With that much memory it is told in full, or refused: what was told before is how it begins. */
+static bool told_within(size_t scratch_max, size_t answer_max, bool stream, struct str bytes,
+                        struct str whole)
+{
+    struct told told;
+
+    buf_init(&told.events, OUT_MAX);
+    enum error_code code = decode_told(scratch_max, answer_max, stream, bytes, &told);
+    if (code == OK)
+        assert_true(str_eq(buf_str(&told.events), whole));
+    else
+        assert_int_equal(code, ERR_UPSTREAM_TOO_LARGE);
+    assert_true(str_starts(whole, buf_str(&told.events)));
+    buf_fini(&told.events);
+    return code == OK;
+}
+
+static void told_or_refused(bool stream, struct str bytes)
+{
+    struct told whole;
+    size_t refused = 0;
+
+    buf_init(&whole.events, OUT_MAX);
+    assert_int_equal(decode_told(1 << 20, 1 << 20, stream, bytes, &whole), OK);
+    for (size_t most = 64; most <= 32768; most += 64) {
+        refused += !told_within(most, 1 << 20, stream, bytes, buf_str(&whole.events));
+        refused += !told_within(1 << 20, most, stream, bytes, buf_str(&whole.events));
+    }
+    assert_true(refused > 8 && refused < 800);
+    buf_fini(&whole.events);
+}
+
+/* Catches: an answer cut short for want of memory that goes for a whole one. */
+static void test_memory(void **state)
+{
+    struct buf many;
+
+    (void)state;
+    buf_init(&many, OUT_MAX);
+    buf_add(&many, STR(ROLE TEXT("a\\n") TEXT("b\\n")));
+    buf_print(&many, CALLS_AT, 0, 0);
+    buf_print(&many, CALLS_AT, 1, 1);
+    buf_add(&many, STR(HEAD "\"choices\":["));
+    for (int i = 1; i < 20; i++)
+        buf_print(&many,
+                  "%s{\"index\":%d,\"delta\":{\"content\":\"\\u00e4\"},"
+                  "\"finish_reason\":\"stop\"}",
+                  i == 1 ? "" : ",", i);
+    buf_add(&many, STR("]}\n\n" FINISH DONE));
+    told_or_refused(true, buf_str(&many));
+
+    buf_reset(&many);
+    buf_add(&many, STR("{\"id\":\"c\",\"choices\":["));
+    for (int i = 0; i < 20; i++)
+        buf_print(&many,
+                  "%s{\"index\":%d,\"message\":{\"content\":\"a\"},"
+                  "\"finish_reason\":\"stop\"}",
+                  i == 0 ? "" : ",", i);
+    buf_add(&many, STR("]}"));
+    told_or_refused(false, buf_str(&many));
+    buf_fini(&many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +586,8 @@ int main(void)
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_scratch_stays_small),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_calls_bound),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
