@@ -332,7 +332,9 @@ static enum error_code message_check(const struct parser *parser, const struct m
     if (counts->encodings == 1 && m->minor == 0)
         return bad(parser, e, "Transfer-Encoding in HTTP/1.0");
     if (parser->side == PARSE_ANSWER)
-        return m->status >= 100 ? OK : bad(parser, e, "the status is below 100");
+        return m->status >= 100 && m->status <= 599
+                   ? OK
+                   : bad(parser, e, "the status is not one from 100 to 599");
 
     TRY(request_line_check(parser, m, e));
     if (counts->hosts > 1)
