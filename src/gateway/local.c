@@ -14,7 +14,12 @@
 
 #define LOCAL_MAGIC 0x10ca1b5eu
 
-enum { LOCAL_OUT_MAX = 16 * 1024 * 1024, LOCAL_HEADER_MAX = 64 * 1024 };
+enum {
+    LOCAL_OUT_MAX = 16 * 1024 * 1024,
+    LOCAL_HEADER_EXTRA = 64 * 1024,
+    LOCAL_ARENA_EXTRA = 1024 * 1024,
+    LOCAL_IDLE_EXTRA_MS = 1000, /* the client's side is the first to close */
+};
 
 struct local {
     uint32_t magic;
@@ -215,12 +220,12 @@ struct server *local_server_new(struct station *station)
     const struct server_options options = {
         .events = &local_events,
         .ctx = station,
-        .header_bytes_max = LOCAL_HEADER_MAX,
+        .header_bytes_max = config->header_bytes_max * 2 + LOCAL_HEADER_EXTRA,
         .header_timeout_ms = config->header_timeout_ms,
         .body_idle_timeout_ms = config->body_idle_timeout_ms,
-        .keepalive_timeout_ms = config->upstream_idle_timeout_ms * 2,
+        .keepalive_timeout_ms = config->upstream_idle_timeout_ms * 2 + LOCAL_IDLE_EXTRA_MS,
         .write_timeout_ms = config->write_timeout_ms,
-        .arena_bytes_max = config->body_bytes_max * 8,
+        .arena_bytes_max = config->body_bytes_max * 8 + LOCAL_ARENA_EXTRA,
         .budget = NULL,
     };
     return server_new(station->loop, &options);
