@@ -236,6 +236,7 @@ static enum error_code fill(struct backend_set *set, struct error *e)
         TRY(make(&config->backends[i], &set->arena, &set->items[i], e));
         set->items[i].index = i;
         atomic_init(&set->items[i].connections, 0);
+        atomic_init(&set->items[i].busy, 0);
         set->n++;
     }
     if (config->default_backend.n > 0) {
@@ -272,7 +273,8 @@ void backend_set_free(struct backend_set **set)
     if (*set == NULL)
         return;
     for (size_t i = 0; i < (*set)->n; i++)
-        assert(atomic_load(&(*set)->items[i].connections) == 0);
+        assert(atomic_load(&(*set)->items[i].connections) == 0 &&
+               atomic_load(&(*set)->items[i].busy) == 0);
     config_unref(&(*set)->config);
     arena_fini(&(*set)->arena);
     mem_free(*set);

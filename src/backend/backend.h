@@ -52,7 +52,9 @@ struct backend {
     bool colon_names;
     bool slash_names;
     struct str default_model;  /* null: none known */
+    atomic_bool usage_refused; /* it answered 400 to stream_options: never asked again */
     atomic_size_t connections; /* open ones, all workers */
+    atomic_size_t busy;        /* of them, those with a request */
 };
 
 struct backend_set {

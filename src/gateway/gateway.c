@@ -27,6 +27,7 @@ struct gateway *gateway_new(const struct gateway_options *options)
     if (gateway->config->disable_auth)
         gateway->host = STR("127.0.0.1");
     size_t n = gateway->backends->n;
+    gateway->inflight.max = gateway->config->inflight_bytes_max;
     gateway->tls = mem_new(n * sizeof(struct tls_context *) + 1);
     (void)pthread_mutex_init(&gateway->tls_lock, NULL);
     gateway->backend_labels = arena_array(&gateway->arena, n, sizeof(char *));
@@ -177,6 +178,9 @@ void gateway_free(struct gateway **gateway_ptr)
     for (size_t i = 0; i < gateway->stations_n; i++) {
         if (gateway->stations[i].started)
             pthread_join(gateway->stations[i].thread, NULL);
+    }
+    /* Only now: a thread may still have posted to another's worker. */
+    for (size_t i = 0; i < gateway->stations_n; i++) {
         station_fini(&gateway->stations[i]);
         worker_free(&gateway->stations[i].worker);
     }

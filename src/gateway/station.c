@@ -15,9 +15,7 @@
 
 enum {
     SCRATCH_BLOCK_SIZE = 16 * 1024,
-    HEAD_BYTES_MAX = 256 * 1024,
-    /* So much memory is taken for a body on its declared length alone. */
-    BODY_TRUSTED = 1024 * 1024,
+    HEAD_BYTES_EXTRA = 256 * 1024,
     /* Room of a request's arena beyond its body: head, index, edits, canonical form. */
     ARENA_PER_BODY_BYTE = 8,
     ARENA_EXTRA = 1024 * 1024,
@@ -75,7 +73,7 @@ static void on_head(struct server_conn *client, struct message *m)
         return;
     }
     if (m->has_length)
-        x->body_hint = m->content_length < BODY_TRUSTED ? (size_t)m->content_length : BODY_TRUSTED;
+        x->body_hint = (size_t)m->content_length; /* admitted: at most body_bytes_max */
     server_accept(client);
 }
 
@@ -242,7 +240,8 @@ void station_init(struct station *station, struct gateway *gateway, struct loop 
     station->pools = mem_new(gateway->backends->n * sizeof(struct client_pool *) + 1);
     id_source_init(&station->ids);
     buf_init(&station->out, gateway->config->response_bytes_max);
-    buf_init(&station->head, HEAD_BYTES_MAX);
+    /* What the other side's head gives, each line perhaps longer by a blank, and our own lines. */
+    buf_init(&station->head, gateway->config->header_bytes_max * 2 + HEAD_BYTES_EXTRA);
     arena_init(&station->scratch, gateway->config->response_bytes_max * 2, SCRATCH_BLOCK_SIZE,
                NULL);
     list_init(&station->exchanges);
@@ -279,6 +278,33 @@ void *station_main(void *ctx)
     return NULL;
 }
 
+static void trim_pools(void *ctx)
+{
+    struct station *station;
+
+    CAST(station, ctx, STATION_MAGIC);
+    for (size_t i = 0; i < station->gateway->backends->n && !station->ended; i++) {
+        if (station->pools[i] != NULL)
+            client_pool_trim(station->pools[i]);
+    }
+}
+
+/* Idle connections of other workers stand in the way of a request of this one. */
+static void on_crowded(void *ctx)
+{
+    struct station *station;
+
+    CAST(station, ctx, STATION_MAGIC);
+    const struct gateway *gateway = station->gateway;
+    if (gateway_running(gateway) < gateway->stations_n)
+        return; /* starting or stopping: not all of them are there */
+    for (size_t i = 0; i < gateway->stations_n; i++) {
+        struct station *other = &gateway->stations[i];
+        if (other != station)
+            worker_post(other->worker, trim_pools, other);
+    }
+}
+
 enum error_code station_pool(struct station *station, struct backend *backend,
                              struct client_pool **ret_pool, struct error *e)
 {
@@ -298,6 +324,8 @@ enum error_code station_pool(struct station *station, struct backend *backend,
             .header_bytes_max = station->gateway->config->header_bytes_max,
             .connections = &backend->connections,
             .connections_max = (size_t)config->upstream_connections_max,
+            .busy = &backend->busy,
+            .crowded = on_crowded,
             .connect = backend->local != NULL ? local_connect : NULL,
             .connect_ctx = station,
         };

@@ -130,16 +130,43 @@ static void request_free(struct client_request *r)
     pool->spare_count++;
 }
 
-static bool count_up(const struct client_pool *pool)
+static void count_down(atomic_size_t *count)
 {
-    atomic_size_t *count = pool->options.connections;
+    if (count != NULL)
+        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
 
-    if (count == NULL)
+/* False: it was at the limit, and stays there. */
+static bool count_up(atomic_size_t *count, size_t max)
+{
+    if (count == NULL || atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max)
         return true;
-    if (atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < pool->options.connections_max)
-        return true;
-    atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+    count_down(count);
     return false;
+}
+
+/* A place for a new connection whose request has its own already. */
+static bool connection_up(const struct client_pool *pool)
+{
+    const struct client_pool_options *options = &pool->options;
+
+    if (count_up(options->connections, options->connections_max))
+        return true;
+    if (options->busy == NULL)
+        return false;
+    /* The places are taken by connections that other pools keep for later. */
+    atomic_fetch_add_explicit(options->connections, 1, memory_order_relaxed);
+    options->crowded(options->connect_ctx);
+    return true;
+}
+
+static bool over_limit(const struct client_pool *pool)
+{
+    const struct client_pool_options *options = &pool->options;
+
+    return options->connections != NULL &&
+           atomic_load_explicit(options->connections, memory_order_relaxed) >
+               options->connections_max;
 }
 
 /* The connection is over, and whatever was on it. */
@@ -154,13 +181,14 @@ static void request_close(struct client_request *r)
     } else {
         assert(pool->running_count > 0);
         pool->running_count--;
+        if (r->state != CLIENT_ENDED)
+            count_down(pool->options.busy);
     }
     r->state = CLIENT_OVER;
     conn_close(&r->conn);
     timer_stop(&r->timer);
     loop_undefer(&r->deferred);
-    if (pool->options.connections != NULL)
-        atomic_fetch_sub_explicit(pool->options.connections, 1, memory_order_relaxed);
+    count_down(pool->options.connections);
 }
 
 /* After `end` and its batch: back to the pool, or closed. */
@@ -169,7 +197,7 @@ static void request_park(struct client_request *r)
     struct client_pool *pool = r->pool;
 
     assert(r->state == CLIENT_ENDED);
-    if (!r->keep || pool->draining || pool->options.idle_timeout_ms == 0) {
+    if (!r->keep || pool->draining || pool->options.idle_timeout_ms == 0 || over_limit(pool)) {
         request_close(r);
         return;
     }
@@ -413,6 +441,8 @@ static void end_come(struct client_request *r)
         return;
     }
     r->state = CLIENT_ENDED;
+    /* Before the answer's end is told: who has it may come again, and find a place. */
+    count_down(r->pool->options.busy);
     r->batch_due = true;
     r->call.events->end(r, r->call.ctx);
 }
@@ -586,6 +616,7 @@ struct client_pool *client_pool_new(struct loop *loop, const struct client_pool_
     assert(options->header_bytes_max > 0);
     assert(options->idle_timeout_ms >= 0 && options->silence_timeout_ms > 0);
     assert(options->connect != NULL || options->host.n > 0);
+    assert(options->busy == NULL || (options->connections != NULL && options->crowded != NULL));
     pool->magic = CLIENT_POOL_MAGIC;
     pool->loop = loop;
     pool->options = *options;
@@ -634,6 +665,16 @@ void client_pool_drain(struct client_pool *pool)
     idle_close(pool);
 }
 
+void client_pool_trim(struct client_pool *pool)
+{
+    while (over_limit(pool) && !list_empty(&pool->idle)) {
+        struct client_request *r = LIST_ENTRY(pool->idle.prev, struct client_request, link);
+        assert(!r->in_event);
+        request_close(r);
+        request_free(r);
+    }
+}
+
 size_t client_pool_idle_count(const struct client_pool *pool)
 {
     return pool->idle_count;
@@ -661,6 +702,13 @@ static void request_set(struct client_request *r, const struct client_call *call
     r->paused = false;
 }
 
+static enum error_code overloaded(const struct client_pool *pool, struct error *e)
+{
+    return FAIL(e, ERR_OVERLOADED,
+                "all %zu connections to the backend are in use (upstream_connections_max)",
+                pool->options.connections_max);
+}
+
 enum error_code client_start(struct client_pool *pool, const struct client_call *call,
                              struct client_request **ret_request, struct error *e)
 {
@@ -669,6 +717,8 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
     assert(pool->magic == CLIENT_POOL_MAGIC);
     assert(call->head.n > 0 && call->arena != NULL);
     assert(call->body != NULL || call->body_n == 0);
+    if (!count_up(pool->options.busy, pool->options.connections_max))
+        return overloaded(pool, e);
     if (!list_empty(&pool->idle)) {
         r = LIST_ENTRY(pool->idle.next, struct client_request, link);
         list_remove(&r->link);
@@ -680,10 +730,10 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
         *ret_request = r;
         return OK;
     }
-    if (!count_up(pool))
-        return FAIL(e, ERR_OVERLOADED,
-                    "all %zu connections to the backend are in use (upstream_connections_max)",
-                    pool->options.connections_max);
+    if (!connection_up(pool)) {
+        count_down(pool->options.busy);
+        return overloaded(pool, e);
+    }
     r = request_new(pool);
     timer_init(&r->timer, pool->loop, request_fire);
     pool->running_count++;

@@ -53,6 +53,12 @@ struct client_pool_options {
     /* Open connections, shared by the pools of all workers of one backend; beyond: OVERLOADED. */
     atomic_size_t *connections;
     size_t connections_max;
+    /* Where there are several pools: those of them that have a request, shared likewise. Then only
+     * these count against connections_max: a request that finds all places taken by connections
+     * that are idle in other pools is let through, and `crowded` asks for these pools to be
+     * trimmed. NULL: one pool. */
+    atomic_size_t *busy;
+    void (*crowded)(void *connect_ctx);
     /* Makes a connection, which stands already, instead of TCP (built-in backends, tests); if it
      * gives NULL, `failed` comes with UPSTREAM_UNREACHABLE. NULL: TCP or TLS. */
     struct conn *(*connect)(void *ctx, struct loop *loop);
@@ -65,6 +71,8 @@ NODISCARD struct client_pool *client_pool_new(struct loop *loop,
 void client_pool_free(struct client_pool **pool);
 /* Closes the idle ones, and every other after its request (shutdown, changed configuration). */
 void client_pool_drain(struct client_pool *pool);
+/* Closes idle connections, the oldest first, while there are more than connections_max. */
+void client_pool_trim(struct client_pool *pool);
 size_t client_pool_idle_count(const struct client_pool *pool);
 
 /* head: the whole request head, request line to empty line. body: the pieces that follow. All

@@ -52,6 +52,8 @@ struct user {
     struct loop *loop;
     struct client_pool *pool;
     atomic_size_t connections;
+    atomic_size_t busy; /* only where a test has two pools */
+    unsigned crowded;
     struct upstream upstreams[UPSTREAMS_MAX];
     unsigned upstream_n;
     size_t window; /* of the way to the upstream; 0: the default */
@@ -678,6 +680,87 @@ static void test_connections_max(void **state)
     user_free(user);
 }
 
+static void on_crowded(void *ctx)
+{
+    struct user *user = ctx;
+    user->crowded++;
+}
+
+static struct client_pool *shared_pool(struct user *user)
+{
+    const struct client_pool_options options = {
+        .host = STR("up"),
+        .port = 80,
+        .connect_timeout_ms = 1000,
+        .idle_timeout_ms = IDLE_MS,
+        .silence_timeout_ms = SILENCE_MS,
+        .header_bytes_max = HEAD_MAX,
+        .connections = &user->connections,
+        .connections_max = CONNECTIONS_MAX,
+        .busy = &user->busy,
+        .crowded = on_crowded,
+        .connect = up_connect,
+        .connect_ctx = user,
+    };
+    return client_pool_new(user->loop, &options);
+}
+
+/* Connections that are idle in another worker's pool do not make a backend look full. */
+static void test_idle_elsewhere(void **state)
+{
+    (void)state;
+    struct user *user = user_new();
+    struct ask asks[CONNECTIONS_MAX] = {0};
+    struct ask theirs[CONNECTIONS_MAX] = {0};
+    struct ask more = {0};
+    struct error e;
+
+    client_pool_free(&user->pool);
+    struct client_pool *other = shared_pool(user);
+    user->pool = other;
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+        ask_run(user, &theirs[i]);
+    for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
+        up_send_z(user, i, OK2);
+    assert_int_equal(client_pool_idle_count(other), CONNECTIONS_MAX);
+    assert_int_equal(atomic_load(&user->busy), 0);
+    assert_int_equal(user->crowded, 0);
+
+    user->pool = shared_pool(user);
+    ask_run(user, &asks[0]);
+    assert_int_equal(user->crowded, 1);
+    assert_int_equal(count(user), CONNECTIONS_MAX + 1);
+    client_pool_trim(other);
+    assert_int_equal(count(user), CONNECTIONS_MAX);
+    assert_int_equal(client_pool_idle_count(other), CONNECTIONS_MAX - 1);
+    loop_test_run(user->loop);
+    assert_true(user->upstreams[0].eof); /* the oldest */
+    client_pool_trim(other);
+    assert_int_equal(count(user), CONNECTIONS_MAX);
+
+    /* Not trimmed yet: an answer's connection goes rather than being kept beyond the limit. */
+    ask_run(user, &asks[1]);
+    ask_run(user, &asks[2]);
+    assert_int_equal(ask_try(user, &more, &e), ERR_OVERLOADED);
+    assert_int_equal(atomic_load(&user->busy), CONNECTIONS_MAX);
+    up_send_z(user, CONNECTIONS_MAX, OK2);
+    assert_int_equal(asks[0].ends, 1);
+    assert_int_equal(client_pool_idle_count(user->pool), 0);
+    client_pool_trim(other);
+    assert_int_equal(count(user), CONNECTIONS_MAX);
+
+    client_cancel(&asks[1].r);
+    client_cancel(&asks[2].r);
+    assert_int_equal(atomic_load(&user->busy), 0);
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+        ask_fini(&asks[i]);
+        ask_fini(&theirs[i]);
+    }
+    ask_fini(&more);
+    client_pool_free(&other);
+    user_free(user);
+}
+
 static void test_drain(void **state)
 {
     (void)state;
@@ -1085,6 +1168,7 @@ int main(void)
         cmocka_unit_test(test_idle_connection_ends),
         cmocka_unit_test(test_not_reused),
         cmocka_unit_test(test_connections_max),
+        cmocka_unit_test(test_idle_elsewhere),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_stale_is_replaced),
         cmocka_unit_test(test_stale_before_the_request),

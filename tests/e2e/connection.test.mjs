@@ -140,6 +140,39 @@ test("connection: an upstream connection with bytes nobody asked for is not used
         client.destroy();
     });
 
+test("connection: idle connections of one worker do not refuse the requests of another",
+    async () => {
+        const few = await start({ config: { workers: 3,
+            backends: { mock: backend(mock, { upstream_connections_max: 2 }) } } });
+        for (let i = 0; i < 60; i++) {
+            const answer = await few.chat(ask(`few${i}`, i % 2 === 0));
+            assert.equal(answer.status, 200, answer.text);
+        }
+        await few.stop();
+    });
+
+test("connection: a head as long as header_bytes_max allows goes down whole", async () => {
+    const long = await start({ config: { header_bytes_max: "1MiB", upstream_idle_timeout: 0,
+        backends: { mock: backend(mock), demo: {} } } });
+    const headers = Object.fromEntries(Array.from({ length: 400 },
+        (_, i) => [`x-ratelimit-${i}`, "v".repeat(1000)]));
+    mock.next((ex) => ex.respond({ headers: { ...headers, "content-type": "application/json" },
+        body: JSON.stringify(whole("m", { content: "long" })) }));
+    const answer = await long.chat(ask("m"));
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(answer.get("x-ratelimit-399")?.length, 1000);
+    const demo = await long.chat(ask("m").replace("mock:m", "demo:echo"));
+    assert.equal(demo.status, 200, demo.text);
+    await long.stop();
+});
+
+test("connection: a status that HTTP does not know is no answer", async () => {
+    mock.next((ex) => ex.write(Buffer.from(
+        "HTTP/1.1 999 Odd\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")));
+    const answer = await proxy.chat(ask("m"));
+    assert.equal(answer.status, 502, answer.text);
+});
+
 test("connection: 1xx from the upstream is swallowed", async () => {
     mock.next(async (ex) => {
         await ex.write(Buffer.from("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"));
