@@ -67,11 +67,17 @@ static int check_config(const struct config_result *result, size_t backend_fault
     return 0;
 }
 
-/* One line with the active stages in their order. */
+/* One line names the active stages in their order. */
 static void tell_stages(void)
 {
+    struct buf line;
+
+    buf_init(&line, 4096);
     for (size_t i = 0; i < pipeline_stages_n; i++)
-        LOG(PIPELINE, DEBUG, "stage.initialized", F_Z("stage", pipeline_stages[i]->name));
+        (void)buf_print(&line, "%sStage %s initialized: %zu of %zu", i == 0 ? "" : ", ",
+                        pipeline_stages[i]->name, i + 1, pipeline_stages_n);
+    LOG(PIPELINE, INFO, "start.stages", F_STR("stages", buf_str(&line)));
+    buf_fini(&line);
 }
 
 static void show_backends(const struct backend_set *set)

@@ -13,6 +13,7 @@
 enum {
     BLOCK_SIZE_MIN = 512,
     BLOCK_SIZE_MAX = 64 * 1024,
+    BEYOND_MAX = 256 * 1024,
     /* Gap after each allocation in sanitizer builds. */
     GUARD = HAVE_ASAN ? ARENA_ALIGN : 0,
 };
@@ -51,13 +52,14 @@ void arena_reset(struct arena *arena)
         mem_free(block);
         block = next;
     }
-    if (arena->budget != NULL && arena->bytes > 0)
-        atomic_fetch_sub_explicit(&arena->budget->used, arena->bytes, memory_order_relaxed);
+    arena_budget_give(arena->budget, arena->bytes);
     arena->blocks = NULL;
     arena->at = NULL;
     arena->end = NULL;
     arena->bytes = 0;
+    arena->beyond = 0;
     arena->overflowed = false;
+    arena->over_budget = false;
 }
 
 void arena_rewind(struct arena *arena)
@@ -67,7 +69,8 @@ void arena_rewind(struct arena *arena)
     if (keep == NULL && !arena->overflowed)
         return;
     /* The newest is the largest of the ordinary ones; a single one is the common case. */
-    if (HAVE_ASAN || keep == NULL || keep->next != NULL || keep->size > BLOCK_SIZE_MAX) {
+    if (HAVE_ASAN || keep == NULL || keep->next != NULL || keep->size > BLOCK_SIZE_MAX ||
+        arena->beyond > 0) {
         arena_reset(arena);
         return;
     }
@@ -76,10 +79,46 @@ void arena_rewind(struct arena *arena)
     arena->overflowed = false;
 }
 
-static void *overflow(struct arena *arena)
+bool arena_budget_take(struct arena_budget *budget, size_t n)
+{
+    if (budget == NULL)
+        return true;
+    size_t used = atomic_fetch_add_explicit(&budget->used, n, memory_order_relaxed);
+    if (budget->max == 0 || (used + n >= used && used + n <= budget->max))
+        return true;
+    atomic_fetch_sub_explicit(&budget->used, n, memory_order_relaxed);
+    return false;
+}
+
+void arena_budget_give(struct arena_budget *budget, size_t n)
+{
+    if (budget == NULL || n == 0)
+        return;
+    size_t used = atomic_fetch_sub_explicit(&budget->used, n, memory_order_relaxed);
+    assert(used >= n);
+}
+
+/* Past the cap. An object gets memory of its own, so that nobody who makes one has to ask first; how
+ * many can be made before the flag is seen is a handful, and bounded all the same. */
+static void *overflow(struct arena *arena, size_t n)
 {
     arena->overflowed = true;
-    return arena_reserve;
+    if (n <= ARENA_RESERVE || n > ARENA_OBJECT || arena->beyond > BEYOND_MAX)
+        return arena_reserve;
+    size_t size = sizeof(struct arena_block) + n;
+    struct arena_block *block = mem_raw(size);
+    block->size = size;
+    arena->beyond += (uint32_t)n;
+    if (arena->blocks != NULL) { /* behind the present one, which stays to be filled */
+        block->next = arena->blocks->next;
+        arena->blocks->next = block;
+        return block->data;
+    }
+    block->next = NULL;
+    arena->blocks = block;
+    arena->at = block->data + n;
+    arena->end = arena->at;
+    return block->data;
 }
 
 /* A new block with room for n; false when the cap does not allow it. */
@@ -96,12 +135,14 @@ static bool add_block(struct arena *arena, size_t n)
         size = need;
     if (need > arena->bytes_max - arena->bytes)
         return false;
+    if (!arena_budget_take(arena->budget, size)) {
+        arena->over_budget = true;
+        return false;
+    }
 
     struct arena_block *block = mem_raw(size);
     block->size = size;
     arena->bytes += size;
-    if (arena->budget != NULL)
-        atomic_fetch_add_explicit(&arena->budget->used, size, memory_order_relaxed);
     if (arena->block_size < BLOCK_SIZE_MAX)
         arena->block_size *= 2;
 
@@ -129,12 +170,12 @@ void *arena_alloc_slow(struct arena *arena, size_t n)
 
     assert(arena->bytes_max > 0);
     if (rounded < want || rounded > SIZE_MAX - GUARD)
-        return overflow(arena);
+        return overflow(arena, SIZE_MAX);
     rounded += GUARD;
     if (rounded > (size_t)(arena->end - arena->at)) {
         struct arena_block *newest = arena->blocks;
         if (!add_block(arena, rounded))
-            return overflow(arena);
+            return overflow(arena, n);
         if (arena->blocks == newest) {
             char *own = newest->next->data;
             ASAN_UNPOISON_MEMORY_REGION(own, want);
@@ -150,7 +191,7 @@ void *arena_alloc_slow(struct arena *arena, size_t n)
 void *arena_zalloc(struct arena *arena, size_t n)
 {
     void *p = arena_alloc(arena, n);
-    memset(p, 0, arena->overflowed && n > ARENA_RESERVE ? ARENA_RESERVE : n);
+    memset(p, 0, p == arena_reserve && n > ARENA_RESERVE ? ARENA_RESERVE : n);
     return p;
 }
 
@@ -158,7 +199,7 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
 {
     size_t n;
     if (__builtin_mul_overflow(count, size, &n))
-        return overflow(arena);
+        return overflow(arena, SIZE_MAX);
     return arena_alloc(arena, n);
 }
 

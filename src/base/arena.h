@@ -7,10 +7,12 @@
  * Cap       arena_alloc never returns NULL. Past the cap it serves from a last, small reserve that
  *           is reused, and sets the overflow flag: the content is then meaningless, and whoever
  *           drives the step asks arena_overflowed() after it and answers 413 or 502.
- *           Callers that write through the pointer must ask before they write more than
- *           ARENA_RESERVE bytes (the helpers here and in str.h do).
- * Budget    An arena may count its bytes in a shared budget (inflight_bytes_max); the counter is
- *           only updated when a block is taken or given back.
+ *           Objects of up to ARENA_OBJECT bytes are always safe to write (a few past the cap get
+ *           memory of their own); whoever writes more asks first (the helpers here and in str.h
+ *           do).
+ * Budget    An arena may count its bytes in a shared, bounded budget (inflight_bytes_max); it is
+ *           only asked when a block is taken or given back. Past it the arena overflows, and
+ *           arena_over_budget says why: that is a 503.
  * Sanitizer With HAVE_ASAN the free tail is poisoned, and each allocation is padded, so that an
  *           overrun is found; blocks are not recycled.
  * Threads   One owner at a time; only the budget is shared.
@@ -23,14 +25,19 @@
 
 #include "base/attr.h"
 
-enum { ARENA_ALIGN = 16, ARENA_RESERVE = 256 };
+enum { ARENA_ALIGN = 16, ARENA_RESERVE = 256, ARENA_OBJECT = 16 * 1024 };
 
 struct arena_block;
 
 /* Shared counter of bytes; used by many arenas of many threads. */
 struct arena_budget {
     atomic_size_t used;
+    size_t max; /* 0: no bound; set before the first use */
 };
+
+/* Takes n bytes of the budget; false when they are not to be had. budget may be NULL. */
+NODISCARD bool arena_budget_take(struct arena_budget *budget, size_t n);
+void arena_budget_give(struct arena_budget *budget, size_t n);
 
 struct arena {
     char *at;
@@ -40,7 +47,9 @@ struct arena {
     size_t bytes_max;            /* the cap */
     size_t block_size;           /* of the next block */
     struct arena_budget *budget; /* may be NULL */
+    uint32_t beyond;             /* bytes of objects given past the cap */
     bool overflowed;
+    bool over_budget;
 };
 
 /* bytes_max: the cap on all blocks together. block_size: of the first block (at least 512).
@@ -86,6 +95,12 @@ __attribute__((returns_nonnull)) void *arena_grow(struct arena *arena, void *p, 
 static inline bool arena_overflowed(const struct arena *arena)
 {
     return arena->overflowed;
+}
+
+/* Whether it was the shared budget that was used up. */
+static inline bool arena_over_budget(const struct arena *arena)
+{
+    return arena->over_budget;
 }
 
 /* Bytes that the arena holds from the heap. */

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 
+#include "base/arena.h"
 #include "base/mem.h"
 
 enum { BUF_SIZE_MIN = 256 };
@@ -14,11 +15,17 @@ void buf_init(struct buf *b, size_t size_max)
     *b = (struct buf){.size_max = size_max};
 }
 
+void buf_set_budget(struct buf *b, struct arena_budget *budget)
+{
+    assert(b->p == NULL);
+    b->budget = budget;
+}
+
 void buf_fini(struct buf *b)
 {
-    size_t size_max = b->size_max;
     mem_free(b->p);
-    *b = (struct buf){.size_max = size_max};
+    arena_budget_give(b->budget, b->size);
+    *b = (struct buf){.size_max = b->size_max, .budget = b->budget};
 }
 
 void buf_reset(struct buf *b)
@@ -42,6 +49,10 @@ char *buf_reserve(struct buf *b, size_t n)
         size = b->size_max;
     while (size < b->n + n)
         size = size > b->size_max / 2 ? b->size_max : size * 2;
+    if (!arena_budget_take(b->budget, size - b->size)) {
+        b->full = true;
+        return NULL;
+    }
     b->p = mem_resize(b->p, size);
     b->size = size;
     return b->p + b->n;

@@ -9,15 +9,20 @@
 
 #include "base/str.h"
 
+struct arena_budget;
+
 struct buf {
     char *p;
-    size_t n;        /* bytes in use */
-    size_t size;     /* bytes allocated */
-    size_t size_max; /* the cap on n */
-    bool full;       /* an append did not fit */
+    size_t n;                    /* bytes in use */
+    size_t size;                 /* bytes allocated */
+    size_t size_max;             /* the cap on n */
+    bool full;                   /* an append did not fit */
+    struct arena_budget *budget; /* where its memory counts too; NULL: nowhere */
 };
 
 void buf_init(struct buf *b, size_t size_max);
+/* Counts the memory in a budget; past it appends fail. Before the first append. */
+void buf_set_budget(struct buf *b, struct arena_budget *budget);
 /* Gives the memory back; usable again as after init. */
 void buf_fini(struct buf *b);
 /* Forgets the content, keeps the memory. */

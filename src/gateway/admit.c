@@ -115,35 +115,6 @@ static enum error_code check_body(const struct gateway *gateway, const struct me
     return OK;
 }
 
-/* What never goes up, also where forward_headers names it: keys, cookies, what is ours to say, what
- * concerns the connection only, and what tells about the client's side (contract, section 2). */
-static bool never_goes_up(const struct message *m, struct str name)
-{
-    static const struct str names[] = {STR_INIT("authorization"),  STR_INIT("x-api-key"),
-                                       STR_INIT("api-key"),        STR_INIT("x-goog-api-key"),
-                                       STR_INIT("cookie"),         STR_INIT("host"),
-                                       STR_INIT("content-length"), STR_INIT("content-type"),
-                                       STR_INIT("accept"),         STR_INIT("accept-encoding"),
-                                       STR_INIT("user-agent"),     STR_INIT("connection"),
-                                       STR_INIT("keep-alive"),     STR_INIT("te"),
-                                       STR_INIT("trailer"),        STR_INIT("upgrade"),
-                                       STR_INIT("expect"),         STR_INIT("content-encoding"),
-                                       STR_INIT("forwarded"),      STR_INIT("transfer-encoding")};
-    static const struct str starts[] = {STR_INIT("proxy-"), STR_INIT("x-forwarded-"),
-                                        STR_INIT("x-stainless-"), STR_INIT("openai-organization"),
-                                        STR_INIT("openai-project")};
-
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (str_eq_nocase(name, names[i]))
-            return true;
-    }
-    for (size_t i = 0; i < COUNT_OF(starts); i++) {
-        if (str_starts_nocase(name, starts[i]))
-            return true;
-    }
-    return http_list_has(http_headers_get(&m->headers, STR("connection")), name);
-}
-
 /* Headers of the client's that an upstream of the same protocol gets (contract, section 2). */
 static bool goes_up(const struct config *config, struct str name)
 {
@@ -166,11 +137,13 @@ static void keep_headers(struct exchange *x, const struct message *m)
 {
     const struct config *config = x->station->gateway->config;
     struct buf *lines = &x->station->head;
+    /* What Connection names concerns the client's connection only. */
+    struct str connection = http_headers_get(&m->headers, STR("connection"));
 
     buf_reset(lines);
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
-        if (!goes_up(config, header->name) || never_goes_up(m, header->name))
+        if (!goes_up(config, header->name) || http_list_has(connection, header->name))
             continue;
         (void)buf_add(lines, header->name);
         (void)buf_add(lines, STR(": "));

@@ -32,6 +32,7 @@ static enum push on_frame(void *ctx, struct frame *frame)
     for (uint32_t i = 0; i < frame->n; i++) {
         if (UNLIKELY(frame->events[i].kind == EVENT_ERROR) && !x->error_event) {
             x->error_event = true;
+            x->error_status = frame->events[i].error.status;
             metric_add(&x->station->metrics, METRIC_upstream_errors_total,
                        x->attempt.backend->index, 1);
         }
@@ -111,26 +112,41 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     exchange_start_encoder(x, x->attempt.backend->protocol == x->call.intake.protocol &&
                                   x->attempt.streams == x->call.request.stream);
     buf_init(&x->attempt.body, x->station->gateway->config->response_bytes_max);
+    buf_set_budget(&x->attempt.body, &x->station->gateway->inflight);
     check_coding(x, m);
+    struct error e = {.code = OK};
+    if (exchange_overflowed(x, &e))
+        attempt_fail(x, &e);
+}
+
+static void keep(struct exchange *x, struct str bytes)
+{
+    struct attempt *attempt = &x->attempt;
+    struct error e;
+
+    if (buf_add(&attempt->body, bytes))
+        return;
+    if (attempt->body.n + bytes.n > attempt->body.size_max)
+        FAIL(&e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max (%zu bytes) from %.*s",
+             attempt->body.size_max, STR_ARG(attempt->backend->name));
+    else
+        FAIL(&e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
+    attempt_fail(x, &e);
 }
 
 /* A piece of a whole body: one that comes in a single read is never copied. */
 static void collect(struct exchange *x, struct str bytes)
 {
     struct attempt *attempt = &x->attempt;
-    struct error e;
 
-    if (str_is_null(attempt->span) && attempt->body.n == 0) {
+    if (str_is_null(attempt->span) && attempt->body.n == 0 && bytes.n <= attempt->body.size_max) {
         attempt->span = bytes;
         return;
     }
-    bool ok = buf_add(&attempt->body, attempt->span) && buf_add(&attempt->body, bytes);
+    keep(x, attempt->span);
     attempt->span = STR_NULL;
-    if (!ok) {
-        FAIL(&e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max (%zu bytes) from %.*s",
-             attempt->body.size_max, STR_ARG(attempt->backend->name));
-        attempt_fail(x, &e);
-    }
+    if (!attempt->failed)
+        keep(x, bytes);
 }
 
 static void decode(struct exchange *x, struct str bytes, bool end)
@@ -177,14 +193,12 @@ static void on_batch(struct client_request *r, void *ctx)
 
     (void)r;
     CAST(x, ctx, EXCHANGE_MAGIC);
-    if (x->attempt.failed || (x->attempt.ended && x->attempt.request != NULL))
-        client_cancel(&x->attempt.request);
-    if (!x->attempt.ended && !str_is_null(x->attempt.span)) {
-        (void)buf_add(&x->attempt.body, x->attempt.span);
+    if (!x->attempt.ended && !x->attempt.failed && !str_is_null(x->attempt.span)) {
+        keep(x, x->attempt.span);
         x->attempt.span = STR_NULL;
-        if (!buf_ok(&x->attempt.body))
-            collect(x, STR(""));
     }
+    if (x->attempt.failed || x->attempt.ended)
+        client_cancel(&x->attempt.request);
     exchange_run(x);
 }
 
@@ -320,7 +334,8 @@ static enum error_code encode(struct exchange *x, struct wire *ret_wire, struct 
     /* Asked for where the dialect has it, the client did not mention it, and something counts (the
      * usage stage always does). */
     x->usage_added = request->stream && request->include_usage == -1 &&
-                     backend->dialect.stream_usage && !backend->config->quirks_off;
+                     backend->dialect.stream_usage && !backend->config->quirks_off &&
+                     !atomic_load_explicit(&backend->usage_refused, memory_order_relaxed);
     const struct encode_request how = {
         .model = x->call.element->model,
         .dialect = &backend->dialect,
@@ -342,8 +357,8 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     x->model_sent = str_copy(&x->answer, str_head(model, 256));
     TRY(encode(x, &wire, e));
     struct str head = make_head(x, &wire);
-    if (arena_overflowed(x->call.arena))
-        return FAIL(e, ERR_TOO_LARGE, "the request needs more memory than one may have");
+    if (exchange_overflowed(x, e))
+        return e->code;
     const struct client_call call = {
         .head = head,
         .body = wire.body,
@@ -356,16 +371,14 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     TRY(station_pool(station, backend, &pool, e));
     x->sent_us = loop_now_us(station->loop);
     TRY(client_start(pool, &call, &x->attempt.request, e));
+    x->attempts++;
     metric_add(&station->metrics, METRIC_attempts_total, backend->index, 1);
     return OK;
 }
 
 void attempt_cancel(struct exchange *x)
 {
-    if (x->attempt.request == NULL)
-        return;
     client_cancel(&x->attempt.request);
-    metric_add(&x->station->metrics, METRIC_cancelled_total, x->attempt.backend->index, 1);
 }
 
 void attempt_fini(struct exchange *x)
@@ -379,4 +392,13 @@ void attempt_fini(struct exchange *x)
     x->encoder = NULL;
     if (x->attempt.body.size_max > 0)
         buf_fini(&x->attempt.body);
+}
+
+void attempt_again(struct exchange *x)
+{
+    assert(!x->committed && x->attempt.request == NULL);
+    attempt_fini(x);
+    x->attempt = (struct attempt){.backend = NULL};
+    x->call.element = NULL;
+    x->first_us = 0;
 }

@@ -17,7 +17,12 @@
 #include "base/mem.h"
 #include "text/json.h"
 
-enum { ANSWER_BLOCK_SIZE = 2048, FREE_EXCHANGES_MAX = 64, OUT_KEPT_MAX = 512 * 1024 };
+enum {
+    ANSWER_BLOCK_SIZE = 2048,
+    FREE_EXCHANGES_MAX = 64,
+    OUT_KEPT_MAX = 512 * 1024,
+    ANSWER_EXTRA = 64 * 1024
+};
 
 #define NEXT_TO(name) (1u << EXCHANGE_##name)
 typedef enum exchange_state exchange_step_fn(struct exchange *x);
@@ -88,8 +93,9 @@ struct exchange *exchange_new(struct station *station, struct server_conn *clien
     x->call.metrics = &station->metrics;
     x->call.arena = server_arena(client);
     x->call.usage = (struct usage){-1, -1, -1, -1, -1, -1};
-    arena_init(&x->answer, station->gateway->config->response_bytes_max, ANSWER_BLOCK_SIZE,
-               &station->gateway->inflight);
+    /* What is remembered of the answer, and the coders themselves. */
+    arena_init(&x->answer, station->gateway->config->response_bytes_max + ANSWER_EXTRA,
+               ANSWER_BLOCK_SIZE, &station->gateway->inflight);
     x->begin_us = server_begin_us(client);
     server_set_user(client, x);
     metric_add(&station->metrics, METRIC_requests_active, 0, 1);
@@ -99,6 +105,15 @@ struct exchange *exchange_new(struct station *station, struct server_conn *clien
 static int64_t ms_between(int64_t from_us, int64_t to_us)
 {
     return from_us == 0 ? -1 : (to_us - from_us) / 1000;
+}
+
+static const char *outcome(const struct exchange *x, bool left)
+{
+    if (left)
+        return "client_left";
+    if (x->call.error.code != OK)
+        return error_name(x->call.error.code);
+    return x->error_event || x->attempt.status >= 400 ? "upstream_error" : "ok";
 }
 
 /* The one wide line of an exchange. */
@@ -120,10 +135,7 @@ static void tell(const struct exchange *x, bool left)
         F_INT("bytes_down", x->bytes_down), F_INT("frames", x->frames),
         F_IF(call->usage.input >= 0, F_INT("tokens_in", call->usage.input)),
         F_IF(call->usage.output >= 0, F_INT("tokens_out", call->usage.output)),
-        F_Z("outcome", left     ? "client_left"
-                       : failed ? error_name(call->error.code)
-                                : "ok"),
-        F_IF(failed, F_Z("detail", call->error.detail)));
+        F_Z("outcome", outcome(x, left)), F_IF(failed, F_Z("detail", call->error.detail)));
 }
 
 static void forget(struct exchange *x, bool left)
@@ -136,12 +148,15 @@ static void forget(struct exchange *x, bool left)
         server_set_user(x->client, NULL);
     }
     models_forget(station->models, x);
+    bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
     pipeline_done(&x->call);
     if (x->status != 0)
         metric_add(&station->metrics, METRIC_requests_total, (size_t)(x->status / 100 - 1), 1);
     if (!x->quiet)
         tell(x, left);
+    if (left && was_running)
+        metric_add(&station->metrics, METRIC_cancelled_total, x->attempt.backend->index, 1);
     metric_add(&station->metrics, METRIC_requests_active, 0, -1);
     if (x->attempt.backend != NULL)
         metric_add(&station->metrics, METRIC_frames_total, x->attempt.backend->index,
@@ -176,6 +191,27 @@ void exchange_done(struct exchange *x)
     forget(x, false);
 }
 
+bool exchange_overflowed(const struct exchange *x, struct error *e)
+{
+    const struct config *config = x->call.config;
+    const struct arena *request = x->call.arena; /* NULL after commit */
+    bool request_over = request != NULL && arena_overflowed(request);
+    bool answer_over = arena_overflowed(&x->answer);
+
+    if (!request_over && !answer_over)
+        return false;
+    if (arena_over_budget(&x->answer) || (request_over && arena_over_budget(request)))
+        FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max (%zu bytes)",
+             config->inflight_bytes_max);
+    else if (request_over)
+        FAIL(e, ERR_TOO_LARGE, "reading it takes more memory than body_bytes_max (%zu) allows",
+             config->body_bytes_max);
+    else
+        FAIL(e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max (%zu bytes)",
+             config->response_bytes_max);
+    return true;
+}
+
 /* --- the request's body --- */
 
 void exchange_body(struct exchange *x, struct str bytes)
@@ -199,8 +235,7 @@ void exchange_body(struct exchange *x, struct str bytes)
         x->body = arena_grow(x->call.arena, x->body, x->body_n, size);
         x->body_size = size;
     }
-    if (arena_overflowed(x->call.arena)) {
-        FAIL(&x->call.error, ERR_TOO_LARGE, "the request needs more memory than one may have");
+    if (exchange_overflowed(x, &x->call.error)) {
         exchange_run(x);
         return;
     }
@@ -255,10 +290,8 @@ static enum exchange_state step_DECODE(struct exchange *x)
                                               &limits, call->arena, &call->request,
                                               &call->error) != OK)
         return EXCHANGE_FAIL;
-    if (arena_overflowed(call->arena)) {
-        FAIL(&call->error, ERR_TOO_LARGE, "the request needs more memory than one may have");
+    if (exchange_overflowed(x, &call->error))
         return EXCHANGE_FAIL;
-    }
     pipeline_begin(call, &(struct pipeline_options){
                              .stages = pipeline_stages,
                              .stages_n = pipeline_stages_n,
@@ -423,6 +456,18 @@ static bool is_json(struct exchange *x, struct str body)
     return ok;
 }
 
+/* We asked for usage in the stream, and the backend does not know how: once more without, and
+ * never again with (contract, section 4). */
+static bool refuses_usage(struct exchange *x, struct str body)
+{
+    if (x->attempt.status != 400 || !x->usage_added ||
+        str_find(body, STR("stream_options"), 0) == SIZE_MAX)
+        return false;
+    atomic_store_explicit(&x->attempt.backend->usage_refused, true, memory_order_relaxed);
+    LOG(GATEWAY, INFO, "backend.no_stream_usage", F_STR("backend", x->attempt.backend->name));
+    return true;
+}
+
 static enum exchange_state step_WHOLE(struct exchange *x)
 {
     struct attempt *attempt = &x->attempt;
@@ -434,6 +479,10 @@ static enum exchange_state step_WHOLE(struct exchange *x)
     if (!str_is_null(http_headers_get(&attempt->head->headers, STR("content-type"))))
         type = http_headers_get(&attempt->head->headers, STR("content-type"));
     if (attempt->status < 200 || attempt->status >= 300) {
+        if (refuses_usage(x, body)) {
+            attempt_again(x);
+            return EXCHANGE_PLAN;
+        }
         if (attempt->status < 400 || !same || !is_json(x, body)) {
             translate_error(x, body);
             return EXCHANGE_FAIL;
@@ -467,7 +516,9 @@ static enum exchange_state step_FINISH(struct exchange *x)
     if (down->encoder_end(x->encoder, out, &x->call.error) != OK)
         return x->committed ? EXCHANGE_BREAK : EXCHANGE_FAIL;
     if (!x->call.request.stream) {
-        send_whole(x, 200, STR("application/json"), buf_str(out));
+        /* Collected from a stream; an error in it is no success. */
+        int status = !x->error_event ? 200 : x->error_status >= 400 ? x->error_status : 502;
+        send_whole(x, status, STR("application/json"), buf_str(out));
         return EXCHANGE_SENT;
     }
     if (!x->committed) {

@@ -107,7 +107,7 @@ struct exchange {
     char *body; /* the request's, in its arena */
     size_t body_n;
     size_t body_size;
-    size_t body_hint;    /* its declared length, as far as that is taken on trust */
+    size_t body_hint;    /* its declared length */
     struct arena answer; /* decoder, encoder, stage states */
     void *decoder;
     void *encoder;
@@ -128,6 +128,8 @@ struct exchange {
     bool committed;
     bool released; /* the request arena was given back */
     bool error_event;
+    int error_status; /* that it stands for; 0: unknown */
+    int attempts;
     bool quiet; /* no line in the log: probes */
     bool taken_over;
     bool usage_added;        /* we asked for usage in the stream, the client did not */
@@ -148,6 +150,8 @@ void exchange_body_end(struct exchange *x);
 void exchange_fail(struct exchange *x);
 /* raw_possible: the upstream's answer has the client's protocol and form (stream or whole). */
 void exchange_start_encoder(struct exchange *x, bool raw_possible);
+/* Whether an arena of x passed its cap; then *e says so. */
+NODISCARD bool exchange_overflowed(const struct exchange *x, struct error *e);
 /* Pipeline's sink: a frame that has passed all stages. */
 bool exchange_emit(void *ctx, struct frame *frame);
 void exchange_writable(struct exchange *x);
@@ -155,6 +159,8 @@ void exchange_writable(struct exchange *x);
 /* attempt.c */
 /* Starts an upstream try of x's element. Events drive the exchange from then on. */
 NODISCARD enum error_code attempt_start(struct exchange *x, struct error *e);
+/* Forgets the attempt that has ended, for another one. Before commit only. */
+void attempt_again(struct exchange *x);
 /* Cancels it if it runs. */
 void attempt_cancel(struct exchange *x);
 void attempt_fini(struct exchange *x);

@@ -4,6 +4,7 @@
  * with upstreams that fail, before the answer began and in the middle of it.
  */
 import assert from "node:assert/strict";
+import net from "node:net";
 import { after, before, beforeEach } from "node:test";
 
 import { raw, request, request_bytes, sse_data, within } from "./lib/http1.mjs";
@@ -409,3 +410,50 @@ test("errors: /readyz tells whether a backend is functional", async () => {
     assert.equal((await get(proxy)).status, 200);
     assert.equal((await get(empty)).status, 503);
 });
+
+test("errors: an error in an upstream's stream is no success for who asked for no stream",
+    async () => {
+        for (const framed of [`data: ${JSON.stringify({ error: { message: "no", type: "x",
+            code: 503 } })}\n\n`, sse([delta("m1", { content: "a" })], false) +
+            "data: {\"error\":{\"message\":\"no\",\"type\":\"x\"}}\n\n"]) {
+            mock.next((ex) => ex.respond({ headers: SSE, framing: "chunked", body: framed }));
+            const answer = await proxy.chat(BODY);
+            assert.ok(answer.status >= 500, `${answer.status} ${answer.text}`);
+            assert.match(answer.json.error.message, /no/);
+        }
+    });
+
+test("errors: bodies in flight beyond inflight_bytes_max get 503, and the memory comes back",
+    async () => {
+        const small = await start({ config: { default_backend: "mock",
+            inflight_bytes_max: "8 MiB", backends: { mock: backend(mock) } } });
+        try {
+            const body = JSON.stringify({ ...BODY, user: "u".repeat(2_000_000) });
+            const head = `POST ${CHAT} HTTP/1.1\r\nHost: localhost\r\n${AUTH}`;
+            const half = Math.floor(body.length / 2);
+            /* Twenty declare 2 MB at once and send the half of it. */
+            const sockets = await Promise.all(Array.from({ length: 20 }, () =>
+                new Promise((done) => {
+                    const socket = net.connect(small.port, "127.0.0.1", () => {
+                        socket.write(`${head}Content-Length: ${body.length}\r\n\r\n` +
+                            body.slice(0, half));
+                        done(socket);
+                    });
+                    socket.answer = new Promise((got) => {
+                        socket.once("data", (data) => got(Number(data.toString().slice(9, 12))));
+                        socket.once("error", () => got(0));
+                    });
+                })));
+            await Promise.race(sockets.map((s) => s.answer));
+            for (const socket of sockets) {
+                socket.write(body.slice(half));
+            }
+            const statuses = await Promise.all(sockets.map((s) => s.answer));
+            assert.ok(statuses.filter((s) => s === 200).length >= 1, String(statuses));
+            assert.ok(statuses.filter((s) => s === 503).length >= 10, String(statuses));
+            sockets.forEach((s) => s.destroy());
+            assert.equal((await small.chat({ ...BODY, user: "u".repeat(2_000_000) })).status, 200);
+        } finally {
+            await stop_all(small);
+        }
+    });
