@@ -144,13 +144,13 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
     buf_reset(lines);
     if (!str_is_null(content_type))
         add_line(lines, STR("content-type"), content_type);
-    if (x->state == EXCHANGE_AWAIT || x->state == EXCHANGE_RELAY || x->state == EXCHANGE_FINISH) {
-        /* Buffering proxies on the way must not hold a stream back. */
+    if (length < 0) {
+        /* A stream: buffering proxies on the way must not hold it back. */
         (void)buf_add(lines, STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
     }
-    if (x->state == EXCHANGE_FAIL && !str_is_null(x->allow))
+    if (!str_is_null(x->allow))
         add_line(lines, STR("allow"), x->allow);
-    if (x->state == EXCHANGE_FAIL && x->attempt.head == NULL && status == 503)
+    if (status == 503 && x->call.error.code != OK && x->attempt.head == NULL)
         (void)buf_add(lines, STR("retry-after: 1\r\n"));
     add_own_lines(x, lines);
     assert(buf_ok(lines));

@@ -63,8 +63,6 @@ void exchange_run(struct exchange *x)
         x->state = next;
     }
     x->running = false;
-    if (x->finished)
-        exchange_done(x);
 }
 
 struct exchange *exchange_new(struct station *station, struct server_conn *client)
@@ -182,11 +180,7 @@ void exchange_gone(struct exchange *x)
 
 void exchange_done(struct exchange *x)
 {
-    if (x->running) { /* all of it left at once: the driver ends first */
-        x->finished = true;
-        return;
-    }
-    assert(x->state == EXCHANGE_SENT);
+    assert(!x->running && x->state == EXCHANGE_SENT);
     x->state = EXCHANGE_OVER;
     forget(x, false);
 }
@@ -267,7 +261,30 @@ static enum exchange_state step_BODY(struct exchange *x)
 {
     if (x->call.error.code != OK)
         return EXCHANGE_FAIL;
+    if (x->route != NULL)
+        return EXCHANGE_ROUTE;
     return x->body_complete ? EXCHANGE_DECODE : EXCHANGE_BODY;
+}
+
+/* A short answer that is there already, in the turn's buffer. */
+static void send_out(struct exchange *x, int status, struct str content_type)
+{
+    struct buf *out = &x->station->out;
+
+    answer_head(x, status, content_type, (int64_t)out->n);
+    server_body(x->client, buf_str(out));
+    server_end(x->client);
+    (void)server_flush(x->client);
+    reset_out(x->station);
+}
+
+static enum exchange_state step_ROUTE(struct exchange *x)
+{
+    int status = x->route->answer(x->station->gateway, &x->station->out);
+
+    x->quiet = true;
+    send_out(x, status, str_c(x->route->content_type));
+    return EXCHANGE_SENT;
 }
 
 static void wake(void *ctx)
@@ -293,8 +310,8 @@ static enum exchange_state step_DECODE(struct exchange *x)
     if (exchange_overflowed(x, &call->error))
         return EXCHANGE_FAIL;
     pipeline_begin(call, &(struct pipeline_options){
-                             .stages = pipeline_stages,
-                             .stages_n = pipeline_stages_n,
+                             .stages = x->station->stages,
+                             .stages_n = x->station->stages_n,
                              .arena = &x->answer,
                              .hold_bytes_max = config->response_bytes_max,
                              .sink = exchange_emit,
@@ -570,11 +587,7 @@ static enum exchange_state step_FAIL(struct exchange *x)
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
     if (!x->body_complete) /* what still comes of the body is of no use to anybody */
         server_close_after(x->client);
-    answer_head(x, error_status(e), STR("application/json"), (int64_t)out->n);
-    server_body(x->client, buf_str(out));
-    server_end(x->client);
-    (void)server_flush(x->client);
-    reset_out(x->station);
+    send_out(x, error_status(e), STR("application/json"));
     return EXCHANGE_SENT;
 }
 
@@ -586,11 +599,7 @@ static enum exchange_state step_MODELS(struct exchange *x)
         return EXCHANGE_MODELS;
     if (models_answer(x->station->models, x, out, &x->call.error) != OK)
         return EXCHANGE_FAIL;
-    answer_head(x, 200, STR("application/json"), (int64_t)out->n);
-    server_body(x->client, buf_str(out));
-    server_end(x->client);
-    (void)server_flush(x->client);
-    reset_out(x->station);
+    send_out(x, 200, STR("application/json"));
     return EXCHANGE_SENT;
 }
 

@@ -60,6 +60,8 @@ struct station {
     struct server *local;       /* of the backends inside this process */
     struct client_pool **pools; /* per backend, made on first use */
     struct models *models;
+    const struct stage *const *stages; /* pipeline_stages; tests have their own */
+    size_t stages_n;
     struct id_source ids;
     struct metrics metrics;
     struct buf out;       /* body bytes made in this turn for one answer */
@@ -101,7 +103,8 @@ struct exchange {
     enum exchange_state state;
     struct list link;
     struct station *station;
-    struct server_conn *client; /* NULL: left */
+    struct server_conn *client;        /* NULL: left */
+    const struct gateway_route *route; /* NULL: the protocols' */
     struct call call;
     struct attempt attempt;
     char *body; /* the request's, in its arena */
@@ -124,7 +127,6 @@ struct exchange {
     int status;   /* what the client got; 0: nothing yet */
     bool running; /* the driver is inside */
     bool body_complete;
-    bool finished; /* done came while the driver was inside */
     bool committed;
     bool released; /* the request arena was given back */
     bool error_event;

@@ -39,37 +39,18 @@ static struct exchange *exchange_of(const struct server_conn *client)
     return x;
 }
 
-/* A path outside the protocols: answered on the spot. */
-static void answer_route(struct exchange *x, const struct gateway_route *route)
-{
-    struct station *station = x->station;
-
-    buf_reset(&station->out);
-    x->quiet = true;
-    int status = route->answer(station->gateway, &station->out);
-    x->body_complete = true;
-    x->state = EXCHANGE_MODELS; /* the state of answers that need no backend */
-    answer_head(x, status, str_c(route->content_type), (int64_t)station->out.n);
-    x->state = EXCHANGE_SENT;
-    server_body(x->client, buf_str(&station->out));
-    server_end(x->client);
-    (void)server_flush(x->client);
-    buf_reset(&station->out);
-}
-
 static void on_head(struct server_conn *client, struct message *m)
 {
     struct station *station = station_of(client);
     struct exchange *x = exchange_new(station, client);
-    const struct gateway_route *route = NULL;
 
-    if (admit(x, m, &route, &x->call.error) != OK) {
+    if (admit(x, m, &x->route, &x->call.error) != OK) {
         x->body_complete = !m->chunked && (!m->has_length || m->content_length == 0);
         exchange_fail(x);
         return;
     }
-    if (route != NULL) {
-        answer_route(x, route);
+    if (x->route != NULL) {
+        exchange_run(x);
         return;
     }
     if (m->has_length)
@@ -239,6 +220,8 @@ void station_init(struct station *station, struct gateway *gateway, struct loop 
     station->loop = loop;
     station->pools = mem_new(gateway->backends->n * sizeof(struct client_pool *) + 1);
     id_source_init(&station->ids);
+    station->stages = pipeline_stages;
+    station->stages_n = pipeline_stages_n;
     buf_init(&station->out, gateway->config->response_bytes_max);
     /* What the other side's head gives, each line perhaps longer by a blank, and our own lines. */
     buf_init(&station->head, gateway->config->header_bytes_max * 2 + HEAD_BYTES_EXTRA);

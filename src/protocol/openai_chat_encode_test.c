@@ -86,6 +86,12 @@ static void expect_equal(const char *what, const struct buf *got, const struct b
         fail_differs(what, buf_str(got), buf_str(want));
 }
 
+static void expect_str(const struct buf *got, const char *want)
+{
+    if (!str_eq(buf_str(got), str_c(want)))
+        fail_differs("encoded", buf_str(got), str_c(want));
+}
+
 /* --- raw ---------------------------------------------------------------------------------- */
 
 static void raw_is_equal(struct str body, const struct openai_chat_cuts *cuts)
@@ -481,6 +487,236 @@ static void test_collect_bound(void **state)
     buf_fini(&out);
 }
 
+/* --- events that no stream of ours has ---------------------------------------------------- */
+
+/* The bytes for one frame of events, its end included. */
+static enum error_code encode_within(const struct event *events, uint32_t n, bool stream,
+                                     size_t bytes_max, struct buf *out)
+{
+    struct arena arena;
+    struct openai_chat_encoder enc = {.started = false};
+    const struct encoder_options options = {.stream = stream,
+                                            .id = STR("ours"),
+                                            .model = STR("m"),
+                                            .now_s = 7,
+                                            .arena = &arena,
+                                            .bytes_max = bytes_max};
+    struct event copy[16];
+    struct frame frame = {.events = copy, .n = n};
+    enum error_code code;
+    struct str raw;
+    struct error e;
+
+    assert_true(n <= COUNT_OF(copy));
+    memcpy(copy, events, n * sizeof(*events));
+    arena_init(&arena, 65536, 1024, NULL);
+    openai_chat_encode_init(&enc, &options);
+    code = openai_chat_encode_frame(&enc, &frame, out, &raw, &e);
+    assert_true(str_is_null(raw));
+    /* What was refused once stays refused. */
+    if (code != OK && !stream)
+        assert_int_equal(openai_chat_encode_frame(&enc, &frame, out, &raw, &e), code);
+    else if (code == OK)
+        code = openai_chat_encode_end(&enc, out, &e);
+    openai_chat_encode_fini(&enc);
+    arena_fini(&arena);
+    return code;
+}
+
+/* S is the initializer of a str. */
+#define S(literal)                        \
+    {                                     \
+        ("" literal), sizeof(literal) - 1 \
+    }
+#define BLOCK_AT(at, of, ...)                                                                 \
+    {                                                                                         \
+        .kind = EVENT_BLOCK_BEGIN, .block = (at), .begin = {.kind = BLOCK_##of, __VA_ARGS__ } \
+    }
+#define SAY(at, of, what)                                  \
+    {                                                      \
+        .kind = EVENT_##of, .block = (at), .text = S(what) \
+    }
+#define STOP_FOR(why)                                                     \
+    {                                                                     \
+        .kind = EVENT_STOP, .block = EVENT_NO_BLOCK, .stop.reason = (why) \
+    }
+
+static const struct event everything[] = {
+    {.kind = EVENT_START, .block = EVENT_NO_BLOCK, .start = {S("c1"), S("m"), 7}},
+    BLOCK_AT(0, REASONING, .name = S("thoughts")),
+    SAY(0, REASONING, "hm"),
+    BLOCK_AT(1, TEXT, .index = 0),
+    SAY(1, TEXT, "said"),
+    SAY(1, CITATION, "{\"u\":1}"),
+    SAY(1, LOGPROBS, "{\"content\":[1],\"refusal\":[2]}"),
+    BLOCK_AT(2, TOOL, .id = S("call_1"), .name = S("f")),
+    SAY(2, TOOL_ARGS, "{\"a\":1}"),
+    BLOCK_AT(3, MEDIA, .name = S("audio")),
+    SAY(3, TEXT, "{\"id\":\"x\",\"data\":\"QQ\"}"),
+    SAY(3, TEXT, "{\"data\":\"==\",\"id\":\"y\"}"),
+    BLOCK_AT(4, VENDOR, .name = S("images")),
+    SAY(4, TEXT, "[1]"),
+    SAY(4, TEXT, "[2]"),
+    STOP_FOR(STOP_TOOL),
+};
+
+#define HEAD_OF(object)                   \
+    "{\"id\":\"c1\",\"object\":\"" object \
+    "\",\"created\":7,\"model\":\"m\",\"choices\":[{\"index\":0,"
+#define EVERYTHING                                                                       \
+    HEAD_OF("chat.completion")                                                           \
+    "\"message\":{\"role\":\"assistant\",\"content\":\"said\",\"refusal\":null,"         \
+    "\"reasoning_content\":\"hm\",\"annotations\":[{\"u\":1}],\"tool_calls\":[{\"id\":"  \
+    "\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"       \
+    "\"{\\\"a\\\":1}\"}}],\"audio\":{\"id\":\"y\",\"data\":\"QQ==\"},\"images\":[1,2]}," \
+    "\"logprobs\":{\"content\":[1],\"refusal\":[2]},\"finish_reason\":\"tool_calls\"}]}"
+
+static bool collected_within(size_t bytes_max, struct str whole)
+{
+    struct buf out;
+
+    buf_init(&out, OUT_MAX);
+    enum error_code code = encode_within(everything, COUNT_OF(everything), false, bytes_max, &out);
+    if (code == OK) {
+        assert_true(str_eq(buf_str(&out), whole));
+    } else {
+        assert_int_equal(code, ERR_UPSTREAM_TOO_LARGE);
+        assert_int_equal(out.n, 0);
+    }
+    buf_fini(&out);
+    return code == OK;
+}
+
+/* Catches: a body that lacks what there was no room for; a bound that lets more pass than a larger
+ * one. */
+static void test_collect_every_bound(void **state)
+{
+    struct buf whole;
+    size_t fits = 0;
+
+    (void)state;
+    buf_init(&whole, OUT_MAX);
+    assert_int_equal(encode_within(everything, COUNT_OF(everything), false, 65536, &whole), OK);
+    expect_str(&whole, EVERYTHING);
+    for (size_t bytes_max = 1; bytes_max <= 4096; bytes_max++) {
+        bool ok = collected_within(bytes_max, buf_str(&whole));
+        assert_true(ok || fits == 0);
+        if (ok && fits == 0)
+            fits = bytes_max;
+    }
+    assert_true(fits > 100);
+    buf_fini(&whole);
+}
+
+/* Catches: a stream that goes on as if nothing was missing when the buffer is full. */
+static void test_stream_every_bound(void **state)
+{
+    struct buf whole;
+
+    (void)state;
+    buf_init(&whole, OUT_MAX);
+    assert_int_equal(encode_within(everything, COUNT_OF(everything), true, 65536, &whole), OK);
+    assert_true(str_ends(buf_str(&whole), STR(DONE)));
+    for (size_t most = 1; most <= whole.n; most++) {
+        struct buf out;
+        buf_init(&out, most);
+        enum error_code code = encode_within(everything, COUNT_OF(everything), true, 65536, &out);
+        assert_int_equal(code, most < whole.n ? ERR_UPSTREAM_TOO_LARGE : OK);
+        assert_true(str_starts(buf_str(&whole), buf_str(&out)));
+        buf_fini(&out);
+    }
+    buf_fini(&whole);
+}
+static void expect_events(const struct event *events, uint32_t n, bool stream, const char *want)
+{
+    struct buf out;
+
+    buf_init(&out, OUT_MAX);
+    assert_int_equal(encode_within(events, n, stream, 65536, &out), OK);
+    expect_str(&out, want);
+    buf_fini(&out);
+}
+
+/* Catches: bytes of one kind taken for another, and blocks that have no place in a body but leave
+ * a mark there. */
+static void test_odd_pieces(void **state)
+{
+    static const struct event events[] = {
+        {.kind = EVENT_START, .block = EVENT_NO_BLOCK, .start = {S("c1"), S("m"), 7}},
+        BLOCK_AT(0, REDACTED, .index = 0),
+        SAY(0, SIGNATURE, "sealed"),
+        BLOCK_AT(1, TEXT, .index = 0),
+        SAY(1, TEXT, "a"),
+        SAY(1, LOGPROBS, "null"),
+        SAY(1, LOGPROBS, ""),
+        BLOCK_AT(2, MEDIA, .name = S("audio")),
+        SAY(2, TEXT, "{\"data\":\"Q\"}"),
+        SAY(2, TEXT, "{\"data\":7}"),
+        SAY(2, TEXT, "7"),
+        BLOCK_AT(3, VENDOR, .name = S("images")),
+        SAY(3, TEXT, "[1]"),
+        SAY(3, TEXT, "{\"data\":\"no list\"}"),
+        SAY(3, TEXT, ""),
+        STOP_FOR(STOP_END),
+    };
+
+    (void)state;
+    expect_events(events, COUNT_OF(events), false,
+                  HEAD_OF("chat.completion") "\"message\":{\"role\":\"assistant\",\"content\":"
+                                             "\"a\",\"refusal\":null,\"audio\":{\"data\":\"Q\"},"
+                                             "\"images\":[1]},\"logprobs\":null,"
+                                             "\"finish_reason\":\"stop\"}]}");
+}
+
+/* Catches: a reason that clients of this protocol do not know. */
+static void test_finish_words(void **state)
+{
+    static const struct {
+        struct event stop;
+        const char *word;
+    } cases[] = {
+        {STOP_FOR(STOP_END), "stop"},
+        {STOP_FOR(STOP_LENGTH), "length"},
+        {STOP_FOR(STOP_TOOL), "stop"},
+        {STOP_FOR(STOP_SEQUENCE), "stop"},
+        {STOP_FOR(STOP_FILTER), "content_filter"},
+        {STOP_FOR(STOP_REFUSAL), "stop"},
+        {STOP_FOR(STOP_PAUSE), "stop"},
+        {STOP_FOR(STOP_OTHER), "stop"},
+        {{.kind = EVENT_STOP, .stop = {.reason = STOP_OTHER, .native = S("odd")}}, "odd"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct event *stop = &cases[i].stop;
+        assert_true(str_eq(openai_chat_finish_word(stop, false, false), str_c(cases[i].word)));
+    }
+    assert_true(str_eq(openai_chat_finish_word(&cases[2].stop, true, false), STR("tool_calls")));
+    assert_true(str_eq(openai_chat_finish_word(&cases[0].stop, true, true), STR("function_call")));
+}
+
+/* Catches: a choice left open at the end, and one that goes on after its finish reason. */
+static void test_ends_of_choices(void **state)
+{
+    static const struct event open[] = {
+        {.kind = EVENT_START, .block = EVENT_NO_BLOCK, .start = {S("c1"), S("m"), 7}},
+        BLOCK_AT(0, TEXT, .index = 0),
+        SAY(0, TEXT, "a"),
+    };
+    static const struct event late[] = {
+        {.kind = EVENT_START, .block = EVENT_NO_BLOCK, .start = {S("c1"), S("m"), 7}},
+        BLOCK_AT(0, TEXT, .index = 0),
+        SAY(0, TEXT, "a"),
+        STOP_FOR(STOP_LENGTH),
+        SAY(0, TEXT, "late"),
+        STOP_FOR(STOP_END),
+    };
+
+    (void)state;
+    expect_events(open, COUNT_OF(open), true, SAID FINISH("stop") DONE);
+    expect_events(late, COUNT_OF(late), true, SAID FINISH("length") DONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +730,11 @@ int main(void)
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_whole_recordings),
         cmocka_unit_test(test_collect_bound),
+        cmocka_unit_test(test_collect_every_bound),
+        cmocka_unit_test(test_stream_every_bound),
+        cmocka_unit_test(test_odd_pieces),
+        cmocka_unit_test(test_finish_words),
+        cmocka_unit_test(test_ends_of_choices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,6 +150,170 @@ static void test_type_errors(void **state)
     }
 }
 
+/* --- members that bear on each other ------------------------------------------------------ */
+
+/* Catches: the older member counting where the newer one stands too, whichever comes first. */
+static void test_max_tokens(void **state)
+{
+    static const struct {
+        const char *body;
+        const char *tokens;
+        bool legacy;
+    } cases[] = {
+        {ROOT("\"max_tokens\":7"), "7", true},
+        {ROOT("\"max_completion_tokens\":5"), "5", false},
+        {ROOT("\"max_tokens\":7,\"max_completion_tokens\":5"), "5", false},
+        {ROOT("\"max_completion_tokens\":5,\"max_tokens\":7"), "5", false},
+        {ROOT("\"max_completion_tokens\":null,\"max_tokens\":7"), "7", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct request request = decode(str_c(cases[i].body));
+        struct error e;
+        assert_int_equal(openai_chat_request_decode_full(&request, &limits, &arena, &e), OK);
+        expect_str(request.params.max_tokens, str_c(cases[i].tokens));
+        assert_int_equal(request.params.max_tokens_was_legacy, cases[i].legacy);
+    }
+}
+
+/* Catches: a tool that is named, said to be of a kind that it is not. */
+static void test_named_tool(void **state)
+{
+    static const struct {
+        const char *body;
+        const char *choice;
+    } cases[] = {
+        {ROOT(
+             "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"custom\","
+             "\"custom\":{\"name\":\"g\"}}],\"tool_choice\":{\"type\":\"custom\",\"custom\":{\"name\":"
+             "\"g\"}}"),
+         "\"tool_choice\":{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}}"},
+        /* Of no tool that there is: the upstream may say so. */
+        {ROOT("\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}}],\"tool_choice\":"
+              "{\"type\":\"function\",\"function\":{\"name\":\"none\"}}"),
+         "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"none\"}}"},
+    };
+    const struct encode_request how = {.same_protocol = false};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct request request = decode(str_c(cases[i].body));
+        struct error e;
+        assert_int_equal(openai_chat_request_decode_full(&request, &limits, &arena, &e), OK);
+        struct str body = encode(&request, &how);
+        if (str_find(body, str_c(cases[i].choice), 0) == SIZE_MAX)
+            fail_msg("%.*s", STR_ARG(body));
+    }
+}
+
+/* Catches: members lost or out of order where they stand before and behind a nested object's. */
+static void test_extra_order(void **state)
+{
+    struct request request = decode(STR(
+        "{\"k1\":1,\"messages\":[{\"a\":1,\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"i\","
+        "\"p\":1,\"function\":{\"q\":1,\"name\":\"f\",\"r\":2},\"s\":3}],\"b\":2}],\"tools\":[{"
+        "\"x\":1,\"type\":\"function\",\"function\":{\"name\":\"f\",\"y\":2},\"z\":3}],\"k2\":2}"));
+    static const char want[] = "k1 k2 | a b | p q r s | x y z | ";
+    const struct extra *lists[4];
+    struct error e;
+    struct buf got;
+
+    (void)state;
+    assert_int_equal(openai_chat_request_decode_full(&request, &limits, &arena, &e), OK);
+    lists[0] = request.extra;
+    lists[1] = request.turns->extra;
+    lists[2] = request.turns->parts->extra;
+    lists[3] = request.tools->extra;
+    buf_init(&got, OUT_MAX);
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        for (const struct extra *extra = lists[i]; extra != NULL; extra = extra->next)
+            buf_print(&got, "%.*s ", STR_ARG(extra->key));
+        buf_add(&got, STR("| "));
+    }
+    expect_str(buf_str(&got), str_c(want));
+    buf_fini(&got);
+}
+
+/* Catches: a conversation read a second time, and what a stage changed in it lost. */
+static void test_full_once(void **state)
+{
+    struct request request = decode(STR(MESSAGE("{\"role\":\"user\",\"content\":\"a\"}")));
+    struct error e;
+
+    (void)state;
+    assert_int_equal(openai_chat_request_decode_full(&request, &limits, &arena, &e), OK);
+    struct turn *turn = request.turns;
+    turn->parts->text = STR("b");
+    assert_int_equal(openai_chat_request_decode_full(&request, &limits, &arena, &e), OK);
+    assert_ptr_equal(request.turns, turn);
+    expect_str(request.turns->parts->text, STR("b"));
+}
+
+/* --- memory ------------------------------------------------------------------------------- */
+
+#define LONG_TEXT                                                                          \
+    "text with \\u00e4n escape, so that it is copied; text with \\u00e4n escape, so that " \
+    "it is copied; text with \\u00e4n escape, so that it is copied; "
+
+static const char talk[] =
+    "{\"model\":\"b:m\",\"session_id\":\"s\",\"stream\":true,\"k\":1,\"messages\":[{\"role\":"
+    "\"system\",\"content\":\"" LONG_TEXT LONG_TEXT "\"},{\"role\":\"user\",\"content\":[{\"type\":"
+    "\"text\",\"text\":\"" LONG_TEXT
+    "\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"u\",\"z\":"
+    "1}}]},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"i\",\"function\":{\"name\":\"f\","
+    "\"arguments\":\"{}\"}}]}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
+    "\"description\":\"" LONG_TEXT "\",\"parameters\":{}}}],\"stop\":[\"" LONG_TEXT "\",\"b\"]}";
+
+/* The upstream's body with that much memory; what failed otherwise. */
+static enum error_code forward_within(size_t bytes_max, bool same_protocol, struct buf *out)
+{
+    const struct encode_request how = {.same_protocol = same_protocol,
+                                       .model = STR("another-model"),
+                                       .add_usage = true};
+    struct arena small;
+    struct request request;
+    struct wire wire = {.body_n = 0};
+    struct error e;
+    enum error_code code;
+
+    arena_init(&small, bytes_max, 512, NULL);
+    code = openai_chat_request_decode(str_c(talk), &limits, &small, &request, &e);
+    if (code == OK && !same_protocol)
+        code = openai_chat_request_decode_full(&request, &limits, &small, &e);
+    if (code == OK)
+        code = openai_chat_upstream_encode(&request, &how, &small, &wire, &e);
+    for (size_t i = 0; code == OK && i < wire.body_n; i++)
+        buf_add(out, wire.body[i]);
+    arena_fini(&small);
+    return code;
+}
+
+/* Catches: a request sent up that lacks what there was no memory for. */
+static void test_memory(void **state)
+{
+    (void)state;
+    for (int same = 0; same < 2; same++) {
+        struct buf whole;
+        size_t refused = 0;
+        buf_init(&whole, OUT_MAX);
+        assert_int_equal(forward_within(1 << 20, same == 1, &whole), OK);
+        for (size_t most = 64; most <= 32768; most += 64) {
+            struct buf out;
+            buf_init(&out, OUT_MAX);
+            enum error_code code = forward_within(most, same == 1, &out);
+            if (code == OK)
+                expect_str(buf_str(&out), buf_str(&whole));
+            else
+                assert_int_equal(code, ERR_TOO_LARGE);
+            refused += code != OK;
+            buf_fini(&out);
+        }
+        assert_true(refused > 4 && refused < 400);
+        buf_fini(&whole);
+    }
+}
+
 /* --- the client's bytes, edited ----------------------------------------------------------- */
 
 /* Catches: a byte changed that nobody asked to change, and invalid JSON after an edit. */
@@ -336,6 +500,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_head, setup, teardown),
         cmocka_unit_test_setup_teardown(test_type_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_max_tokens, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_named_tool, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_extra_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_edits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_edits_of_stages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
