@@ -219,8 +219,12 @@ static void on_failed(struct client_request *r, void *ctx, const struct error *e
 
 static void on_sent(struct client_request *r, void *ctx)
 {
-    (void)r;
-    (void)ctx;
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    assert(r == x->attempt.request);
+    x->attempt.sent = true;
+    exchange_release(x);
 }
 
 static const struct client_events attempt_events = {

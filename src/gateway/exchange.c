@@ -413,6 +413,14 @@ static enum exchange_state step_AWAIT(struct exchange *x)
     return EXCHANGE_RELAY;
 }
 
+void exchange_release(struct exchange *x)
+{
+    if (x->state != EXCHANGE_RELAY || x->released || !x->attempt.sent)
+        return;
+    x->released = true;
+    server_arena_release(x->client);
+}
+
 static enum exchange_state step_RELAY(struct exchange *x)
 {
     if (x->attempt.failed)
@@ -420,10 +428,7 @@ static enum exchange_state step_RELAY(struct exchange *x)
     if (x->attempt.ended)
         return EXCHANGE_FINISH;
     flush(x);
-    if (!x->released) {
-        x->released = true;
-        server_arena_release(x->client);
-    }
+    exchange_release(x);
     return EXCHANGE_RELAY;
 }
 

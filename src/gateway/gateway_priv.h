@@ -90,6 +90,7 @@ struct attempt {
     struct backend *backend;
     const struct message *head; /* of the answer; in the request arena, gone at commit */
     int status;
+    bool sent;    /* the last byte of the request was taken */
     bool streams; /* the answer is a stream of events */
     bool ended;   /* complete */
     bool failed;  /* the call's error says why */
@@ -154,6 +155,9 @@ void exchange_fail(struct exchange *x);
 void exchange_start_encoder(struct exchange *x, bool raw_possible);
 /* Whether an arena of x passed its cap; then *e says so. */
 NODISCARD bool exchange_overflowed(const struct exchange *x, struct error *e);
+/* Gives the request arena back as soon as nothing needs it any more: after commit, and when the
+ * request was sent whole (an eager upstream answers before). */
+void exchange_release(struct exchange *x);
 /* Pipeline's sink: a frame that has passed all stages. */
 bool exchange_emit(void *ctx, struct frame *frame);
 void exchange_writable(struct exchange *x);

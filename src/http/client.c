@@ -63,7 +63,7 @@ struct client_request {
     bool replaced;
     bool answered; /* a byte of the answer came */
     bool interim;  /* a 1xx is being read */
-    bool head_told;
+    bool refused;  /* answered with an error before all was sent: the rest never is */
     bool sent_told;
     bool batch_due;
     bool keep; /* the connection may be used again */
@@ -424,12 +424,13 @@ static void head_come(struct client_request *r)
     r->interim = m->status < 200;
     if (r->interim)
         return;
-    /* An answer that came early is told, but then nothing more is sent. */
-    r->keep = m->keep_alive && r->state == CLIENT_SENT;
+    /* An answer that came early and refuses is told, but then nothing more is sent. Others are only
+     * eager to begin: they still wait for the rest. */
+    r->refused = r->state == CLIENT_SENDING && m->status >= 400;
+    r->keep = m->keep_alive;
     tell_sent(r);
     if (r->state == CLIENT_OVER)
         return;
-    r->head_told = true;
     r->batch_due = true;
     r->call.events->head(r, r->call.ctx, m);
 }
@@ -440,6 +441,7 @@ static void end_come(struct client_request *r)
         parse_begin(&r->parser, r->call.arena, r->call.is_head);
         return;
     }
+    r->keep = r->keep && r->state == CLIENT_SENT;
     r->state = CLIENT_ENDED;
     /* Before the answer's end is told: who has it may come again, and find a place. */
     count_down(r->pool->options.busy);
@@ -460,6 +462,12 @@ static void answer_read(struct client_request *r, struct str bytes)
             head_come(r);
             break;
         case PARSE_BODY:
+            /* RFC 9110, 15.2: a 1xx response is terminated by the end of the header section. */
+            if (r->interim) {
+                (void)FAIL(&e, ERR_UPSTREAM_BROKEN, "an interim answer with a body");
+                request_fail(r, &e);
+                break;
+            }
             r->batch_due = true;
             r->call.events->body(r, r->call.ctx, piece);
             break;
@@ -568,8 +576,7 @@ static void event_writable(struct conn *conn, void *ctx)
     assert(r->conn == conn);
     event_begin(r);
     r->read_ms = loop_now_ms(r->pool->loop);
-    /* Once the head was told, the request's bytes are not ours any more. */
-    if (r->state == CLIENT_SENDING && !r->head_told)
+    if (r->state == CLIENT_SENDING && !r->refused)
         request_send(r);
     event_end(r);
 }
@@ -695,7 +702,7 @@ static void request_set(struct client_request *r, const struct client_call *call
     r->replaced = false;
     r->answered = false;
     r->interim = false;
-    r->head_told = false;
+    r->refused = false;
     r->sent_told = false;
     r->batch_due = false;
     r->keep = false;

@@ -18,8 +18,9 @@
  * says whether it broke before the first byte.
  * A reused connection that fails before any answer byte, at most 1 s after the request was written
  * whole, is replaced once by a new one, here, unseen by the user (contract, section 4): therefore
- * the request's bytes stay borrowed until head, failed or cancel. An answer whose head comes before
- * the request was sent whole ends the sending, and the connection is not used again.
+ * the request's bytes stay borrowed until both sent and head came, or end, failed or cancel. An
+ * error's head (400 and above) that comes before the request was sent whole ends the sending, and
+ * the connection is not used again; after any other the rest is sent on.
  */
 #pragma once
 
