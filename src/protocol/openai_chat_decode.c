@@ -44,7 +44,7 @@ static void forget_events(struct openai_chat_decoder *d)
     d->events = NULL;
     d->n = 0;
     d->size = 0;
-    if (arena_bytes(d->options.scratch) > 0)
+    if (arena_bytes(d->options.scratch) > 0 || arena_overflowed(d->options.scratch))
         arena_rewind(d->options.scratch);
 }
 
@@ -207,6 +207,8 @@ enum error_code openai_chat_decode_bytes(void *decoder, struct str bytes, bool e
 
     if (d->quit)
         return OK;
+    /* The scratch is shared: a decoder that ran out of it has left it like that. */
+    forget_events(d);
     if (d->options.stream)
         return decode_stream(d, bytes, end, e);
     assert(end);

@@ -544,6 +544,62 @@ static void told_or_refused(bool stream, struct str bytes)
     buf_fini(&whole.events);
 }
 
+static enum error_code decode_in(struct arena *scratch, bool stream, struct str bytes)
+{
+    struct arena answer;
+    struct told told;
+    struct openai_chat_decoder d = {.n = 0};
+    struct error e;
+    const struct decoder_options options = {
+        .stream = stream,
+        .event_bytes_max = 65536,
+        .depth_max = 16,
+        .scratch = scratch,
+        .arena = &answer,
+        .sink = tell,
+        .sink_ctx = &told,
+    };
+
+    buf_init(&told.events, OUT_MAX);
+    arena_init(&answer, 65536, 512, NULL);
+    openai_chat_decode_init(&d, &options);
+    enum error_code code = openai_chat_decode_bytes(&d, bytes, true, &e);
+    openai_chat_decode_fini(&d);
+    arena_fini(&answer);
+    buf_fini(&told.events);
+    return code;
+}
+
+/* Catches: one answer too large for the scratch, which is shared, and none is read after it. */
+static void test_scratch_recovers(void **state)
+{
+    struct str small = STR("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},"
+                           "\"finish_reason\":\"stop\"}]}\n\n");
+    struct arena scratch;
+    struct buf large;
+
+    (void)state;
+    buf_init(&large, OUT_MAX);
+    buf_add(&large, STR("data: {\"choices\":["));
+    for (int i = 0; i < 1000; i++)
+        buf_add(&large, STR("{\"index\":0,\"delta\":{\"content\":\"\\u00e4\"}},"));
+    buf_add(&large, STR("{}]}\n\n"));
+    assert_true(buf_ok(&large));
+    /* Blocks of its own for all, and none at all. */
+    for (size_t most = 4096; most <= 16384; most *= 4) {
+        arena_init(&scratch, most, 512, NULL);
+        assert_int_equal(decode_in(&scratch, true, small), OK);
+        assert_int_equal(decode_in(&scratch, true, buf_str(&large)), ERR_UPSTREAM_TOO_LARGE);
+        assert_int_equal(decode_in(&scratch, true, small), OK);
+        assert_int_equal(decode_in(&scratch, false, str_from(buf_str(&large), 6)),
+                         ERR_UPSTREAM_TOO_LARGE);
+        assert_int_equal(decode_in(&scratch, false, str_from(small, 6)), OK);
+        assert_int_equal(decode_in(&scratch, true, small), OK);
+        arena_fini(&scratch);
+    }
+    buf_fini(&large);
+}
+
 /* Catches: an answer cut short for want of memory that goes for a whole one. */
 static void test_memory(void **state)
 {
@@ -588,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_calls_bound),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_scratch_recovers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
