@@ -195,6 +195,7 @@ static void on_refuse(struct server_conn *client, const struct message *m, const
 {
     (void)m;
     (void)e;
+    on_over(client); /* nothing else follows an abort */
     server_abort(client);
 }
 
