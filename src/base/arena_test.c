@@ -175,12 +175,73 @@ static void test_budget(void **state)
     assert_int_equal(used(&budget), 0);
 }
 
+/* Catches: a shared bound that many arenas pass together, or that is not given back. */
+static void test_budget_is_bounded(void **state)
+{
+    struct arena_budget budget = {.max = 64 * 1024};
+    struct arena arenas[8];
+    size_t overflowed = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(arenas); i++) {
+        arena_init(&arenas[i], 1024 * 1024, 512, &budget);
+        (void)arena_alloc(&arenas[i], 15 * 1024);
+        assert_true(atomic_load(&budget.used) <= budget.max);
+        overflowed += arena_overflowed(&arenas[i]);
+        assert_int_equal(arena_over_budget(&arenas[i]), arena_overflowed(&arenas[i]));
+    }
+    assert_int_equal(overflowed, 4);
+    for (size_t i = 0; i < COUNT_OF(arenas); i++)
+        arena_fini(&arenas[i]);
+    assert_int_equal(atomic_load(&budget.used), 0);
+    arena_init(&arenas[0], 1024, 512, &budget);
+    (void)arena_alloc(&arenas[0], 2048);
+    assert_true(arena_overflowed(&arenas[0]));
+    assert_false(arena_over_budget(&arenas[0]));
+    arena_fini(&arenas[0]);
+}
+
+/* Catches: an object made past the cap is written over its neighbours. */
+static void test_objects_beyond_the_cap_are_whole(void **state)
+{
+    enum { OBJECT = 700, OBJECTS = 20 };
+    struct arena arena;
+    unsigned char *objects[OBJECTS];
+
+    (void)state;
+    arena_init(&arena, 1024, 512, NULL);
+    for (int i = 0; i < OBJECTS; i++) {
+        objects[i] = arena_zalloc(&arena, OBJECT);
+        for (int k = 0; k < OBJECT; k++)
+            assert_int_equal(objects[i][k], 0);
+        memset(objects[i], i + 1, OBJECT);
+    }
+    assert_true(arena_overflowed(&arena));
+    for (int i = 0; i < OBJECTS; i++) {
+        for (int k = 0; k < OBJECT; k++)
+            assert_int_equal(objects[i][k], i + 1);
+    }
+    /* A client cannot make them without end. */
+    for (int i = 0; i < 10000; i++)
+        (void)arena_alloc(&arena, ARENA_OBJECT);
+    arena_reset(&arena);
+    assert_false(arena_overflowed(&arena));
+    (void)arena_alloc(&arena, 100);
+    assert_false(arena_overflowed(&arena));
+    arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alloc),  cmocka_unit_test(test_zeroed),
-        cmocka_unit_test(test_cap),    cmocka_unit_test(test_array),
-        cmocka_unit_test(test_grow),   cmocka_unit_test(test_large_piece),
+        cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_zeroed),
+        cmocka_unit_test(test_cap),
+        cmocka_unit_test(test_array),
+        cmocka_unit_test(test_grow),
+        cmocka_unit_test(test_large_piece),
+        cmocka_unit_test(test_budget_is_bounded),
+        cmocka_unit_test(test_objects_beyond_the_cap_are_whole),
         cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
