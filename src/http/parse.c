@@ -426,7 +426,10 @@ static enum parse_step head_step(struct parser *parser, llhttp_errno_t rc, struc
     if (arena_overflowed(parser->arena)) {
         *parser->message = (struct message){.minor = 1};
         parser->filled = true;
-        (void)head_too_large(parser, e);
+        if (arena_over_budget(parser->arena))
+            (void)FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
+        else
+            (void)head_too_large(parser, e);
         return PARSE_FAILED;
     }
     if (rc == HPE_OK && parser->head_bytes < parser->head_bytes_max)

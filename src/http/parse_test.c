@@ -524,6 +524,26 @@ static void test_small_arena(void **state)
     }
 }
 
+/* Nor is it too large where it is the others who hold the memory. */
+static void test_budget_used_up(void **state)
+{
+    (void)state;
+    struct arena_budget budget = {.max = 4096};
+    struct run run;
+    struct parser parser;
+    bool body_open = false;
+
+    assert_true(arena_budget_take(&budget, 4000));
+    run_init(&run, PARSE_REQUEST);
+    arena_init(&run.arena, 1 << 20, 512, &budget);
+    parse_init(&parser, PARSE_REQUEST, HEAD_MAX);
+    parse_begin(&parser, &run.arena, false);
+    assert_false(run_feed(&run, &parser, STR("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), &body_open));
+    assert_true(str_starts(buf_str(&run.log), STR("OVERLOADED")));
+    run_fini(&run);
+    arena_budget_give(&budget, 4000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -533,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_large_head_in_pieces),
         cmocka_unit_test(test_damaged_input_at_any_cut),
         cmocka_unit_test(test_small_arena),
+        cmocka_unit_test(test_budget_used_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
