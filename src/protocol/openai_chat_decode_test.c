@@ -610,6 +610,8 @@ static void test_memory(void **state)
     buf_add(&many, STR(ROLE TEXT("a\\n") TEXT("b\\n")));
     buf_print(&many, CALLS_AT, 0, 0);
     buf_print(&many, CALLS_AT, 1, 1);
+    buf_add(&many, STR(DELTA("{\"audio\":{\"id\":\"x\"},\"images\":[{\"a\":\"b\"}],"
+                             "\"reasoning_details\":[{\"text\":\"c\"}]}")));
     buf_add(&many, STR(HEAD "\"choices\":["));
     for (int i = 1; i < 20; i++)
         buf_print(&many,

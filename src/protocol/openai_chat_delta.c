@@ -52,6 +52,9 @@ static struct event *emit(struct openai_chat_decoder *d, enum event_kind kind, u
 static void emit_text(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
                       uint32_t block, struct str text)
 {
+    /* Text may have been lost, and the whole frame is refused. */
+    if (arena_overflowed(d->options.scratch))
+        return;
     assert(text.n > 0);
     assert(block != EVENT_NO_BLOCK);
     emit(d, kind, choice, block)->text = text;
@@ -414,6 +417,8 @@ static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *
         return;
     if (*to == NULL) {
         struct openai_chat_side *side = ARENA_NEW(d->options.arena, struct openai_chat_side);
+        if (arena_overflowed(d->options.arena))
+            return;
         side->member = member;
         side->block = block_begin(d, c, kind, str_c(member));
         *to = side;

@@ -64,6 +64,10 @@ static struct openai_chat_sent *sent_of(struct openai_chat_encoder *enc, uint32_
     if (*to != NULL && (*to)->choice == choice)
         return *to;
     struct openai_chat_sent *sent = ARENA_NEW(enc->options.arena, struct openai_chat_sent);
+    if (arena_overflowed(enc->options.arena)) {
+        enc->lost_sent = (struct openai_chat_sent){.choice = choice};
+        return &enc->lost_sent;
+    }
     sent->next = *to;
     sent->choice = choice;
     *to = sent;
@@ -89,6 +93,10 @@ static struct openai_chat_known *know(struct openai_chat_encoder *enc,
     if (begin->begin.kind == BLOCK_TEXT)
         return NULL;
     known = ARENA_NEW(enc->options.arena, struct openai_chat_known);
+    if (arena_overflowed(enc->options.arena)) {
+        known = &enc->lost_known;
+        *known = (struct openai_chat_known){.block = 0};
+    }
     known->next = sent->known;
     known->block = begin->block;
     known->kind = begin->begin.kind;
@@ -103,7 +111,8 @@ static struct openai_chat_known *know(struct openai_chat_encoder *enc,
     } else if (known->kind != BLOCK_REFUSAL) {
         known->member = member_of(enc, begin);
     }
-    sent->known = known;
+    if (known != &enc->lost_known)
+        sent->known = known;
     return known;
 }
 
@@ -123,7 +132,7 @@ static void observe(struct openai_chat_encoder *enc, const struct frame *frame)
 {
     struct openai_chat_sent *sent;
 
-    for (uint32_t i = 0; i < frame->n; i++) {
+    for (uint32_t i = 0; i < frame->n && !arena_overflowed(enc->options.arena); i++) {
         const struct event *event = &frame->events[i];
         switch (event->kind) {
         case EVENT_TEXT:
@@ -395,6 +404,9 @@ static void encode_chunks(struct openai_chat_encoder *enc, const struct frame *f
                           struct buf *out)
 {
     for (uint32_t i = 0; i < frame->n && !enc->failed && !enc->terminator_sent;) {
+        /* The whole frame is refused then. */
+        if (arena_overflowed(enc->options.arena))
+            return;
         const struct event *event = &frame->events[i];
         const struct event *next = i + 1 < frame->n ? event + 1 : NULL;
         uint32_t taken = 1;

@@ -491,7 +491,7 @@ static void test_collect_bound(void **state)
 
 /* The bytes for one frame of events, its end included. */
 static enum error_code encode_within(const struct event *events, uint32_t n, bool stream,
-                                     size_t bytes_max, struct buf *out)
+                                     size_t arena_max, size_t bytes_max, struct buf *out)
 {
     struct arena arena;
     struct openai_chat_encoder enc = {.started = false};
@@ -509,7 +509,7 @@ static enum error_code encode_within(const struct event *events, uint32_t n, boo
 
     assert_true(n <= COUNT_OF(copy));
     memcpy(copy, events, n * sizeof(*events));
-    arena_init(&arena, 65536, 1024, NULL);
+    arena_init(&arena, arena_max, 512, NULL);
     openai_chat_encode_init(&enc, &options);
     code = openai_chat_encode_frame(&enc, &frame, out, &raw, &e);
     assert_true(str_is_null(raw));
@@ -576,7 +576,8 @@ static bool collected_within(size_t bytes_max, struct str whole)
     struct buf out;
 
     buf_init(&out, OUT_MAX);
-    enum error_code code = encode_within(everything, COUNT_OF(everything), false, bytes_max, &out);
+    enum error_code code = encode_within(everything, COUNT_OF(everything), false, 65536, bytes_max,
+                                         &out);
     if (code == OK) {
         assert_true(str_eq(buf_str(&out), whole));
     } else {
@@ -596,7 +597,8 @@ static void test_collect_every_bound(void **state)
 
     (void)state;
     buf_init(&whole, OUT_MAX);
-    assert_int_equal(encode_within(everything, COUNT_OF(everything), false, 65536, &whole), OK);
+    assert_int_equal(encode_within(everything, COUNT_OF(everything), false, 65536, 65536, &whole),
+                     OK);
     expect_str(&whole, EVERYTHING);
     for (size_t bytes_max = 1; bytes_max <= 4096; bytes_max++) {
         bool ok = collected_within(bytes_max, buf_str(&whole));
@@ -615,24 +617,57 @@ static void test_stream_every_bound(void **state)
 
     (void)state;
     buf_init(&whole, OUT_MAX);
-    assert_int_equal(encode_within(everything, COUNT_OF(everything), true, 65536, &whole), OK);
+    assert_int_equal(encode_within(everything, COUNT_OF(everything), true, 65536, 65536, &whole),
+                     OK);
     assert_true(str_ends(buf_str(&whole), STR(DONE)));
     for (size_t most = 1; most <= whole.n; most++) {
         struct buf out;
         buf_init(&out, most);
-        enum error_code code = encode_within(everything, COUNT_OF(everything), true, 65536, &out);
+        enum error_code code = encode_within(everything, COUNT_OF(everything), true, 65536, 65536,
+                                             &out);
         assert_int_equal(code, most < whole.n ? ERR_UPSTREAM_TOO_LARGE : OK);
         assert_true(str_starts(buf_str(&whole), buf_str(&out)));
         buf_fini(&out);
     }
     buf_fini(&whole);
 }
+/* Catches: a choice or block for which there was no memory, mistaken for another one. */
+static void test_stream_memory(void **state)
+{
+    struct event choices[16];
+    const struct event *const cases[] = {everything, choices};
+
+    (void)state;
+    for (uint32_t i = 0; i < COUNT_OF(choices); i += 2) {
+        choices[i] = (struct event)BLOCK_AT(0, TOOL, .id = S("i"), .name = S("f"));
+        choices[i + 1] = (struct event)SAY(0, TOOL_ARGS, "{}");
+        choices[i].choice = choices[i + 1].choice = i;
+    }
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf whole;
+        size_t refused = 0;
+        buf_init(&whole, OUT_MAX);
+        assert_int_equal(encode_within(cases[i], 16, true, 65536, 65536, &whole), OK);
+        for (size_t most = 16; most <= 8192; most += 16) {
+            struct buf out;
+            buf_init(&out, OUT_MAX);
+            enum error_code code = encode_within(cases[i], 16, true, most, 65536, &out);
+            assert_int_equal(code, code == OK ? OK : ERR_UPSTREAM_TOO_LARGE);
+            assert_true(code != OK || str_eq(buf_str(&out), buf_str(&whole)));
+            refused += code != OK;
+            buf_fini(&out);
+        }
+        assert_true(refused > 4 && refused < 500);
+        buf_fini(&whole);
+    }
+}
+
 static void expect_events(const struct event *events, uint32_t n, bool stream, const char *want)
 {
     struct buf out;
 
     buf_init(&out, OUT_MAX);
-    assert_int_equal(encode_within(events, n, stream, 65536, &out), OK);
+    assert_int_equal(encode_within(events, n, stream, 65536, 65536, &out), OK);
     expect_str(&out, want);
     buf_fini(&out);
 }
@@ -732,6 +767,7 @@ int main(void)
         cmocka_unit_test(test_collect_bound),
         cmocka_unit_test(test_collect_every_bound),
         cmocka_unit_test(test_stream_every_bound),
+        cmocka_unit_test(test_stream_memory),
         cmocka_unit_test(test_odd_pieces),
         cmocka_unit_test(test_finish_words),
         cmocka_unit_test(test_ends_of_choices),

@@ -97,6 +97,8 @@ static enum error_code read_tools(struct openai_chat_reader *r, struct request *
     r->list = legacy ? "functions" : "tools";
     for (r->at = 0; json_array_next(m->value, &cursor, &element); r->at++) {
         struct tool *tool = ARENA_NEW(r->arena, struct tool);
+        if (arena_overflowed(r->arena))
+            return FAIL(r->e, ERR_TOO_LARGE, "too many tools");
         tool->source = element;
         tool->strict = -1;
         TRY(read_tool(r, tool, legacy));

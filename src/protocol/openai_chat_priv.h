@@ -46,6 +46,7 @@ struct openai_chat_reader {
     struct extra **extra_of;  /* the list that was appended to last, and its end */
     struct extra **extra_end;
     struct part **parts_end; /* of the turn that is read */
+    struct part lost;        /* for which there was no memory */
 };
 
 /* "PATH.member" must be what. */
@@ -242,6 +243,8 @@ struct openai_chat_encoder {
     int64_t created_s;
     struct str head; /* of each chunk, up to its choices; null: not made yet */
     struct openai_chat_sent *sent;
+    struct openai_chat_sent lost_sent; /* for which there was no memory; in no list */
+    struct openai_chat_known lost_known;
     struct openai_chat_body body;
     struct buf error; /* a collected answer that is an error */
 };

@@ -86,6 +86,8 @@ void openai_chat_request_keep(struct openai_chat_reader *r, struct extra **to,
 {
     struct extra *extra = ARENA_NEW(r->arena, struct extra);
 
+    if (arena_overflowed(r->arena))
+        return;
     /* Bodies come from strangers: appending must not walk the list each time. */
     if (r->extra_of != to || *to == NULL) {
         r->extra_of = to;
@@ -161,17 +163,26 @@ enum error_code openai_chat_request_decode(struct str body, const struct request
 
     assert(limits->depth_max > 0);
     TRY(json_index_read(&request.index, body, limits->depth_max, arena, e));
-    TRY(read_head(&r, &request));
+    enum error_code code = read_head(&r, &request);
+    if (arena_overflowed(arena))
+        return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
+    TRY(code);
     *ret_request = request;
     return OK;
 }
 
 /* --- content parts ------------------------------------------------------------------------ */
 
+/* Past its cap the arena hands out the same memory again and again: no node may lie there, as
+ * strings would be written over its pointers. Such a part is in no list. */
 static struct part *add_part(struct openai_chat_reader *r, enum part_kind kind, struct str source)
 {
     struct part *part = ARENA_NEW(r->arena, struct part);
 
+    if (arena_overflowed(r->arena)) {
+        r->lost = (struct part){.kind = kind, .source = source};
+        return &r->lost;
+    }
     part->kind = kind;
     part->source = source;
     assert(*r->parts_end == NULL);
@@ -586,8 +597,7 @@ static enum error_code read_result(struct openai_chat_reader *r, struct turn *tu
                                   .value = json_object_find(turn->source, STR("content"))};
     struct part *part = add_part(r, PART_TOOL_RESULT, content.value);
 
-    assert(turn->role == ROLE_TOOL && turn->parts == part);
-
+    assert(turn->role == ROLE_TOOL && (turn->parts == part || part == &r->lost));
     if (legacy)
         part->id = r->legacy_call != NULL ? r->legacy_call->id : STR("call_legacy");
     else if (!str_is_null(m.value))
@@ -641,13 +651,17 @@ static enum error_code read_turns(struct openai_chat_reader *r, struct request *
         if (json_kind_of(element) != JSON_OBJECT)
             return openai_chat_request_fail(r, STR_NULL, "an object");
         struct turn *turn = ARENA_NEW(r->arena, struct turn);
+        if (arena_overflowed(r->arena))
+            return FAIL(r->e, ERR_TOO_LARGE, "the conversation does not fit into memory");
         turn->source = element;
         r->parts_end = &turn->parts;
         *to = turn;
         to = &turn->next;
-        TRY(read_turn(r, turn));
+        enum error_code code = read_turn(r, turn);
+        /* What it says of lost text may not be so. */
         if (arena_overflowed(r->arena))
             return FAIL(r->e, ERR_TOO_LARGE, "the conversation does not fit into memory");
+        TRY(code);
     }
     r->list = NULL;
     return OK;
@@ -665,9 +679,10 @@ enum error_code openai_chat_request_decode_full(struct request *request,
     assert(!str_is_null(request->source));
     request->turns = NULL;
     TRY(read_turns(&r, request));
-    TRY(openai_chat_params_read(&r, request));
+    enum error_code code = openai_chat_params_read(&r, request);
     if (arena_overflowed(arena))
         return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
+    TRY(code);
     request->full = true;
     return OK;
 }

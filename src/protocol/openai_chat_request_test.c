@@ -189,10 +189,9 @@ static void test_named_tool(void **state)
              "\"custom\":{\"name\":\"g\"}}],\"tool_choice\":{\"type\":\"custom\",\"custom\":{\"name\":"
              "\"g\"}}"),
          "\"tool_choice\":{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}}"},
-        /* Of no tool that there is: the upstream may say so. */
-        {ROOT("\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}}],\"tool_choice\":"
-              "{\"type\":\"function\",\"function\":{\"name\":\"none\"}}"),
-         "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"none\"}}"},
+        {ROOT("\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}},{\"type\":\"function\","
+              "\"function\":{\"name\":\"f\"}}],\"tool_choice\":{\"function\":{\"name\":\"f\"}}"),
+         "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"},
     };
     const struct encode_request how = {.same_protocol = false};
 
@@ -214,7 +213,7 @@ static void test_extra_order(void **state)
         "{\"k1\":1,\"messages\":[{\"a\":1,\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"i\","
         "\"p\":1,\"function\":{\"q\":1,\"name\":\"f\",\"r\":2},\"s\":3}],\"b\":2}],\"tools\":[{"
         "\"x\":1,\"type\":\"function\",\"function\":{\"name\":\"f\",\"y\":2},\"z\":3}],\"k2\":2}"));
-    static const char want[] = "k1 k2 | a b | p q r s | x y z | ";
+    static const char want[] = "k1 k2 | a b | p q r s | x z y | ";
     const struct extra *lists[4];
     struct error e;
     struct buf got;
