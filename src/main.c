@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/manual.h"
+#include "base/mem.h"
 #include "gateway/gateway.h"
 #include "pipeline/pipeline.h"
 #include "state/config.h"
@@ -290,6 +291,7 @@ int main(int argc, char **argv)
     struct config_result result = {.action = CONFIG_SERVE};
     struct arena arena;
 
+    mem_setup();
     arena_init(&arena, CONFIG_ARENA_MAX, 4096, NULL);
     config_read(&source, &arena, &result);
     int status = act(&source, &result, &arena);

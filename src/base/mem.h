@@ -7,6 +7,9 @@
 
 #include "base/attr.h"
 
+/* Once, before the first thread: large blocks go back to the system when they are freed. */
+void mem_setup(void);
+
 /* Zeroed memory of n > 0 bytes; never NULL. */
 NODISCARD __attribute__((malloc, returns_nonnull)) void *mem_new(size_t n);
 

@@ -29,6 +29,7 @@ static enum push on_frame(void *ctx, struct frame *frame)
 
     CAST(x, ctx, EXCHANGE_MAGIC);
     x->frames++;
+    x->terminated = x->terminated || frame->terminator;
     for (uint32_t i = 0; i < frame->n; i++) {
         if (UNLIKELY(frame->events[i].kind == EVENT_ERROR) && !x->error_event) {
             x->error_event = true;
@@ -211,6 +212,12 @@ static void on_failed(struct client_request *r, void *ctx, const struct error *e
     assert(r == x->attempt.request);
     x->attempt.request = NULL;
     x->attempt.span = STR_NULL;
+    if (x->terminated) {
+        /* The answer was complete; that the connection went wrong after it is nobody's matter. */
+        x->attempt.ended = true;
+        exchange_run(x);
+        return;
+    }
     FAIL(&told, e->code, "%.200s (backend %.*s)", e->detail,
          STR_ARG(str_head(x->attempt.backend->name, 40)));
     attempt_fail(x, &told);

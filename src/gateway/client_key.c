@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 
 enum { KEY_BYTES = 24, KEY_TEXT_MAX = 256 };
@@ -44,6 +45,10 @@ static enum error_code read_key(const char *path, char text[KEY_TEXT_MAX], size_
         return OK;
     if (fd < 0)
         return FAIL(e, ERR_CONFIG, "cannot read %s: %s", path, strerror(errno));
+    struct stat status;
+    if (fstat(fd, &status) == 0 && (status.st_mode & 077) != 0)
+        LOG(GATEWAY, WARN, "start.client_key_readable", F_Z("file", path),
+            F_Z("detail", "others can read it: chmod 600"));
     ssize_t n = read(fd, text, KEY_TEXT_MAX);
     (void)close(fd);
     if (n < 0)
@@ -51,6 +56,10 @@ static enum error_code read_key(const char *path, char text[KEY_TEXT_MAX], size_
     struct str key = str_trim(str_of(text, (size_t)n));
     if (key.n < 16 || key.n == KEY_TEXT_MAX)
         return FAIL(e, ERR_CONFIG, "%s does not hold a key; remove it to get a new one", path);
+    for (size_t i = 0; i < key.n; i++) {
+        if (key.p[i] <= ' ' || key.p[i] > '~')
+            return FAIL(e, ERR_CONFIG, "%s does not hold a key; remove it to get a new one", path);
+    }
     memmove(text, key.p, key.n);
     *ret_n = key.n;
     return OK;

@@ -131,6 +131,7 @@ struct exchange {
     bool committed;
     bool released; /* the request arena was given back */
     bool error_event;
+    bool terminated;  /* the upstream's end marker came */
     int error_status; /* that it stands for; 0: unknown */
     int attempts;
     bool quiet; /* no line in the log: probes */

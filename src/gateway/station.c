@@ -15,6 +15,8 @@
 
 enum {
     SCRATCH_BLOCK_SIZE = 16 * 1024,
+    /* A whole answer's tree. */
+    SCRATCH_PER_BODY_BYTE = 4,
     /* Events of one read, and what they are encoded to, whatever response_bytes_max is. */
     TURN_EXTRA = 1024 * 1024,
     HEAD_BYTES_EXTRA = 256 * 1024,
@@ -227,7 +229,8 @@ void station_init(struct station *station, struct gateway *gateway, struct loop 
     buf_init(&station->out, gateway->config->response_bytes_max + TURN_EXTRA);
     /* What the other side's head gives, each line perhaps longer by a blank, and our own lines. */
     buf_init(&station->head, gateway->config->header_bytes_max * 2 + HEAD_BYTES_EXTRA);
-    arena_init(&station->scratch, gateway->config->response_bytes_max * 2 + TURN_EXTRA,
+    arena_init(&station->scratch,
+               gateway->config->response_bytes_max * SCRATCH_PER_BODY_BYTE + TURN_EXTRA,
                SCRATCH_BLOCK_SIZE, NULL);
     list_init(&station->exchanges);
     list_init(&station->free_exchanges);

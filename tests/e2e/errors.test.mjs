@@ -457,3 +457,17 @@ test("errors: bodies in flight beyond inflight_bytes_max get 503, and the memory
             await stop_all(small);
         }
     });
+
+test("errors: what goes wrong behind an upstream's [DONE] is no error of the answer", async () => {
+    const events = sse([delta("m1", { content: "a" }), delta("m1", {}, "stop")]);
+    for (const end of ["fin", "rst"]) {
+        mock.next(async (ex) => {
+            await ex.write(head_bytes(200, { ...SSE, "transfer-encoding": "chunked" }));
+            await ex.write(chunk(events));
+            setTimeout(() => ex[end](), 30);
+        });
+        const answer = await proxy.chat(STREAM);
+        assert.equal(answer.text, events, end);
+        assert.notEqual(answer.ended, "cut");
+    }
+});
