@@ -132,7 +132,9 @@ static void add_own_lines(struct exchange *x, struct buf *lines)
     add_encoded(lines, STR("x-llm-proxy-backend"), x->attempt.backend->name);
     if (!str_is_null(x->model_sent))
         add_encoded(lines, STR("x-llm-proxy-model"), x->model_sent);
-    (void)buf_print(lines, "x-llm-proxy-attempts: %d\r\n", x->attempts);
+    (void)buf_add(lines, STR("x-llm-proxy-attempts: "));
+    (void)buf_add_int64(lines, x->attempts);
+    (void)buf_add(lines, STR("\r\n"));
 }
 
 void answer_head(struct exchange *x, int status, struct str content_type, int64_t length)

@@ -65,28 +65,39 @@ static void allow_add(struct str *allow, struct str method, struct arena *arena)
                        STR_ARG(method), str_eq(method, STR("GET")) ? ", HEAD" : "");
 }
 
+/* The methods that a path is served with; null where there is no such path. */
+static struct str methods_of(struct str path, struct arena *arena)
+{
+    struct str allow = STR_NULL;
+    struct str rest;
+
+    for (size_t i = 0; i < protocol_count; i++) {
+        for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
+            if (route_serves(route, path, &rest))
+                allow_add(&allow, str_c(route->method), arena);
+        }
+    }
+    return allow;
+}
+
 void protocol_route(struct str method, struct str path, struct arena *arena,
                     struct route_match *ret_match)
 {
-    struct route_match match = {.allow = STR_NULL};
-
-    for (size_t i = 0; i < protocol_count && match.protocol == NULL; i++) {
-        const struct route *route = protocol_table[i]->routes;
-        for (; route->path != NULL; route++) {
+    for (size_t i = 0; i < protocol_count; i++) {
+        for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
             struct str rest;
-            if (!route_serves(route, path, &rest))
+            if (!method_serves(str_c(route->method), method) || !route_serves(route, path, &rest))
                 continue;
-            match.path_known = true;
-            allow_add(&match.allow, str_c(route->method), arena);
-            if (!method_serves(str_c(route->method), method))
-                continue;
-            match.protocol = protocol_table[i];
-            match.operation = route->operation;
-            match.rest = rest;
-            break;
+            *ret_match = (struct route_match){
+                .protocol = protocol_table[i],
+                .operation = route->operation,
+                .rest = rest,
+                .path_known = true,
+                .allow = STR_NULL,
+            };
+            return;
         }
     }
-    assert(match.protocol == NULL || match.path_known);
-    assert(match.path_known == !str_is_null(match.allow));
-    *ret_match = match;
+    struct str allow = methods_of(path, arena);
+    *ret_match = (struct route_match){.path_known = !str_is_null(allow), .allow = allow};
 }

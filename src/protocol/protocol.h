@@ -182,7 +182,7 @@ extern const size_t protocol_count;
 /* By name, NULL without one. */
 const struct protocol *protocol_find(struct str name);
 /* The protocol and route that serve a client's method and path; the path's rest for '*' routes.
- * *ret_method_known: the path exists with another method (allow lists them, "GET, HEAD"). */
+ * path_known without a protocol: the path is there with other methods (allow: "GET, HEAD"). */
 struct route_match {
     const struct protocol *protocol; /* NULL: no such path, or not with this method */
     enum operation operation;
