@@ -183,7 +183,7 @@ static void test_last_user_text(void **state)
 /* Catches: a join written into memory that there is not. */
 static void test_last_user_text_bound(void **state)
 {
-    char bytes[4096];
+    static char bytes[4096];
     struct arena arena;
     struct part second = {.kind = PART_TEXT, .text = str_of(bytes, sizeof(bytes))};
     struct part first = {.kind = PART_TEXT, .text = STR("a"), .next = &second};
