@@ -11,7 +11,7 @@
 
 #if defined(__SSE2__)
 #include <immintrin.h>
-#define SCAN_WIDE __attribute__((target("avx2,bmi,bmi2,popcnt")))
+#define SCAN_WIDE __attribute__((target("avx2")))
 #else
 #define SCAN_WIDE
 #endif
@@ -239,8 +239,7 @@ static inline uint64_t scan_block_escapes(const char *p)
  */
 static inline bool scan_is_wide(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+    return __builtin_cpu_supports("avx2") != 0;
 }
 
 SCAN_WIDE static inline uint64_t scan_wide_mask(__m256i first, __m256i second)

@@ -18,8 +18,7 @@
 #include <xxhash.h>
 
 #include "base/buf.h"
-#include "base/scan_json.h"
-#include "text/json_index_priv.h"
+#include "base/scan.h"
 #include "text/utf8.h"
 
 enum {
@@ -278,56 +277,55 @@ static inline bool is_digit(const char *at, const char *end)
     return at < end && (unsigned char)(*at - '0') < 10;
 }
 
-/* At least one digit; *ok: whether there was. */
-static const char *read_digits(const char *at, const char *end, bool *ok)
+static const char *read_digits(struct reader *r, const char *at)
 {
-    *ok = is_digit(at, end);
-    while (is_digit(at, end))
+    if (!is_digit(at, r->end))
+        return unexpected(r, at);
+    while (is_digit(at, r->end))
         at++;
     return at;
 }
 
-static const char *read_number(const char *at, const char *end, bool *ok)
+static const char *read_number(struct reader *r, const char *at)
 {
-    *ok = true;
     if (*at == '-')
         at++;
-    if (at < end && *at == '0')
+    if (at < r->end && *at == '0')
         at++;
     else
-        at = read_digits(at, end, ok);
-    if (*ok && at < end && *at == '.')
-        at = read_digits(at + 1, end, ok);
-    if (*ok && at < end && (*at == 'e' || *at == 'E')) {
+        at = read_digits(r, at);
+    if (at != NULL && at < r->end && *at == '.')
+        at = read_digits(r, at + 1);
+    if (at != NULL && at < r->end && (*at == 'e' || *at == 'E')) {
         at++;
-        if (at < end && (*at == '+' || *at == '-'))
+        if (at < r->end && (*at == '+' || *at == '-'))
             at++;
-        at = read_digits(at, end, ok);
+        at = read_digits(r, at);
     }
     return at;
 }
 
-static const char *read_literal(const char *at, const char *end, struct str word, bool *ok)
+static const char *read_literal(struct reader *r, const char *at, struct str word)
 {
-    *ok = str_starts(str_of(at, (size_t)(end - at)), word);
-    return *ok ? at + word.n : at;
+    if (!str_starts(str_of(at, (size_t)(r->end - at)), word))
+        return unexpected(r, at);
+    return at + word.n;
 }
 
-const char *json_index_scalar(const char *at, const char *end, bool *ret_ok)
+/* A scalar other than a string. */
+static const char *read_scalar(struct reader *r, const char *at)
 {
-    assert(at < end);
     switch (*at) {
     case 't':
-        return read_literal(at, end, STR("true"), ret_ok);
+        return read_literal(r, at, STR("true"));
     case 'f':
-        return read_literal(at, end, STR("false"), ret_ok);
+        return read_literal(r, at, STR("false"));
     case 'n':
-        return read_literal(at, end, STR("null"), ret_ok);
+        return read_literal(r, at, STR("null"));
     default:
-        if (*at == '-' || is_digit(at, end))
-            return read_number(at, end, ret_ok);
-        *ret_ok = false;
-        return at;
+        if (*at == '-' || is_digit(at, r->end))
+            return read_number(r, at);
+        return unexpected(r, at);
     }
 }
 
@@ -380,11 +378,8 @@ static inline const char *read_value(struct reader *r, const char *at, bool *ret
         at = read_string(r, at + 1, &escaped);
         return at == NULL ? NULL : at + 1;
     }
-    if (*at != '{' && *at != '[') {
-        bool well;
-        at = json_index_scalar(at, r->end, &well);
-        return LIKELY(well) ? at : unexpected(r, at);
-    }
+    if (*at != '{' && *at != '[')
+        return read_scalar(r, at);
     if (UNLIKELY(!open_container(r, *at == '{')))
         return fault(r, "nested too deeply", at);
     at = skip_blanks(at + 1, r->end);
@@ -598,15 +593,6 @@ static COLD enum error_code fail(const struct reader *r, struct error *e)
 /* --- entry points --- */
 
 enum error_code json_index_read(struct json_index *index, struct str source, size_t depth_max,
-                                struct arena *arena, struct error *e)
-{
-    assert(depth_max > 0 && depth_max <= DEPTH_LIMIT);
-    if (SCAN_JSON_PAYS && json_index_fast(index, source, depth_max, arena, scan_is_wide()))
-        return OK;
-    return json_index_slow(index, source, depth_max, arena, e);
-}
-
-enum error_code json_index_slow(struct json_index *index, struct str source, size_t depth_max,
                                 struct arena *arena, struct error *e)
 {
     assert(depth_max > 0 && depth_max <= DEPTH_LIMIT);
