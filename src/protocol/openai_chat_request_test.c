@@ -177,6 +177,10 @@ static void test_max_tokens(void **state)
     }
 }
 
+#define TOOLS_F_G                                                       \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}," \
+    "{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}}]"
+
 /* Catches: a tool that is named, said to be of a kind that it is not. */
 static void test_named_tool(void **state)
 {
@@ -184,13 +188,9 @@ static void test_named_tool(void **state)
         const char *body;
         const char *choice;
     } cases[] = {
-        {ROOT(
-             "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"custom\","
-             "\"custom\":{\"name\":\"g\"}}],\"tool_choice\":{\"type\":\"custom\",\"custom\":{\"name\":"
-             "\"g\"}}"),
+        {ROOT(TOOLS_F_G ",\"tool_choice\":{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}}"),
          "\"tool_choice\":{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}}"},
-        {ROOT("\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}},{\"type\":\"function\","
-              "\"function\":{\"name\":\"f\"}}],\"tool_choice\":{\"function\":{\"name\":\"f\"}}"),
+        {ROOT(TOOLS_F_G ",\"tool_choice\":{\"function\":{\"name\":\"f\"}}"),
          "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"},
     };
     const struct encode_request how = {.same_protocol = false};
