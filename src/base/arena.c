@@ -98,8 +98,8 @@ void arena_budget_give(struct arena_budget *budget, size_t n)
     assert(used >= n);
 }
 
-/* Past the cap. An object gets memory of its own, so that nobody who makes one has to ask first; how
- * many can be made before the flag is seen is a handful, and bounded all the same. */
+/* Past the cap. An object gets memory of its own, so that nobody who makes one has to ask first;
+ * how many can be made before the flag is seen is a handful, and bounded all the same. */
 static void *overflow(struct arena *arena, size_t n)
 {
     arena->overflowed = true;

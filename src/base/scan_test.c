@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/scan_block.h"
 
 enum { SIZE_MAX_TESTED = 70 };
 

@@ -299,7 +299,8 @@ static enum exchange_state step_DECODE(struct exchange *x)
 {
     struct call *call = &x->call;
     const struct config *config = call->config;
-    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
+    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max,
+                                          .memory = x->station->memory};
 
     if (call->intake.operation == OP_MODELS || call->intake.operation == OP_MODEL)
         return EXCHANGE_MODELS;

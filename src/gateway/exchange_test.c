@@ -422,7 +422,8 @@ static void run_cut(bool stream, size_t cut, bool reset)
 
 static const char *const words[] = {"one", " two", " three", " four", " five", " six"};
 
-/* What the upstream says, and what a client is to read when the texts from `from` on are changed. */
+/* What the upstream says, and what a client is to read when the texts from `from` on are
+ * changed. */
 static void make_words(struct buf *stream, struct buf *text, int from)
 {
     (void)buf_add(stream, STR(CHUNK("{\"role\":\"assistant\",\"content\":\"\"}", "null")));

@@ -60,6 +60,7 @@ struct station {
     struct server *local;       /* of the backends inside this process */
     struct client_pool **pools; /* per backend, made on first use */
     struct models *models;
+    struct json_memory *memory;        /* how far bodies were read before */
     const struct stage *const *stages; /* pipeline_stages; tests have their own */
     size_t stages_n;
     struct id_source ids;

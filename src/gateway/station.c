@@ -12,6 +12,7 @@
 #include "gateway/gateway_priv.h"
 
 #include "base/mem.h"
+#include "text/json_memory.h"
 
 enum {
     SCRATCH_BLOCK_SIZE = 16 * 1024,
@@ -224,6 +225,7 @@ void station_init(struct station *station, struct gateway *gateway, struct loop 
     station->loop = loop;
     station->pools = mem_new(gateway->backends->n * sizeof(struct client_pool *) + 1);
     id_source_init(&station->ids);
+    station->memory = json_memory_new();
     station->stages = pipeline_stages;
     station->stages_n = pipeline_stages_n;
     buf_init(&station->out, gateway->config->response_bytes_max + TURN_EXTRA);
@@ -250,6 +252,7 @@ void station_fini(struct station *station)
     LIST_FOREACH(node, &station->free_exchanges)
     mem_free(LIST_ENTRY(node, struct exchange, link));
     mem_free(station->pools);
+    json_memory_free(&station->memory);
     buf_fini(&station->out);
     buf_fini(&station->head);
     arena_fini(&station->scratch);

@@ -162,7 +162,7 @@ enum error_code openai_chat_request_decode(struct str body, const struct request
     struct request request = {.source = body, .include_usage = -1};
 
     assert(limits->depth_max > 0);
-    TRY(json_index_read(&request.index, body, limits->depth_max, arena, e));
+    TRY(json_index_read(&request.index, body, limits->depth_max, limits->memory, arena, e));
     enum error_code code = read_head(&r, &request);
     if (arena_overflowed(arena))
         return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");

@@ -52,8 +52,11 @@ struct wire {
     size_t body_bytes;
 };
 
+struct json_memory;
+
 struct request_limits {
-    size_t depth_max; /* json_depth_max */
+    struct json_memory *memory; /* of what was read before; NULL: none */
+    size_t depth_max;           /* json_depth_max */
 };
 
 /* body: the whole request body; borrowed by *ret_request as long as arena lives. BAD_REQUEST: what

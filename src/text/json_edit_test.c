@@ -55,7 +55,7 @@ static void check_str(struct str is, struct str want)
 static void read_index(struct json_index *index, struct str text)
 {
     struct error e;
-    if (json_index_read(index, text, 16, &arena, &e) != OK)
+    if (json_index_read(index, text, 16, NULL, &arena, &e) != OK)
         fail_msg("%.*s: %s", STR_ARG(text), e.detail);
 }
 

@@ -18,7 +18,8 @@
 #include <xxhash.h>
 
 #include "base/buf.h"
-#include "base/scan.h"
+#include "base/scan_block.h"
+#include "text/json_memory.h"
 #include "text/utf8.h"
 
 enum {
@@ -36,6 +37,13 @@ enum {
 struct key {
     struct str text; /* unescaped */
     size_t at;       /* of its opening quote in the source */
+};
+
+/* Where an array of the root had its last element; the members so far are in the index. */
+struct mark_place {
+    size_t at;
+    size_t value_at;
+    size_t members_n;
 };
 
 struct reader {
@@ -58,6 +66,10 @@ struct reader {
     size_t slots_size;
     const char *problem;
     size_t problem_at;
+    bool marked;                                 /* marks are noted */
+    struct mark_place marks[JSON_MARKS_AT_ONCE]; /* the last arrays of the root, so far */
+    size_t marks_n;
+    size_t element_end; /* of the array being read; 0: none yet */
     struct key keys_inline[KEYS_INLINE];
 };
 
@@ -410,11 +422,28 @@ static inline bool note_member(struct reader *r, const char *at)
     return true;
 }
 
+/* An array of the root closes: where its last element ended is a place to go on from. */
+static void note_mark(struct reader *r)
+{
+    if (r->element_end < JSON_MARK_BYTES_MIN || r->element_end <= r->value_at ||
+        r->index->n > JSON_MARK_MEMBERS)
+        return;
+    if (r->marks_n == JSON_MARKS_AT_ONCE) {
+        memmove(r->marks, r->marks + 1, (JSON_MARKS_AT_ONCE - 1) * sizeof(r->marks[0]));
+        r->marks_n--;
+    }
+    r->marks[r->marks_n++] = (struct mark_place){.at = r->element_end,
+                                                 .value_at = r->value_at,
+                                                 .members_n = r->index->n};
+}
+
 /* After a value: over closings and the comma to the next key or value; with depth 0, the end of
  * the root. */
 static inline const char *read_next(struct reader *r, const char *at)
 {
     while (r->depth > 0) {
+        if (r->depth == 2 && !r->in_object)
+            r->element_end = (size_t)(at - r->begin);
         if (r->depth == 1 && UNLIKELY(!note_member(r, at)))
             return NULL;
         at = skip_blanks(at, r->end);
@@ -426,11 +455,34 @@ static inline const char *read_next(struct reader *r, const char *at)
             return unexpected(r, at);
         if (r->depth == 1)
             r->index->close = (size_t)(at - r->begin);
+        if (r->depth == 2 && r->marked)
+            note_mark(r);
         if (UNLIKELY(!close_container(r)))
             return NULL;
         at++;
     }
     return at;
+}
+
+/* The rest, from a place within the root or its end on. */
+static bool read_rest(struct reader *r, const char *at)
+{
+    bool opened;
+
+    while (r->depth > 0) {
+        if (r->in_object)
+            at = read_key(r, at);
+        if (at != NULL)
+            at = read_value(r, at, &opened);
+        if (at != NULL && !opened)
+            at = read_next(r, at);
+        if (UNLIKELY(at == NULL))
+            return false;
+    }
+    at = skip_blanks(at, r->end);
+    if (at != r->end)
+        (void)fault(r, "something after the end", at);
+    return r->problem == NULL;
 }
 
 static bool read_root(struct reader *r)
@@ -448,20 +500,82 @@ static bool read_root(struct reader *r)
         return false;
     if (!opened)
         r->index->close = (size_t)(at - r->begin) - 1;
-    while (r->depth > 0) {
-        if (r->in_object)
-            at = read_key(r, at);
-        if (at != NULL)
-            at = read_value(r, at, &opened);
-        if (at != NULL && !opened)
-            at = read_next(r, at);
-        if (UNLIKELY(at == NULL))
+    return read_rest(r, at);
+}
+
+/* --- going on from a mark --- */
+
+/* The state at the end of an element of an array in the root, as the mark says; then the rest. */
+static bool resume(struct reader *r, const struct json_mark *mark)
+{
+    struct json_index *index = r->index;
+
+    assert(r->depth == 0 && r->keys_n == 0 && mark->at <= index->source.n);
+    while (r->keys_size < mark->members_n + 1) {
+        if (!grow_keys(r))
             return false;
     }
-    at = skip_blanks(at, r->end);
-    if (at != r->end)
-        (void)fault(r, "something after the end", at);
-    return r->problem == NULL;
+    while (r->members_size < mark->members_n) {
+        if (!grow_members(r))
+            return false;
+    }
+    (void)open_container(r, true);
+    for (size_t i = 0; i <= mark->members_n; i++) {
+        const struct json_mark_member *m = &mark->members[i];
+        struct str key = str_of(r->begin + m->key_at, m->key_n);
+        r->keys[r->keys_n++] = (struct key){.text = key, .at = m->key_at - 1};
+        if (i == mark->members_n)
+            break;
+        index->members[index->n++] = (struct json_member){
+            .key = key,
+            .value = str_of(r->begin + m->value_at, m->value_n),
+            .begin = m->begin,
+            .end = m->end,
+        };
+    }
+    (void)open_container(r, false);
+    index->open = mark->open;
+    r->value_at = mark->value_at;
+    const char *at = read_next(r, r->begin + mark->at);
+    return at != NULL && read_rest(r, at);
+}
+
+static bool plain_key(const struct reader *r, struct str key)
+{
+    return key.p >= r->begin && key.p + key.n <= r->end;
+}
+
+/* What was found valid, for the next text that begins so. */
+static void remember(const struct reader *r, struct json_memory *memory, size_t known)
+{
+    const struct json_index *index = r->index;
+    struct json_mark marks[JSON_MARKS_AT_ONCE];
+    size_t n = 0;
+
+    for (size_t k = 0; k < r->marks_n; k++) {
+        const struct mark_place *place = &r->marks[k];
+        struct json_mark *mark = &marks[n];
+        bool plain = place->members_n < index->n;
+        *mark = (struct json_mark){.at = place->at,
+                                   .depth_max = r->depth_max,
+                                   .open = index->open,
+                                   .value_at = place->value_at,
+                                   .members_n = place->members_n};
+        for (size_t i = 0; i <= place->members_n && plain; i++) {
+            const struct json_member *m = &index->members[i];
+            plain = plain_key(r, m->key);
+            mark->members[i] = (struct json_mark_member){.key_at = (size_t)(m->key.p - r->begin),
+                                                         .key_n = m->key.n,
+                                                         .value_at = (size_t)(m->value.p -
+                                                                              r->begin),
+                                                         .value_n = m->value.n,
+                                                         .begin = m->begin,
+                                                         .end = m->end};
+        }
+        n += plain && place->at != known;
+    }
+    if (n > 0)
+        json_memory_store(memory, index->source, marks, n);
 }
 
 /* --- the path of a fault --- */
@@ -593,10 +707,11 @@ static COLD enum error_code fail(const struct reader *r, struct error *e)
 /* --- entry points --- */
 
 enum error_code json_index_read(struct json_index *index, struct str source, size_t depth_max,
-                                struct arena *arena, struct error *e)
+                                struct json_memory *memory, struct arena *arena, struct error *e)
 {
     assert(depth_max > 0 && depth_max <= DEPTH_LIMIT);
     const char *begin = source.p == NULL ? "" : source.p;
+    const struct json_mark *mark = NULL;
     struct reader r = {
         .begin = begin,
         .end = begin + source.n,
@@ -604,13 +719,18 @@ enum error_code json_index_read(struct json_index *index, struct str source, siz
         .index = index,
         .depth_max = depth_max,
         .keys_size = KEYS_INLINE,
+        .marked = memory != NULL && source.n >= JSON_MARK_BYTES_MIN,
     };
     r.keys = r.keys_inline;
     *index = (struct json_index){.source = source};
-    if (!read_root(&r))
+    if (r.marked)
+        mark = json_memory_find(memory, source, depth_max);
+    if (!(mark != NULL ? resume(&r, mark) : read_root(&r)))
         return fail(&r, e);
     assert(r.depth == 0 && r.keys_n == 0);
     assert(index->close < source.n && source.p[index->close] == '}');
+    if (r.marked)
+        remember(&r, memory, mark != NULL ? mark->at : 0);
     return OK;
 }
 

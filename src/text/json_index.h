@@ -18,6 +18,8 @@
 #include "base/error.h"
 #include "text/json_string.h"
 
+struct json_memory;
+
 /* One member of an object; all slices lie in the source (key: unless it held escapes). */
 struct json_member {
     struct str key;   /* unescaped, without quotes */
@@ -34,10 +36,12 @@ struct json_index {
     size_t n;
 };
 
-/* source must outlive the index. depth_max (1 to 1024) counts nested containers, the root is 1. The
- * root must be an object. */
+/* source must outlive the index. depth_max counts nested containers, the root is 1. The root must
+ * be an object. memory: of what was read before, NULL for none; it changes how long reading takes
+ * and nothing else. */
 NODISCARD enum error_code json_index_read(struct json_index *index, struct str source,
-                                          size_t depth_max, struct arena *arena, struct error *e);
+                                          size_t depth_max, struct json_memory *memory,
+                                          struct arena *arena, struct error *e);
 
 /* The root's member of that key, NULL without one. */
 const struct json_member *json_index_find(const struct json_index *index, struct str key);

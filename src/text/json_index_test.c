@@ -40,7 +40,7 @@ static enum error_code read_copy(struct json_index *index, struct str text, stru
 {
     char *copy = arena_alloc(&arena, text.n);
     memcpy(copy, text.p, text.n);
-    return json_index_read(index, str_of(copy, text.n), DEPTH, &arena, e);
+    return json_index_read(index, str_of(copy, text.n), DEPTH, NULL, &arena, e);
 }
 
 /* Spans that are off by one, and keys that stay escaped. */
@@ -51,7 +51,7 @@ static void test_members(void **state)
     struct error e;
 
     (void)state;
-    assert_int_equal(json_index_read(&index, text, DEPTH, &arena, &e), OK);
+    assert_int_equal(json_index_read(&index, text, DEPTH, NULL, &arena, &e), OK);
     assert_int_equal(index.open, 1);
     assert_int_equal(index.close, text.n - 2);
     assert_int_equal(index.n, 3);
@@ -208,8 +208,9 @@ static void test_depth(void **state)
 
     (void)state;
     check_refusals(cases, COUNT_OF(cases));
-    assert_int_equal(json_index_read(&index, STR("{\"a\":{}}"), 1, &arena, &e), ERR_BAD_REQUEST);
-    assert_int_equal(json_index_read(&index, STR("{\"a\":1}"), 1, &arena, &e), OK);
+    assert_int_equal(json_index_read(&index, STR("{\"a\":{}}"), 1, NULL, &arena, &e),
+                     ERR_BAD_REQUEST);
+    assert_int_equal(json_index_read(&index, STR("{\"a\":1}"), 1, NULL, &arena, &e), OK);
 
     /* All 1024 levels, objects and arrays in turn: the kind of each is remembered. */
     struct buf b;
@@ -218,10 +219,10 @@ static void test_depth(void **state)
         buf_add(&b, STR("{\"k\":["));
     for (int i = 0; i < 512; i++)
         buf_add(&b, STR("]}"));
-    assert_int_equal(json_index_read(&index, buf_str(&b), 1024, &arena, &e), OK);
-    assert_int_equal(json_index_read(&index, buf_str(&b), 1023, &arena, &e), ERR_BAD_REQUEST);
+    assert_int_equal(json_index_read(&index, buf_str(&b), 1024, NULL, &arena, &e), OK);
+    assert_int_equal(json_index_read(&index, buf_str(&b), 1023, NULL, &arena, &e), ERR_BAD_REQUEST);
     b.p[b.n - 2] = '}';
-    assert_int_equal(json_index_read(&index, buf_str(&b), 1024, &arena, &e), ERR_BAD_REQUEST);
+    assert_int_equal(json_index_read(&index, buf_str(&b), 1024, NULL, &arena, &e), ERR_BAD_REQUEST);
     buf_fini(&b);
 }
 
@@ -259,12 +260,13 @@ static void test_many_keys(void **state)
             buf_print(&b, "%s\"key%zu\":%zu", k > 0 ? "," : "", k, k);
         size_t end = b.n;
         buf_add(&b, STR("},{\"key1\":0}]}"));
-        assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, &arena, &e), OK);
+        assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, NULL, &arena, &e), OK);
 
         b.n = end;
         buf_print(&b, ",\"key%zu\":0}]}", n / 2);
         assert_true(buf_ok(&b));
-        assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, &arena, &e), ERR_BAD_REQUEST);
+        assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, NULL, &arena, &e),
+                         ERR_BAD_REQUEST);
         assert_non_null(strstr(e.detail, "duplicate key at m[0].key"));
 
         /* As members of the root. */
@@ -272,7 +274,7 @@ static void test_many_keys(void **state)
         for (size_t k = 0; k < n; k++)
             buf_print(&b, "%s\"key%zu\":%zu", k > 0 ? "," : "{", k, k);
         buf_add_char(&b, '}');
-        assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, &arena, &e), OK);
+        assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, NULL, &arena, &e), OK);
         assert_int_equal(index.n, n);
         check_str(index.members[n - 1].key, str_print(&arena, "key%zu", n - 1));
         buf_fini(&b);
@@ -300,7 +302,8 @@ static void test_colliding_keys(void **state)
         found++;
     }
     buf_add_char(&b, '}');
-    assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, &arena, &e), ERR_BAD_REQUEST);
+    assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, NULL, &arena, &e),
+                     ERR_BAD_REQUEST);
     assert_non_null(strstr(e.detail, "colliding keys in one object at "));
     buf_fini(&b);
 }
@@ -334,7 +337,7 @@ static void test_mutations(void **state)
             arena_reset(&arena);
             memcpy(copy, text.p, text.n);
             copy[i] = (char)c;
-            if (json_index_read(&index, str_of(copy, text.n), DEPTH, &arena, &e) != OK) {
+            if (json_index_read(&index, str_of(copy, text.n), DEPTH, NULL, &arena, &e) != OK) {
                 assert_int_equal(e.code, ERR_BAD_REQUEST);
                 continue;
             }
@@ -361,7 +364,7 @@ static void test_arena_limit(void **state)
         buf_print(&b, "%s\"k%d\":0", i > 0 ? "," : "{", i);
     buf_add_char(&b, '}');
     arena_init(&small, 4096, 512, NULL);
-    assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, &small, &e), ERR_TOO_LARGE);
+    assert_int_equal(json_index_read(&index, buf_str(&b), DEPTH, NULL, &small, &e), ERR_TOO_LARGE);
     assert_true(arena_overflowed(&small));
     arena_fini(&small);
     buf_fini(&b);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/json_string.h"
 
-#include "base/scan.h"
+#include "base/scan_block.h"
 #include "text/utf8.h"
 
 enum { REPLACEMENT_CHARACTER = 0xFFFD, UNICODE_ESCAPE_SIZE = 6, PAIR_SIZE = 12 };
@@ -158,8 +158,7 @@ static ALWAYS_INLINE enum block_end scan_blocks(const char *p, size_t n, bool wi
     return end;
 }
 
-SCAN_WIDE static enum block_end scan_blocks_wide(const char *p, size_t n,
-                                                 struct progress *progress)
+SCAN_WIDE static enum block_end scan_blocks_wide(const char *p, size_t n, struct progress *progress)
 {
     return scan_blocks(p, n, true, progress);
 }
@@ -185,8 +184,8 @@ size_t json_string_scan(const char *p, size_t n, bool *ret_escaped)
 {
     struct progress at = {0, false, false};
     bool escaped = false;
-    enum block_end end =
-        scan_is_wide() ? scan_blocks_wide(p, n, &at) : scan_blocks(p, n, false, &at);
+    enum block_end end = scan_is_wide() ? scan_blocks_wide(p, n, &at)
+                                        : scan_blocks(p, n, false, &at);
     size_t i = at.i;
 
     if (UNLIKELY(end == BLOCK_ON))

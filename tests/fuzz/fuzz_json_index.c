@@ -169,7 +169,7 @@ static void check_edit(const struct json_index *index, size_t victim, struct are
     for (size_t i = 0; i < n; i++)
         buf_add(&b, parts[i]);
     assert(buf_ok(&b) && b.n == bytes);
-    enum error_code code = json_index_read(&after, buf_str(&b), DEPTH_MAX, arena, &e);
+    enum error_code code = json_index_read(&after, buf_str(&b), DEPTH_MAX, NULL, arena, &e);
     assert(code == OK);
     assert(after.n == index->n - 1 + (taken ? 0 : 1));
     for (size_t i = 0; i + 1 < index->n; i++) {
@@ -227,7 +227,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     arena_init(&arena, ARENA_MAX, 4096, NULL);
     walk_anything(text, &arena);
-    bool taken = json_index_read(&index, text, DEPTH_MAX, &arena, &e) == OK;
+    bool taken = json_index_read(&index, text, DEPTH_MAX, NULL, &arena, &e) == OK;
     yyjson_val *want = expected(text, &arena);
     assert(taken == (want != NULL));
     if (taken)
