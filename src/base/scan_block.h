@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Finding what matters in JSON strings, a block of SCAN_BLOCK bytes at a time, without a branch
- * within the block: the exit of a loop over less is hardly ever foreseen. As in scan.h each function has
- * its portable twin, and some have one with wider registers for machines that have them.
+ * within the block: the exit of a loop over less is hardly ever foreseen. As in scan.h each
+ * function has its portable twin, and some have one with wider registers for machines that have
+ * them.
  */
 #pragma once
 

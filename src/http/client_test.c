@@ -453,58 +453,6 @@ static void test_early_answer_stops_the_request(void **state)
     user_free(user);
 }
 
-/* Catches: an upstream that flushes its head before it has read the request, and then waits for the
- * rest of it for ever. */
-static void test_eager_answer_gets_the_rest(void **state)
-{
-    (void)state;
-    struct user *user = user_new();
-    char *large = mem_new(1000000);
-    struct ask ask = {.body = {str_of(large, 1000000)}};
-
-    ask_start(user, &ask);
-    conn_read_stop(user->upstreams[0].conn);
-    loop_test_run(user->loop);
-    up_send_z(user, 0, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
-    assert_int_equal(ask.sents, 0);
-    conn_read_start(user->upstreams[0].conn);
-    loop_test_run(user->loop);
-    assert_int_equal(ask.sents, 1);
-    assert_true(user->upstreams[0].in.n > 1000000);
-    up_send_z(user, 0, "k");
-    assert_int_equal(ask.ends, 1);
-    /* All was sent and all was read: the connection is good for another one. */
-    assert_int_equal(client_pool_idle_count(user->pool), 1);
-    ask_fini(&ask);
-    mem_free(large);
-    user_free(user);
-}
-
-/* Catches: a body of an interim answer taken for the answer's. */
-static void test_interim_with_a_body(void **state)
-{
-    static const char *const answers[] = {
-        "HTTP/1.1 104 X\r\nContent-Length: 5\r\n\r\nhello",
-        "HTTP/1.1 150 X\r\nContent-Length: 5\r\n\r\nhello",
-        "HTTP/1.1 199 X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
-        "HTTP/1.1 103 X\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\n\r\n",
-    };
-
-    (void)state;
-    for (size_t i = 0; i < COUNT_OF(answers); i++) {
-        struct user *user = user_new();
-        struct ask ask = {.body = {STR("x")}};
-        ask_start(user, &ask);
-        loop_test_run(user->loop);
-        up_send_z(user, 0, answers[i]);
-        if (ask.faileds != 1 || has(&ask.log, "body hello"))
-            fail_msg("%zu: %.*s", i, STR_ARG(buf_str(&ask.log)));
-        assert_int_equal(count(user), 0);
-        ask_fini(&ask);
-        user_free(user);
-    }
-}
-
 /* More than the conn's queue takes is sent as the upstream reads, without copying it whole. */
 static void test_large_body(void **state)
 {
@@ -1200,8 +1148,6 @@ int main(void)
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_batch_comes_before_failed),
         cmocka_unit_test(test_early_answer_stops_the_request),
-        cmocka_unit_test(test_eager_answer_gets_the_rest),
-        cmocka_unit_test(test_interim_with_a_body),
         cmocka_unit_test(test_large_body),
         cmocka_unit_test(test_many_pieces),
         cmocka_unit_test(test_nobody_waits_for_sent),
