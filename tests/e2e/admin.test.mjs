@@ -138,7 +138,7 @@ test("admin: the models of each backend, a failing one left out with a warning, 
                 assert.equal(typeof model.owned_by, "string");
             }
         }
-        assert.match(proxy.stderr, /failing/, "no warning names the failing backend");
+        await proxy.logged(/failing/, "no warning names the failing backend");
     });
 
 test("admin: the list is kept: clients asking do not reach the backends each time", async () => {

@@ -172,6 +172,6 @@ test("auth: --disable-auth binds to loopback whatever host says, and needs no ke
         .map(([, local]) => local.split(":")[0]);
     assert.ok(listening.length > 0);
     assert.ok(listening.every((address) => address === "0100007F"), `${listening}`);
-    assert.match(open.stderr, /loopback|127\.0\.0\.1/i, "no warning");
+    await open.logged(/loopback|127\.0\.0\.1/i, "no warning");
     await open.stop();
 });

@@ -146,6 +146,15 @@ export class Instance {
         this.exited.catch(() => {});
     }
 
+    /** The log is written by a thread of its own, a little later: waits for a line of it. */
+    async logged(pattern, what) {
+        const end = now() + READY_MS;
+        while (!pattern.test(this.stderr) && now() < end) {
+            await new Promise((wake) => setTimeout(wake, 5));
+        }
+        assert.match(this.stderr, pattern, what);
+    }
+
     async ready() {
         const end = now() + READY_MS;
         while (this.exit === null) {
