@@ -23,7 +23,6 @@ struct intake {
     enum operation operation;
     struct str rest;            /* of the path, for routes that end in '*' */
     struct str query;           /* of the path, null without one */
-    struct str idempotency_key; /* headers that matter; null: absent */
     struct str forward_headers; /* ready lines for an upstream of the same protocol */
     bool is_head;               /* method HEAD */
 };
