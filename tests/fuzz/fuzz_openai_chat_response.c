@@ -94,6 +94,23 @@ static void check_lint(const struct openai_chat_trial *trial)
     buf_fini(&out);
 }
 
+/* Whether an upstream gave one id to two calls: what is read from what we make of it then is not
+ * what it said, as ids must differ. */
+static bool repeats_an_id(struct str digest)
+{
+    const struct str begin = STR("\"id\":\"");
+
+    for (size_t at = 0; (at = str_find(digest, begin, at)) != SIZE_MAX; at += begin.n) {
+        size_t end = str_find_char(digest, '"', at + begin.n);
+        if (end == SIZE_MAX)
+            break;
+        struct str whole = str_of(digest.p + at, end + 1 - at);
+        if (str_find(digest, whole, end) != SIZE_MAX)
+            return true;
+    }
+    return false;
+}
+
 /* Taken over from the first frame on: says the same. */
 static void check_says_the_same(struct openai_chat_trial *trial)
 {
@@ -116,7 +133,8 @@ static void check_says_the_same(struct openai_chat_trial *trial)
         fail("decoded again", str_c(again.error.detail), buf_str(&out));
     openai_chat_trial_digest(trial, false, &want);
     openai_chat_trial_digest(&again, false, &got);
-    expect_equal("says", &got, &want);
+    if (!repeats_an_id(buf_str(&want)))
+        expect_equal("says", &got, &want);
     openai_chat_trial_fini(&again);
     buf_fini(&out);
     buf_fini(&want);
