@@ -378,6 +378,28 @@ static void run_split(bool stream, size_t split)
     teardown(&f);
 }
 
+/* Catches: what one read of the upstream brought leaves in several flushes. Each flush of a body
+ * makes a chunk, so there is one, and the last. */
+static void test_one_read_leaves_in_one_write(void **unused)
+{
+    struct fixture f;
+    char answer[4096];
+    char want[64];
+    size_t n = print_answer(answer, sizeof(answer), true);
+
+    (void)unused;
+    setup(&f);
+    connect_client(&f);
+    send_request(&f, true);
+    send_text(&f.upstream, answer, n);
+    loop_test_run(f.loop);
+    check_answer(&f, true);
+    int size = snprintf(want, sizeof(want), "\r\n\r\n%zx\r\n: hello", sizeof(stream_body) - 1);
+    assert_true(size > 0 && has(&f.client, want));
+    assert_true(str_ends(buf_str(&f.client.got), STR("[DONE]\n\n\r\n0\r\n\r\n")));
+    teardown(&f);
+}
+
 static void test_answers_survive_every_split(void **unused)
 {
     (void)unused;
@@ -669,6 +691,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers_survive_every_split),
+        cmocka_unit_test(test_one_read_leaves_in_one_write),
         cmocka_unit_test(test_a_stage_takes_over_from_any_frame),
         cmocka_unit_test(test_a_stage_cuts_from_any_frame),
         cmocka_unit_test(test_an_upstream_that_breaks_off_is_an_error),
