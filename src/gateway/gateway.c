@@ -92,7 +92,7 @@ static void free_tls(struct gateway *gateway)
             if (gateway->tls[k] == context)
                 gateway->tls[k] = NULL;
         }
-        tls_context_free(&context);
+        tls_context_unref(&context);
     }
     mem_free(gateway->tls);
     (void)pthread_mutex_destroy(&gateway->tls_lock);

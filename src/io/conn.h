@@ -13,6 +13,7 @@
  * Errors    `failed` comes at most once, instead of any later event; the owner then closes.
  *           Reading EOF is not a failure: `eof` comes once, writing still works.
  * TLS       Verification failures and handshake errors come as `failed` with ERR_UPSTREAM_*.
+ *           TLS may lie over any connection, also over TLS (an https proxy).
  */
 #pragma once
 
@@ -82,6 +83,21 @@ struct conn_target {
 NODISCARD struct conn *conn_connect(struct loop *loop, const struct conn_target *target,
                                     const struct conn_events *events, void *ctx);
 
+/* ---- TLS over a connection that stands ---- */
+
+struct conn_secure_options {
+    struct tls_context *tls; /* tls_server_new's makes us the server, else we are the client; a
+                              * reference is kept */
+    struct str host;         /* clients: for SNI and verification; copied */
+    int64_t timeout_ms;      /* of the handshake */
+};
+
+/* Takes over *lower (nulls it): an accepted connection, or a tunnel through a proxy, of which
+ * nothing may have been read that belongs to TLS. `connected` follows when the handshake is
+ * complete, or `failed`. */
+NODISCARD struct conn *conn_secure(struct conn **lower, const struct conn_secure_options *options,
+                                   const struct conn_events *events, void *ctx);
+
 /* ---- in memory ---- */
 
 /* Two ends; what is written to one is read at the other, in a later turn. Both connected already.
@@ -102,7 +118,15 @@ struct tls_options {
     bool verify;
 };
 
-/* One for all connections with equal options; thread-safe to use from several workers. */
+/* For connections to backends and proxies. One for all connections with equal options; thread-safe
+ * to use from several workers. Sessions are kept in it and resumed, per host and port. */
 NODISCARD enum error_code tls_context_new(const struct tls_options *options,
                                           struct tls_context **ret_context, struct error *e);
-void tls_context_free(struct tls_context **context);
+/* For connections that were accepted. cert: the chain (PEM), the own certificate first. key: its
+ * key (PEM). CONFIG: one cannot be read, or they do not belong together. */
+NODISCARD enum error_code tls_server_new(struct str cert_file, struct str key_file,
+                                         struct tls_context **ret_context, struct error *e);
+/* Thread-safe; connections keep one each. */
+struct tls_context *tls_context_ref(struct tls_context *context);
+/* Nulls; takes NULL. Freed with the last reference. */
+void tls_context_unref(struct tls_context **context);

@@ -110,10 +110,10 @@ static int certs_setup(void **state)
 static int certs_teardown(void **state)
 {
     (void)state;
-    tls_context_free(&certs.verifying);
-    tls_context_free(&certs.trusting);
+    tls_context_unref(&certs.verifying);
+    tls_context_unref(&certs.trusting);
     assert_null(certs.trusting);
-    tls_context_free(&certs.trusting);
+    tls_context_unref(&certs.trusting);
     identity_free(&certs.ca);
     identity_free(&certs.good);
     identity_free(&certs.expired);
@@ -726,7 +726,7 @@ static void test_certificates_from_the_environment(void **state)
     start(&f);
     assert_string_equal(f.client.log, "C");
     teardown(&f);
-    tls_context_free(&context);
+    tls_context_unref(&context);
 
     /* Without it: the system's, which do not know the test's. */
     assert_int_equal(tls_context_new(&options, &context, &e), OK);
@@ -736,7 +736,7 @@ static void test_certificates_from_the_environment(void **state)
     assert_string_equal(f.client.error.detail,
                         "TLS: unable to get local issuer certificate (good.test)");
     teardown(&f);
-    tls_context_free(&context);
+    tls_context_unref(&context);
 }
 
 /* Catches: a fault in the file of certificates that is noticed only at the first request. */

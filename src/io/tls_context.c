@@ -83,6 +83,7 @@ enum error_code tls_context_new(const struct tls_options *options, struct tls_co
         return code;
     }
     struct tls_context *context = mem_new(sizeof(*context));
+    atomic_init(&context->refs, 1);
     context->ctx = ctx;
     context->bio = conn_tls_bio_new();
     context->verify = options->verify;
@@ -90,13 +91,22 @@ enum error_code tls_context_new(const struct tls_options *options, struct tls_co
     return OK;
 }
 
-void tls_context_free(struct tls_context **context)
+struct tls_context *tls_context_ref(struct tls_context *context)
 {
+    atomic_fetch_add_explicit(&context->refs, 1, memory_order_relaxed);
+    return context;
+}
+
+void tls_context_unref(struct tls_context **context)
+{
+    struct tls_context *old;
+
     assert(context != NULL);
-    if (*context == NULL)
-        return;
-    SSL_CTX_free((*context)->ctx);
-    BIO_meth_free((*context)->bio);
-    mem_free(*context);
+    old = *context;
     *context = NULL;
+    if (old == NULL || atomic_fetch_sub_explicit(&old->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    SSL_CTX_free(old->ctx);
+    BIO_meth_free(old->bio);
+    mem_free(old);
 }

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 
 #include "io/conn.h"
 
 struct tls_context {
+    atomic_size_t refs;
     SSL_CTX *ctx;
     BIO_METHOD *bio; /* conn_tls's; OpenSSL wants one made at run time */
     bool verify;
