@@ -249,8 +249,28 @@ static const char *backend_label(void *ctx, size_t slot)
     return slot < gateway->backends->n ? gateway->backend_labels[slot] : NULL;
 }
 
+/* What is counted for the whole process is one more set beside the workers'. */
+static void shared_metrics(const struct gateway *gateway, struct metrics *set)
+{
+    const struct backend_set *backends = gateway->backends;
+    size_t inflight = atomic_load_explicit(&gateway->inflight.used, memory_order_relaxed);
+
+    metric_add(set, METRIC_inflight_bytes, 0, (int64_t)inflight);
+    for (size_t i = 0; i < backends->n; i++) {
+        struct backend *backend = &backends->items[i];
+        size_t open = atomic_load_explicit(&backend->connections, memory_order_relaxed);
+        metric_add(set, METRIC_upstream_connections, backend->index, (int64_t)open);
+    }
+}
+
 void gateway_metrics(const struct gateway *gateway, struct buf *out)
 {
-    metric_print(gateway->metrics, gateway->stations_n, backend_label, (void *)(uintptr_t)gateway,
-                 out);
+    struct metrics shared = {0};
+    const struct metrics **sets = mem_new((gateway->stations_n + 1) * sizeof(struct metrics *));
+
+    shared_metrics(gateway, &shared);
+    memcpy(sets, gateway->metrics, gateway->stations_n * sizeof(struct metrics *));
+    sets[gateway->stations_n] = &shared;
+    metric_print(sets, gateway->stations_n + 1, backend_label, (void *)(uintptr_t)gateway, out);
+    mem_free(sets);
 }
