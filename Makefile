@@ -5,6 +5,7 @@
 # make test       install what is missing, build, all tests   (V=asan, V=tsan: under sanitizers)
 # make test-unit  the unit tests alone                         (T=sse: only those so named)
 # make test-e2e   the black-box tests alone                    (T=stream: only files so named)
+# make test-fault the tests with broken peers and system calls (T=inject: only files so named)
 # make lint       format, layers, sizes, bans, documentation drift
 # make format     clang-format over the sources
 # make tidy       clang-tidy over the sources (slow, for hints)
@@ -115,14 +116,16 @@ FUZZ_HELP := $(sort $(filter-out $(FUZZ_SRCS),$(wildcard tests/fuzz/*.c)))
 FUZZERS   := $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/%)
 PROGRAM   := $(BUILD)/llm-proxy
 ARCHIVE   := $(BUILD)/libllm.a
+# Preloaded by tests: never with a sanitizer of its own.
+INJECT    := $(BUILD)/inject.so
 # The version is known to these objects only: a new one recompiles no more than them.
 VERSION_OBJS := $(MAIN_OBJ) $(filter %/version.o,$(LIB_OBJS))
 
-.PHONY: all build-tests run test test-unit test-e2e lint format tidy fuzz fuzz-build bench manual \
-    coverage install clean FORCE
+.PHONY: all build-tests run test test-unit test-e2e test-fault lint format tidy fuzz fuzz-build \
+    bench manual coverage install clean FORCE
 
 all: $(PROGRAM)
-build-tests: $(PROGRAM) $(TESTS)
+build-tests: $(PROGRAM) $(TESTS) $(INJECT)
 
 # --- Rules --------------------------------------------------------------------------------------
 
@@ -171,6 +174,11 @@ $(BUILD)/test/$(basename $(notdir $(1))): $(1:src/%.c=$(BUILD)/obj/%.o) $(ARCHIV
 endef
 $(foreach t,$(TEST_SRCS),$(eval $(call test_rule,$(t))))
 
+$(INJECT): tests/fault/inject.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) -std=gnu17 -D_GNU_SOURCE -O1 -g $(WARNINGS) -Wno-pedantic -fPIC -shared -o $@ $< -ldl -lpthread
+
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_HELP) $(ARCHIVE)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(FUZZ_HELP) \
@@ -189,13 +197,16 @@ run:
 test:
 	@tools/setup test
 	@$(MAKE) build-tests
-	@BUILD=$(BUILD) V=$(V) T='$(T)' tools/test unit e2e -- $(TESTS_RUN)
+	@BUILD=$(BUILD) V=$(V) T='$(T)' tools/test unit e2e fault -- $(TESTS_RUN)
 
 test-unit: $(TESTS_RUN)
 	@BUILD=$(BUILD) V=$(V) tools/test unit -- $(TESTS_RUN)
 
 test-e2e: $(PROGRAM)
 	@BUILD=$(BUILD) V=$(V) T='$(T)' tools/test e2e
+
+test-fault: $(PROGRAM) $(INJECT)
+	@BUILD=$(BUILD) V=$(V) T='$(T)' tools/test fault
 
 lint:
 	@tools/setup lint
