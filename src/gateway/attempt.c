@@ -40,7 +40,13 @@ static enum push on_frame(void *ctx, struct frame *frame)
     }
     switch (pipeline_frame(&x->call, frame)) {
     case PIPELINE_OK:
-        return PUSH_OK;
+        if (LIKELY(!x->error_event) || !x->attempt.streams)
+            return PUSH_OK;
+        /* An error inside a stream is its end (contract, section 2): nothing of what the upstream
+         * says behind it goes down, not even its own terminator, so that what the client gets does
+         * not depend on how the bytes were cut into reads. */
+        x->attempt.ended = true;
+        return PUSH_STOP;
     case PIPELINE_CUT:
         x->attempt.ended = true;
         return PUSH_STOP;
