@@ -187,6 +187,9 @@ static void serve(struct gateway *gateway, const sigset_t *set)
     gateway_drain(gateway);
     bool aborted = false;
     while (gateway_running(gateway) > 0) {
+        /* Each time anew: a worker may not have begun to stop yet. */
+        if (gateway_quiet(gateway))
+            gateway_close_idle(gateway);
         int signal = next_signal(set, true);
         bool again = signal == SIGTERM || signal == SIGINT;
         if (!aborted && (again || clock_mono_ms() >= end_ms)) {

@@ -43,6 +43,13 @@ static inline void metric_add(struct metrics *m, enum metric metric, size_t slot
                           memory_order_relaxed);
 }
 
+/* Of one set; any thread. */
+static inline int64_t metric_get(const struct metrics *m, enum metric metric, size_t slot)
+{
+    assert((size_t)metric + slot < METRIC_SLOT_TOTAL);
+    return atomic_load_explicit(&m->slots[(size_t)metric + slot], memory_order_relaxed);
+}
+
 /* Names of label values; NULL: this slot is not in use. */
 typedef const char *metric_label_fn(void *ctx, size_t slot);
 

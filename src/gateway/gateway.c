@@ -154,6 +154,25 @@ void gateway_drain(struct gateway *gateway)
     }
 }
 
+bool gateway_quiet(const struct gateway *gateway)
+{
+    int64_t exchanges = 0;
+
+    for (size_t i = 0; i < gateway->stations_n; i++)
+        exchanges += metric_get(&gateway->stations[i].metrics, METRIC_requests_active, 0);
+    return exchanges == 0;
+}
+
+void gateway_close_idle(struct gateway *gateway)
+{
+    assert(gateway_draining(gateway));
+    for (size_t i = 0; i < gateway->stations_n; i++) {
+        struct station *station = &gateway->stations[i];
+        if (station->started)
+            worker_post(station->worker, station_close_idle, station);
+    }
+}
+
 void gateway_abort(struct gateway *gateway)
 {
     gateway_drain(gateway);

@@ -42,8 +42,13 @@ NODISCARD struct gateway *gateway_new(const struct gateway_options *options);
 NODISCARD enum error_code gateway_client_key(struct gateway *gateway, struct error *e);
 /* Binds and starts the workers. SYSTEM: the port is in use, and so on. */
 NODISCARD enum error_code gateway_start(struct gateway *gateway, struct error *e);
-/* Listeners close, running exchanges finish, new requests get 503. */
+/* Listeners close, running exchanges finish; connections that are open stay so for one more
+ * request, which gets 503. */
 void gateway_drain(struct gateway *gateway);
+/* Whether no exchange runs in any worker, at a glance: one may just begin. */
+bool gateway_quiet(const struct gateway *gateway);
+/* After gateway_drain: connections without a request close. With them the workers end. */
+void gateway_close_idle(struct gateway *gateway);
 /* Ends what is still running. */
 void gateway_abort(struct gateway *gateway);
 /* Workers that have not ended. */

@@ -226,6 +226,8 @@ void *station_main(void *station);
 void station_check_end(struct station *station);
 /* In the station's thread: no new connections, the rest ends in its own time. */
 void station_stop(struct station *station);
+/* In the station's thread, after station_stop: connections without a request end now. */
+void station_close_idle(void *station);
 extern const struct worker_events station_worker_events; /* ctx: the station */
 /* In the station's thread: closes every connection at once. */
 void station_abort(void *station);

@@ -195,6 +195,15 @@ void station_abort(void *ctx)
         server_close_all(station->server);
 }
 
+void station_close_idle(void *ctx)
+{
+    struct station *station;
+
+    CAST(station, ctx, STATION_MAGIC);
+    if (station->stopping && !station->ended)
+        server_close_idle(station->server);
+}
+
 const struct worker_events station_worker_events = {
     .accepted = on_accepted,
     .stopping = on_stopping,

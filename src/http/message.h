@@ -40,12 +40,17 @@ struct message {
     struct str target;      /* as it came */
     struct str path;        /* of the target, without query; not decoded */
     struct str query;       /* after '?', null without one */
+    bool absolute;          /* the target was in absolute form */
+    struct str host;        /* of the target in absolute form, else the Host header's; "name" or
+                             * "name:port", valid; null: none (HTTP/1.0) */
+    struct str origin;      /* the Origin header's, null without one */
     /* answers */
     int status;
     /* both */
     int minor; /* HTTP/1.minor */
     struct http_headers headers;
-    bool keep_alive; /* of the sender's: Connection and version */
+    struct str content_encoding; /* null without one, "several" where it stands twice */
+    bool keep_alive;             /* of the sender's: Connection and version */
     bool chunked;
     bool upgrade; /* asks for another protocol */
     bool expect_continue;
@@ -62,3 +67,6 @@ PURE_FN struct str http_method_name(enum http_method method);
 PURE_FN struct str http_reason(int status);
 /* A token in a comma-separated list, any letter case. */
 PURE_FN bool http_list_has(struct str list, struct str token);
+/* "name", "name:port", "[v6]:port" (RFC 9112, 3.2); the name keeps its brackets, the port may be
+ * empty. False: it is none. */
+bool http_host_split(struct str host, struct str *ret_name, struct str *ret_port);

@@ -219,11 +219,14 @@ static void target_split(struct message *m)
         return;
     }
     if (rest.p[0] != '/') {
-        size_t authority = str_find(rest, STR("://"), 0);
-        size_t begin = authority == SIZE_MAX ? rest.n : authority + 3;
-        while (begin < rest.n && rest.p[begin] != '/' && rest.p[begin] != '?')
-            begin++;
-        rest = str_from(rest, begin);
+        size_t scheme = str_find(rest, STR("://"), 0);
+        size_t authority = scheme == SIZE_MAX ? rest.n : scheme + 3;
+        size_t end = authority;
+        while (end < rest.n && rest.p[end] != '/' && rest.p[end] != '?')
+            end++;
+        m->absolute = true;
+        m->host = str_from(str_head(rest, end), authority);
+        rest = str_from(rest, end);
     }
     size_t query = str_find_char(rest, '?', 0);
     m->path = str_head(rest, query);
@@ -236,8 +239,10 @@ static void target_split(struct message *m)
 /* What the headers say about framing, and how often. */
 struct head_counts {
     unsigned hosts;
+    unsigned origins;
     unsigned encodings;
     bool encoding_is_chunked;
+    struct str host;
 };
 
 static void header_note(struct message *m, const struct http_header *header,
@@ -245,12 +250,28 @@ static void header_note(struct message *m, const struct http_header *header,
 {
     switch (header->name.n) {
     case 4:
-        if (str_eq_nocase(header->name, STR("Host")))
+        if (str_eq_nocase(header->name, STR("Host"))) {
             counts->hosts++;
+            counts->host = header->value;
+            /* RFC 9112, 3.2.2: "the server MUST ignore the received Host header field" where the
+             * target brings its own. */
+            if (!m->absolute)
+                m->host = header->value;
+        }
         break;
     case 6:
-        if (str_eq_nocase(header->name, STR("Expect")))
-            m->expect_continue = str_eq_nocase(header->value, STR("100-continue"));
+        /* RFC 9110, 10.1.1: other expectations may be answered with 417; they are ignored, as
+         * nobody has one. */
+        if (str_eq_nocase(header->name, STR("Expect"))) {
+            m->expect_continue |= http_list_has(header->value, STR("100-continue"));
+        } else if (str_eq_nocase(header->name, STR("Origin"))) {
+            counts->origins++;
+            m->origin = header->value;
+        }
+        break;
+    case 16:
+        if (str_eq_nocase(header->name, STR("Content-Encoding")))
+            m->content_encoding = str_is_null(m->content_encoding) ? header->value : STR("several");
         break;
     case 17:
         if (str_eq_nocase(header->name, STR("Transfer-Encoding"))) {
@@ -304,6 +325,11 @@ static enum error_code request_line_check(const struct parser *parser, const str
     size_t target = (size_t)(m->target.p - parser->raw);
     size_t version = token_offset(parser->version);
 
+    /* RFC 9112, 2.2: empty lines before it are passed over; llhttp takes any CR and LF for them. */
+    for (size_t i = 0; i < method; i++) {
+        if (method % 2 != 0 || parser->raw[i] != (i % 2 == 0 ? '\r' : '\n'))
+            return bad(parser, e, "a bare CR or LF before the request line");
+    }
     /* llhttp takes several blanks between the parts, and RTSP and ICE for the protocol. */
     if (target != method + m->method_name.n + 1 ||
         version != target + m->target.n + STR(" HTTP/").n ||
@@ -314,6 +340,19 @@ static enum error_code request_line_check(const struct parser *parser, const str
     return OK;
 }
 
+/* RFC 9112, 3.2: which of the four forms with which method. CONNECT's is left to who refuses it. */
+static enum error_code target_check(const struct parser *parser, const struct message *m,
+                                    struct error *e)
+{
+    assert(m->target.n > 0);
+    if (m->target.p[0] == '*' && (m->target.n > 1 || m->method != HTTP_OPTIONS))
+        return bad(parser, e, "the target * is for OPTIONS");
+    if (m->absolute && !str_starts_nocase(m->target, STR("http://")) &&
+        !str_starts_nocase(m->target, STR("https://")))
+        return bad(parser, e, "the target's scheme is neither http nor https");
+    return OK;
+}
+
 /*
  * Strict llhttp has refused control characters, folded and malformed lines, lengths that are not
  * one number, and a length beside chunked. The rest of RFC 9112, sections 3 and 6:
@@ -321,13 +360,16 @@ static enum error_code request_line_check(const struct parser *parser, const str
 static enum error_code message_check(const struct parser *parser, const struct message *m,
                                      const struct head_counts *counts, struct error *e)
 {
+    struct str name;
+    struct str port;
+
     if (parser->http.http_major != 1)
         return bad(parser, e, "the version is not HTTP/1.0 or HTTP/1.1");
     /* "A server MUST NOT apply [another] transfer coding [unless it knows that it is understood]":
      * nobody sends one, and a smuggler's trick is what is left. */
     if (counts->encodings > 1)
         return bad(parser, e, "two Transfer-Encoding headers");
-    if (counts->encodings == 1 && !counts->encoding_is_chunked)
+    if (counts->encodings == 1 && !(counts->encoding_is_chunked && m->chunked))
         return bad(parser, e, "a Transfer-Encoding other than chunked");
     if (counts->encodings == 1 && m->minor == 0)
         return bad(parser, e, "Transfer-Encoding in HTTP/1.0");
@@ -337,10 +379,17 @@ static enum error_code message_check(const struct parser *parser, const struct m
                    : bad(parser, e, "the status is not one from 100 to 599");
 
     TRY(request_line_check(parser, m, e));
+    TRY(target_check(parser, m, e));
     if (counts->hosts > 1)
         return bad(parser, e, "two Host headers");
     if (counts->hosts == 0 && m->minor >= 1)
         return bad(parser, e, "the Host header is missing");
+    if (counts->hosts == 1 && !http_host_split(counts->host, &name, &port))
+        return bad(parser, e, "the Host header is not a host and a port");
+    if (m->absolute && !http_host_split(m->host, &name, &port))
+        return bad(parser, e, "the target's authority is not a host and a port");
+    if (counts->origins > 1)
+        return bad(parser, e, "two Origin headers");
     return OK;
 }
 

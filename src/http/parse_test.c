@@ -193,7 +193,8 @@ static const struct {
         "Content-Length: 1\r\n\r\nbGET /n HTTP/1.1\r\nHost: h\r\n\r\n"),
      "POST / 1.1 keep upgrade length=1 [Host=h] [Upgrade=x] [Connection=upgrade] "
      "[Content-Length=1]\nbody=b\nend\nGET /n 1.1 keep [Host=h]\nend\n"},
-    {IN("GET / HTTP/1.1\r\nHost: \xc3\xa4\r\n\r\n"), "GET / 1.1 keep [Host=\xc3\xa4]\nend\n"},
+    {IN("GET / HTTP/1.1\r\nHost: h\r\nA: \xc3\xa4\r\n\r\n"),
+     "GET / 1.1 keep [Host=h] [A=\xc3\xa4]\nend\n"},
 
     {IN("GET / HTTP/1.1\r\n\r\n"), "BAD_HTTP /: the Host header is missing"},
     {IN("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"), "BAD_HTTP /: two Host headers"},

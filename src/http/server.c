@@ -57,6 +57,7 @@ enum input {
 struct server {
     uint32_t magic;
     bool draining;
+    bool closing_idle;
     struct loop *loop;
     struct server_options options;
     struct list conns;
@@ -680,10 +681,23 @@ void server_drain(struct server *server)
     server->draining = true;
     LIST_FOREACH(link, &server->conns)
     {
+        LIST_ENTRY(link, struct server_conn, link)->close_after = true;
+    }
+}
+
+void server_close_idle(struct server *server)
+{
+    assert(server->draining);
+    server->closing_idle = true;
+    LIST_FOREACH(link, &server->conns)
+    {
         struct server_conn *c = LIST_ENTRY(link, struct server_conn, link);
-        if (c->input == INPUT_IDLE)
+        if (c->conn == NULL || c->busy)
+            continue;
+        if (c->input == INPUT_IDLE || c->input == INPUT_HEAD)
             conn_drop(c);
-        c->close_after = true;
+        else if (c->input == INPUT_DROP)
+            conn_finish(c);
     }
 }
 
@@ -735,6 +749,8 @@ void server_adopt(struct server *server, struct conn *conn)
     c->reading = true;
     conn_read_start(conn);
     timer_start(&c->timer, server->options.header_timeout_ms);
+    if (server->closing_idle)
+        conn_drop(c);
     conn_check(c);
 }
 
@@ -765,6 +781,16 @@ void server_arena_release(struct server_conn *c)
 struct str server_peer(const struct server_conn *c)
 {
     return c->conn == NULL ? STR("") : conn_peer(c->conn);
+}
+
+bool server_served(const struct server_conn *c)
+{
+    return c->served;
+}
+
+bool server_is_tls(const struct server_conn *c)
+{
+    return c->conn != NULL && conn_is_tls(c->conn);
 }
 
 int64_t server_begin_us(const struct server_conn *c)

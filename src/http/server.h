@@ -12,7 +12,8 @@
  *   it; then the next request's head may follow (or the connection closes).
  *   server_abort: closes without a last chunk; no `done`, no `gone`.
  * While an answer is made, the connection keeps reading (carry-over), so that a client which leaves
- * is noticed at once: `gone`. EOF from the client means that it left. After `gone` the user lets go
+ * is noticed at once: `gone`. EOF from the client means that it left: one that closes its sending
+ * half and goes on reading cannot be told from it, and gets nothing more. After `gone` the user lets go
  * of the request and makes no call with it.
  * Framing: Content-Length when server_head gets a length; else chunked to 1.1 clients, and
  * close-delimited to 1.0 clients. HEAD requests and 204/304 send no body whatever is given.
@@ -68,8 +69,12 @@ struct server_options {
 NODISCARD struct server *server_new(struct loop *loop, const struct server_options *options);
 /* All its connections must be closed. Takes NULL. */
 void server_free(struct server **server);
-/* Stops keep-alive: idle connections close now, busy ones after their answer. */
+/* Stops keep-alive: each connection closes after its present answer or, where it has none, after
+ * the next one. Idle ones stay open until then, or until server_close_idle or their time-out. */
 void server_drain(struct server *server);
+/* After server_drain: closes what has no request, heads that came in part included; also what is
+ * adopted from now on. */
+void server_close_idle(struct server *server);
 /* Closes every connection at once; at the end of the turn `gone` comes for those with a request,
  * and `closed` for all. */
 void server_close_all(struct server *server);
@@ -87,6 +92,9 @@ void *server_user(const struct server_conn *c);
 struct arena *server_arena(struct server_conn *c);
 void server_arena_release(struct server_conn *c);
 struct str server_peer(const struct server_conn *c);
+/* Whether the connection had a request before the present one, and whether it is a TLS one. */
+bool server_served(const struct server_conn *c);
+bool server_is_tls(const struct server_conn *c);
 /* Of the request's first byte, microseconds, loop_now_us's clock. */
 int64_t server_begin_us(const struct server_conn *c);
 

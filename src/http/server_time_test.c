@@ -239,12 +239,16 @@ static void test_drain(void **state)
     (void)state;
     struct app *app = app_new();
 
-    /* Idle: at once. */
+    /* Idle: open for one more request, whose answer says that it was the last. */
     feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     server_drain(app->server);
-    assert_int_equal(app->closeds, 0);
     loop_test_run(app->loop);
-    assert_int_equal(app->closeds, 1);
+    assert_int_equal(app->closeds, 0);
+    buf_reset(&app->in);
+    feed_z(app, "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /third HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_in(app, YES_CLOSE);
+    assert_int_equal(app->heads, 2);
+    assert_true(app->eof);
     app_free(app);
     /* Busy: after its answer. */
     app = app_new();
@@ -257,6 +261,56 @@ static void test_drain(void **state)
     loop_test_run(app->loop);
     assert_in(app, YES_CLOSE);
     assert_true(app->eof);
+    app_free(app);
+}
+
+static void test_close_idle(void **state)
+{
+    (void)state;
+    static const char *const quiet[] = {"", "GET / HTTP/1.1\r\nHo",
+                                        "GET / HTTP/1.1\r\nHost: h\r\n\r\n"};
+
+    for (size_t i = 0; i < COUNT_OF(quiet); i++) {
+        struct app *app = app_new();
+        feed_z(app, quiet[i]);
+        server_drain(app->server);
+        server_close_idle(app->server);
+        assert_int_equal(app->closeds, 0); /* never from within the call */
+        loop_test_run(app->loop);
+        assert_int_equal(app->closeds, 1);
+        assert_int_equal(app->gones + app->refuses, 0);
+        /* What comes later does not stay either. */
+        struct conn *near = NULL;
+        struct conn *far = NULL;
+        conn_pair(app->loop, &near, &far);
+        server_adopt(app->server, far);
+        loop_test_run(app->loop);
+        assert_int_equal(app->closeds, 2);
+        conn_close(&near);
+        app_free(app);
+    }
+    /* Who waits for an answer gets it. */
+    struct app *app = app_new();
+    app->when = ANSWER_BY_HAND;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
+    server_drain(app->server);
+    server_close_idle(app->server);
+    loop_test_run(app->loop);
+    assert_int_equal(app->closeds, 0);
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_in(app, YES_CLOSE);
+    assert_true(app->eof);
+    app_free(app);
+    /* The rest of a body that nobody wants is not waited for, beyond the second of lingering. */
+    app = app_new();
+    app->when = ANSWER_AT_HEAD;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n123");
+    assert_in(app, YES);
+    server_drain(app->server);
+    server_close_idle(app->server);
+    loop_test_advance(app->loop, 1010);
+    assert_int_equal(app->closeds, 1);
     app_free(app);
 }
 
@@ -291,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_refusal_may_be_answered_later),
         cmocka_unit_test(test_what_a_request_knows),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_close_idle),
         cmocka_unit_test(test_close_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,33 +73,68 @@ test("lifecycle: SIGTERM: no new connections, the running stream finishes, exit 
     await proxy.stop();
 });
 
-test("lifecycle: while it drains, a request on an open connection is refused, not served, not hung",
+test("lifecycle: while it drains, open connections get 503 and Connection: close, probes an answer",
     async () => {
         const proxy = await start({ config: { backends: { mock: backend(mock) } } });
         const { client, answer, finish } = await half_a_stream(proxy);
-        const other = await proxy.connect();
-        other.send({ method: "GET", path: "/healthz" });
-        await other.response();
+        const others = [];
+        for (let i = 0; i < 4; i++) {
+            const other = await proxy.connect();
+            other.send({ method: "GET", path: "/healthz" });
+            await other.response();
+            others.push(other);
+        }
+        const count = mock.posts().length;
         process.kill(proxy.pid, "SIGTERM");
         await listener_closed(proxy);
-        other.send({ path: CHAT, headers: proxy.headers(), body: STREAM });
-        const count = mock.posts().length;
-        const refused = await other.response().catch(() => null);
-        /* 503, or the connection was idle and is closed already. */
-        if (refused !== null) {
-            assert.equal(refused.status, 503);
-            assert.match(refused.get("connection") ?? "", /close/i);
-            assert.match(refused.get("retry-after") ?? "", /^\d+$/);
-            assert.equal(refused.json.error.code, "overloaded");
-        }
-        await within(5_000, "the proxy closes", other.closed);
+        const ask = async (other, options) => {
+            other.send(options);
+            const got = await other.response();
+            assert.match(got.get("connection") ?? "", /close/i);
+            await within(5_000, "the proxy closes", other.closed);
+            return got;
+        };
+        const refused = await ask(others[0], { path: CHAT, headers: proxy.headers(),
+            body: STREAM });
+        assert.equal(refused.status, 503);
+        assert.match(refused.get("retry-after") ?? "", /^\d+$/);
+        assert.equal(refused.json.error.type, "server_error");
+        assert.equal(refused.json.error.code, "overloaded");
+        const models = await ask(others[1], { method: "GET", path: "/v1/models",
+            headers: proxy.headers() });
+        assert.equal(models.status, 503);
+        assert.equal((await ask(others[2], { method: "GET", path: "/healthz" })).status, 200);
+        assert.equal((await ask(others[3], { method: "GET", path: "/readyz" })).status, 503);
         assert.equal(mock.posts().length, count);
+        assert.equal(proxy.exit, null, "it left while a stream was running");
         finish();
         await within(10_000, "the stream's end", answer.done);
+        assert.match(answer.text, /\[DONE\]/);
         client.destroy();
-        other.destroy();
         await proxy.stop();
     });
+
+test("lifecycle: idle connections do not hold the end up", async () => {
+    const proxy = await start({ config: { workers: 3, backends: { mock: backend(mock) } } });
+    const idle = [];
+    for (let i = 0; i < 12; i++) {
+        const other = await proxy.connect();
+        if (i % 3 !== 0) {
+            other.send({ method: "GET", path: "/healthz" });
+            await other.response();
+        }
+        if (i % 3 === 2) {
+            other.write(Buffer.from("GET /healthz HTTP/1.1\r\nHo"));
+        }
+        idle.push(other);
+    }
+    process.kill(proxy.pid, "SIGTERM");
+    await within(5_000, "the process ends", proxy.exited);
+    for (const other of idle) {
+        await within(1_000, "the connection is closed", other.closed);
+    }
+    await proxy.stop();
+});
 
 test("lifecycle: drain_timeout ends what does not end by itself, with exit 0", async () => {
     const proxy = await start({ config: { drain_timeout: "1s",
