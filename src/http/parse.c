@@ -41,6 +41,8 @@ static size_t token_offset(struct str token)
 
 static struct str token_str(const struct parser *parser, struct str token)
 {
+    if (token.n == 0)
+        return STR(""); /* of a head without a first byte there is no copy */
     assert(token.n <= parser->raw_n);
     assert(token_offset(token) <= parser->raw_n - token.n);
     return str_of(parser->raw + token_offset(token), token.n);
