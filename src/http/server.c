@@ -742,7 +742,7 @@ void server_adopt(struct server *server, struct conn *conn)
     server->conn_count++;
     timer_init(&c->timer, server->loop, input_fire);
     timer_init(&c->write_timer, server->loop, write_fire);
-    buf_init(&c->carry, SERVER_CARRY_MAX + LOOP_READ_SIZE);
+    buf_init(&c->carry, SERVER_CARRY_MAX + CONN_READ_MAX);
     arena_init(&c->arena, server->options.arena_bytes_max, ARENA_BLOCK, server->options.budget);
     parse_init(&c->parser, PARSE_REQUEST, server->options.header_bytes_max);
     conn_set_events(conn, &server_conn_events, c);

@@ -254,6 +254,19 @@ struct conn *conn_connect(struct loop *loop, const struct conn_target *target,
     return conn;
 }
 
+struct conn *conn_secure(struct conn **lower, const struct conn_secure_options *options,
+                         const struct conn_events *events, void *ctx)
+{
+    struct conn *conn = NULL;
+
+    assert((*lower)->magic == CONN_MAGIC);
+    assert(options->tls != NULL && options->timeout_ms > 0);
+    conn = conn_tls_secure(*lower, options);
+    *lower = NULL;
+    conn_set_events(conn, events, ctx);
+    return conn;
+}
+
 void conn_pair(struct loop *loop, struct conn **ret_a, struct conn **ret_b)
 {
     conn_mem_pair(loop, ret_a, ret_b);

@@ -12,8 +12,9 @@
  *           with the caller: for large bodies, which then are never copied whole.
  * Errors    `failed` comes at most once, instead of any later event; the owner then closes.
  *           Reading EOF is not a failure: `eof` comes once, writing still works.
- * TLS       Verification failures and handshake errors come as `failed` with ERR_UPSTREAM_*.
- *           TLS may lie over any connection, also over TLS (an https proxy).
+ * TLS       Verification failures and handshake errors come as `failed` with ERR_UPSTREAM_*, and
+ *           so does an end of the stream without close_notify: `eof` is the other side's own word.
+ *           TLS may lie over any connection, also over TLS (an https proxy), no deeper.
  */
 #pragma once
 
@@ -27,6 +28,9 @@ enum conn_push { CONN_OK, CONN_FULL };
 
 enum {
     CONN_QUEUE_MARK = 64 * 1024, /* above: CONN_FULL */
+    /* The longest piece that a read event lends: of a socket LOOP_READ_SIZE, of TLS a little
+     * more. */
+    CONN_READ_MAX = LOOP_READ_SIZE + 34 * 1024,
 };
 
 struct conn_events {
@@ -89,6 +93,7 @@ struct conn_secure_options {
     struct tls_context *tls; /* tls_server_new's makes us the server, else we are the client; a
                               * reference is kept */
     struct str host;         /* clients: for SNI and verification; copied */
+    uint16_t port;           /* clients: sessions are resumed with the same host and port only */
     int64_t timeout_ms;      /* of the handshake */
 };
 

@@ -1,22 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TLS clients: a connection over another one.
+ * TLS: a connection over another one, as client or as server.
  *
- * What      Handshake with SNI and verification, records in both directions.
+ * What      Handshake (clients: with SNI, verification and sessions of before), records in both
+ *           directions.
  * How       OpenSSL reads and writes through a BIO of ours, which copies nothing on the way in and
  *           gathers records on the way out:
  *
  *             lower's read event: lent bytes ─► `in` ─► SSL_read ─► scratch.plain ─► read event
  *             conn_write: parts ─► scratch.gather ─► SSL_write ─► scratch.cipher ─► one write below
  *
- *           States: CONNECTING ─► HANDSHAKE ─► OPEN; any of them ─► DEAD (has failed).
+ *           States: CONNECTING or STANDING ─► HANDSHAKE ─► OPEN; any of them ─► DEAD (has failed).
+ *           The lower connection may be TLS itself: each has the scratch of its depth, as the outer
+ *           one's records are the inner one's plaintext, and the other way round.
  *           All that a lent piece holds is decrypted before the owner is told, so that nothing of
  *           it is left if the owner stops reading or closes. What comes together with the
  *           handshake's end before the owner reads is kept in `stash`, what the owner wrote before
  *           it in `early`; else a connection has no buffer of its own but OpenSSL's.
- *           EOF without close_notify is told as EOF: the framing above knows whether it is one.
- * Owns      The lower connection and the SSL. The scratch memory is the loop's, one for all.
- * Not here  Trust and versions (tls_context), the socket (conn_tcp), servers.
+ *           Only close_notify is told as EOF. The stream's end without it may be anybody's doing,
+ *           and is told as a failure (RFC 9112, 9.8: a body that ends with the connection would be
+ *           cut unnoticed).
+ * Owns      The lower connection, the SSL, a reference to the context. The scratch memory is the
+ *           loop's, one a depth for all.
+ * Not here  Trust and versions (tls_context, tls_server), where sessions are kept (tls_session), the
+ *           socket (conn_tcp).
  */
 #include "io/conn.h"
 
@@ -29,11 +36,13 @@
 #include "io/tls_priv.h"
 
 enum {
-    RECORD_SIZE = 16 * 1024,                          /* plaintext */
-    RECORD_CIPHER_SIZE = 17 * 1024,                   /* with header and tag, at most */
-    PLAIN_SIZE = LOOP_READ_SIZE + RECORD_CIPHER_SIZE, /* of one lent piece, and a record begun */
+    RECORD_SIZE = 16 * 1024,        /* plaintext */
+    RECORD_CIPHER_SIZE = 17 * 1024, /* with header and tag, at most */
     CIPHER_SIZE = 64 * 1024,
-    HOST_DETAIL_SIZE = 120,
+    NAME_DETAIL_SIZE = 120,
+    /* Of what TLS itself says (key updates that the other side asked for) while that side takes
+     * nothing. */
+    REPLIES_MAX = 16 * 1024,
 };
 
 static const size_t EARLY_MAX = SIZE_MAX / 4;
@@ -42,26 +51,42 @@ static const size_t EARLY_MAX = SIZE_MAX / 4;
 struct tls_scratch {
     size_t cipher_n;
     char gather[RECORD_SIZE];
-    char cipher[CIPHER_SIZE]; /* records on their way down; empty between calls */
-    char plain[PLAIN_SIZE];   /* lent to read events */
+    char cipher[CIPHER_SIZE];  /* records on their way down; empty between calls */
+    char plain[CONN_READ_MAX]; /* lent to read events */
 };
 
-enum tls_state { TLS_CONNECTING, TLS_HANDSHAKE, TLS_OPEN, TLS_DEAD };
+/* One lent piece of the lowest connection, and in each TLS above it a record begun. */
+_Static_assert(CONN_READ_MAX >= LOOP_READ_SIZE + TLS_DEPTH * RECORD_CIPHER_SIZE,
+               "a lent piece must fit");
+
+enum tls_state {
+    TLS_CONNECTING, /* the lower connection says when it stands */
+    TLS_STANDING,   /* it stands; the handshake begins in a turn of its own */
+    TLS_HANDSHAKE,
+    TLS_OPEN,
+    TLS_DEAD,
+};
 
 struct conn_tls {
     struct conn conn;
     struct conn *lower;
-    SSL *ssl; /* NULL while connecting */
-    const struct tls_context *context;
+    SSL *ssl; /* NULL before the handshake */
+    struct tls_context *context;
     struct str in; /* ciphertext for OpenSSL to read */
     struct buf stash;
     struct buf early;
     struct timer timer; /* of the handshake */
     int64_t timeout_ms;
     int64_t deadline_ms;
-    enum tls_state state;
-    bool ended;  /* the stream of the other side: eof is to be told, or was */
-    char host[]; /* NUL-terminated, as a certificate says it */
+    int64_t verified_ms; /* when the other side last showed its certificate: of a session resumed */
+    uint32_t replies;    /* bytes that TLS itself has said since the lower queue was empty */
+    uint16_t port;
+    uint8_t depth;  /* how many TLS lie below */
+    uint8_t state;  /* enum tls_state */
+    bool ended;     /* the stream of the other side: eof is to be told, or was */
+    bool offered;   /* a session of before */
+    bool has_fresh; /* a session came with this connection */
+    char host[];    /* clients: NUL-terminated, as a certificate says it */
 };
 
 static const struct conn_ops tls_ops;
@@ -75,7 +100,25 @@ static struct conn_tls *tls_of(struct conn *conn)
 
 static struct tls_scratch *scratch_of(const struct conn_tls *tls)
 {
-    return tls->conn.loop->tls;
+    return tls->conn.loop->tls[tls->depth];
+}
+
+/* Who the other side is, for error texts: at most NAME_DETAIL_SIZE bytes. */
+static struct str name_of(const struct conn_tls *tls)
+{
+    struct str name = tls->context->server ? conn_peer(tls->lower) : str_c(tls->host);
+
+    return str_head(name, NAME_DETAIL_SIZE);
+}
+
+/* All below, down to the socket, are to say when they have drained. */
+static void want_lower_writable(struct conn_tls *tls)
+{
+    struct conn *lower = tls->lower;
+
+    for (; lower->ops == &tls_ops; lower = tls_of(lower)->lower)
+        lower->want_writable = true;
+    lower->want_writable = true;
 }
 
 /* ---- the BIO ---- */
@@ -166,7 +209,7 @@ static void handshake_failed(struct conn_tls *tls, const char *why)
 {
     struct error e;
 
-    FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "TLS: %s (%.*s)", why, HOST_DETAIL_SIZE, tls->host);
+    FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "TLS: %s (%.*s)", why, STR_ARG(name_of(tls)));
     tls_fail(tls, &e);
 }
 
@@ -176,11 +219,33 @@ static void on_handshake_timer(struct timer *timer)
     struct error e;
 
     FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no TLS handshake within %lld ms (%.*s)",
-         (long long)tls->timeout_ms, HOST_DETAIL_SIZE, tls->host);
+         (long long)tls->timeout_ms, STR_ARG(name_of(tls)));
+    tls_fail(tls, &e);
+}
+
+static void broken(struct conn_tls *tls, const char *why)
+{
+    struct error e;
+
+    FAIL(&e, ERR_UPSTREAM_BROKEN, "TLS: %s", why);
     tls_fail(tls, &e);
 }
 
 /* ---- reading ---- */
+
+/* Sends what TLS itself has to say. False: nobody reads it, and it becomes more and more. */
+static bool flush_replies(struct conn_tls *tls)
+{
+    size_t n = scratch_of(tls)->cipher_n;
+
+    if (n == 0)
+        return true;
+    if (conn_queued(tls->lower) == 0)
+        tls->replies = 0;
+    tls->replies += (uint32_t)n;
+    flush(tls);
+    return tls->replies <= REPLIES_MAX;
+}
 
 /* Decrypts all of `in`, tells the owner, then whether the stream has ended or broken. */
 static void pull(struct conn_tls *tls)
@@ -196,19 +261,18 @@ static void pull(struct conn_tls *tls)
         assert(n < sizeof(scratch->plain));
     }
     int reason = SSL_get_error(tls->ssl, 0);
-    flush(tls);
+    const char *why = reason == SSL_ERROR_SSL ? tls_context_error_text() : NULL;
+    if (!flush_replies(tls) && why == NULL)
+        why = "the other side asks for much and takes nothing";
     tls->in = STR_NULL;
     if (n > 0)
         conn_emit_read(&tls->conn, str_of(scratch->plain, n));
-    if (tls->conn.closed || tls->state != TLS_OPEN || reason == SSL_ERROR_WANT_READ)
+    if (tls->conn.closed || tls->state != TLS_OPEN)
         return;
-    if (reason == SSL_ERROR_ZERO_RETURN) {
+    if (why != NULL)
+        broken(tls, why);
+    else if (reason == SSL_ERROR_ZERO_RETURN)
         tls->ended = true;
-        return;
-    }
-    struct error e;
-    FAIL(&e, ERR_UPSTREAM_BROKEN, "TLS: %s", tls_context_error_text());
-    tls_fail(tls, &e);
 }
 
 static void tell_end(struct conn_tls *tls)
@@ -233,16 +297,22 @@ static void tls_read(struct conn *conn)
         conn_read_start(tls->lower);
 }
 
-/* Asked for by tls_read: what had to wait for the owner. */
+static void begin(struct conn_tls *tls);
+
+/* Asked for by conn_tls_secure, or by tls_read: what had to wait for the owner. */
 static void tls_turn(struct conn *conn)
 {
     struct conn_tls *tls = tls_of(conn);
 
+    if (tls->state == TLS_STANDING) {
+        begin(tls);
+        return;
+    }
     if (!conn->reading || tls->state != TLS_OPEN)
         return;
     if (tls->stash.n > 0) {
         struct buf stash = tls->stash;
-        buf_init(&tls->stash, LOOP_READ_SIZE);
+        buf_init(&tls->stash, CONN_READ_MAX);
         tls->in = buf_str(&stash);
         pull(tls);
         buf_fini(&stash);
@@ -327,7 +397,7 @@ static size_t tls_write(struct conn *conn, const struct str *parts, size_t n, si
     size_t total = conn_parts_total(parts, n);
     size_t taken = 0;
 
-    if (tls->state == TLS_CONNECTING || tls->state == TLS_HANDSHAKE)
+    if (tls->state < TLS_OPEN)
         return write_early(tls, parts, n, queue_max);
     if (tls->state == TLS_DEAD)
         return total;
@@ -344,7 +414,7 @@ static size_t tls_write(struct conn *conn, const struct str *parts, size_t n, si
     }
     flush(tls);
     if (taken < total)
-        tls->lower->want_writable = true;
+        want_lower_writable(tls);
     return taken;
 }
 
@@ -374,29 +444,85 @@ static void tls_shutdown(struct conn *conn)
     conn_shutdown(tls->lower);
 }
 
-/* ---- connecting ---- */
+/* ---- the handshake ---- */
+
+/* RFC 6066, 3: literal addresses are not permitted in server_name. */
+static bool set_name(const struct conn_tls *tls)
+{
+    struct dns_addresses literal;
+    bool is_name = !dns_literal(str_c(tls->host), 0, &literal) ||
+                   str_eq_nocase(str_c(tls->host), STR("localhost"));
+
+    SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (is_name)
+        return SSL_set_tlsext_host_name(tls->ssl, tls->host) == 1 &&
+               SSL_set1_host(tls->ssl, tls->host) == 1;
+    return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls->ssl), tls->host) == 1;
+}
+
+/* A session of before: the server shows no certificate again, so that it must be one of the same
+ * host and port, with which it did. */
+static void offer_session(struct conn_tls *tls)
+{
+    int64_t now_ms = loop_now_ms(tls->conn.loop);
+    SSL_SESSION *session = NULL;
+
+    tls->verified_ms = now_ms;
+    if (tls->context->sessions == NULL)
+        return;
+    session = tls_session_take(tls->context->sessions, str_c(tls->host), tls->port, now_ms,
+                               &tls->verified_ms);
+    if (session == NULL)
+        return;
+    tls->offered = SSL_set_session(tls->ssl, session) == 1;
+    SSL_SESSION_free(session);
+}
+
+static void keep_session(struct conn_tls *tls, SSL_SESSION *session)
+{
+    bool resumed = SSL_session_reused(tls->ssl) == 1;
+
+    if (tls->context->sessions == NULL || SSL_get_verify_result(tls->ssl) != X509_V_OK)
+        return;
+    tls_session_keep(tls->context->sessions, str_c(tls->host), tls->port,
+                     resumed ? tls->verified_ms : loop_now_ms(tls->conn.loop), session);
+    tls->has_fresh = true;
+}
+
+int conn_tls_session_came(SSL *ssl, SSL_SESSION *session)
+{
+    keep_session(BIO_get_data(SSL_get_rbio(ssl)), session);
+    return 0; /* the reference stays OpenSSL's */
+}
+
+/* A session is taken to be offered once. In TLS 1.2 it may be used again, and the server need not
+ * make a new one. */
+static void keep_resumed(struct conn_tls *tls)
+{
+    if (tls->offered && !tls->has_fresh && SSL_session_reused(tls->ssl) == 1 &&
+        SSL_version(tls->ssl) <= TLS1_2_VERSION)
+        keep_session(tls, SSL_get_session(tls->ssl));
+}
 
 static void ssl_open(struct conn_tls *tls)
 {
     BIO *bio = BIO_new(tls->context->bio);
     SSL *ssl = SSL_new(tls->context->ctx);
-    struct dns_addresses literal;
-    bool is_name = !dns_literal(str_c(tls->host), 0, &literal) ||
-                   str_eq_nocase(str_c(tls->host), STR("localhost"));
 
     if (bio == NULL || ssl == NULL)
         BUG("out of memory");
     BIO_set_data(bio, tls);
     SSL_set_bio(ssl, bio, bio);
-    SSL_set_connect_state(ssl);
-    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    /* RFC 6066, 3: literal addresses are not permitted in server_name. */
-    int ok = is_name
-                 ? SSL_set_tlsext_host_name(ssl, tls->host) == 1 && SSL_set1_host(ssl, tls->host)
-                 : X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), tls->host);
     tls->ssl = ssl;
+    if (tls->context->server) {
+        SSL_set_accept_state(ssl);
+        return;
+    }
+    SSL_set_connect_state(ssl);
     /* Without a name to verify, nothing may be verified instead. */
-    if (ok != 1)
+    if (set_name(tls))
+        offer_session(tls);
+    else
         handshake_failed(tls, "not a host name");
 }
 
@@ -407,13 +533,14 @@ static void handshake_done(struct conn_tls *tls)
 
     timer_stop(&tls->timer);
     tls->state = TLS_OPEN;
+    keep_resumed(tls);
     buf_init(&tls->early, EARLY_MAX);
     const struct str bytes = buf_str(&early);
     if (bytes.n > 0)
         (void)tls_write(conn, &bytes, 1, SIZE_MAX);
     buf_fini(&early);
     if (conn->want_writable)
-        tls->lower->want_writable = true;
+        want_lower_writable(tls);
     if (conn->shut)
         tls_shutdown(conn);
     conn_emit_connected(conn);
@@ -448,18 +575,25 @@ static void handshake(struct conn_tls *tls)
     }
 }
 
+static void begin(struct conn_tls *tls)
+{
+    tls->state = TLS_HANDSHAKE;
+    ssl_open(tls);
+    if (tls->conn.closed || tls->state != TLS_HANDSHAKE)
+        return;
+    conn_read_start(tls->lower);
+    handshake(tls);
+}
+
 static void on_lower_connected(struct conn *lower, void *ctx)
 {
     struct conn_tls *tls = tls_of(ctx);
     int64_t left_ms = tls->deadline_ms - loop_now_ms(tls->conn.loop);
 
-    tls->state = TLS_HANDSHAKE;
+    (void)lower;
+    assert(tls->state == TLS_CONNECTING);
     timer_start(&tls->timer, left_ms > 0 ? left_ms : 0);
-    ssl_open(tls);
-    if (tls->conn.closed || tls->state != TLS_HANDSHAKE)
-        return;
-    conn_read_start(lower);
-    handshake(tls);
+    begin(tls);
 }
 
 static void on_lower_read(struct conn *lower, void *ctx, struct str bytes)
@@ -484,9 +618,8 @@ static void on_lower_eof(struct conn *lower, void *ctx)
     (void)lower;
     if (tls->state == TLS_HANDSHAKE) {
         handshake_failed(tls, "the connection was closed in the handshake");
-    } else if (tls->state == TLS_OPEN) {
-        tls->ended = true;
-        tell_end(tls);
+    } else if (tls->state == TLS_OPEN && !tls->ended) {
+        broken(tls, "the connection was cut (no close_notify)");
     }
 }
 
@@ -504,7 +637,7 @@ static void on_lower_failed(struct conn *lower, void *ctx, const struct error *e
     (void)lower;
     if (tls->state == TLS_HANDSHAKE && e->code == ERR_UPSTREAM_BROKEN) {
         FAIL(&again, ERR_UPSTREAM_UNREACHABLE, "TLS handshake: %.80s (%.*s)", e->detail,
-             HOST_DETAIL_SIZE, tls->host);
+             STR_ARG(name_of(tls)));
         e = &again;
     }
     tls_fail(tls, e);
@@ -527,6 +660,7 @@ static void tls_free_turn(struct deferred *deferred)
     assert(tls->conn.closed);
     assert(tls->lower == NULL);
     SSL_free(tls->ssl);
+    tls_context_unref(&tls->context);
     buf_fini(&tls->stash);
     buf_fini(&tls->early);
     tls->conn.magic = 0;
@@ -578,26 +712,53 @@ static struct str certified_name(struct str host)
     return host;
 }
 
-struct conn *conn_tls_client(struct conn *lower, const struct conn_target *target)
+static struct conn_tls *tls_new(struct conn *lower, const struct conn_secure_options *options)
 {
-    struct str host = certified_name(target->host);
+    struct str host = certified_name(options->host);
     struct conn_tls *tls = mem_new(sizeof(*tls) + host.n + 1);
     struct loop *loop = conn_loop(lower);
 
-    assert(target->tls != NULL);
-    if (loop->tls == NULL) {
-        loop->tls = mem_raw(sizeof(struct tls_scratch));
-        loop->tls->cipher_n = 0;
-    }
     conn_init(&tls->conn, &tls_ops, loop);
     tls->lower = lower;
-    tls->context = target->tls;
-    tls->timeout_ms = target->connect_timeout_ms;
-    tls->deadline_ms = loop_now_ms(loop) + target->connect_timeout_ms;
-    memcpy(tls->host, host.p, host.n);
-    buf_init(&tls->stash, LOOP_READ_SIZE);
+    tls->context = tls_context_ref(options->tls);
+    tls->depth = lower->ops == &tls_ops ? (uint8_t)(tls_of(lower)->depth + 1) : 0;
+    tls->port = options->port;
+    tls->timeout_ms = options->timeout_ms;
+    tls->deadline_ms = loop_now_ms(loop) + options->timeout_ms;
+    if (host.n > 0)
+        memcpy(tls->host, host.p, host.n);
+    assert(tls->depth < TLS_DEPTH);
+    if (loop->tls[tls->depth] == NULL) {
+        loop->tls[tls->depth] = mem_raw(sizeof(struct tls_scratch));
+        loop->tls[tls->depth]->cipher_n = 0;
+    }
+    buf_init(&tls->stash, CONN_READ_MAX);
     buf_init(&tls->early, EARLY_MAX);
     timer_init(&tls->timer, loop, on_handshake_timer);
     conn_set_events(lower, &lower_events, &tls->conn);
+    return tls;
+}
+
+struct conn *conn_tls_client(struct conn *lower, const struct conn_target *target)
+{
+    const struct conn_secure_options options = {.tls = target->tls,
+                                                .host = target->host,
+                                                .port = target->port,
+                                                .timeout_ms = target->connect_timeout_ms};
+
+    assert(!target->tls->server);
+    return &tls_new(lower, &options)->conn;
+}
+
+struct conn *conn_tls_secure(struct conn *lower, const struct conn_secure_options *options)
+{
+    struct conn_tls *tls = NULL;
+
+    assert(!lower->closed && !lower->eof && !lower->failed && !lower->shut);
+    conn_read_stop(lower);
+    tls = tls_new(lower, options);
+    tls->state = TLS_STANDING;
+    timer_start(&tls->timer, options->timeout_ms);
+    conn_soon(&tls->conn);
     return &tls->conn;
 }

@@ -7,80 +7,31 @@
 #include "io/conn.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/mem.h"
 #include "io/io_probe_priv.h"
+#include "io/tls_probe_priv.h"
 
-enum { TIMEOUT_MS = 1000, DAY_S = 24 * 60 * 60 };
+enum { TIMEOUT_MS = 1000 };
 
 /* ---- certificates ---- */
-
-struct identity {
-    EVP_PKEY *key;
-    X509 *cert;
-};
 
 struct certs {
     struct identity ca;
     struct identity good;        /* good.test, 127.0.0.1 */
     struct identity expired;     /* good.test */
     struct identity self_signed; /* good.test */
-    char ca_path[32];
+    char ca_path[TEMP_PATH_SIZE];
     struct tls_context *verifying;
     struct tls_context *trusting;
 };
 
 static struct certs certs;
-
-static void add_extension(X509 *cert, int nid, const char *value)
-{
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
-
-    assert_non_null(extension);
-    assert_int_equal(X509_add_ext(cert, extension, -1), 1);
-    X509_EXTENSION_free(extension);
-}
-
-/* ca NULL: signed by itself. */
-static struct identity identity_new(const char *name, const struct identity *ca, const char *san,
-                                    long end_s)
-{
-    static long serial = 0;
-    struct identity one = {.key = EVP_EC_gen("P-256"), .cert = X509_new()};
-    const unsigned char *cn = (const unsigned char *)name;
-
-    assert_non_null(one.key);
-    assert_non_null(one.cert);
-    X509_NAME *subject = X509_get_subject_name(one.cert);
-    assert_int_equal(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, cn, -1, -1, 0), 1);
-    X509_set_version(one.cert, X509_VERSION_3);
-    ASN1_INTEGER_set(X509_get_serialNumber(one.cert), ++serial);
-    X509_gmtime_adj(X509_getm_notBefore(one.cert), -10L * DAY_S);
-    X509_gmtime_adj(X509_getm_notAfter(one.cert), end_s);
-    X509_set_issuer_name(one.cert, ca != NULL ? X509_get_subject_name(ca->cert) : subject);
-    X509_set_pubkey(one.cert, one.key);
-    if (san != NULL)
-        add_extension(one.cert, NID_subject_alt_name, san);
-    else
-        add_extension(one.cert, NID_basic_constraints, "critical,CA:TRUE");
-    assert_true(X509_sign(one.cert, ca != NULL ? ca->key : one.key, EVP_sha256()) > 0);
-    return one;
-}
-
-static void identity_free(struct identity *one)
-{
-    EVP_PKEY_free(one->key);
-    X509_free(one->cert);
-}
 
 static int certs_setup(void **state)
 {
@@ -92,12 +43,7 @@ static int certs_setup(void **state)
     certs.expired = identity_new("expired", &certs.ca, "DNS:good.test", -DAY_S);
     certs.self_signed = identity_new("self", NULL, "DNS:good.test", DAY_S);
 
-    (void)snprintf(certs.ca_path, sizeof(certs.ca_path), "/tmp/conn_tls_test.XXXXXX");
-    int fd = mkstemp(certs.ca_path);
-    assert_true(fd >= 0);
-    FILE *file = fdopen(fd, "w");
-    assert_int_equal(PEM_write_X509(file, certs.ca.cert), 1);
-    assert_int_equal(fclose(file), 0);
+    identity_write_cert(&certs.ca, certs.ca_path);
     assert_int_equal(tls_context_new(&(struct tls_options){.ca_file = str_c(certs.ca_path),
                                                            .verify = true},
                                      &certs.verifying, &e),
@@ -475,7 +421,7 @@ static void test_bytes_with_the_handshakes_end(void **state)
             conn_read_start(f.client.conn);
             assert_string_equal(f.client.log, "C");
             loop_test_run(f.loop);
-            assert_string_equal(f.client.log, "CRE");
+            assert_string_equal(f.client.log, "CRF");
         }
         assert_true(str_eq(buf_str(&f.client.got), STR("hello")));
         teardown(&f);
@@ -520,7 +466,8 @@ static void stop_after_read(struct probe *probe, char event)
         conn_read_stop(probe->conn);
 }
 
-/* Catches: EOF told to one who does not read, twice, or only after close_notify. */
+/* Catches: EOF told to one who does not read, or twice; an end that anybody may have made told as the
+ * other side's own. */
 static void test_eof(void **state)
 {
     struct fixture f;
@@ -530,7 +477,9 @@ static void test_eof(void **state)
     start(&f);
     conn_close(&f.server.probe.conn);
     loop_test_run(f.loop);
-    assert_string_equal(f.client.log, "CE");
+    assert_string_equal(f.client.log, "CF");
+    assert_int_equal(f.client.error.code, ERR_UPSTREAM_BROKEN);
+    assert_string_equal(f.client.error.detail, "TLS: the connection was cut (no close_notify)");
     teardown(&f);
 
     setup(&f); /* with it, in one piece with the last bytes; reading stops in between */

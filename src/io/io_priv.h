@@ -37,14 +37,16 @@ void timer_wheel_run(struct loop *loop, int64_t now_ms);
 
 struct tls_scratch;
 
+enum { TLS_DEPTH = 2 }; /* TLS within TLS, no deeper */
+
 struct loop {
-    uv_loop_t *uv;           /* NULL: a test loop */
-    int64_t now_ms;          /* the clock of a test loop */
-    int64_t wall_offset_ms;  /* wall clock minus monotonic clock */
-    struct list deferred;    /* for the end of this turn */
-    struct list ready;       /* turns to come that wait for nothing from outside */
-    char *read_buffer;       /* LOOP_READ_SIZE, lent to whoever reads; NULL on a test loop */
-    struct tls_scratch *tls; /* conn_tls's; NULL until its first connection */
+    uv_loop_t *uv;          /* NULL: a test loop */
+    int64_t now_ms;         /* the clock of a test loop */
+    int64_t wall_offset_ms; /* wall clock minus monotonic clock */
+    struct list deferred;   /* for the end of this turn */
+    struct list ready;      /* turns to come that wait for nothing from outside */
+    char *read_buffer;      /* LOOP_READ_SIZE, lent to whoever reads; NULL on a test loop */
+    struct tls_scratch *tls[TLS_DEPTH]; /* conn_tls's; NULL until its first connection */
     struct timer_wheel wheel;
 };
 
@@ -164,4 +166,7 @@ NODISCARD struct conn *conn_tcp_accept(struct loop *loop, int fd, const struct s
 NODISCARD struct conn *conn_tcp_connect(struct loop *loop, const struct conn_target *target);
 /* TLS over lower, which it takes over and which is not connected yet. */
 NODISCARD struct conn *conn_tls_client(struct conn *lower, const struct conn_target *target);
+/* The same over one that stands. */
+NODISCARD struct conn *conn_tls_secure(struct conn *lower,
+                                       const struct conn_secure_options *options);
 void conn_mem_pair(struct loop *loop, struct conn **ret_a, struct conn **ret_b);

@@ -43,9 +43,10 @@ void loop_fini(struct loop *loop)
     assert(list_empty(&loop->deferred));
     assert(list_empty(&loop->ready));
     mem_free(loop->read_buffer);
-    mem_free(loop->tls);
+    for (size_t i = 0; i < TLS_DEPTH; i++)
+        mem_free(loop->tls[i]);
     loop->read_buffer = NULL;
-    loop->tls = NULL;
+    memset(loop->tls, 0, sizeof(loop->tls));
 }
 
 int64_t loop_now_ms(const struct loop *loop)
