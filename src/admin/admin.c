@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gateway/site.h"
 #include "text/json.h"
 
-static int answer_root(const struct gateway *gateway, struct buf *out)
+static int answer_root(const struct gateway *gateway, const struct site *site, struct buf *out)
 {
+    (void)site;
     assert(gateway_version(gateway) != NULL);
     (void)buf_add(out, STR("{\"name\":\"llm-proxy\",\"version\":"));
     (void)json_add_string(out, str_c(gateway_version(gateway)));
@@ -15,17 +17,18 @@ static int answer_root(const struct gateway *gateway, struct buf *out)
     return 200;
 }
 
-static int answer_healthz(const struct gateway *gateway, struct buf *out)
+static int answer_healthz(const struct gateway *gateway, const struct site *site, struct buf *out)
 {
+    (void)site;
     (void)gateway;
     (void)buf_add(out, STR("{\"status\":\"ok\"}\n"));
     return 200;
 }
 
 /* Ready: at least one backend is functional and no shutdown has begun. */
-static int answer_readyz(const struct gateway *gateway, struct buf *out)
+static int answer_readyz(const struct gateway *gateway, const struct site *site, struct buf *out)
 {
-    const struct backend_set *set = gateway_backends(gateway);
+    const struct backend_set *set = site->backends;
     bool functional = false;
 
     assert(set->n == 0 || set->items != NULL);
@@ -61,9 +64,9 @@ static long long resident_bytes(void)
     return resident * page;
 }
 
-static int answer_metrics(const struct gateway *gateway, struct buf *out)
+static int answer_metrics(const struct gateway *gateway, const struct site *site, struct buf *out)
 {
-    gateway_metrics(gateway, out);
+    gateway_metrics(gateway, site, out);
     (void)buf_print(out,
                     "# HELP process_resident_memory_bytes Resident memory.\n"
                     "# TYPE process_resident_memory_bytes gauge\n"

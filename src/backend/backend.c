@@ -234,9 +234,11 @@ static enum error_code fill(struct backend_set *set, struct error *e)
         return FAIL(e, ERR_CONFIG, "too many backends");
     for (size_t i = 0; i < n; i++) {
         TRY(make(&config->backends[i], &set->arena, &set->items[i], e));
-        set->items[i].index = i;
-        atomic_init(&set->items[i].connections, 0);
-        atomic_init(&set->items[i].busy, 0);
+        set->items[i].place = i;
+        set->items[i].slot = i;
+        set->items[i].load = &set->items[i].own_load;
+        atomic_init(&set->items[i].own_load.connections, 0);
+        atomic_init(&set->items[i].own_load.busy, 0);
         set->n++;
     }
     if (config->default_backend.n > 0) {
@@ -273,8 +275,8 @@ void backend_set_free(struct backend_set **set)
     if (*set == NULL)
         return;
     for (size_t i = 0; i < (*set)->n; i++)
-        assert(atomic_load(&(*set)->items[i].connections) == 0 &&
-               atomic_load(&(*set)->items[i].busy) == 0);
+        assert(atomic_load(&(*set)->items[i].own_load.connections) == 0 &&
+               atomic_load(&(*set)->items[i].own_load.busy) == 0);
     config_unref(&(*set)->config);
     arena_fini(&(*set)->arena);
     mem_free(*set);

@@ -36,9 +36,16 @@ struct local_backend {
     const char *const *models; /* ids, ended by NULL; the first is the default */
 };
 
+/* What is counted of a backend, over all workers. */
+struct backend_load {
+    atomic_size_t connections; /* open ones */
+    atomic_size_t busy;        /* of them, those with a request */
+};
+
 struct backend {
     struct str name;
-    size_t index; /* in the set; the metric label */
+    size_t place; /* in the set */
+    size_t slot;  /* of the metric label: the place, until the gateway gives one by the name */
     const struct backend_config *config;
     const struct protocol *protocol; /* NULL only when not functional: not in this build */
     struct dialect dialect;
@@ -53,8 +60,8 @@ struct backend {
     bool slash_names;
     struct str default_model;  /* null: none known */
     atomic_bool usage_refused; /* it answered 400 to stream_options: never asked again */
-    atomic_size_t connections; /* open ones, all workers */
-    atomic_size_t busy;        /* of them, those with a request */
+    struct backend_load *load; /* own_load, or one that outlives the set (the gateway's) */
+    struct backend_load own_load;
 };
 
 struct backend_set {

@@ -187,7 +187,7 @@ static void vendors(void **state)
     assert_ptr_equal(set->preferred, &set->items[0]);
     for (size_t i = 0; i < set->n; i++) {
         const struct backend *b = &set->items[i];
-        assert_int_equal(b->index, i);
+        assert_int_equal(b->place, i);
         assert_int_equal(b->functional, expected[i].functional);
         assert_int_equal(b->local != NULL, expected[i].local);
         assert_int_equal(b->dialect.stream_usage, expected[i].usage);

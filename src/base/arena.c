@@ -83,8 +83,9 @@ bool arena_budget_take(struct arena_budget *budget, size_t n)
 {
     if (budget == NULL)
         return true;
+    size_t max = atomic_load_explicit(&budget->max, memory_order_relaxed);
     size_t used = atomic_fetch_add_explicit(&budget->used, n, memory_order_relaxed);
-    if (budget->max == 0 || (used + n >= used && used + n <= budget->max))
+    if (max == 0 || (used + n >= used && used + n <= max))
         return true;
     atomic_fetch_sub_explicit(&budget->used, n, memory_order_relaxed);
     return false;

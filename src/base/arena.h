@@ -32,7 +32,7 @@ struct arena_block;
 /* Shared counter of bytes; used by many arenas of many threads. */
 struct arena_budget {
     atomic_size_t used;
-    size_t max; /* 0: no bound; set before the first use */
+    atomic_size_t max; /* 0: no bound; may change: what was taken stays */
 };
 
 /* Takes n bytes of the budget; false when they are not to be had. budget may be NULL. */

@@ -12,11 +12,11 @@
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
 
-/* Number of slots a label has. More backends than this share the last slot's number (config
- * refuses them before). */
+/* Number of slots a label has. The last one of BACKEND is for what the others have no room for: a
+ * configuration has at most 64 backends, but a process may see more names in its life. */
 enum {
     METRIC_SLOTS_NONE = 1,
-    METRIC_SLOTS_BACKEND = 64,
+    METRIC_SLOTS_BACKEND = 64 + 1,
     METRIC_SLOTS_ERROR = ERROR_COUNT,
     METRIC_SLOTS_STATUS = 5, /* 1xx … 5xx: status / 100 - 1 */
 };

@@ -26,20 +26,20 @@ static struct str shown_key(const struct message *m)
     return STR_NULL;
 }
 
-static enum error_code authenticate(const struct gateway *gateway, const struct message *m,
+static enum error_code authenticate(const struct site *site, const struct message *m,
                                     const struct client_key **ret_client, struct error *e)
 {
     struct str shown = shown_key(m);
     const struct client_key *found = NULL;
 
-    if (gateway->config->disable_auth)
+    if (site->config->disable_auth)
         return OK;
     if (str_is_null(shown) || shown.n == 0)
         return FAIL(e, ERR_UNAUTHORIZED, "no API key; send it as \"Authorization: Bearer KEY\"");
     /* Every key is compared whole, so that time does not tell which one was nearest. */
-    for (size_t i = 0; i < gateway->keys_n; i++) {
-        if (str_eq_secret(shown, secret_reveal(&gateway->keys[i].key)))
-            found = &gateway->keys[i];
+    for (size_t i = 0; i < site->keys_n; i++) {
+        if (str_eq_secret(shown, secret_reveal(&site->keys[i].key)))
+            found = &site->keys[i];
     }
     if (found == NULL)
         return FAIL(e, ERR_UNAUTHORIZED, "invalid API key");
@@ -60,13 +60,12 @@ static const struct gateway_route *find_route(const struct gateway *gateway, str
 static enum error_code admit_route(struct exchange *x, const struct gateway_route *route,
                                    const struct message *m, struct error *e)
 {
-    const struct gateway *gateway = x->station->gateway;
     enum gateway_access access = route->access;
 
-    if (route->public_by_metrics && gateway->config->metrics_public)
+    if (route->public_by_metrics && x->call.config->metrics_public)
         access = ACCESS_OPEN;
     if (access != ACCESS_OPEN)
-        TRY(authenticate(gateway, m, &x->call.intake.client, e));
+        TRY(authenticate(x->branch->site, m, &x->call.intake.client, e));
     if (access == ACCESS_ADMIN && x->call.intake.client != NULL && !x->call.intake.client->admin)
         return FAIL(e, ERR_FORBIDDEN, "%s needs an admin's key", route->path);
     if (m->method != HTTP_GET && m->method != HTTP_HEAD) {
@@ -97,20 +96,22 @@ static enum error_code match_protocol(struct exchange *x, const struct message *
     return OK;
 }
 
-static enum error_code check_body(const struct gateway *gateway, const struct message *m,
+static enum error_code check_body(const struct exchange *x, const struct message *m,
                                   struct error *e)
 {
+    const struct gateway *gateway = x->station->gateway;
+    const struct config *config = x->call.config;
     struct str coding = http_headers_get(&m->headers, STR("content-encoding"));
     size_t in_flight = atomic_load_explicit(&gateway->inflight.used, memory_order_relaxed);
 
     if (!str_is_null(coding) && !str_eq_nocase(coding, STR("identity")))
         return FAIL(e, ERR_UNSUPPORTED_MEDIA, "content-encoding %.*s",
                     STR_ARG(str_head(coding, 40)));
-    if (m->has_length && m->content_length > gateway->config->body_bytes_max)
+    if (m->has_length && m->content_length > config->body_bytes_max)
         return FAIL(e, ERR_TOO_LARGE, "the body is larger than body_bytes_max (%zu bytes)",
-                    gateway->config->body_bytes_max);
+                    config->body_bytes_max);
     size_t length = m->has_length ? (size_t)m->content_length : 0;
-    if (in_flight + length > gateway->config->inflight_bytes_max)
+    if (in_flight + length > config->inflight_bytes_max)
         return FAIL(e, ERR_OVERLOADED, "requests in flight hold more than inflight_bytes_max");
     return OK;
 }
@@ -135,7 +136,7 @@ static bool goes_up(const struct config *config, struct str name)
 
 static void keep_headers(struct exchange *x, const struct message *m)
 {
-    const struct config *config = x->station->gateway->config;
+    const struct config *config = x->call.config;
     struct buf *lines = &x->station->head;
     /* What Connection names concerns the client's connection only. */
     struct str connection = http_headers_get(&m->headers, STR("connection"));
@@ -170,7 +171,7 @@ enum error_code admit(struct exchange *x, const struct message *m,
         *ret_route = route;
         return OK;
     }
-    TRY(authenticate(gateway, m, &intake->client, e));
+    TRY(authenticate(x->branch->site, m, &intake->client, e));
     TRY(match_protocol(x, m, e));
     if (m->upgrade &&
         str_eq_nocase(http_headers_get(&m->headers, STR("upgrade")), STR("websocket")))
@@ -178,9 +179,9 @@ enum error_code admit(struct exchange *x, const struct message *m,
     if (gateway_draining(gateway))
         return FAIL(e, ERR_DRAINING, "try another instance");
     if (atomic_load_explicit(&gateway->connections, memory_order_relaxed) >
-        (size_t)gateway->config->connections_max)
+        (size_t)x->call.config->connections_max)
         return FAIL(e, ERR_OVERLOADED, "more than connections_max connections");
-    TRY(check_body(gateway, m, e));
+    TRY(check_body(x, m, e));
     keep_headers(x, m);
     return OK;
 }

@@ -19,7 +19,7 @@ static void attempt_fail(struct exchange *x, const struct error *e)
         return;
     x->attempt.failed = true;
     x->call.error = *e;
-    metric_add(&x->station->metrics, METRIC_attempt_failures_total, x->attempt.backend->index, 1);
+    metric_add(&x->station->metrics, METRIC_attempt_failures_total, x->attempt.backend->slot, 1);
 }
 
 /* Frames come from the decoder one by one. */
@@ -34,8 +34,8 @@ static enum push on_frame(void *ctx, struct frame *frame)
         if (UNLIKELY(frame->events[i].kind == EVENT_ERROR) && !x->error_event) {
             x->error_event = true;
             x->error_status = frame->events[i].error.status;
-            metric_add(&x->station->metrics, METRIC_upstream_errors_total,
-                       x->attempt.backend->index, 1);
+            metric_add(&x->station->metrics, METRIC_upstream_errors_total, x->attempt.backend->slot,
+                       1);
         }
     }
     switch (pipeline_frame(&x->call, frame)) {
@@ -74,7 +74,7 @@ static bool is_stream(const struct exchange *x, const struct message *m)
 static void start_decoder(struct exchange *x, bool upstream_streams)
 {
     const struct protocol *up = x->attempt.backend->protocol;
-    const struct config *config = x->station->gateway->config;
+    const struct config *config = x->call.config;
 
     x->decoder = arena_zalloc(&x->answer, up->decoder_size);
     up->decoder_init(x->decoder, &(struct decoder_options){
@@ -113,12 +113,11 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     x->attempt.streams = is_stream(x, m);
     x->first_us = loop_now_us(x->station->loop);
     if (m->status >= 400)
-        metric_add(&x->station->metrics, METRIC_upstream_errors_total, x->attempt.backend->index,
-                   1);
+        metric_add(&x->station->metrics, METRIC_upstream_errors_total, x->attempt.backend->slot, 1);
     start_decoder(x, x->attempt.streams);
     exchange_start_encoder(x, x->attempt.backend->protocol == x->call.intake.protocol &&
                                   x->attempt.streams == x->call.request.stream);
-    buf_init(&x->attempt.body, x->station->gateway->config->response_bytes_max);
+    buf_init(&x->attempt.body, x->call.config->response_bytes_max);
     buf_set_budget(&x->attempt.body, &x->station->gateway->inflight);
     check_coding(x, m);
     struct error e = {.code = OK};
@@ -172,7 +171,7 @@ static void on_body(struct client_request *r, void *ctx, struct str bytes)
 
     CAST(x, ctx, EXCHANGE_MAGIC);
     assert(r == x->attempt.request);
-    metric_add(&x->station->metrics, METRIC_upstream_bytes_total, x->attempt.backend->index,
+    metric_add(&x->station->metrics, METRIC_upstream_bytes_total, x->attempt.backend->slot,
                (int64_t)bytes.n);
     if (x->attempt.failed)
         return;
@@ -341,7 +340,7 @@ static enum error_code encode(struct exchange *x, struct wire *ret_wire, struct 
 {
     struct request *request = &x->call.request;
     const struct backend *backend = x->attempt.backend;
-    const struct config *config = x->station->gateway->config;
+    const struct config *config = x->call.config;
     const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
     bool same = backend->protocol == x->call.intake.protocol;
     bool full = !same || backend->local != NULL;
@@ -385,11 +384,11 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
         .ctx = x,
     };
     struct client_pool *pool = NULL;
-    TRY(station_pool(station, backend, &pool, e));
+    TRY(branch_pool(x->branch, backend, &pool, e));
     x->sent_us = loop_now_us(station->loop);
     TRY(client_start(pool, &call, &x->attempt.request, e));
     x->attempts++;
-    metric_add(&station->metrics, METRIC_attempts_total, backend->index, 1);
+    metric_add(&station->metrics, METRIC_attempts_total, backend->slot, 1);
     return OK;
 }
 

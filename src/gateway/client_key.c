@@ -84,17 +84,17 @@ static enum error_code write_key(const char *path, struct str key, struct error 
     return code;
 }
 
-enum error_code gateway_client_key(struct gateway *gateway, struct error *e)
+enum error_code client_key_prepare(struct site *site, struct error *e)
 {
-    const struct config *config = gateway->config;
+    const struct config *config = site->config;
     char text[KEY_TEXT_MAX];
     size_t n = 0;
 
-    if (config->disable_auth || gateway->keys_n > 0)
+    if (config->disable_auth || site->keys_n > 0)
         return OK;
-    char *directory = str_z(&gateway->arena, config->data_dir);
-    gateway->key_path = str_print(&gateway->arena, "%s/client.key", directory);
-    char *path = str_z(&gateway->arena, gateway->key_path);
+    char *directory = str_z(&site->arena, config->data_dir);
+    site->key_path = str_print(&site->arena, "%s/client.key", directory);
+    char *path = str_z(&site->arena, site->key_path);
     TRY(make_directory(directory, e));
     TRY(read_key(path, text, &n, e));
     if (n == 0) {
@@ -105,11 +105,11 @@ enum error_code gateway_client_key(struct gateway *gateway, struct error *e)
             n += (size_t)snprintf(text + n, sizeof(text) - n, "%02x", bytes[i]);
         TRY(write_key(path, str_of(text, n), e));
     }
-    gateway->generated = (struct client_key){.name = STR("generated"),
-                                             .key = secret_new(str_of(text, n)),
-                                             .admin = true};
-    gateway->keys = &gateway->generated;
-    gateway->keys_n = 1;
+    site->generated = (struct client_key){.name = STR("generated"),
+                                          .key = secret_new(str_of(text, n)),
+                                          .admin = true};
+    site->keys = &site->generated;
+    site->keys_n = 1;
     mem_wipe(text, sizeof(text));
     return OK;
 }

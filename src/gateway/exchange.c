@@ -80,20 +80,21 @@ struct exchange *exchange_new(struct station *station, struct server_conn *clien
     }
     x->magic = EXCHANGE_MAGIC;
     x->station = station;
+    x->branch = branch_enter(station->branch);
     x->client = client;
     x->state = EXCHANGE_BODY;
     list_init(&x->link);
     list_init(&x->models_link);
     list_push_back(&station->exchanges, &x->link);
     id_make(&station->ids, x->id);
-    x->call.config = station->gateway->config;
-    x->call.backends = station->gateway->backends;
+    x->call.config = x->branch->site->config;
+    x->call.backends = x->branch->site->backends;
     x->call.metrics = &station->metrics;
     x->call.arena = server_arena(client);
     x->call.usage = (struct usage){-1, -1, -1, -1, -1, -1};
     /* What is remembered of the answer, and the coders themselves. */
-    arena_init(&x->answer, station->gateway->config->response_bytes_max + ANSWER_EXTRA,
-               ANSWER_BLOCK_SIZE, &station->gateway->inflight);
+    arena_init(&x->answer, x->call.config->response_bytes_max + ANSWER_EXTRA, ANSWER_BLOCK_SIZE,
+               &station->gateway->inflight);
     x->begin_us = server_begin_us(client);
     server_set_user(client, x);
     metric_add(&station->metrics, METRIC_requests_active, 0, 1);
@@ -145,7 +146,7 @@ static void forget(struct exchange *x, bool left)
         x->bytes_down = server_body_bytes(x->client);
         server_set_user(x->client, NULL);
     }
-    models_forget(station->models, x);
+    models_forget(x->branch->models, x);
     bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
     pipeline_done(&x->call);
@@ -154,12 +155,13 @@ static void forget(struct exchange *x, bool left)
     if (!x->quiet)
         tell(x, left);
     if (left && was_running)
-        metric_add(&station->metrics, METRIC_cancelled_total, x->attempt.backend->index, 1);
+        metric_add(&station->metrics, METRIC_cancelled_total, x->attempt.backend->slot, 1);
     metric_add(&station->metrics, METRIC_requests_active, 0, -1);
     if (x->attempt.backend != NULL)
-        metric_add(&station->metrics, METRIC_frames_total, x->attempt.backend->index,
+        metric_add(&station->metrics, METRIC_frames_total, x->attempt.backend->slot,
                    (int64_t)x->frames);
     arena_fini(&x->answer);
+    branch_leave(x->branch);
     list_remove(&x->link);
     x->magic = 0;
     if (station->free_n < FREE_EXCHANGES_MAX) {
@@ -210,8 +212,7 @@ bool exchange_overflowed(const struct exchange *x, struct error *e)
 
 void exchange_body(struct exchange *x, struct str bytes)
 {
-    struct station *station = x->station;
-    const struct config *config = station->gateway->config;
+    const struct config *config = x->call.config;
 
     if (x->state != EXCHANGE_BODY)
         return; /* refused already: the rest of the body is dropped */
@@ -280,7 +281,7 @@ static void send_out(struct exchange *x, int status, struct str content_type)
 
 static enum exchange_state step_ROUTE(struct exchange *x)
 {
-    int status = x->route->answer(x->station->gateway, &x->station->out);
+    int status = x->route->answer(x->station->gateway, x->branch->site, &x->station->out);
 
     x->quiet = true;
     send_out(x, status, str_c(x->route->content_type));
@@ -410,7 +411,7 @@ static enum exchange_state step_AWAIT(struct exchange *x)
     if (x->station->out.n == 0)
         return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
     commit(x, 200, stream_content_type(x), -1);
-    metric_add(&x->station->metrics, METRIC_streams_total, attempt->backend->index, 1);
+    metric_add(&x->station->metrics, METRIC_streams_total, attempt->backend->slot, 1);
     return EXCHANGE_RELAY;
 }
 
@@ -547,7 +548,7 @@ static enum exchange_state step_FINISH(struct exchange *x)
     if (!x->committed) {
         commit(x, 200, stream_content_type(x), -1);
         if (x->attempt.backend != NULL)
-            metric_add(&x->station->metrics, METRIC_streams_total, x->attempt.backend->index, 1);
+            metric_add(&x->station->metrics, METRIC_streams_total, x->attempt.backend->slot, 1);
     }
     if (out->n > 0)
         server_body(x->client, buf_str(out));
@@ -601,9 +602,9 @@ static enum exchange_state step_MODELS(struct exchange *x)
 {
     struct buf *out = &x->station->out;
 
-    if (!models_ready(x->station->models, x))
+    if (!models_ready(x->branch->models, x))
         return EXCHANGE_MODELS;
-    if (models_answer(x->station->models, x, out, &x->call.error) != OK)
+    if (models_answer(x->branch->models, x, out, &x->call.error) != OK)
         return EXCHANGE_FAIL;
     send_out(x, 200, STR("application/json"));
     return EXCHANGE_SENT;
@@ -655,7 +656,7 @@ bool exchange_emit(void *ctx, struct frame *frame)
         exchange_start_encoder(x, false);
     if (UNLIKELY(frame->changed) && !x->taken_over && x->attempt.backend != NULL) {
         x->taken_over = true;
-        metric_add(&x->station->metrics, METRIC_takeovers_total, x->attempt.backend->index, 1);
+        metric_add(&x->station->metrics, METRIC_takeovers_total, x->attempt.backend->slot, 1);
     }
     if (x->call.intake.protocol->response_encode(x->encoder, frame, out, &raw, &e) != OK) {
         x->call.error = e;

@@ -147,21 +147,21 @@ static inline void setup_with(struct fixture *f, void (*tweak)(struct config *co
     make_gateway(f, tweak);
     f->loop = loop_test_new();
     station_init(&f->station, f->gateway, f->loop);
-    struct backend *backend = f->gateway->backends->preferred;
+    struct backend *backend = f->gateway->site->backends->preferred;
     assert_non_null(backend);
-    f->station.pools[backend->index] = client_pool_new(f->loop,
-                                                       &(struct client_pool_options){
-                                                           .host = STR("upstream.test"),
-                                                           .port = 80,
-                                                           .connect_timeout_ms = 1000,
-                                                           .idle_timeout_ms = 60000,
-                                                           .silence_timeout_ms = 5000,
-                                                           .header_bytes_max = 32768,
-                                                           .connections = &backend->connections,
-                                                           .connections_max = 4,
-                                                           .connect = test_connect,
-                                                           .connect_ctx = f,
-                                                       });
+    f->station.branch->pools[backend->place] =
+        client_pool_new(f->loop, &(struct client_pool_options){
+                                     .host = STR("upstream.test"),
+                                     .port = 80,
+                                     .connect_timeout_ms = 1000,
+                                     .idle_timeout_ms = 60000,
+                                     .silence_timeout_ms = 5000,
+                                     .header_bytes_max = 32768,
+                                     .connections = &backend->load->connections,
+                                     .connections_max = 4,
+                                     .connect = test_connect,
+                                     .connect_ctx = f,
+                                 });
 }
 
 static inline void setup(struct fixture *f)
@@ -191,7 +191,7 @@ static inline void teardown(struct fixture *f)
     station_stop(&f->station);
     loop_test_advance(f->loop, 100000);
     assert_true(f->station.ended);
-    assert_int_equal(atomic_load(&f->gateway->backends->preferred->connections), 0);
+    assert_int_equal(atomic_load(&f->gateway->site->backends->preferred->load->connections), 0);
     assert_int_equal(atomic_load(&f->gateway->inflight.used), 0);
     assert_int_equal(atomic_load(&f->gateway->connections), 0);
     station_fini(&f->station);

@@ -2,100 +2,90 @@
 /*
  * The process-wide part: shared tables, start and stop of the workers.
  *
- * What      Owns configuration and backends, binds the port, runs one thread a worker.
- * How       new -> client_key -> start; drain -> (abort) -> free. Each worker has a listening
- *           socket of its own on the same port.
+ * What      Holds the present site, binds the port, runs one thread a worker.
+ * How       new -> client_key -> start; reload…; drain -> (abort) -> free. Each worker has a
+ *           listening socket of its own on the same port. A new site is made and checked here and
+ *           then left at each station, which takes it between two turns of its loop.
  * Not here  Signals and the command line (main), a worker's own things (station).
  */
 #include "gateway/gateway_priv.h"
 
 #include "base/mem.h"
 
+/* Without authentication only this machine may connect, whatever host says. */
+static struct str host_of(const struct config *config)
+{
+    return config->disable_auth ? STR("127.0.0.1") : config->host;
+}
+
+/* --- slots of the BACKEND label --- */
+
+enum { SLOT_OTHER = METRIC_SLOTS_BACKEND - 1 };
+
+/* The name's slot, a new one for a new name. Main's. */
+static size_t slot_of(struct gateway *gateway, struct str name)
+{
+    struct gateway_slots *slots = &gateway->slots;
+    size_t n = atomic_load_explicit(&slots->n, memory_order_relaxed);
+
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(str_c(slots->names[i]), name))
+            return i;
+    }
+    if (n == SLOT_OTHER || str_eq(name, STR("other"))) {
+        atomic_store_explicit(&slots->other, true, memory_order_relaxed);
+        return SLOT_OTHER;
+    }
+    slots->names[n] = str_z(&gateway->arena, name);
+    atomic_store_explicit(&slots->n, n + 1, memory_order_release);
+    return n;
+}
+
+/* Counts go on where a backend of that name was before. What shares the last slot is counted by
+ * itself, for the sake of its limit. */
+static void assign_slots(struct gateway *gateway, struct backend_set *set)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        struct backend *backend = &set->items[i];
+        backend->slot = slot_of(gateway, backend->name);
+        if (backend->slot != SLOT_OTHER)
+            backend->load = &gateway->slots.loads[backend->slot];
+    }
+}
+
+static const char *slot_name(void *ctx, size_t slot)
+{
+    const struct gateway *gateway = ctx;
+
+    if (slot == SLOT_OTHER && atomic_load_explicit(&gateway->slots.other, memory_order_relaxed))
+        return "other";
+    if (slot < atomic_load_explicit(&gateway->slots.n, memory_order_acquire))
+        return gateway->slots.names[slot];
+    return NULL;
+}
+
+/* --- life --- */
+
 struct gateway *gateway_new(const struct gateway_options *options)
 {
     struct gateway *gateway = mem_new(sizeof(*gateway));
+    struct backend_set *backends = options->backends;
 
-    gateway->config = config_ref(options->config);
-    gateway->backends = options->backends;
     gateway->routes = options->routes;
     gateway->routes_n = options->routes_n;
     gateway->version = options->version;
     arena_init(&gateway->arena, 1024 * 1024, 1024, NULL);
-    gateway->keys = gateway->config->api_keys;
-    gateway->keys_n = gateway->config->api_keys_n;
-    gateway->host = gateway->config->host;
-    if (gateway->config->disable_auth)
-        gateway->host = STR("127.0.0.1");
-    size_t n = gateway->backends->n;
-    gateway->inflight.max = gateway->config->inflight_bytes_max;
-    gateway->tls = mem_new(n * sizeof(struct tls_context *) + 1);
-    (void)pthread_mutex_init(&gateway->tls_lock, NULL);
-    gateway->backend_labels = arena_array(&gateway->arena, n, sizeof(char *));
-    for (size_t i = 0; i < n; i++)
-        gateway->backend_labels[i] = str_z(&gateway->arena, gateway->backends->items[i].name);
+    gateway->host = str_copy(&gateway->arena, host_of(options->config));
+    gateway->port_wanted = options->config->port;
+    atomic_init(&gateway->inflight.max, options->config->inflight_bytes_max);
+    assign_slots(gateway, backends);
+    gateway->site = site_new(options->config, &backends);
     return gateway;
 }
 
-/* Backends with equal TLS options share one context. With the lock held. */
-static enum error_code find_tls(struct gateway *gateway, const struct backend *backend,
-                                struct tls_context **ret_context, struct error *e)
+enum error_code gateway_client_key(struct gateway *gateway, struct error *e)
 {
-    const struct backend_config *config = backend->config;
-    const struct tls_options options = {.ca_file = config->ca_file, .verify = config->tls_verify};
-
-    for (size_t i = 0; i < gateway->backends->n; i++) {
-        const struct backend_config *other = gateway->backends->items[i].config;
-        if (gateway->tls[i] != NULL && other->tls_verify == config->tls_verify &&
-            str_eq(other->ca_file, config->ca_file)) {
-            *ret_context = gateway->tls[i];
-            return OK;
-        }
-    }
-    return tls_context_new(&options, ret_context, e);
-}
-
-enum error_code gateway_tls(struct gateway *gateway, const struct backend *backend,
-                            struct tls_context **ret_context, struct error *e)
-{
-    enum error_code code = OK;
-
-    *ret_context = NULL;
-    if (!backend->url.https || backend->local != NULL)
-        return OK;
-    pthread_mutex_lock(&gateway->tls_lock);
-    if (gateway->tls[backend->index] == NULL)
-        code = find_tls(gateway, backend, &gateway->tls[backend->index], e);
-    *ret_context = gateway->tls[backend->index];
-    pthread_mutex_unlock(&gateway->tls_lock);
-    return code;
-}
-
-/* A context costs megabytes, so most are made on first use. What the configuration names is read
- * now, where a fault in it is an error at the start. */
-static enum error_code check_tls(struct gateway *gateway, struct error *e)
-{
-    const struct backend_set *set = gateway->backends;
-    struct tls_context *context = NULL;
-
-    for (size_t i = 0; i < set->n; i++) {
-        if (set->items[i].functional && set->items[i].config->ca_file.n > 0)
-            TRY(gateway_tls(gateway, &set->items[i], &context, e));
-    }
-    return OK;
-}
-
-static void free_tls(struct gateway *gateway)
-{
-    for (size_t i = 0; i < gateway->backends->n; i++) {
-        struct tls_context *context = gateway->tls[i];
-        for (size_t k = i; k < gateway->backends->n; k++) {
-            if (gateway->tls[k] == context)
-                gateway->tls[k] = NULL;
-        }
-        tls_context_unref(&context);
-    }
-    mem_free(gateway->tls);
-    (void)pthread_mutex_destroy(&gateway->tls_lock);
+    return client_key_prepare(gateway->site, e);
 }
 
 static void make_station(struct gateway *gateway, size_t i, int fd)
@@ -123,13 +113,12 @@ static enum error_code start_station(struct gateway *gateway, size_t i, struct e
 
 enum error_code gateway_start(struct gateway *gateway, struct error *e)
 {
-    const struct config *config = gateway->config;
-    size_t n = (size_t)config->workers;
+    size_t n = (size_t)gateway->site->config->workers;
     int fd = -1;
 
     assert(n >= 1);
-    TRY(check_tls(gateway, e));
-    TRY(worker_listen(gateway->host, (uint16_t)config->port, true, &fd, &gateway->port, e));
+    TRY(site_prepare(gateway->site, e));
+    TRY(worker_listen(gateway->host, (uint16_t)gateway->port_wanted, true, &fd, &gateway->port, e));
     gateway->stations = mem_new(n * sizeof(struct station));
     gateway->metrics = mem_new(n * sizeof(struct metrics *));
     gateway->stations_n = n;
@@ -142,6 +131,70 @@ enum error_code gateway_start(struct gateway *gateway, struct error *e)
     }
     for (size_t i = 0; i < n; i++)
         TRY(start_station(gateway, i, e));
+    return OK;
+}
+
+/* --- another configuration --- */
+
+/* From this machine only. */
+static bool is_loopback(struct str host)
+{
+    return str_eq(host, STR("localhost")) || str_eq(host, STR("::1")) ||
+           str_starts(host, STR("127."));
+}
+
+static void add_name(struct buf *names, const char *name)
+{
+    (void)buf_print(names, "%s%s", names->n > 0 ? ", " : "", name);
+}
+
+static void tell_restart(const struct gateway *gateway, const struct config *config,
+                         struct buf *restart)
+{
+    if (!str_eq(host_of(config), gateway->host))
+        add_name(restart, "host");
+    if (config->port != gateway->port_wanted)
+        add_name(restart, "port");
+    if ((size_t)config->workers != gateway->stations_n)
+        add_name(restart, "workers");
+}
+
+static enum error_code check_site(const struct gateway *gateway, struct site *site, struct error *e)
+{
+    /* The listener stays as it is: nothing but a key keeps the others out. */
+    if (site->config->disable_auth && !is_loopback(gateway->host))
+        return FAIL(e, ERR_CONFIG,
+                    "disable_auth: needs a restart, as %.*s is listened on, which others can reach",
+                    STR_ARG(gateway->host));
+    return site_prepare(site, e);
+}
+
+enum error_code gateway_reload(struct gateway *gateway, struct config *config,
+                               struct backend_set **backends, struct buf *restart, struct error *e)
+{
+    struct site *site = site_new(config, backends);
+    enum error_code code = OK;
+
+    if (gateway_draining(gateway))
+        code = FAIL(e, ERR_DRAINING, "it stops");
+    else
+        code = check_site(gateway, site, e);
+    if (code != OK) {
+        site_unref(&site);
+        return code;
+    }
+    assign_slots(gateway, site->backends);
+    tell_restart(gateway, config, restart);
+    site_unref(&gateway->site);
+    gateway->site = site;
+    atomic_store_explicit(&gateway->inflight.max, config->inflight_bytes_max, memory_order_relaxed);
+    for (size_t i = 0; i < gateway->stations_n; i++) {
+        struct station *station = &gateway->stations[i];
+        struct site *not_taken = atomic_exchange(&station->next_site, site_ref(site));
+        site_unref(&not_taken);
+        if (station->started)
+            worker_post(station->worker, station_take_site, station);
+    }
     return OK;
 }
 
@@ -205,23 +258,23 @@ void gateway_free(struct gateway **gateway_ptr)
     }
     mem_free(gateway->stations);
     mem_free(gateway->metrics);
-    free_tls(gateway);
-    secret_free(&gateway->generated.key);
-    backend_set_free(&gateway->backends);
+    site_unref(&gateway->site);
+    for (size_t i = 0; i < METRIC_SLOTS_BACKEND; i++)
+        assert(atomic_load(&gateway->slots.loads[i].connections) == 0 &&
+               atomic_load(&gateway->slots.loads[i].busy) == 0);
     arena_fini(&gateway->arena);
-    config_unref(&gateway->config);
     mem_free(gateway);
     *gateway_ptr = NULL;
 }
 
 const struct config *gateway_config(const struct gateway *gateway)
 {
-    return gateway->config;
+    return gateway->site->config;
 }
 
 const struct backend_set *gateway_backends(const struct gateway *gateway)
 {
-    return gateway->backends;
+    return gateway->site->backends;
 }
 
 const char *gateway_version(const struct gateway *gateway)
@@ -248,48 +301,49 @@ const struct secret *gateway_only_key(const struct gateway *gateway)
 {
     static const struct secret none = {.bytes = NULL, .size = 0};
 
-    return gateway->keys_n == 1 ? &gateway->keys[0].key : &none;
+    return gateway->site->keys_n == 1 ? &gateway->site->keys[0].key : &none;
 }
 
 bool gateway_key_generated(const struct gateway *gateway)
 {
-    return !secret_is_empty(&gateway->generated.key);
+    return !secret_is_empty(&gateway->site->generated.key);
 }
 
 struct str gateway_key_path(const struct gateway *gateway)
 {
-    return gateway->key_path;
-}
-
-static const char *backend_label(void *ctx, size_t slot)
-{
-    const struct gateway *gateway = ctx;
-
-    return slot < gateway->backends->n ? gateway->backend_labels[slot] : NULL;
+    return gateway->site->key_path;
 }
 
 /* What is counted for the whole process is one more set beside the workers'. */
-static void shared_metrics(const struct gateway *gateway, struct metrics *set)
+static void shared_metrics(const struct gateway *gateway, const struct site *site,
+                           struct metrics *set)
 {
-    const struct backend_set *backends = gateway->backends;
+    const struct gateway_slots *slots = &gateway->slots;
+    size_t n = atomic_load_explicit(&slots->n, memory_order_acquire);
     size_t inflight = atomic_load_explicit(&gateway->inflight.used, memory_order_relaxed);
 
     metric_add(set, METRIC_inflight_bytes, 0, (int64_t)inflight);
-    for (size_t i = 0; i < backends->n; i++) {
-        struct backend *backend = &backends->items[i];
-        size_t open = atomic_load_explicit(&backend->connections, memory_order_relaxed);
-        metric_add(set, METRIC_upstream_connections, backend->index, (int64_t)open);
+    for (size_t i = 0; i < n; i++) {
+        size_t open = atomic_load_explicit(&slots->loads[i].connections, memory_order_relaxed);
+        metric_add(set, METRIC_upstream_connections, i, (int64_t)open);
+    }
+    for (size_t i = 0; i < site->backends->n; i++) {
+        const struct backend *backend = &site->backends->items[i];
+        if (backend->slot != SLOT_OTHER)
+            continue;
+        size_t open = atomic_load_explicit(&backend->load->connections, memory_order_relaxed);
+        metric_add(set, METRIC_upstream_connections, SLOT_OTHER, (int64_t)open);
     }
 }
 
-void gateway_metrics(const struct gateway *gateway, struct buf *out)
+void gateway_metrics(const struct gateway *gateway, const struct site *site, struct buf *out)
 {
     struct metrics shared = {0};
     const struct metrics **sets = mem_new((gateway->stations_n + 1) * sizeof(struct metrics *));
 
-    shared_metrics(gateway, &shared);
+    shared_metrics(gateway, site, &shared);
     memcpy(sets, gateway->metrics, gateway->stations_n * sizeof(struct metrics *));
     sets[gateway->stations_n] = &shared;
-    metric_print(sets, gateway->stations_n + 1, backend_label, (void *)(uintptr_t)gateway, out);
+    metric_print(sets, gateway->stations_n + 1, slot_name, (void *)(uintptr_t)gateway, out);
     mem_free(sets);
 }

@@ -2,7 +2,8 @@
 /*
  * The gateway: joins HTTP and the pipeline. One struct gateway a process, one station a worker.
  *
- * Threads   gateway_new/start/drain/abort/join/free are main's. Everything else of a gateway is
+ * Threads   gateway_new/start/reload/drain/abort/free, and what reads the present configuration,
+ *           are main's. Routes on workers read the site they are given, and of the gateway what is
  *           immutable after start or atomic; stations are touched by their own thread only.
  */
 #pragma once
@@ -11,6 +12,7 @@
 #include "base/metric.h"
 
 struct gateway;
+struct site;
 
 enum gateway_access {
     ACCESS_OPEN,   /* no key */
@@ -19,13 +21,14 @@ enum gateway_access {
 };
 
 /* A path outside the protocols (health, metrics). answer appends the body to out and returns the
- * HTTP status; it runs on any worker and must not block. HEAD comes with GET. */
+ * HTTP status; it runs on any worker and must not block. site: that the request began with
+ * (gateway/site.h). HEAD comes with GET. */
 struct gateway_route {
     const char *path;
     enum gateway_access access;
     bool public_by_metrics; /* open where metrics_public is set */
     const char *content_type;
-    int (*answer)(const struct gateway *gateway, struct buf *out);
+    int (*answer)(const struct gateway *gateway, const struct site *site, struct buf *out);
 };
 
 struct gateway_options {
@@ -42,6 +45,14 @@ NODISCARD struct gateway *gateway_new(const struct gateway_options *options);
 NODISCARD enum error_code gateway_client_key(struct gateway *gateway, struct error *e);
 /* Binds and starts the workers. SYSTEM: the port is in use, and so on. */
 NODISCARD enum error_code gateway_start(struct gateway *gateway, struct error *e);
+/* Another configuration takes the place of the present one: requests that begin from now on go by
+ * it, those that run keep the one they began with. *backends: made of it, taken over and nulled in
+ * any case. What cannot change while the program runs stays as it was, and is named in *restart
+ * ("port, workers"). On an error everything stays as it was. CONFIG: a file that it names has a
+ * fault, or it must not be taken over while the program runs. DRAINING. */
+NODISCARD enum error_code gateway_reload(struct gateway *gateway, struct config *config,
+                                         struct backend_set **backends, struct buf *restart,
+                                         struct error *e);
 /* Listeners close, running exchanges finish; connections that are open stay so for one more
  * request, which gets 503. */
 void gateway_drain(struct gateway *gateway);
@@ -56,16 +67,18 @@ size_t gateway_running(const struct gateway *gateway);
 /* Waits for the workers (after drain or abort) and frees. Nulls; takes NULL. */
 void gateway_free(struct gateway **gateway);
 
-/* What admin and the banner read. */
+/* What the banner reads: of the present site. Main's. */
 const struct config *gateway_config(const struct gateway *gateway);
 const struct backend_set *gateway_backends(const struct gateway *gateway);
-const char *gateway_version(const struct gateway *gateway);
-bool gateway_draining(const struct gateway *gateway);
-uint16_t gateway_port(const struct gateway *gateway);
-struct str gateway_host(const struct gateway *gateway);
 /* The generated client key, or the only configured one; empty when there are several or none. */
 const struct secret *gateway_only_key(const struct gateway *gateway);
 /* Whether the key was made by gateway_client_key, and the file it is in. */
 bool gateway_key_generated(const struct gateway *gateway);
 struct str gateway_key_path(const struct gateway *gateway);
-void gateway_metrics(const struct gateway *gateway, struct buf *out);
+
+/* Any thread. */
+const char *gateway_version(const struct gateway *gateway);
+bool gateway_draining(const struct gateway *gateway);
+uint16_t gateway_port(const struct gateway *gateway);
+struct str gateway_host(const struct gateway *gateway);
+void gateway_metrics(const struct gateway *gateway, const struct site *site, struct buf *out);

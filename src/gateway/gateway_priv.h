@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/metric.h"
 #include "gateway/gateway.h"
+#include "gateway/site.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "io/conn.h"
@@ -17,27 +18,33 @@
 
 #define STATION_MAGIC  0x57a71042u
 #define EXCHANGE_MAGIC 0xe8c4a26eu
+#define BRANCH_MAGIC   0xb4a2c4e5u
 
 struct exchange;
 struct models;
 struct station;
 
+/* What the values of the BACKEND label are called, and what is counted across sites. A name keeps
+ * its slot as long as the process lives; the last slot is for all that the others have no room
+ * for. Main adds (names first, then n), any thread reads. */
+struct gateway_slots {
+    const char *names[METRIC_SLOTS_BACKEND];
+    struct backend_load loads[METRIC_SLOTS_BACKEND];
+    atomic_size_t n;
+    atomic_bool other; /* the last slot is in use */
+};
+
 struct gateway {
-    struct config *config;
-    struct backend_set *backends;
+    struct site *site; /* the present one. Main's: a worker goes by its branch's */
     const struct gateway_route *routes;
     size_t routes_n;
     const char *version;
-    struct arena arena; /* names and addresses made at start */
-    /* Keys a client may show: the configuration's, or the generated one. */
-    struct client_key *keys;
-    size_t keys_n;
-    struct client_key generated;
-    struct str key_path;
+    struct arena arena; /* names and addresses. Main's */
+    struct gateway_slots slots;
+    /* What it was started with, and keeps. */
     struct str host;
     uint16_t port;
-    struct tls_context **tls; /* per backend; NULL: not made yet, or plain. Under tls_lock */
-    pthread_mutex_t tls_lock;
+    int64_t port_wanted; /* 0: any */
     struct arena_budget inflight;
     atomic_size_t connections;
     atomic_bool draining;
@@ -45,7 +52,20 @@ struct gateway {
     struct station *stations;
     size_t stations_n;
     const struct metrics **metrics; /* of the stations */
-    const char **backend_labels;    /* names as C strings, in the arena */
+};
+
+/* What one worker has of one site. Its worker's alone. */
+struct branch {
+    uint32_t magic;
+    struct list link; /* the station's branches */
+    struct station *station;
+    struct site *site;          /* a reference */
+    struct client_pool **pools; /* per backend, made on first use */
+    struct models *models;
+    struct server *local; /* of the backends inside this process; made on first use */
+    size_t users;         /* exchanges */
+    bool retired;         /* another one has taken its place */
+    struct deferred end;
 };
 
 /* One per worker. */
@@ -57,9 +77,9 @@ struct station {
     pthread_t thread;
     bool started;
     struct server *server;
-    struct server *local;       /* of the backends inside this process */
-    struct client_pool **pools; /* per backend, made on first use */
-    struct models *models;
+    struct branch *branch;             /* the present one */
+    struct list branches;              /* with those that still have exchanges */
+    _Atomic(struct site *) next_site;  /* to be taken, with a reference; NULL: none */
     struct json_memory *memory;        /* how far bodies were read before */
     const struct stage *const *stages; /* pipeline_stages; tests have their own */
     size_t stages_n;
@@ -105,6 +125,7 @@ struct exchange {
     enum exchange_state state;
     struct list link;
     struct station *station;
+    struct branch *branch;             /* that it began in */
     struct server_conn *client;        /* NULL: left */
     const struct gateway_route *route; /* NULL: the protocols' */
     struct call call;
@@ -175,14 +196,30 @@ void attempt_fini(struct exchange *x);
 /* The head of a GET without body, in the arena. */
 struct str attempt_get_head(struct station *station, const struct backend *backend,
                             const char *path, struct arena *arena);
-/* The pool of a backend, made on first use. CONFIG: its TLS cannot be set up. */
-NODISCARD enum error_code station_pool(struct station *station, struct backend *backend,
-                                       struct client_pool **ret_pool, struct error *e);
 
-/* gateway.c */
-/* The backend's TLS context, NULL for plain ones. Any worker may call it. */
-NODISCARD enum error_code gateway_tls(struct gateway *gateway, const struct backend *backend,
-                                      struct tls_context **ret_context, struct error *e);
+/* client_key.c */
+/* Finds or makes the key (data_dir/client.key) where the configuration has none and authentication
+ * is on. CONFIG: the file cannot be read or written. */
+NODISCARD enum error_code client_key_prepare(struct site *site, struct error *e);
+
+/* branch.c */
+/* The reference on site is taken over. */
+struct branch *branch_new(struct station *station, struct site *site);
+/* An exchange begins in it, and is over. */
+struct branch *branch_enter(struct branch *branch);
+void branch_leave(struct branch *branch);
+/* Nothing new begins in it; it is freed when the last exchange has left, at the end of a turn. */
+void branch_retire(struct branch *branch);
+void branch_check_end(struct branch *branch);
+/* The worker stops: whoever waits for lists of models waits no longer, pools are drained. */
+void branch_stop(struct branch *branch);
+/* At once, where nothing ever ran in it. */
+void branch_free(struct branch *branch);
+/* Closes idle connections where a backend has too many. */
+void branch_trim(struct branch *branch);
+/* The pool of a backend of its site, made on first use. CONFIG: its TLS cannot be set up. */
+NODISCARD enum error_code branch_pool(struct branch *branch, struct backend *backend,
+                                      struct client_pool **ret_pool, struct error *e);
 
 /* answer.c */
 /* Queues the head of an answer. lines: further header lines. */
@@ -205,7 +242,7 @@ NODISCARD enum error_code plan_next(struct exchange *x, struct error *e);
 const struct backend_key *plan_key(const struct backend *backend);
 
 /* models.c */
-struct models *models_new(struct station *station);
+struct models *models_new(struct branch *branch);
 void models_free(struct models **models);
 /* True: the list is there now. False: x waits and is run again when it is. */
 bool models_ready(struct models *models, struct exchange *x);
@@ -216,7 +253,7 @@ NODISCARD enum error_code models_answer(struct models *models, struct exchange *
 void models_stop(struct models *models);
 
 /* station.c */
-/* station: zeroed memory. */
+/* station: zeroed memory. Its first site is the gateway's. */
 void station_init(struct station *station, struct gateway *gateway, struct loop *loop);
 /* Everything must have ended (station->ended). Before the worker is freed. */
 void station_fini(struct station *station);
@@ -231,8 +268,14 @@ void station_close_idle(void *station);
 extern const struct worker_events station_worker_events; /* ctx: the station */
 /* In the station's thread: closes every connection at once. */
 void station_abort(void *station);
+/* In the station's thread: what begins from now on goes by station->next_site. */
+void station_take_site(void *station);
+/* A branch of it was freed. */
+void station_branch_ended(struct station *station);
+/* Asks the other workers to close idle connections to backends that have too many. */
+void station_crowded(struct station *station);
 
 /* local.c */
-/* client_pool's connect for a backend inside this process; ctx: struct local_origin. */
-struct conn *local_connect(void *ctx, struct loop *loop);
-struct server *local_server_new(struct station *station);
+/* A connection to a backend inside this process. */
+struct conn *local_connect(struct server *local, struct loop *loop);
+struct server *local_server_new(struct branch *branch);

@@ -23,7 +23,7 @@ enum {
 
 struct local {
     uint32_t magic;
-    struct station *station;
+    struct branch *branch;
     struct server_conn *client;
     const struct backend *backend;
     char *body;
@@ -37,9 +37,9 @@ struct local {
 };
 
 /* The backend that a request on the far end is for: its Host header names it. */
-static const struct backend *backend_of(struct station *station, const struct message *m)
+static const struct backend *backend_of(const struct branch *branch, const struct message *m)
 {
-    const struct backend_set *set = station->gateway->backends;
+    const struct backend_set *set = branch->site->backends;
     struct str host = http_headers_get(&m->headers, STR("host"));
 
     for (size_t i = 0; i < set->n; i++) {
@@ -101,7 +101,7 @@ static void start(struct local *local)
     const struct backend *backend = local->backend;
     const struct protocol *protocol = backend->protocol;
     struct arena *arena = server_arena(local->client);
-    const struct config *config = local->station->gateway->config;
+    const struct config *config = local->branch->site->config;
     const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
     struct error e = {.code = OK};
 
@@ -113,7 +113,7 @@ static void start(struct local *local)
         return;
     }
     int status = backend->local->start(local->state, &local->request,
-                                       loop_wall_ms(local->station->loop) / 1000, arena,
+                                       loop_wall_ms(local->branch->station->loop) / 1000, arena,
                                        &local->out);
     if (status != 200) {
         send_error(local, status);
@@ -136,17 +136,17 @@ static struct local *local_of(const struct server_conn *client)
 
 static void on_head(struct server_conn *client, struct message *m)
 {
-    struct station *station;
+    struct branch *branch;
 
-    CAST(station, server_ctx(client), STATION_MAGIC);
+    CAST(branch, server_ctx(client), BRANCH_MAGIC);
     struct arena *arena = server_arena(client);
     struct local *local = ARENA_NEW(arena, struct local);
     local->magic = LOCAL_MAGIC;
-    local->station = station;
+    local->branch = branch;
     local->client = client;
-    local->backend = backend_of(station, m);
+    local->backend = backend_of(branch, m);
     local->state = arena_zalloc(arena, local->backend->local->state_size);
-    timer_init(&local->timer, station->loop, on_timer);
+    timer_init(&local->timer, branch->station->loop, on_timer);
     buf_init(&local->out, LOCAL_OUT_MAX);
     server_set_user(client, local);
     server_accept(client);
@@ -201,7 +201,10 @@ static void on_refuse(struct server_conn *client, const struct message *m, const
 
 static void on_closed(struct server_conn *client)
 {
-    (void)client;
+    struct branch *branch;
+
+    CAST(branch, server_ctx(client), BRANCH_MAGIC);
+    branch_check_end(branch);
 }
 
 static const struct server_events local_events = {
@@ -215,12 +218,12 @@ static const struct server_events local_events = {
     .closed = on_closed,
 };
 
-struct server *local_server_new(struct station *station)
+struct server *local_server_new(struct branch *branch)
 {
-    const struct config *config = station->gateway->config;
+    const struct config *config = branch->site->config;
     const struct server_options options = {
         .events = &local_events,
-        .ctx = station,
+        .ctx = branch,
         .header_bytes_max = config->header_bytes_max * 2 + LOCAL_HEADER_EXTRA,
         .header_timeout_ms = config->header_timeout_ms,
         .body_idle_timeout_ms = config->body_idle_timeout_ms,
@@ -229,17 +232,15 @@ struct server *local_server_new(struct station *station)
         .arena_bytes_max = config->body_bytes_max * 8 + LOCAL_ARENA_EXTRA,
         .budget = NULL,
     };
-    return server_new(station->loop, &options);
+    return server_new(branch->station->loop, &options);
 }
 
-struct conn *local_connect(void *ctx, struct loop *loop)
+struct conn *local_connect(struct server *local, struct loop *loop)
 {
-    struct station *station;
     struct conn *near = NULL;
     struct conn *far = NULL;
 
-    CAST(station, ctx, STATION_MAGIC);
     conn_pair(loop, &near, &far);
-    server_adopt(station->local, far);
+    server_adopt(local, far);
     return near;
 }

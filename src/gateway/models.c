@@ -6,7 +6,7 @@
  * How       A list is asked for when somebody wants it and it is older than KEEP_MS; who comes
  *           while an old one is there gets the old one, the first waits, at most ASK_MS a backend.
  *           A backend that fails is left out with a warning. `models:` in the configuration wins.
- * Owns      Per station one entry a backend, each with its arena; the exchanges that wait are
+ * Owns      Per branch one entry a backend, each with its arena; the exchanges that wait are
  *           linked, not owned.
  * Not here  The shape of the list (protocol/).
  */
@@ -43,14 +43,14 @@ struct models_entry {
 };
 
 struct models {
-    struct station *station;
+    struct branch *branch;
     struct list waiting; /* exchanges, by models_link */
     struct models_entry entries[];
 };
 
 static size_t entry_count(const struct models *models)
 {
-    return models->station->gateway->backends->n;
+    return models->branch->site->backends->n;
 }
 
 /* Backends whose list comes from neither the configuration nor this program. */
@@ -73,7 +73,7 @@ static bool all_known(const struct models *models)
 static void finish(struct models_entry *entry, const char *failure)
 {
     struct models *models = entry->models;
-    int64_t now_ms = loop_now_ms(models->station->loop);
+    int64_t now_ms = loop_now_ms(models->branch->station->loop);
 
     timer_stop(&entry->timer);
     buf_fini(&entry->body);
@@ -206,13 +206,13 @@ static void on_timer(struct timer *timer)
 
 static void ask(struct models_entry *entry)
 {
-    struct station *station = entry->models->station;
+    struct branch *branch = entry->models->branch;
     struct backend *backend = entry->backend;
     struct error e = {.code = OK};
 
     buf_init(&entry->body, LIST_BYTES_MAX);
     entry->status = 0;
-    struct str head = attempt_get_head(station, backend, backend->protocol->models_path,
+    struct str head = attempt_get_head(branch->station, backend, backend->protocol->models_path,
                                        &entry->call);
     const struct client_call call = {
         .head = head,
@@ -222,24 +222,24 @@ static void ask(struct models_entry *entry)
     };
     struct client_pool *pool = NULL;
     timer_start(&entry->timer, ASK_MS);
-    if (station_pool(station, backend, &pool, &e) != OK ||
+    if (branch_pool(branch, backend, &pool, &e) != OK ||
         client_start(pool, &call, &entry->request, &e) != OK)
         finish(entry, e.detail);
 }
 
-struct models *models_new(struct station *station)
+struct models *models_new(struct branch *branch)
 {
-    size_t n = station->gateway->backends->n;
+    size_t n = branch->site->backends->n;
     struct models *models = mem_new(sizeof(*models) + n * sizeof(models->entries[0]));
 
-    models->station = station;
+    models->branch = branch;
     list_init(&models->waiting);
     for (size_t i = 0; i < n; i++) {
         struct models_entry *entry = &models->entries[i];
         entry->magic = MODELS_ENTRY_MAGIC;
         entry->models = models;
-        entry->backend = &station->gateway->backends->items[i];
-        timer_init(&entry->timer, station->loop, on_timer);
+        entry->backend = &branch->site->backends->items[i];
+        timer_init(&entry->timer, branch->station->loop, on_timer);
         arena_init(&entry->arena, LIST_BYTES_MAX * 4, 4096, NULL);
         arena_init(&entry->call, LIST_BYTES_MAX * 16, 4096, NULL);
         buf_init(&entry->body, LIST_BYTES_MAX);
@@ -277,7 +277,7 @@ void models_free(struct models **models)
 
 bool models_ready(struct models *models, struct exchange *x)
 {
-    int64_t now_ms = loop_now_ms(models->station->loop);
+    int64_t now_ms = loop_now_ms(models->branch->station->loop);
 
     for (size_t i = 0; i < entry_count(models); i++) {
         struct models_entry *entry = &models->entries[i];
@@ -344,11 +344,9 @@ static void gather_backend(struct gather *gather, const struct models_entry *ent
 }
 
 /* The entry of that id; a name without a backend means the preferred one. */
-static const struct model_entry *find(const struct gather *gather, const struct station *station,
+static const struct model_entry *find(const struct gather *gather, const struct backend *preferred,
                                       struct str id)
 {
-    const struct backend *preferred = station->gateway->backends->preferred;
-
     for (size_t i = 0; i < gather->n; i++) {
         struct str own = gather->items[i].id;
         if (str_eq(own, id))
@@ -373,7 +371,7 @@ enum error_code models_answer(struct models *models, struct exchange *x, struct 
         return OK;
     }
     struct str id = url_decode(intake->rest, false, x->call.arena);
-    const struct model_entry *entry = find(&gather, models->station, id);
+    const struct model_entry *entry = find(&gather, models->branch->site->backends->preferred, id);
     if (entry == NULL)
         return FAIL(e, ERR_MODEL_NOT_FOUND, "%.*s", STR_ARG(str_head(id, 100)));
     intake->protocol->models_encode(entry, 1, true, out);

@@ -2,12 +2,12 @@
 /*
  * Stations: what one worker has.
  *
- * What      The server's events become exchanges; pools of upstream connections; starting and
- *           stopping a worker.
+ * What      The server's events become exchanges; changing sites; starting and stopping a worker.
  * How       head -> admit -> exchange, or a route's answer, or an error. Stopping: the listener
- *           closes, the server drains, and when the last connection is gone the worker is released.
- * Owns      The worker, the servers, the pools, the list of models, the turn's buffers.
- * Not here  The life of an exchange.
+ *           closes, the server drains, and when the last connection and the last branch are gone
+ *           the worker is released.
+ * Owns      The worker, the server, the branches, the turn's buffers.
+ * Not here  The life of an exchange; what belongs to one site (branch).
  */
 #include "gateway/gateway_priv.h"
 
@@ -135,7 +135,7 @@ static void on_accepted(struct worker *worker, void *ctx, struct conn *conn)
     struct gateway *gateway = station->gateway;
     size_t open = atomic_fetch_add_explicit(&gateway->connections, 1, memory_order_relaxed);
     metric_add(&station->metrics, METRIC_connections_total, 0, 1);
-    if (open >= (size_t)gateway->config->connections_max + CONNECTIONS_MARGIN) {
+    if (open >= (size_t)station->branch->site->config->connections_max + CONNECTIONS_MARGIN) {
         atomic_fetch_sub_explicit(&gateway->connections, 1, memory_order_relaxed);
         conn_close(&conn);
         return;
@@ -150,11 +150,12 @@ static void end_now(struct deferred *deferred)
 
     if (!station->stopping || station->ended || server_conn_count(station->server) > 0)
         return;
+    LIST_FOREACH(node, &station->branches)
+    branch_retire(LIST_ENTRY(node, struct branch, link));
+    if (!list_empty(&station->branches))
+        return; /* station_branch_ended follows */
+    station->branch = NULL;
     station->ended = true;
-    models_free(&station->models);
-    for (size_t i = 0; i < station->gateway->backends->n; i++)
-        client_pool_free(&station->pools[i]);
-    server_close_all(station->local);
     if (station->worker != NULL)
         worker_release(station->worker);
 }
@@ -162,11 +163,8 @@ static void end_now(struct deferred *deferred)
 void station_stop(struct station *station)
 {
     station->stopping = true;
-    models_stop(station->models);
-    for (size_t i = 0; i < station->gateway->backends->n; i++) {
-        if (station->pools[i] != NULL)
-            client_pool_drain(station->pools[i]);
-    }
+    LIST_FOREACH(node, &station->branches)
+    branch_stop(LIST_ENTRY(node, struct branch, link));
     server_drain(station->server);
     station_check_end(station);
 }
@@ -209,11 +207,11 @@ const struct worker_events station_worker_events = {
     .stopping = on_stopping,
 };
 
-static void make_server(struct station *station)
+static struct server_options server_options_of(struct station *station)
 {
-    struct gateway *gateway = station->gateway;
-    const struct config *config = gateway->config;
-    const struct server_options options = {
+    const struct config *config = station->branch->site->config;
+
+    return (struct server_options){
         .events = &server_callbacks,
         .ctx = station,
         .header_bytes_max = config->header_bytes_max,
@@ -222,9 +220,55 @@ static void make_server(struct station *station)
         .keepalive_timeout_ms = config->keepalive_timeout_ms,
         .write_timeout_ms = config->write_timeout_ms,
         .arena_bytes_max = config->body_bytes_max * ARENA_PER_BODY_BYTE + ARENA_EXTRA,
-        .budget = &gateway->inflight,
+        .budget = &station->gateway->inflight,
     };
-    station->server = server_new(station->loop, &options);
+}
+
+/* The turn's buffers are shared by the exchanges of all branches: the largest limits count. */
+static void set_limits(struct station *station)
+{
+    size_t response_bytes_max = 0;
+    size_t header_bytes_max = 0;
+
+    LIST_FOREACH(node, &station->branches)
+    {
+        const struct config *config = LIST_ENTRY(node, struct branch, link)->site->config;
+        if (config->response_bytes_max > response_bytes_max)
+            response_bytes_max = config->response_bytes_max;
+        if (config->header_bytes_max > header_bytes_max)
+            header_bytes_max = config->header_bytes_max;
+    }
+    station->out.size_max = response_bytes_max + TURN_EXTRA;
+    /* What the other side's head gives, each line perhaps longer by a blank, and our own lines. */
+    station->head.size_max = header_bytes_max * 2 + HEAD_BYTES_EXTRA;
+    station->scratch.bytes_max = response_bytes_max * SCRATCH_PER_BODY_BYTE + TURN_EXTRA;
+}
+
+void station_take_site(void *ctx)
+{
+    struct station *station;
+
+    CAST(station, ctx, STATION_MAGIC);
+    struct site *site = atomic_exchange(&station->next_site, NULL);
+    if (site == NULL)
+        return; /* a newer one was taken with an earlier call */
+    if (station->stopping) {
+        site_unref(&site);
+        return;
+    }
+    struct branch *old = station->branch;
+    station->branch = branch_new(station, site);
+    branch_retire(old);
+    set_limits(station);
+    const struct server_options options = server_options_of(station);
+    server_set_options(station->server, &options);
+}
+
+void station_branch_ended(struct station *station)
+{
+    if (!list_empty(&station->branches))
+        set_limits(station);
+    station_check_end(station);
 }
 
 void station_init(struct station *station, struct gateway *gateway, struct loop *loop)
@@ -232,35 +276,38 @@ void station_init(struct station *station, struct gateway *gateway, struct loop 
     station->magic = STATION_MAGIC;
     station->gateway = gateway;
     station->loop = loop;
-    station->pools = mem_new(gateway->backends->n * sizeof(struct client_pool *) + 1);
     id_source_init(&station->ids);
     station->memory = json_memory_new();
     station->stages = pipeline_stages;
     station->stages_n = pipeline_stages_n;
-    buf_init(&station->out, gateway->config->response_bytes_max + TURN_EXTRA);
-    /* What the other side's head gives, each line perhaps longer by a blank, and our own lines. */
-    buf_init(&station->head, gateway->config->header_bytes_max * 2 + HEAD_BYTES_EXTRA);
-    arena_init(&station->scratch,
-               gateway->config->response_bytes_max * SCRATCH_PER_BODY_BYTE + TURN_EXTRA,
-               SCRATCH_BLOCK_SIZE, NULL);
+    buf_init(&station->out, TURN_EXTRA);
+    buf_init(&station->head, HEAD_BYTES_EXTRA);
+    arena_init(&station->scratch, TURN_EXTRA, SCRATCH_BLOCK_SIZE, NULL);
     list_init(&station->exchanges);
     list_init(&station->free_exchanges);
     list_init(&station->end_check.link);
-    make_server(station);
-    station->local = local_server_new(station);
-    station->models = models_new(station);
+    list_init(&station->branches);
+    atomic_init(&station->next_site, NULL);
+    station->branch = branch_new(station, site_ref(gateway->site));
+    set_limits(station);
+    const struct server_options options = server_options_of(station);
+    station->server = server_new(station->loop, &options);
 }
 
 void station_fini(struct station *station)
 {
+    struct site *never_taken;
+
     if (station->magic != STATION_MAGIC)
         return;
     assert(list_empty(&station->exchanges));
+    LIST_FOREACH(node, &station->branches) /* it never ran */
+    branch_free(LIST_ENTRY(node, struct branch, link));
+    never_taken = atomic_exchange(&station->next_site, NULL);
+    site_unref(&never_taken);
     server_free(&station->server);
-    server_free(&station->local);
     LIST_FOREACH(node, &station->free_exchanges)
     mem_free(LIST_ENTRY(node, struct exchange, link));
-    mem_free(station->pools);
     json_memory_free(&station->memory);
     buf_fini(&station->out);
     buf_fini(&station->head);
@@ -283,19 +330,14 @@ static void trim_pools(void *ctx)
     struct station *station;
 
     CAST(station, ctx, STATION_MAGIC);
-    for (size_t i = 0; i < station->gateway->backends->n && !station->ended; i++) {
-        if (station->pools[i] != NULL)
-            client_pool_trim(station->pools[i]);
-    }
+    LIST_FOREACH(node, &station->branches)
+    branch_trim(LIST_ENTRY(node, struct branch, link));
 }
 
-/* Idle connections of other workers stand in the way of a request of this one. */
-static void on_crowded(void *ctx)
+void station_crowded(struct station *station)
 {
-    struct station *station;
-
-    CAST(station, ctx, STATION_MAGIC);
     const struct gateway *gateway = station->gateway;
+
     if (gateway_running(gateway) < gateway->stations_n)
         return; /* starting or stopping: not all of them are there */
     for (size_t i = 0; i < gateway->stations_n; i++) {
@@ -303,34 +345,4 @@ static void on_crowded(void *ctx)
         if (other != station)
             worker_post(other->worker, trim_pools, other);
     }
-}
-
-enum error_code station_pool(struct station *station, struct backend *backend,
-                             struct client_pool **ret_pool, struct error *e)
-{
-    const struct backend_config *config = backend->config;
-    struct client_pool **pool = &station->pools[backend->index];
-    struct tls_context *tls = NULL;
-
-    if (*pool == NULL) {
-        TRY(gateway_tls(station->gateway, backend, &tls, e));
-        const struct client_pool_options options = {
-            .host = backend->url.host,
-            .port = backend->url.port,
-            .tls = tls,
-            .connect_timeout_ms = config->connect_timeout_ms,
-            .idle_timeout_ms = config->upstream_idle_timeout_ms,
-            .silence_timeout_ms = config->proxy_timeout_ms,
-            .header_bytes_max = station->gateway->config->header_bytes_max,
-            .connections = &backend->connections,
-            .connections_max = (size_t)config->upstream_connections_max,
-            .busy = &backend->busy,
-            .crowded = on_crowded,
-            .connect = backend->local != NULL ? local_connect : NULL,
-            .connect_ctx = station,
-        };
-        *pool = client_pool_new(station->loop, &options);
-    }
-    *ret_pool = *pool;
-    return OK;
 }

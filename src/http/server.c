@@ -295,6 +295,7 @@ static void request_begin(struct server_conn *c)
     c->begin_us = loop_now_us(server->loop);
     arena_init(&c->arena, server->options.arena_bytes_max, ARENA_BLOCK, server->options.budget);
     parse_reset(&c->parser);
+    c->parser.head_bytes_max = server->options.header_bytes_max; /* may have changed */
     parse_begin(&c->parser, &c->arena, false);
 }
 
@@ -643,19 +644,33 @@ static const struct conn_events server_conn_events = {
 
 /* ---- the server ---- */
 
+static void options_check(const struct server_options *options)
+{
+    assert(options->header_bytes_max > 0 && options->arena_bytes_max > 0);
+    assert(options->header_timeout_ms > 0 && options->body_idle_timeout_ms > 0);
+    assert(options->keepalive_timeout_ms > 0 && options->write_timeout_ms > 0);
+}
+
 struct server *server_new(struct loop *loop, const struct server_options *options)
 {
     struct server *server = mem_new(sizeof(*server));
 
-    assert(options->header_bytes_max > 0 && options->arena_bytes_max > 0);
-    assert(options->header_timeout_ms > 0 && options->body_idle_timeout_ms > 0);
-    assert(options->keepalive_timeout_ms > 0 && options->write_timeout_ms > 0);
+    options_check(options);
     server->magic = SERVER_MAGIC;
     server->loop = loop;
     server->options = *options;
     list_init(&server->conns);
     write_pool_init(&server->writes);
     return server;
+}
+
+void server_set_options(struct server *server, const struct server_options *options)
+{
+    assert(server->magic == SERVER_MAGIC);
+    options_check(options);
+    assert(options->events == server->options.events && options->ctx == server->options.ctx);
+    assert(options->budget == server->options.budget);
+    server->options = *options;
 }
 
 void server_free(struct server **server)

@@ -67,6 +67,9 @@ struct server_options {
 
 /* One per worker. options are copied. */
 NODISCARD struct server *server_new(struct loop *loop, const struct server_options *options);
+/* Changes limits and times, for the requests that begin from now on and the waits that do; events,
+ * ctx and budget stay. */
+void server_set_options(struct server *server, const struct server_options *options);
 /* All its connections must be closed. Takes NULL. */
 void server_free(struct server **server);
 /* Stops keep-alive: each connection closes after its present answer or, where it has none, after

@@ -29,7 +29,7 @@ static void usage_done(struct call *call, void *state)
     (void)state;
     if (call->element == NULL)
         return;
-    size_t slot = call->element->backend->index;
+    size_t slot = call->element->backend->slot;
     if (call->usage.input > 0)
         metric_add(call->metrics, METRIC_tokens_input_total, slot, call->usage.input);
     if (call->usage.output > 0)

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A site: what one reading of the configuration made, as a whole: the configuration, the backends,
+ * the keys that clients may show, TLS contexts. Immutable but for the TLS contexts of backends,
+ * which are made on first use under a lock; reference-counted.
+ *
+ * At SIGHUP a new site takes the place of the old one. Main holds the present one; each worker
+ * holds one through its branch (gateway_priv.h), and an exchange keeps the branch, and with it the
+ * site, that it began with.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "backend/backend.h"
+
+struct tls_context;
+
+struct site {
+    uint32_t magic;
+    atomic_size_t refs;
+    struct config *config;
+    struct backend_set *backends;
+    /* Keys a client may show: the configuration's, or the one in the file. */
+    const struct client_key *keys;
+    size_t keys_n;
+    struct client_key generated;
+    struct str key_path;      /* null: the configuration has keys, or none is needed */
+    struct tls_context **tls; /* per backend; NULL: not made yet, or plain. Under tls_lock */
+    pthread_mutex_t tls_lock;
+    struct arena arena;
+};
+
+/* Takes a reference on config, and *backends over (nulls it). One reference, the caller's. */
+NODISCARD struct site *site_new(struct config *config, struct backend_set **backends);
+/* Reads the files that it names, before it is used: the client key (see client_key.c), the
+ * certificates. CONFIG: a fault in one. */
+NODISCARD enum error_code site_prepare(struct site *site, struct error *e);
+/* Any thread. */
+struct site *site_ref(struct site *site);
+/* Any thread; nulls; takes NULL. Frees with the last reference, wipes the keys. */
+void site_unref(struct site **site);
+/* The backend's TLS context, NULL for plain ones; borrowed from the site. Any thread. */
+NODISCARD enum error_code site_tls(struct site *site, const struct backend *backend,
+                                   struct tls_context **ret_context, struct error *e);
