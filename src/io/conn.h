@@ -81,9 +81,9 @@ struct conn_target {
     int64_t connect_timeout_ms; /* resolving, connecting and handshake together */
 };
 
-/* Resolves (a literal address without a thread), connects to the addresses one after the other,
- * and for TLS makes the handshake with SNI and host name verification. `connected` or `failed`
- * (ERR_UPSTREAM_UNREACHABLE, ERR_UPSTREAM_TIMEOUT) follows. Never NULL. */
+/* Resolves (a literal address without a thread), connects to whichever address of the host answers
+ * first (RFC 8305), and for TLS makes the handshake with SNI and host name verification.
+ * `connected` or `failed` (ERR_UPSTREAM_UNREACHABLE, ERR_UPSTREAM_TIMEOUT) follows. Never NULL. */
 NODISCARD struct conn *conn_connect(struct loop *loop, const struct conn_target *target,
                                     const struct conn_events *events, void *ctx);
 

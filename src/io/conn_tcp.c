@@ -7,13 +7,13 @@
  *                                 └─► the rest is copied to `next`, which takes off as `flying`
  *                                     (one uv_write) as soon as nothing else flies; what is written
  *                                     meanwhile gathers in a new `next`. Both are gone when empty.
- *           Connecting: resolve ─► try an address ─► connected
- *                                  ▲  └─ failed or its share of the time is over: close the handle,
- *                                  └──── when libuv has let go of it, the next address
- *           Each address gets an equal share of the time that is left.
+ *           Connecting: resolve ─► one address: the handle itself connects
+ *                               └► several: a race, the winner's socket goes into the handle
+ *           One timer for the whole of it.
  * Owns      The conn until libuv has given its handle back; struct tcp_connect until connected. The
  *           write request lies in the block it writes: a silent connection has none.
- * Not here  Listening (worker), TLS (conn_tls), marks and who may be told what (conn).
+ * Not here  Listening (worker), choosing among addresses (race), TLS (conn_tls), marks and who may
+ *           be told what (conn).
  */
 #include "io/conn.h"
 
@@ -38,14 +38,14 @@ struct tcp_block {
 };
 
 struct tcp_connect {
-    struct dns_query *query; /* while resolving */
-    struct dns_addresses addresses;
-    size_t tried; /* addresses begun with */
-    int failure;  /* of the last one, uv error */
+    struct dns_query *query;   /* while resolving */
+    struct race *race;         /* while several addresses are tried */
+    union dns_address address; /* the only one */
+    size_t begun;              /* addresses; 0: still resolving */
+    int failure;               /* to be told in a turn of its own, uv error */
     uint16_t port;
     int64_t timeout_ms;
-    int64_t deadline_ms;
-    struct timer timer; /* of the address that is being tried, or of the resolver */
+    struct timer timer; /* of the whole */
     struct conn_tcp *tcp;
     uv_connect_t request;
     char host[]; /* NUL-terminated, for error texts */
@@ -342,13 +342,12 @@ static void tcp_close(struct conn *conn, bool reset)
     if (tcp->connect != NULL) {
         timer_stop(&tcp->connect->timer);
         dns_cancel(&tcp->connect->query);
+        race_cancel(&tcp->connect->race);
     }
     if (!tcp->has_handle) {
         loop_ready(conn->loop, &conn->turn, free_turn);
         return;
     }
-    if (uv_is_closing(handle)) /* between two addresses: on_abandoned frees it */
-        return;
     if (reset && tcp->connect == NULL && uv_tcp_close_reset(&tcp->handle, on_closed) == 0)
         return;
     uv_close(handle, on_closed);
@@ -356,7 +355,7 @@ static void tcp_close(struct conn *conn, bool reset)
 
 static void connect_gave_up(struct conn_tcp *tcp, int failure);
 
-/* Asked for by conn_tcp_connect when the resolver refused the name at once. */
+/* Asked for where the resolver or the kernel refuses at once. */
 static void tcp_turn(struct conn *conn)
 {
     struct conn_tcp *tcp = tcp_of(conn);
@@ -407,23 +406,29 @@ static void connect_failed(struct conn_tcp *tcp, enum error_code code, const cha
     struct error e;
 
     timer_stop(&connect->timer);
-    if (connect->tried > 0) {
-        char address[DNS_TEXT_SIZE];
-        (void)dns_print(&connect->addresses.at[connect->tried - 1].any, address);
-        FAIL(&e, code, "%s (%s)", text, address);
-    } else {
+    if (connect->begun == 0) {
         FAIL(&e, code, "%s (%.*s:%u)", text, DETAIL_ADDRESS_SIZE, connect->host,
              (unsigned)connect->port);
+    } else {
+        char address[DNS_TEXT_SIZE];
+        (void)dns_print(&connect->address.any, address);
+        if (connect->begun == 1)
+            FAIL(&e, code, "%s (%s)", text, address);
+        else
+            FAIL(&e, code, "%s (%s, the last of %zu addresses tried)", text, address,
+                 connect->begun);
     }
     conn_emit_failed(&tcp->conn, &e);
 }
 
 static void connect_timed_out(struct conn_tcp *tcp)
 {
+    const struct tcp_connect *connect = tcp->connect;
     char text[64];
 
-    (void)snprintf(text, sizeof(text), "no connection within %lld ms",
-                   (long long)tcp->connect->timeout_ms);
+    (void)snprintf(text, sizeof(text), "%s within %lld ms",
+                   connect->begun == 0 ? "no address of the host" : "no connection",
+                   (long long)connect->timeout_ms);
     connect_failed(tcp, ERR_UPSTREAM_TIMEOUT, text);
 }
 
@@ -443,9 +448,9 @@ static void connect_done(struct conn_tcp *tcp)
 {
     struct tcp_connect *connect = tcp->connect;
 
-    assert(connect->tried > 0);
+    assert(connect->query == NULL && connect->race == NULL);
     timer_stop(&connect->timer);
-    set_peer(tcp, &connect->addresses.at[connect->tried - 1].any);
+    set_peer(tcp, &connect->address.any);
     tcp->connect = NULL;
     mem_free(connect);
     (void)uv_tcp_nodelay(&tcp->handle, 1);
@@ -455,92 +460,80 @@ static void connect_done(struct conn_tcp *tcp)
     conn_emit_connected(&tcp->conn);
 }
 
-static void next_address(struct conn_tcp *tcp);
-
-static void on_abandoned(uv_handle_t *handle)
-{
-    struct conn_tcp *tcp = CONTAINER_OF(handle, struct conn_tcp, handle);
-    struct loop *loop = tcp->conn.loop;
-
-    tcp->has_handle = false;
-    if (tcp->conn.closed) {
-        tcp_free(tcp);
-        return;
-    }
-    if (!tcp->conn.failed)
-        next_address(tcp);
-    loop_turn_end(loop);
-}
-
-/* The address that was tried last is no good: on to the next. */
-static void address_failed(struct conn_tcp *tcp, int failure)
-{
-    struct tcp_connect *connect = tcp->connect;
-
-    connect->failure = failure;
-    timer_stop(&connect->timer);
-    if (connect->tried == connect->addresses.n)
-        connect_gave_up(tcp, failure);
-    else if (!uv_is_closing((uv_handle_t *)&tcp->handle))
-        uv_close((uv_handle_t *)&tcp->handle, on_abandoned);
-}
-
 static void on_connect(uv_connect_t *request, int status)
 {
     struct tcp_connect *connect = CONTAINER_OF(request, struct tcp_connect, request);
     struct conn_tcp *tcp = connect->tcp;
     struct loop *loop = tcp->conn.loop;
 
-    /* Closed by the owner or for the next address, or too late. */
-    if (tcp->conn.closed || tcp->conn.failed || uv_is_closing((uv_handle_t *)&tcp->handle))
+    if (tcp->conn.closed || tcp->conn.failed) /* by the owner, or the time was over */
         return;
     if (status == 0)
         connect_done(tcp);
     else
-        address_failed(tcp, status);
+        connect_gave_up(tcp, status);
     loop_turn_end(loop);
+}
+
+static void on_raced(void *ctx, const struct race_result *result)
+{
+    struct conn_tcp *tcp = ctx;
+    struct tcp_connect *connect = tcp->connect;
+    int status = result->status;
+
+    assert(!tcp->conn.closed && !tcp->conn.failed);
+    connect->race = NULL;
+    connect->begun = result->begun;
+    connect->address = result->address;
+    if (status == 0) {
+        open_handle(tcp);
+        status = uv_tcp_open(&tcp->handle, result->fd);
+        if (status != 0)
+            (void)close(result->fd);
+    }
+    if (status == 0)
+        connect_done(tcp);
+    else
+        connect_gave_up(tcp, status);
 }
 
 static void on_connect_timer(struct timer *timer)
 {
     struct tcp_connect *connect = CONTAINER_OF(timer, struct tcp_connect, timer);
+    struct race_result stand;
 
-    if (connect->query != NULL || loop_now_ms(timer->loop) >= connect->deadline_ms) {
-        dns_cancel(&connect->query);
-        connect_timed_out(connect->tcp);
-    } else {
-        address_failed(connect->tcp, UV_ETIMEDOUT);
+    dns_cancel(&connect->query);
+    if (connect->race != NULL) {
+        race_stand(connect->race, &stand);
+        connect->begun = stand.begun;
+        connect->address = stand.address;
+        race_cancel(&connect->race);
     }
+    connect_timed_out(connect->tcp);
 }
 
-static void try_address(struct conn_tcp *tcp)
+/* Told from a turn of its own: this may be within conn_connect. */
+static void connect_fails_soon(struct conn_tcp *tcp, int failure)
+{
+    timer_stop(&tcp->connect->timer);
+    tcp->connect->failure = failure;
+    conn_soon(&tcp->conn);
+}
+
+static void try_addresses(struct conn_tcp *tcp, const struct dns_addresses *found)
 {
     struct tcp_connect *connect = tcp->connect;
-    int64_t left_ms = connect->deadline_ms - loop_now_ms(tcp->conn.loop);
 
-    assert(connect->tried < connect->addresses.n);
-    if (left_ms < 0)
-        left_ms = 0;
-    timer_start(&connect->timer, left_ms / (int64_t)(connect->addresses.n - connect->tried));
-    const union dns_address *address = &connect->addresses.at[connect->tried++];
-    open_handle(tcp);
-    int status = uv_tcp_connect(&connect->request, &tcp->handle, &address->any, on_connect);
-    if (status == 0)
+    if (found->n > 1) {
+        connect->race = race_start(tcp->conn.loop, found, on_raced, tcp);
         return;
-    /* Told from a turn of its own: this may be within conn_connect. */
-    connect->failure = status;
-    timer_stop(&connect->timer);
-    uv_close((uv_handle_t *)&tcp->handle, on_abandoned);
-}
-
-static void next_address(struct conn_tcp *tcp)
-{
-    struct tcp_connect *connect = tcp->connect;
-
-    if (connect->tried < connect->addresses.n)
-        try_address(tcp);
-    else
-        connect_gave_up(tcp, connect->failure);
+    }
+    connect->begun = 1;
+    connect->address = found->at[0];
+    open_handle(tcp);
+    int status = uv_tcp_connect(&connect->request, &tcp->handle, &connect->address.any, on_connect);
+    if (status != 0)
+        connect_fails_soon(tcp, status);
 }
 
 static void on_addresses(void *ctx, int status, const struct dns_addresses *found)
@@ -548,36 +541,32 @@ static void on_addresses(void *ctx, int status, const struct dns_addresses *foun
     struct conn_tcp *tcp = ctx;
 
     tcp->connect->query = NULL;
-    if (status != 0) {
+    if (status != 0)
         connect_gave_up(tcp, status);
-        return;
-    }
-    tcp->connect->addresses = *found;
-    try_address(tcp);
+    else
+        try_addresses(tcp, found);
 }
 
 struct conn *conn_tcp_connect(struct loop *loop, const struct conn_target *target)
 {
     struct conn_tcp *tcp = tcp_new(loop);
     struct tcp_connect *connect = mem_new(sizeof(*connect) + target->host.n + 1);
+    struct dns_addresses found;
 
     assert(target->connect_timeout_ms >= 0);
     tcp->connect = connect;
     connect->tcp = tcp;
     connect->port = target->port;
     connect->timeout_ms = target->connect_timeout_ms;
-    connect->deadline_ms = loop_now_ms(loop) + target->connect_timeout_ms;
     memcpy(connect->host, target->host.p, target->host.n);
     timer_init(&connect->timer, loop, on_connect_timer);
-    if (dns_literal(target->host, target->port, &connect->addresses)) {
-        try_address(tcp);
+    timer_start(&connect->timer, target->connect_timeout_ms);
+    if (dns_literal(target->host, target->port, &found)) {
+        try_addresses(tcp, &found);
         return &tcp->conn;
     }
-    connect->failure = dns_start(loop, connect->host, target->port, on_addresses, tcp,
-                                 &connect->query);
-    if (connect->failure == 0)
-        timer_start(&connect->timer, target->connect_timeout_ms);
-    else
-        conn_soon(&tcp->conn);
+    int status = dns_start(loop, connect->host, target->port, on_addresses, tcp, &connect->query);
+    if (status != 0)
+        connect_fails_soon(tcp, status);
     return &tcp->conn;
 }

@@ -6,6 +6,12 @@
  *           most local backends are so named; this also keeps a process that talks to nothing else
  *           free of resolver threads). Other names through getaddrinfo in libuv's threads, so that
  *           hosts files and the machine's resolver settings hold.
+ * How       libuv's pool has four threads (UV_THREADPOOL_SIZE) for all workers together, and lets
+ *           look-ups, its "slow work", have half of them: two at a time, the others wait in line.
+ *           A resolver that does not answer thus holds up other look-ups until it gives up
+ *           (resolv.conf: timeout, attempts), and their askers run into connect_timeout; it never
+ *           holds up the other half, nor a loop, nor a connection that needs no look-up. Who stops
+ *           asking while still in line leaves it.
  * Owns      A query belongs to itself: the thread may still be at work when its asker has gone.
  *           dns_cancel cuts the tie, and the query is freed when libuv gives it back.
  * Not here  Caching: the system's resolver does that.

@@ -158,6 +158,29 @@ enum { DNS_TEXT_SIZE = 56 };
 /* "127.0.0.1:80", "[::1]:80"; returns its length. `to` is NUL-terminated. */
 size_t dns_print(const struct sockaddr *address, char to[DNS_TEXT_SIZE]);
 
+/* ---- connecting to one of several addresses ---- */
+
+enum { RACE_DELAY_MS = 250 }; /* RFC 8305, section 8: Connection Attempt Delay */
+
+struct race_result {
+    int status;                /* 0, or the uv error of the last address that failed */
+    int fd;                    /* connected, non-blocking; the callee's to own */
+    size_t begun;              /* addresses */
+    union dns_address address; /* that is connected, or that failed */
+};
+
+struct race;
+/* Comes once, from the loop, never from within race_start; the race is gone then. */
+typedef void race_done_fn(void *ctx, const struct race_result *result);
+
+/* Addresses are copied; there is at least one. */
+NODISCARD struct race *race_start(struct loop *loop, const struct dns_addresses *addresses,
+                                  race_done_fn *done, void *ctx);
+/* As it would have to be told if the time were over now. */
+void race_stand(const struct race *race, struct race_result *ret_result);
+/* `done` will not come. Nulls, takes NULL. */
+void race_cancel(struct race **race);
+
 /* ---- kinds of connections ---- */
 
 /* Takes fd over in any case. NULL when the kernel refuses it. */

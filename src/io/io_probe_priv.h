@@ -3,12 +3,17 @@
  * For this room's tests only: an owner of a connection that writes down what it is told, and a
  * worker that is turned by the test until something has happened, for at most some seconds.
  *
+ * There are also peers that a test needs, and a count of open descriptors.
+ *
  * `log` gets a letter for each event: C connected, R read (rows of R count once), E eof,
  * W writable, F failed. `got` collects the bytes. `on_event` lets a test act within the event.
  */
 #pragma once
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -204,4 +209,60 @@ static inline void world_fini(struct world *world)
     probe_fini(&world->client);
     probe_fini(&world->server);
     worker_free(&world->worker);
+}
+
+/* ---- peers ---- */
+
+/* A listener whose queue is full: further connections get no answer. */
+struct black_hole {
+    int fds[8];
+    uint16_t port;
+};
+
+static inline void black_hole_init(struct black_hole *hole)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    struct sockaddr *any = (struct sockaddr *)&address;
+
+    hole->fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+    assert(hole->fds[0] >= 0);
+    int rc = bind(hole->fds[0], any, size);
+    rc |= listen(hole->fds[0], 0);
+    rc |= getsockname(hole->fds[0], any, &size);
+    assert(rc == 0);
+    hole->port = ntohs(address.sin_port);
+    for (size_t i = 1; i < COUNT_OF(hole->fds); i++) {
+        hole->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(hole->fds[i], any, size);
+    }
+}
+
+static inline void black_hole_fini(struct black_hole *hole)
+{
+    for (size_t i = 0; i < COUNT_OF(hole->fds); i++)
+        (void)close(hole->fds[i]);
+}
+
+/* Lets in who waits: whoever sends his SYN again then is connected. */
+static inline void black_hole_open(struct black_hole *hole)
+{
+    for (size_t i = 1; i < COUNT_OF(hole->fds); i++) {
+        (void)close(hole->fds[i]);
+        hole->fds[i] = -1;
+    }
+    int fd;
+    (void)fcntl(hole->fds[0], F_SETFL, O_NONBLOCK);
+    while ((fd = accept(hole->fds[0], NULL, NULL)) >= 0)
+        (void)close(fd);
+}
+
+/* Descriptors that are open in this process. */
+static inline size_t probe_open_fds(void)
+{
+    size_t n = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
 }
