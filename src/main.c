@@ -23,7 +23,7 @@ extern char **environ;
 
 static const char main_version[] = LLM_PROXY_VERSION;
 
-enum { CONFIG_ARENA_MAX = 64 * 1024 * 1024, POLL_MS = 20 };
+enum { CONFIG_ARENA_MAX = 64 * 1024 * 1024, POLL_MS = 20, TAKE_MS = 1000 };
 
 static void put(FILE *to, struct str s)
 {
@@ -152,34 +152,116 @@ static void show_banner(const struct gateway *gateway)
     arena_fini(&arena);
 }
 
+/* --- another configuration --- */
+
+/* Faults and warnings become lines of the log. */
+static void log_report(struct str report)
+{
+    while (report.n > 0) {
+        size_t end = str_find_char(report, '\n', 0);
+        struct str line = str_head(report, end == SIZE_MAX ? report.n : end);
+        bool fault = str_find(line, STR("warning: "), 0) == SIZE_MAX;
+        if (line.n > 0)
+            LOG_AT(MAIN, fault ? LOG_ERROR : LOG_WARN, fault ? "reload.fault" : "reload.warning",
+                   F_STR("detail", line));
+        report = str_from(report, line.n + 1 > report.n ? report.n : line.n + 1);
+    }
+}
+
+/* Gives it to the gateway. False: the old one stays. */
+static bool take_config(struct gateway *gateway, struct config *config, struct buf *restart,
+                        struct error *e)
+{
+    struct backend_set *backends = NULL;
+
+    if (backend_set_new(config, &backends, e) != OK)
+        return false;
+    if (gateway_reload(gateway, config, &backends, restart, e) != OK)
+        return false;
+    /* So that what is told as done is in force. A worker takes it within its turn. */
+    for (int ms = 0; ms < TAKE_MS && gateway_reloading(gateway); ms++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000L}, NULL);
+    return true;
+}
+
+static void tell_reload(const struct config *config, struct str restart)
+{
+    if (config->disable_auth)
+        LOG(MAIN, WARN, "start.no_authentication",
+            F_Z("detail", "authentication is off: listening on loopback only"));
+    if (restart.n > 0)
+        LOG(MAIN, WARN, "reload.done", F_STR("needs_restart", restart),
+            F_Z("detail", "the values from the start stay in force for these"));
+    else
+        LOG(MAIN, INFO, "reload.done");
+}
+
+/* Reads everything anew, from the same sources. On any fault all stays as it was. */
+static void reload(struct gateway *gateway, const struct config_source *source)
+{
+    struct config_result result = {.action = CONFIG_SERVE};
+    struct error e = {.code = OK};
+    struct arena arena;
+    struct buf report;
+    struct buf restart;
+    size_t faults;
+
+    arena_init(&arena, CONFIG_ARENA_MAX, 4096, NULL);
+    buf_init(&report, CONFIG_ARENA_MAX);
+    buf_init(&restart, 1024);
+    config_read(source, &arena, &result);
+    faults = result.faults;
+    if (result.config != NULL)
+        faults += backend_check(result.config, &arena, &report);
+    log_report(result.report);
+    log_report(buf_str(&report));
+    if (result.config == NULL || faults > 0) {
+        LOG(MAIN, ERROR, "reload.failed", F_INT("faults", faults),
+            F_Z("detail", "the old configuration stays"));
+    } else if (!take_config(gateway, result.config, &restart, &e)) {
+        LOG(MAIN, ERROR, "reload.failed", F_Z("code", error_name(e.code)), F_Z("detail", e.detail));
+    } else {
+        log_set_level(result.config->logging_level);
+        tell_reload(result.config, buf_str(&restart));
+    }
+    config_unref(&result.config);
+    buf_fini(&restart);
+    buf_fini(&report);
+    arena_fini(&arena);
+}
+
+/* --- signals --- */
+
+static bool stop_pending(void)
+{
+    sigset_t pending;
+
+    (void)sigpending(&pending);
+    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
+
 /* Waits for the next signal of the set; with poll at most POLL_MS, and 0: none came. */
 static int next_signal(const sigset_t *set, bool poll)
 {
     const struct timespec wait = {.tv_sec = 0, .tv_nsec = POLL_MS * 1000000L};
-    sigset_t pending;
     int signal = 0;
 
-    if (poll) {
-        (void)sigpending(&pending);
-        if (sigismember(&pending, SIGTERM) != 1 && sigismember(&pending, SIGINT) != 1) {
-            (void)nanosleep(&wait, NULL);
-            return 0;
-        }
+    if (poll && !stop_pending()) {
+        (void)nanosleep(&wait, NULL);
+        return 0;
     }
     if (sigwait(set, &signal) != 0)
         BUG("cannot wait for signals");
     return signal;
 }
 
-/* Serves until SIGTERM or SIGINT, then drains; a second signal ends at once. */
-static void serve(struct gateway *gateway, const sigset_t *set)
+/* Serves until SIGTERM or SIGINT, then drains; a second signal ends at once. SIGHUP reads the
+ * configuration again, and means nothing any more while it drains. */
+static void serve(struct gateway *gateway, const struct config_source *source, const sigset_t *set)
 {
-    for (;;) {
-        int signal = next_signal(set, false);
-        if (signal != SIGHUP)
-            break;
-        LOG(MAIN, WARN, "reload.unsupported",
-            F_Z("detail", "SIGHUP is ignored: restart to read the configuration again"));
+    while (next_signal(set, false) == SIGHUP) {
+        if (!stop_pending()) /* the end does not wait behind a row of these */
+            reload(gateway, source);
     }
     int64_t drain_ms = gateway_config(gateway)->drain_timeout_ms;
     int64_t end_ms = clock_mono_ms() + drain_ms;
@@ -200,10 +282,12 @@ static void serve(struct gateway *gateway, const sigset_t *set)
     }
 }
 
-static int run(struct config *config, struct backend_set *backends)
+/* The reference on *config is given back (nulled) when the gateway has its own. */
+static int run(const struct config_source *source, struct config **config,
+               struct backend_set *backends)
 {
     const struct gateway_options options = {
-        .config = config,
+        .config = *config,
         .backends = backends,
         .routes = admin_routes,
         .routes_n = admin_routes_n,
@@ -223,16 +307,17 @@ static int run(struct config *config, struct backend_set *backends)
     raise_file_limit();
     log_start();
     struct gateway *gateway = gateway_new(&options);
+    config_unref(config);
     if (gateway_client_key(gateway, &e) == OK && gateway_start(gateway, &e) == OK) {
         LOG(MAIN, INFO, "start.ready", F_Z("version", main_version),
             F_STR("host", gateway_host(gateway)), F_INT("port", gateway_port(gateway)),
-            F_INT("workers", config->workers));
-        if (config->disable_auth)
+            F_INT("workers", gateway_config(gateway)->workers));
+        if (gateway_config(gateway)->disable_auth)
             LOG(MAIN, WARN, "start.no_authentication",
                 F_Z("detail", "authentication is off: listening on loopback only"));
         tell_stages();
         show_banner(gateway);
-        serve(gateway, &set);
+        serve(gateway, source, &set);
         status = 0;
     } else {
         LOG(MAIN, ERROR, "start.failed", F_Z("code", error_name(e.code)), F_Z("detail", e.detail));
@@ -281,7 +366,7 @@ static int act(const struct config_source *source, struct config_result *result,
     if (backend_set_new(result->config, &backends, &e) != OK)
         (void)fprintf(stderr, "%s: %s\n", error_text(e.code), e.detail);
     else
-        status = run(result->config, backends);
+        status = run(source, &result->config, backends);
     return status;
 }
 

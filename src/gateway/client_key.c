@@ -104,6 +104,7 @@ enum error_code client_key_prepare(struct site *site, struct error *e)
         for (size_t i = 0; i < sizeof(bytes); i++)
             n += (size_t)snprintf(text + n, sizeof(text) - n, "%02x", bytes[i]);
         TRY(write_key(path, str_of(text, n), e));
+        LOG(GATEWAY, INFO, "client_key.made", F_Z("file", path));
     }
     site->generated = (struct client_key){.name = STR("generated"),
                                           .key = secret_new(str_of(text, n)),

@@ -198,6 +198,16 @@ enum error_code gateway_reload(struct gateway *gateway, struct config *config,
     return OK;
 }
 
+bool gateway_reloading(const struct gateway *gateway)
+{
+    for (size_t i = 0; i < gateway->stations_n; i++) {
+        struct station *station = &gateway->stations[i];
+        if (station->started && atomic_load(&station->next_site) != NULL)
+            return true;
+    }
+    return false;
+}
+
 void gateway_drain(struct gateway *gateway)
 {
     atomic_store(&gateway->draining, true);

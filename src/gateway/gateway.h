@@ -53,6 +53,8 @@ NODISCARD enum error_code gateway_start(struct gateway *gateway, struct error *e
 NODISCARD enum error_code gateway_reload(struct gateway *gateway, struct config *config,
                                          struct backend_set **backends, struct buf *restart,
                                          struct error *e);
+/* Whether a worker has not taken the new one yet: it does between two turns of its loop. */
+bool gateway_reloading(const struct gateway *gateway);
 /* Listeners close, running exchanges finish; connections that are open stay so for one more
  * request, which gets 503. */
 void gateway_drain(struct gateway *gateway);
