@@ -140,8 +140,13 @@ static enum wire_kind read_status_line(struct reader *r, struct str line)
         not_plain(r, "no blank before the reason");
     else if (line.p[12] != ' ')
         return bad(r, "the status");
-    if (wire->status < 100 || wire->status > 599 || !is_text(str_from(line, 12)))
-        return bad(r, "the status or its reason");
+    if (wire->status < 100 || wire->status > 599)
+        return bad(r, "the status");
+    /* "A client SHOULD ignore the reason-phrase content": that it cannot have a CR is enough. */
+    if (memchr(line.p, '\r', line.n) != NULL)
+        return bad(r, "the reason");
+    if (!is_text(str_from(line, 12)))
+        not_plain(r, "the reason has odd characters");
     return WIRE_DONE;
 }
 
@@ -222,14 +227,20 @@ static enum wire_kind read_framing(struct reader *r)
 
 static enum wire_kind check_request(struct reader *r)
 {
-    static const char *const odd[] = {"Upgrade", "Expect", "Content-Encoding", "Connection",
-                                      "Proxy-Connection"};
+    static const char *const odd[] = {"Upgrade",    "Expect",           "Content-Encoding",
+                                      "Connection", "Proxy-Connection", "Origin"};
     const struct wire *wire = r->wire;
     struct str value = STR_NULL;
     size_t hosts = count_fields(wire, STR("Host"), &value);
 
     if (hosts > 1 || (hosts == 0 && wire->minor == 1))
         return bad(r, "the Host header");
+    for (size_t i = 0; i < value.n; i++) {
+        if (!is_token_char(value.p[i]) || strchr("!#$%&'*+^_`|~", value.p[i]) != NULL)
+            not_plain(r, "the host");
+    }
+    if (hosts == 1 && (value.n == 0 || value.p[0] == '-' || value.p[0] == '.'))
+        not_plain(r, "the host");
     for (size_t i = 0; i < COUNT_OF(odd); i++) {
         if (count_fields(wire, str_c(odd[i]), &value) > 0)
             not_plain(r, "a header of the connection");
