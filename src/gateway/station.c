@@ -24,6 +24,9 @@ enum {
     /* Room of a request's arena beyond its body: head, index, edits, canonical form. */
     ARENA_PER_BODY_BYTE = 8,
     ARENA_EXTRA = 1024 * 1024,
+    /* The heads of the request and of its answer, at worst a header every four bytes: the bytes
+     * themselves and the list, both doubled as they grow. */
+    ARENA_PER_HEAD_BYTE = 80,
     /* Connections beyond connections_max that still get a clear answer. */
     CONNECTIONS_MARGIN = 128,
 };
@@ -219,7 +222,8 @@ static struct server_options server_options_of(struct station *station)
         .body_idle_timeout_ms = config->body_idle_timeout_ms,
         .keepalive_timeout_ms = config->keepalive_timeout_ms,
         .write_timeout_ms = config->write_timeout_ms,
-        .arena_bytes_max = config->body_bytes_max * ARENA_PER_BODY_BYTE + ARENA_EXTRA,
+        .arena_bytes_max = config->body_bytes_max * ARENA_PER_BODY_BYTE +
+                           config->header_bytes_max * ARENA_PER_HEAD_BYTE + ARENA_EXTRA,
         .budget = &station->gateway->inflight,
     };
 }

@@ -605,7 +605,7 @@ static void request_fire(struct timer *timer)
         if (left_ms > 0) {
             timer_start(timer, left_ms);
         } else {
-            (void)FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no byte came for %lld ms",
+            (void)FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no byte came for %lld ms (proxy_timeout)",
                        (long long)options->silence_timeout_ms);
             request_fail(r, &e);
         }

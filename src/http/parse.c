@@ -90,16 +90,26 @@ static int on_version(llhttp_t *http, const char *at, size_t n)
     return HPE_OK;
 }
 
-/* Extensions and trailers are dropped, but they are not for free. */
-static int on_extra(llhttp_t *http, const char *at, size_t n)
+/* Extensions and trailers are dropped, but they are not for free: each name and value costs its
+ * bytes and one, in however many pieces it comes. */
+static int extra_add(struct parser *parser, size_t n)
 {
-    struct parser *parser = parser_of(http);
-    (void)at;
-    parser->extra_bytes += n + 1;
+    parser->extra_bytes += n;
     if (parser->extra_bytes <= parser->head_bytes_max)
         return HPE_OK;
     parser->extra_full = true;
     return HPE_USER;
+}
+
+static int on_extra(llhttp_t *http, const char *at, size_t n)
+{
+    (void)at;
+    return extra_add(parser_of(http), n);
+}
+
+static int on_extra_complete(llhttp_t *http)
+{
+    return extra_add(parser_of(http), 1);
 }
 
 static int on_header_field(llhttp_t *http, const char *at, size_t n)
@@ -122,7 +132,12 @@ static int on_header_field(llhttp_t *http, const char *at, size_t n)
 static int on_header_field_complete(llhttp_t *http)
 {
     parser_of(http)->name_open = false;
-    return HPE_OK;
+    return parser_of(http)->head_done ? on_extra_complete(http) : HPE_OK;
+}
+
+static int on_header_value_complete(llhttp_t *http)
+{
+    return parser_of(http)->head_done ? on_extra_complete(http) : HPE_OK;
 }
 
 static int on_header_value(llhttp_t *http, const char *at, size_t n)
@@ -176,11 +191,14 @@ static const llhttp_settings_t parse_settings = {
     .on_header_field = on_header_field,
     .on_header_field_complete = on_header_field_complete,
     .on_header_value = on_header_value,
+    .on_header_value_complete = on_header_value_complete,
     .on_headers_complete = on_headers_complete,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
     .on_chunk_extension_name = on_extra,
+    .on_chunk_extension_name_complete = on_extra_complete,
     .on_chunk_extension_value = on_extra,
+    .on_chunk_extension_value_complete = on_extra_complete,
 };
 
 /* ---- the head as a message ---- */
@@ -401,7 +419,8 @@ static enum error_code head_too_large(const struct parser *parser, struct error 
         return FAIL(e, ERR_HEADERS_TOO_LARGE,
                     "request line and headers take more than %zu bytes (header_bytes_max)",
                     parser->head_bytes_max);
-    return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer's head takes more than %zu bytes",
+    return FAIL(e, ERR_UPSTREAM_BROKEN,
+                "the answer's head takes more than %zu bytes (header_bytes_max)",
                 parser->head_bytes_max);
 }
 

@@ -185,6 +185,32 @@ static void test_trailers_and_extensions_are_bounded(void **state)
     app_free(app);
 }
 
+/* A name costs its bytes and one, in however many pieces it comes. */
+static void test_extensions_cost_the_same_in_any_cut(void **state)
+{
+    static const char head[] = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;";
+    static char text[HEAD_MAX + 32];
+    (void)state;
+    struct app *app = app_new();
+
+    app->when = ANSWER_AT_END;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned beyond = i / 2;
+        unsigned name = HEAD_MAX - 1 + beyond;
+        memset(text, 'e', name);
+        (void)snprintf(text + name, sizeof(text) - name, "\r\na\r\n0\r\n\r\n");
+        app_connect(app);
+        feed_z(app, head);
+        if (i % 2 == 0)
+            feed_z(app, text);
+        for (size_t k = 0; i % 2 == 1 && text[k] != '\0'; k++)
+            feed(app, str_of(text + k, 1));
+        assert_int_equal(app->refuses, beyond);
+        assert_int_equal(app->dones, 1);
+    }
+    app_free(app);
+}
+
 /* ---- answers ---- */
 
 static void test_answer_framing(void **state)
@@ -654,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_bad_requests_at_each_split),
         cmocka_unit_test(test_head_at_the_limit_and_one_beyond),
         cmocka_unit_test(test_trailers_and_extensions_are_bounded),
+        cmocka_unit_test(test_extensions_cost_the_same_in_any_cut),
         cmocka_unit_test(test_answer_framing),
         cmocka_unit_test(test_one_chunk_for_each_flush),
         cmocka_unit_test(test_date_changes_with_the_second),

@@ -424,9 +424,9 @@ static void connect_failed(struct conn_tcp *tcp, enum error_code code, const cha
 static void connect_timed_out(struct conn_tcp *tcp)
 {
     const struct tcp_connect *connect = tcp->connect;
-    char text[64];
+    char text[80];
 
-    (void)snprintf(text, sizeof(text), "%s within %lld ms",
+    (void)snprintf(text, sizeof(text), "%s within %lld ms (connect_timeout)",
                    connect->begun == 0 ? "no address of the host" : "no connection",
                    (long long)connect->timeout_ms);
     connect_failed(tcp, ERR_UPSTREAM_TIMEOUT, text);

@@ -325,7 +325,8 @@ static void test_connect_timeout(void **state)
     assert_true(world_run(&world, client_told, LIMIT_MS));
     assert_string_equal(world.client.log, "F");
     assert_int_equal(world.client.error.code, ERR_UPSTREAM_TIMEOUT);
-    (void)snprintf(detail, sizeof(detail), "no connection within 30 ms (127.0.0.1:%u)",
+    (void)snprintf(detail, sizeof(detail),
+                   "no connection within 30 ms (connect_timeout) (127.0.0.1:%u)",
                    (unsigned)hole.port);
     assert_string_equal(world.client.error.detail, detail);
     probe_fini(&world.client);
@@ -336,9 +337,10 @@ static void test_connect_timeout(void **state)
     assert_true(world_run(&world, client_told, LIMIT_MS));
     assert_string_equal(world.client.log, "F");
     assert_int_equal(world.client.error.code, ERR_UPSTREAM_TIMEOUT);
-    (void)snprintf(detail, sizeof(detail),
-                   "no connection within 400 ms ([::1]:%u, the last of 2 addresses tried)",
-                   (unsigned)hole.port);
+    (void)snprintf(
+        detail, sizeof(detail),
+        "no connection within 400 ms (connect_timeout) ([::1]:%u, the last of 2 addresses tried)",
+        (unsigned)hole.port);
     assert_string_equal(world.client.error.detail, detail);
     world_fini(&world);
     black_hole_fini(&hole);

@@ -218,7 +218,7 @@ static void on_handshake_timer(struct timer *timer)
     struct conn_tls *tls = CONTAINER_OF(timer, struct conn_tls, timer);
     struct error e;
 
-    FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no TLS handshake within %lld ms (%.*s)",
+    FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no TLS handshake within %lld ms (connect_timeout) (%.*s)",
          (long long)tls->timeout_ms, STR_ARG(name_of(tls)));
     tls_fail(tls, &e);
 }

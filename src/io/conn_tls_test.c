@@ -371,7 +371,8 @@ static void test_handshake_timeout(void **state)
     loop_test_advance(f.loop, 1);
     assert_string_equal(f.client.log, "F");
     assert_int_equal(f.client.error.code, ERR_UPSTREAM_TIMEOUT);
-    assert_string_equal(f.client.error.detail, "no TLS handshake within 1000 ms (good.test)");
+    assert_string_equal(f.client.error.detail,
+                        "no TLS handshake within 1000 ms (connect_timeout) (good.test)");
     teardown(&f);
 
     setup(&f);

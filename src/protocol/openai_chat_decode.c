@@ -153,7 +153,8 @@ static enum error_code decode_stream(struct openai_chat_decoder *d, struct str b
         TRY(push(d, &frame, e));
     }
     if (e->code != OK)
-        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "an event is longer than %zu bytes",
+        return FAIL(e, ERR_UPSTREAM_TOO_LARGE,
+                    "an event is longer than %zu bytes (sse_event_bytes_max)",
                     d->options.event_bytes_max);
     if (!end || d->quit)
         return OK;

@@ -393,7 +393,7 @@ static inline const char *read_value(struct reader *r, const char *at, bool *ret
     if (*at != '{' && *at != '[')
         return read_scalar(r, at);
     if (UNLIKELY(!open_container(r, *at == '{')))
-        return fault(r, "nested too deeply", at);
+        return fault(r, "nested too deeply (json_depth_max)", at);
     at = skip_blanks(at + 1, r->end);
     if (at < r->end && *at == (r->in_object ? '}' : ']'))
         return close_container(r) ? at + 1 : NULL;

@@ -201,7 +201,7 @@ static void test_depth(void **state)
 {
     const struct refusal cases[] = {
         {STR("{\"a\":[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]}"),
-         "nested too deeply at a[0][0][0][0][0][0][0][0][0][0][0] (byte 20)"},
+         "nested too deeply (json_depth_max) at a[0][0][0][0][0][0][0][0][0][0][0] (byte 20)"},
     };
     struct json_index index;
     struct error e;
