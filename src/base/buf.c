@@ -118,6 +118,19 @@ bool buf_print(struct buf *b, const char *format, ...)
     return ok;
 }
 
+void buf_trim(struct buf *b)
+{
+    if (b->n == b->size)
+        return;
+    if (b->n == 0) {
+        buf_fini(b);
+        return;
+    }
+    b->p = mem_resize(b->p, b->n);
+    arena_budget_give(b->budget, b->size - b->n);
+    b->size = b->n;
+}
+
 void buf_drop(struct buf *b, size_t n)
 {
     assert(n <= b->n);

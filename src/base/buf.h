@@ -50,6 +50,8 @@ bool buf_add_char(struct buf *b, char c);
 bool buf_add_int64(struct buf *b, int64_t value);
 bool buf_print(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Gives back what it does not use. */
+void buf_trim(struct buf *b);
 /* Removes the first n bytes. */
 void buf_drop(struct buf *b, size_t n);
 

@@ -22,12 +22,63 @@ static void attempt_fail(struct exchange *x, const struct error *e)
     metric_add(&x->station->metrics, METRIC_attempt_failures_total, x->attempt.backend->slot, 1);
 }
 
+enum { ERROR_GRACE_MS = 1000 };
+
+static bool is_comment(const struct frame *frame)
+{
+    return frame->n == 1 && frame->events[0].kind == EVENT_KEEPALIVE;
+}
+
+/* In the answer's arena. */
+struct error_grace {
+    struct timer timer;
+    struct exchange *x;
+};
+
+static void on_grace_over(struct timer *timer)
+{
+    struct exchange *x = CONTAINER_OF(timer, struct error_grace, timer)->x;
+
+    assert(x->magic == EXCHANGE_MAGIC);
+    if (x->attempt.request == NULL)
+        return;
+    x->attempt.ended = true;
+    attempt_cancel(x);
+    exchange_run(x);
+}
+
+/* An error inside a stream is its end (contract, section 2): of what the upstream says behind it
+ * only its own terminator goes down, and comments before that, however the bytes are cut into
+ * reads. It must come soon. */
+static enum push error_ends_stream(struct exchange *x, bool terminator)
+{
+    struct error_grace *grace = x->attempt.grace;
+
+    if (grace != NULL) {
+        x->attempt.ended = terminator;
+        return terminator ? PUSH_STOP : PUSH_OK;
+    }
+    grace = ARENA_NEW(&x->answer, struct error_grace);
+    x->attempt.ended = terminator || arena_overflowed(&x->answer);
+    if (x->attempt.ended)
+        return PUSH_STOP;
+    grace->x = x;
+    timer_init(&grace->timer, x->station->loop, on_grace_over);
+    timer_start(&grace->timer, ERROR_GRACE_MS);
+    x->attempt.grace = grace;
+    return PUSH_OK;
+}
+
 /* Frames come from the decoder one by one. */
-static enum push on_frame(void *ctx, struct frame *frame)
+enum push attempt_frame(void *ctx, struct frame *frame)
 {
     struct exchange *x;
 
     CAST(x, ctx, EXCHANGE_MAGIC);
+    if (UNLIKELY(x->attempt.grace != NULL) && !frame->terminator && !is_comment(frame)) {
+        x->attempt.ended = true;
+        return PUSH_STOP;
+    }
     x->frames++;
     x->terminated = x->terminated || frame->terminator;
     for (uint32_t i = 0; i < frame->n; i++) {
@@ -42,11 +93,7 @@ static enum push on_frame(void *ctx, struct frame *frame)
     case PIPELINE_OK:
         if (LIKELY(!x->error_event) || !x->attempt.streams)
             return PUSH_OK;
-        /* An error inside a stream is its end (contract, section 2): nothing of what the upstream
-         * says behind it goes down, not even its own terminator, so that what the client gets does
-         * not depend on how the bytes were cut into reads. */
-        x->attempt.ended = true;
-        return PUSH_STOP;
+        return error_ends_stream(x, frame->terminator);
     case PIPELINE_CUT:
         x->attempt.ended = true;
         return PUSH_STOP;
@@ -83,7 +130,7 @@ static void start_decoder(struct exchange *x, bool upstream_streams)
                                      .depth_max = (size_t)config->json_depth_max,
                                      .scratch = &x->station->scratch,
                                      .arena = &x->answer,
-                                     .sink = on_frame,
+                                     .sink = attempt_frame,
                                      .sink_ctx = x,
                                  });
 }
@@ -217,7 +264,7 @@ static void on_failed(struct client_request *r, void *ctx, const struct error *e
     assert(r == x->attempt.request);
     x->attempt.request = NULL;
     x->attempt.span = STR_NULL;
-    if (x->terminated) {
+    if (x->terminated || x->attempt.grace != NULL) {
         /* The answer was complete; that the connection went wrong after it is nobody's matter. */
         x->attempt.ended = true;
         exchange_run(x);
@@ -336,49 +383,43 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
     return text;
 }
 
-static enum error_code encode(struct exchange *x, struct wire *ret_wire, struct error *e)
+/* How the request is to be said to the element's backend; *ret_full: from its conversation. */
+static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
 {
-    struct request *request = &x->call.request;
+    const struct request *request = &x->call.request;
     const struct backend *backend = x->attempt.backend;
-    const struct config *config = x->call.config;
-    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
     bool same = backend->protocol == x->call.intake.protocol;
-    bool full = !same || backend->local != NULL;
+    struct str model = str_is_null(x->call.element->model) ? request->model
+                                                           : x->call.element->model;
 
-    if (full)
-        TRY(x->call.intake.protocol->request_decode_full(request, &limits, x->call.arena, e));
+    x->model_sent = str_copy(&x->answer, str_head(model, 256));
+    *ret_full = !same || backend->local != NULL;
     /* Asked for where the dialect has it, the client did not mention it, and something counts (the
      * usage stage always does). */
     x->usage_added = request->stream && request->include_usage == -1 &&
                      backend->dialect.stream_usage && !backend->config->quirks_off &&
                      !atomic_load_explicit(&backend->usage_refused, memory_order_relaxed);
-    const struct encode_request how = {
+    return (struct encode_request){
         .model = x->call.element->model,
         .dialect = &backend->dialect,
         .same_protocol = same,
         .add_usage = x->usage_added,
     };
-    return backend->protocol->request_encode(request, &how, x->call.arena, ret_wire, e);
 }
 
-enum error_code attempt_start(struct exchange *x, struct error *e)
+static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
 {
     struct station *station = x->station;
     struct backend *backend = x->attempt.backend;
-    struct wire wire;
 
     assert(x->attempt.request == NULL);
-    struct str model = str_is_null(x->call.element->model) ? x->call.request.model
-                                                           : x->call.element->model;
-    x->model_sent = str_copy(&x->answer, str_head(model, 256));
-    TRY(encode(x, &wire, e));
-    struct str head = make_head(x, &wire);
+    struct str head = make_head(x, wire);
     if (exchange_overflowed(x, e))
         return e->code;
     const struct client_call call = {
         .head = head,
-        .body = wire.body,
-        .body_n = wire.body_n,
+        .body = wire->body,
+        .body_n = wire->body_n,
         .arena = x->call.arena,
         .events = &attempt_events,
         .ctx = x,
@@ -392,6 +433,36 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     return OK;
 }
 
+enum error_code attempt_start(struct exchange *x, struct error *e)
+{
+    const struct request_limits limits = {.depth_max = (size_t)x->call.config->json_depth_max};
+    struct request *request = &x->call.request;
+    struct wire wire;
+    bool full;
+
+    const struct encode_request how = how_to_say(x, &full);
+    if (full)
+        TRY(x->call.intake.protocol->request_decode_full(request, &limits, x->call.arena, e));
+    TRY(x->attempt.backend->protocol->request_encode(request, &how, x->call.arena, &wire, e));
+    return send(x, &wire, e);
+}
+
+void attempt_write(struct exchange *x)
+{
+    bool full;
+    const struct encode_request how = how_to_say(x, &full);
+
+    large_write(x->large, &x->call.request, x->attempt.backend->protocol, &how, full);
+}
+
+enum error_code attempt_written(struct exchange *x, struct error *e)
+{
+    struct wire wire;
+
+    TRY(large_take_wire(x->large, &x->call.request, &wire, e));
+    return send(x, &wire, e);
+}
+
 void attempt_cancel(struct exchange *x)
 {
     client_cancel(&x->attempt.request);
@@ -400,6 +471,9 @@ void attempt_cancel(struct exchange *x)
 void attempt_fini(struct exchange *x)
 {
     attempt_cancel(x);
+    if (x->attempt.grace != NULL)
+        timer_stop(&x->attempt.grace->timer);
+    x->attempt.grace = NULL;
     if (x->decoder != NULL)
         x->attempt.backend->protocol->decoder_fini(x->decoder);
     if (x->encoder != NULL)

@@ -21,7 +21,8 @@ enum {
     ANSWER_BLOCK_SIZE = 2048,
     FREE_EXCHANGES_MAX = 64,
     OUT_KEPT_MAX = 512 * 1024,
-    ANSWER_EXTRA = 64 * 1024
+    ANSWER_EXTRA = 64 * 1024,
+    HAND_BYTES = 256 * 1024 /* at once, of a large answer */
 };
 
 #define NEXT_TO(name) (1u << EXCHANGE_##name)
@@ -150,6 +151,8 @@ static void forget(struct exchange *x, bool left)
     bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
     pipeline_done(&x->call);
+    large_free(&x->large);
+    large_free(&x->large_answer);
     if (x->status != 0)
         metric_add(&station->metrics, METRIC_requests_total, (size_t)(x->status / 100 - 1), 1);
     if (!x->quiet)
@@ -175,6 +178,9 @@ static void forget(struct exchange *x, bool left)
 void exchange_gone(struct exchange *x)
 {
     x->bytes_down = server_body_bytes(x->client);
+    /* A job may be reading what stages left in the request arena. */
+    if (large_busy(x->large))
+        large_lend(x->large, x->client);
     x->client = NULL;
     x->state = EXCHANGE_OVER;
     forget(x, true);
@@ -187,18 +193,34 @@ void exchange_done(struct exchange *x)
     forget(x, false);
 }
 
+/* Memory was not to be had because all requests together hold what inflight_bytes_max allows. */
+static bool is_starved(const struct exchange *x)
+{
+    const struct arena *request = x->call.arena; /* NULL after commit */
+
+    return (request != NULL && arena_over_budget(request)) || arena_over_budget(&x->answer) ||
+           (x->large != NULL && large_over_budget(x->large)) ||
+           (x->large_answer != NULL && large_over_budget(x->large_answer));
+}
+
+static void fail_starved(const struct exchange *x, struct error *e)
+{
+    FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max (%zu bytes)",
+         x->call.config->inflight_bytes_max);
+}
+
 bool exchange_overflowed(const struct exchange *x, struct error *e)
 {
     const struct config *config = x->call.config;
-    const struct arena *request = x->call.arena; /* NULL after commit */
-    bool request_over = request != NULL && arena_overflowed(request);
+    const struct arena *request = x->call.arena;
+    bool request_over = (request != NULL && arena_overflowed(request)) ||
+                        (x->large != NULL && large_overflowed(x->large));
     bool answer_over = arena_overflowed(&x->answer);
 
-    if (!request_over && !answer_over)
+    if (LIKELY(!request_over && !answer_over))
         return false;
-    if (arena_over_budget(&x->answer) || (request_over && arena_over_budget(request)))
-        FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max (%zu bytes)",
-             config->inflight_bytes_max);
+    if (is_starved(x))
+        fail_starved(x, e);
     else if (request_over)
         FAIL(e, ERR_TOO_LARGE, "reading it takes more memory than body_bytes_max (%zu) allows",
              config->body_bytes_max);
@@ -209,6 +231,51 @@ bool exchange_overflowed(const struct exchange *x, struct error *e)
 }
 
 /* --- the request's body --- */
+
+/* Room in memory of its own, for a large body and for one that outgrows the connection's arena. */
+static bool large_make_room(struct exchange *x, size_t need)
+{
+    size_t body_bytes_max = x->call.config->body_bytes_max;
+    bool declared = need <= x->body_hint;
+    const char *old = x->body;
+
+    if (x->large == NULL)
+        x->large = large_new(x);
+    else
+        old = NULL;
+    /* A declared length is taken at once: nothing grows, and who is too much learns it early. */
+    char *body = declared ? large_room(x->large, x->body_n, x->body_hint, x->body_hint)
+                          : large_room(x->large, x->body_n, need, body_bytes_max);
+    if (body == NULL) {
+        fail_starved(x, &x->call.error);
+        return false;
+    }
+    if (old != NULL)
+        memcpy(body, old, x->body_n);
+    x->body = body;
+    x->body_size = large_size(x->large);
+    return true;
+}
+
+static bool make_room(struct exchange *x, size_t need)
+{
+    if (UNLIKELY(x->large != NULL || (need > LARGE_MOVE_BYTES && need > x->body_hint)))
+        return large_make_room(x, need);
+    size_t size = x->body_size * 2 > need ? x->body_size * 2 : need;
+    if (size < x->body_hint)
+        size = x->body_hint;
+    x->body = arena_grow(x->call.arena, x->body, x->body_n, size);
+    x->body_size = size;
+    return !exchange_overflowed(x, &x->call.error);
+}
+
+void exchange_expect(struct exchange *x, size_t length)
+{
+    assert(x->state == EXCHANGE_BODY && x->body_n == 0);
+    x->body_hint = length;
+    if (UNLIKELY(length > LARGE_BYTES))
+        (void)large_make_room(x, length);
+}
 
 void exchange_body(struct exchange *x, struct str bytes)
 {
@@ -223,14 +290,7 @@ void exchange_body(struct exchange *x, struct str bytes)
         return;
     }
     size_t need = x->body_n + bytes.n;
-    if (need > x->body_size) {
-        size_t size = x->body_size * 2 > need ? x->body_size * 2 : need;
-        if (size < x->body_hint)
-            size = x->body_hint;
-        x->body = arena_grow(x->call.arena, x->body, x->body_n, size);
-        x->body_size = size;
-    }
-    if (exchange_overflowed(x, &x->call.error)) {
+    if (need > x->body_size && !make_room(x, need)) {
         exchange_run(x);
         return;
     }
@@ -244,7 +304,18 @@ void exchange_body_end(struct exchange *x)
     if (x->state != EXCHANGE_BODY)
         return;
     x->body_complete = true;
+    if (UNLIKELY(x->large != NULL)) {
+        large_body_end(x->large, x->body_n);
+        x->body = NULL; /* it may have moved */
+    }
     exchange_run(x);
+}
+
+static struct str request_body(const struct exchange *x)
+{
+    if (UNLIKELY(x->large != NULL))
+        return large_body(x->large);
+    return str_of(x->body == NULL ? "" : x->body, x->body_n);
 }
 
 /* The turn's buffer is empty again; what one large answer made of it is not kept. */
@@ -296,31 +367,50 @@ static void wake(void *ctx)
     exchange_run(x);
 }
 
-static enum exchange_state step_DECODE(struct exchange *x)
+static enum exchange_state begin_stages(struct exchange *x)
 {
     struct call *call = &x->call;
-    const struct config *config = call->config;
-    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max,
-                                          .memory = x->station->memory};
 
-    if (call->intake.operation == OP_MODELS || call->intake.operation == OP_MODEL)
-        return EXCHANGE_MODELS;
-    if (call->intake.protocol->request_decode(str_of(x->body == NULL ? "" : x->body, x->body_n),
-                                              &limits, call->arena, &call->request,
-                                              &call->error) != OK)
-        return EXCHANGE_FAIL;
     if (exchange_overflowed(x, &call->error))
         return EXCHANGE_FAIL;
     pipeline_begin(call, &(struct pipeline_options){
                              .stages = x->station->stages,
                              .stages_n = x->station->stages_n,
                              .arena = &x->answer,
-                             .hold_bytes_max = config->response_bytes_max,
+                             .hold_bytes_max = call->config->response_bytes_max,
                              .sink = exchange_emit,
                              .sink_ctx = x,
                              .wake = wake,
                          });
     return EXCHANGE_STAGES;
+}
+
+static enum exchange_state step_DECODE(struct exchange *x)
+{
+    struct call *call = &x->call;
+    const struct request_limits limits = {.depth_max = (size_t)call->config->json_depth_max,
+                                          .memory = x->station->memory};
+
+    if (call->intake.operation == OP_MODELS || call->intake.operation == OP_MODEL)
+        return EXCHANGE_MODELS;
+    if (UNLIKELY(x->body_n > LARGE_BYTES)) {
+        large_read(x->large, call->intake.protocol, limits.depth_max);
+        return EXCHANGE_PARSE;
+    }
+    if (call->intake.protocol->request_decode(request_body(x), &limits, call->arena, &call->request,
+                                              &call->error) != OK)
+        return EXCHANGE_FAIL;
+    return begin_stages(x);
+}
+
+static enum exchange_state step_PARSE(struct exchange *x)
+{
+    if (large_busy(x->large))
+        return EXCHANGE_PARSE;
+    if (large_take_request(x->large, &x->call.request, &x->call.error) != OK)
+        return EXCHANGE_FAIL;
+    /* Read again, for another attempt: the stages have seen it. */
+    return x->call.pipeline != NULL ? EXCHANGE_PLAN : begin_stages(x);
 }
 
 static enum exchange_state step_STAGES(struct exchange *x)
@@ -340,9 +430,26 @@ static enum exchange_state step_STAGES(struct exchange *x)
 
 static enum exchange_state step_PLAN(struct exchange *x)
 {
-    if (plan_next(x, &x->call.error) != OK || attempt_start(x, &x->call.error) != OK)
+    bool large = x->body_n > LARGE_BYTES;
+
+    if (UNLIKELY(large) && !large_is_read(x->large)) {
+        large_read(x->large, x->call.intake.protocol, (size_t)x->call.config->json_depth_max);
+        return EXCHANGE_PARSE;
+    }
+    if (plan_next(x, &x->call.error) != OK)
         return EXCHANGE_FAIL;
-    return EXCHANGE_AWAIT;
+    if (UNLIKELY(large)) {
+        attempt_write(x);
+        return EXCHANGE_WRITE;
+    }
+    return attempt_start(x, &x->call.error) == OK ? EXCHANGE_AWAIT : EXCHANGE_FAIL;
+}
+
+static enum exchange_state step_WRITE(struct exchange *x)
+{
+    if (large_busy(x->large))
+        return EXCHANGE_WRITE;
+    return attempt_written(x, &x->call.error) == OK ? EXCHANGE_AWAIT : EXCHANGE_FAIL;
 }
 
 /* Everything after the head is sent: the request is not needed any more. */
@@ -378,6 +485,8 @@ static void flush(struct exchange *x)
 
 void exchange_writable(struct exchange *x)
 {
+    if (UNLIKELY(x->state == EXCHANGE_HAND))
+        exchange_run(x);
     if (!x->attempt.paused)
         return;
     x->attempt.paused = false;
@@ -417,9 +526,12 @@ static enum exchange_state step_AWAIT(struct exchange *x)
 
 void exchange_release(struct exchange *x)
 {
+    if (UNLIKELY(x->large != NULL) && x->attempt.sent)
+        large_let_go(x->large, &x->call);
     if (x->state != EXCHANGE_RELAY || x->released || !x->attempt.sent)
         return;
     x->released = true;
+    large_free(&x->large);
     server_arena_release(x->client);
 }
 
@@ -460,13 +572,27 @@ static void translate_error(struct exchange *x, struct str body)
     e->status = status;
 }
 
-static void send_whole(struct exchange *x, int status, struct str content_type, struct str body)
+static struct str whole_type(const struct attempt *attempt)
+{
+    struct str type = http_headers_get(&attempt->head->headers, STR("content-type"));
+
+    return str_is_null(type) ? STR("application/json") : type;
+}
+
+static enum exchange_state send_whole(struct exchange *x, int status, struct str content_type,
+                                      struct str body)
 {
     commit(x, status, content_type, (int64_t)body.n);
+    large_free(&x->large);
+    if (UNLIKELY(x->large_answer != NULL) && body.p == large_body(x->large_answer).p) {
+        x->whole = body;
+        return EXCHANGE_HAND;
+    }
     server_body(x->client, body);
     server_end(x->client);
     (void)server_flush(x->client);
     reset_out(x->station);
+    return EXCHANGE_SENT;
 }
 
 static bool is_json(struct exchange *x, struct str body)
@@ -484,7 +610,7 @@ static bool is_json(struct exchange *x, struct str body)
  * never again with (contract, section 4). */
 static bool refuses_usage(struct exchange *x, struct str body)
 {
-    if (x->attempt.status != 400 || !x->usage_added ||
+    if (x->attempt.status != 400 || !x->usage_added || body.n > LARGE_BYTES ||
         str_find(body, STR("stream_options"), 0) == SIZE_MAX)
         return false;
     atomic_store_explicit(&x->attempt.backend->usage_refused, true, memory_order_relaxed);
@@ -492,41 +618,97 @@ static bool refuses_usage(struct exchange *x, struct str body)
     return true;
 }
 
+/* An upstream's error: its own body where the client can read it. */
+static enum exchange_state whole_error(struct exchange *x, struct str body, bool json)
+{
+    const struct attempt *attempt = &x->attempt;
+    bool same = attempt->backend->protocol == x->call.intake.protocol;
+
+    if (attempt->status < 400 || !same || !json) {
+        translate_error(x, str_head(body, LARGE_BYTES));
+        return EXCHANGE_FAIL;
+    }
+    return send_whole(x, attempt->status, whole_type(attempt), body);
+}
+
+/* The one frame of the body went up to the encoder. */
+static enum exchange_state whole_answer(struct exchange *x, struct str body)
+{
+    const struct attempt *attempt = &x->attempt;
+
+    if (attempt->failed)
+        return EXCHANGE_FAIL;
+    if (x->error_event && attempt->backend->protocol == x->call.intake.protocol)
+        return send_whole(x, attempt->status, whole_type(attempt), body);
+    if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
+        return EXCHANGE_FINISH;
+    if (!str_is_null(x->whole))
+        return send_whole(x, attempt->status, whole_type(attempt), x->whole);
+    return EXCHANGE_FINISH;
+}
+
+static bool is_success(const struct attempt *attempt)
+{
+    return attempt->status >= 200 && attempt->status < 300;
+}
+
 static enum exchange_state step_WHOLE(struct exchange *x)
 {
     struct attempt *attempt = &x->attempt;
     const struct protocol *up = attempt->backend->protocol;
-    bool same = up == x->call.intake.protocol;
     struct str body = str_is_null(attempt->span) ? buf_str(&attempt->body) : attempt->span;
-    struct str type = STR("application/json");
 
-    if (!str_is_null(http_headers_get(&attempt->head->headers, STR("content-type"))))
-        type = http_headers_get(&attempt->head->headers, STR("content-type"));
-    if (attempt->status < 200 || attempt->status >= 300) {
+    if (UNLIKELY(body.n > LARGE_BYTES)) {
+        x->large_answer = large_of_answer(x, &attempt->body);
+        if (is_success(attempt))
+            large_read_answer(x->large_answer, up, (size_t)x->call.config->json_depth_max);
+        else
+            large_check_json(x->large_answer);
+        return EXCHANGE_DIGEST;
+    }
+    if (!is_success(attempt)) {
         if (refuses_usage(x, body)) {
             attempt_again(x);
             return EXCHANGE_PLAN;
         }
-        if (attempt->status < 400 || !same || !is_json(x, body)) {
-            translate_error(x, body);
-            return EXCHANGE_FAIL;
-        }
-        send_whole(x, attempt->status, type, body);
-        return EXCHANGE_SENT;
+        return whole_error(x, body, is_json(x, body));
     }
     if (up->response_decode(x->decoder, body, true, &x->call.error) != OK)
         return EXCHANGE_FAIL;
-    if (x->error_event && same) {
-        send_whole(x, attempt->status, type, body);
-        return EXCHANGE_SENT;
+    return whole_answer(x, body);
+}
+
+static enum exchange_state step_DIGEST(struct exchange *x)
+{
+    struct large *large = x->large_answer;
+    struct frame *frame = NULL;
+
+    if (large_busy(large))
+        return EXCHANGE_DIGEST;
+    if (!is_success(&x->attempt))
+        return whole_error(x, large_body(large), large_is_json(large));
+    if (large_take_frame(large, &frame, &x->call.error) != OK)
+        return EXCHANGE_FAIL;
+    if (frame != NULL)
+        (void)attempt_frame(x, frame);
+    large_forget_events(large);
+    return whole_answer(x, large_body(large));
+}
+
+/* As much as the client takes; what it does not take yet stays here, uncopied. */
+static enum exchange_state step_HAND(struct exchange *x)
+{
+    while (x->whole.n > 0) {
+        struct str piece = str_head(x->whole, HAND_BYTES);
+        x->whole = str_from(x->whole, piece.n);
+        server_body(x->client, piece);
+        if (x->whole.n > 0 && server_flush(x->client) == SERVER_FULL)
+            return EXCHANGE_HAND;
     }
-    if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
-        return EXCHANGE_FINISH;
-    if (!str_is_null(x->whole)) {
-        send_whole(x, attempt->status, type, x->whole);
-        return EXCHANGE_SENT;
-    }
-    return EXCHANGE_FINISH;
+    server_end(x->client);
+    (void)server_flush(x->client);
+    large_free(&x->large_answer);
+    return EXCHANGE_SENT;
 }
 
 /* The answer is complete: what the encoder still owes, the last chunk, all in one write. */
@@ -542,8 +724,7 @@ static enum exchange_state step_FINISH(struct exchange *x)
     if (!x->call.request.stream) {
         /* Collected from a stream; an error in it is no success. */
         int status = !x->error_event ? 200 : x->error_status >= 400 ? x->error_status : 502;
-        send_whole(x, status, STR("application/json"), buf_str(out));
-        return EXCHANGE_SENT;
+        return send_whole(x, status, STR("application/json"), buf_str(out));
     }
     if (!x->committed) {
         commit(x, 200, stream_content_type(x), -1);
@@ -567,6 +748,8 @@ static enum exchange_state step_BREAK(struct exchange *x)
 
     assert(x->committed);
     attempt_cancel(x);
+    if (is_starved(x))
+        fail_starved(x, &x->call.error);
     if (!x->error_event)
         x->call.intake.protocol->error_encode(e, str_of(x->id, ID_SIZE), true, out);
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
@@ -587,6 +770,12 @@ static enum exchange_state step_FAIL(struct exchange *x)
 
     assert(e->code != OK && !x->committed);
     attempt_cancel(x);
+    /* Whatever else it looked like (an answer that is too large, a head that cannot be kept): it is
+     * neither the client's fault nor the upstream's. */
+    if (UNLIKELY(is_starved(x)))
+        fail_starved(x, &x->call.error);
+    large_free(&x->large);
+    large_free(&x->large_answer);
     reset_out(x->station);
     if (protocol == NULL)
         protocol = protocol_table[0];

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/metric.h"
 #include "gateway/gateway.h"
+#include "gateway/large.h"
 #include "gateway/site.h"
 #include "http/client.h"
 #include "http/server.h"
@@ -116,8 +117,9 @@ struct attempt {
     bool ended;   /* complete */
     bool failed;  /* the call's error says why */
     bool paused;
-    struct str span; /* a whole body so far, lent until the batch */
-    struct buf body; /* the same, kept */
+    struct str span;           /* a whole body so far, lent until the batch */
+    struct buf body;           /* the same, kept */
+    struct error_grace *grace; /* the stream said an error: it ends with what comes next */
 };
 
 struct exchange {
@@ -130,14 +132,16 @@ struct exchange {
     const struct gateway_route *route; /* NULL: the protocols' */
     struct call call;
     struct attempt attempt;
-    char *body; /* the request's, in its arena */
+    char *body; /* the request's, in its arena, or in large */
     size_t body_n;
     size_t body_size;
-    size_t body_hint;    /* its declared length */
-    struct arena answer; /* decoder, encoder, stage states */
+    size_t body_hint;           /* its declared length */
+    struct large *large;        /* the request's body has memory of its own; NULL: it has not */
+    struct large *large_answer; /* a whole answer that is read in a job */
+    struct arena answer;        /* decoder, encoder, stage states */
     void *decoder;
     void *encoder;
-    struct str whole;      /* a whole body that goes out as it came */
+    struct str whole;      /* a whole body that goes out as it came; in HAND what is left of it */
     struct str model_sent; /* for the log; in the answer arena */
     struct str allow;      /* of a 405 */
     char id[ID_SIZE];
@@ -170,6 +174,8 @@ void exchange_run(struct exchange *x);
 void exchange_gone(struct exchange *x);
 /* The answer has left. x is gone. */
 void exchange_done(struct exchange *x);
+/* A body of that length is declared (0: unknown); before its first piece. */
+void exchange_expect(struct exchange *x, size_t length);
 void exchange_body(struct exchange *x, struct str bytes);
 void exchange_body_end(struct exchange *x);
 /* Answers with the error in x->call.error, or ends the stream with it. */
@@ -178,8 +184,9 @@ void exchange_fail(struct exchange *x);
 void exchange_start_encoder(struct exchange *x, bool raw_possible);
 /* Whether an arena of x passed its cap; then *e says so. */
 NODISCARD bool exchange_overflowed(const struct exchange *x, struct error *e);
-/* Gives the request arena back as soon as nothing needs it any more: after commit, and when the
- * request was sent whole (an eager upstream answers before). */
+/* Gives memory of the request back as soon as nothing needs it any more: what was made of a large
+ * body when it was sent whole; all of it when the answer was committed as well (an eager upstream
+ * answers before it has the request). */
 void exchange_release(struct exchange *x);
 /* Pipeline's sink: a frame that has passed all stages. */
 bool exchange_emit(void *ctx, struct frame *frame);
@@ -188,6 +195,12 @@ void exchange_writable(struct exchange *x);
 /* attempt.c */
 /* Starts an upstream try of x's element. Events drive the exchange from then on. */
 NODISCARD enum error_code attempt_start(struct exchange *x, struct error *e);
+/* The same for a request in x->large: starts the job that writes it for the element; then
+ * attempt_written goes on. */
+void attempt_write(struct exchange *x);
+NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
+/* A frame of the upstream's, on its way up. ctx: x. */
+enum push attempt_frame(void *ctx, struct frame *frame);
 /* Forgets the attempt that has ended, for another one. Before commit only. */
 void attempt_again(struct exchange *x);
 /* Cancels it if it runs. */

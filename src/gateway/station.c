@@ -61,9 +61,12 @@ static void on_head(struct server_conn *client, struct message *m)
         exchange_run(x);
         return;
     }
-    if (m->has_length)
-        x->body_hint = (size_t)m->content_length; /* admitted: at most body_bytes_max */
-    server_accept(client);
+    /* admitted: at most body_bytes_max */
+    exchange_expect(x, m->has_length ? (size_t)m->content_length : 0);
+    if (x->call.error.code == OK)
+        server_accept(client);
+    else
+        exchange_fail(x);
 }
 
 static void on_body(struct server_conn *client, struct str bytes)

@@ -793,6 +793,16 @@ void server_arena_release(struct server_conn *c)
     arena_reset(&c->arena);
 }
 
+void server_arena_take(struct server_conn *c, struct arena *ret_arena)
+{
+    const struct server_options *options = &c->server->options;
+
+    assert(!c->busy && arena_bytes(ret_arena) == 0);
+    c->message_gone = true;
+    *ret_arena = c->arena;
+    arena_init(&c->arena, options->arena_bytes_max, ARENA_BLOCK, options->budget);
+}
+
 struct str server_peer(const struct server_conn *c)
 {
     return c->conn == NULL ? STR("") : conn_peer(c->conn);

@@ -94,6 +94,9 @@ void *server_user(const struct server_conn *c);
  * when nothing in it is needed any more (streams: at commit); the message is gone then. */
 struct arena *server_arena(struct server_conn *c);
 void server_arena_release(struct server_conn *c);
+/* From within `gone` only: moves the arena, with all that is in it, to *ret_arena, where a thread
+ * may go on reading it. */
+void server_arena_take(struct server_conn *c, struct arena *ret_arena);
 struct str server_peer(const struct server_conn *c);
 /* Whether the connection had a request before the present one, and whether it is a TLS one. */
 bool server_served(const struct server_conn *c);

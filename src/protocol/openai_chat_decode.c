@@ -105,19 +105,26 @@ static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse
         openai_chat_template_learn(d, sse);
 }
 
+static bool is_terminator(const struct sse_frame *sse)
+{
+    return sse->data.n < 16 && str_eq(str_trim(sse->data), STR("[DONE]"));
+}
+
 /* The frame of one SSE event. */
 static void read_sse(struct openai_chat_decoder *d, const struct sse_frame *sse,
                      struct frame *frame)
 {
     *frame = (struct frame){.raw = sse->raw};
     d->place.known = false;
-    /* What follows the end goes on as it is, and says nothing. */
-    if (d->over || d->terminated)
-        return;
-    if (str_is_null(sse->data)) {
+    /* What follows the end goes on as it is, and says nothing; behind an error comments and the
+     * terminator are still known as such. */
+    if (d->terminated || (d->over && !str_is_null(sse->data))) {
+        frame->terminator = !d->terminated && is_terminator(sse);
+        d->terminated = d->terminated || frame->terminator;
+    } else if (str_is_null(sse->data)) {
         d->single = (struct event){.kind = EVENT_KEEPALIVE, .block = EVENT_NO_BLOCK};
         frame_of_single(d, frame);
-    } else if (sse->data.n < 16 && str_eq(str_trim(sse->data), STR("[DONE]"))) {
+    } else if (is_terminator(sse)) {
         frame->terminator = true;
         d->terminated = true;
         openai_chat_delta_stop_all(d);

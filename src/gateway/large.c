@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Large bodies: memory of their own, and reading them in a job.
+ *
+ * What      Holds a request's body that does not belong into the connection's arena, and a whole
+ *           answer over LARGE_BYTES. Reads and writes them in a thread, so that no other stream of
+ *           the worker waits.
+ * How       request   body ─► READ (index, head) ─► stages ─► WRITE (edits, pieces) ─► upstream
+ *           answer    body ─► ANSWER (its one frame), or CHECK (an error's body: is it JSON?)
+ *           One job at a time. What it touches is this struct, and, only to read, what stages left
+ *           in the request arena. When the exchange ends meanwhile the struct lives on alone,
+ *           with the request arena in it, until the job's `done`.
+ *           Once the upstream has the request whole, `work` is given back; the body stays for
+ *           another attempt, which reads it again.
+ * Owns      Body, work, out, kept. The protocols' memory of prefixes, metrics and the
+ *           configuration belong to the worker: a job has none of them.
+ * Not here  Which state follows (exchange), what is asked of the upstream (attempt).
+ */
+#include "gateway/large.h"
+
+#include "base/mem.h"
+#include "gateway/gateway_priv.h"
+#include "io/job.h"
+#include "text/json.h"
+
+enum {
+    LARGE_MAGIC = 0x1a26eb0d,
+    /* Blocks of this size are mapped, and go back to the system at once. */
+    WORK_BLOCK_SIZE = 1024 * 1024,
+    OUT_BLOCK_SIZE = 4096,
+    /* How much more than the body itself reading it may take: hostile bodies (millions of members,
+     * of values, of turns) are refused past it. */
+    WORK_PER_BODY_BYTE = 8,
+    WORK_EXTRA = 1024 * 1024,
+};
+
+enum large_job { JOB_READ, JOB_WRITE, JOB_ANSWER, JOB_CHECK };
+
+struct large {
+    uint32_t magic;
+    enum large_job what;
+    struct exchange *x; /* NULL: it has ended */
+    struct loop *loop;
+    struct job *job; /* NULL: none runs */
+    struct arena_budget *budget;
+    struct buf body;
+    struct arena work; /* what reading it made: index, canonical form; of an answer: its decoder */
+    struct arena out;  /* the upstream's request */
+    struct arena kept; /* an answer's events */
+    struct arena lent; /* the request arena of a client that left while the job ran */
+    bool read;         /* `request` is there, and `work` holds it */
+    /* what the job is given, and what it gives */
+    const struct protocol *protocol; /* the client's; of answers the upstream's */
+    const struct protocol *upstream;
+    struct request_limits limits;
+    struct request request;
+    struct encode_request how;
+    struct dialect dialect;
+    bool full;
+    struct wire wire;
+    struct frame frame;
+    bool framed;
+    bool is_json;
+    enum error_code code;
+    struct error error;
+};
+
+static void large_check(const struct large *large)
+{
+    assert(large->magic == LARGE_MAGIC);
+    assert(large->body.n <= large->body.size);
+    assert(large->job != NULL || large->x != NULL);
+}
+
+struct large *large_new(struct exchange *x)
+{
+    struct large *large = mem_new(sizeof(*large));
+
+    large->magic = LARGE_MAGIC;
+    large->x = x;
+    large->loop = x->station->loop;
+    large->budget = &x->station->gateway->inflight;
+    buf_init(&large->body, 1);
+    buf_set_budget(&large->body, large->budget);
+    /* Their caps are known when the body is. */
+    arena_init(&large->work, WORK_EXTRA, WORK_BLOCK_SIZE, large->budget);
+    arena_init(&large->out, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
+    arena_init(&large->kept, WORK_EXTRA, WORK_BLOCK_SIZE, large->budget);
+    arena_init(&large->lent, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
+    large_check(large);
+    return large;
+}
+
+static void destroy(struct large *large)
+{
+    assert(large->job == NULL);
+    buf_fini(&large->body);
+    arena_fini(&large->work);
+    arena_fini(&large->out);
+    arena_fini(&large->kept);
+    arena_fini(&large->lent);
+    large->magic = 0;
+    mem_free(large);
+}
+
+void large_free(struct large **large_ptr)
+{
+    struct large *large = *large_ptr;
+
+    if (large == NULL)
+        return;
+    large_check(large);
+    *large_ptr = NULL;
+    large->x = NULL;
+    if (large->job != NULL)
+        job_abandon(large->job); /* `done` frees it */
+    else
+        destroy(large);
+}
+
+bool large_busy(const struct large *large)
+{
+    return large != NULL && large->job != NULL;
+}
+
+void large_lend(struct large *large, struct server_conn *client)
+{
+    large_check(large);
+    assert(large->job != NULL);
+    server_arena_take(client, &large->lent);
+}
+
+char *large_room(struct large *large, size_t used, size_t size, size_t size_max)
+{
+    struct buf *body = &large->body;
+
+    large_check(large);
+    assert(used >= body->n && used <= size && size <= size_max);
+    body->n = used < body->size ? used : body->size;
+    body->size_max = size_max;
+    return buf_reserve(body, size - body->n) == NULL ? NULL : body->p;
+}
+
+size_t large_size(const struct large *large)
+{
+    return large->body.size;
+}
+
+void large_body_end(struct large *large, size_t n)
+{
+    large_check(large);
+    assert(n <= large->body.size);
+    large->body.n = n;
+    buf_trim(&large->body);
+}
+
+struct str large_body(const struct large *large)
+{
+    large_check(large);
+    return buf_str(&large->body);
+}
+
+bool large_overflowed(const struct large *large)
+{
+    return arena_overflowed(&large->work) || arena_overflowed(&large->out) ||
+           arena_overflowed(&large->kept);
+}
+
+bool large_over_budget(const struct large *large)
+{
+    return arena_over_budget(&large->work) || arena_over_budget(&large->out) ||
+           arena_over_budget(&large->kept) || large->body.full;
+}
+
+/* --- in the job's thread --- */
+
+static enum error_code read_request(struct large *large)
+{
+    return large->protocol->request_decode(buf_str(&large->body), &large->limits, &large->work,
+                                           &large->request, &large->error);
+}
+
+static enum error_code write_request(struct large *large)
+{
+    struct error *e = &large->error;
+
+    if (large->full)
+        TRY(large->protocol->request_decode_full(&large->request, &large->limits, &large->work, e));
+    return large->upstream->request_encode(&large->request, &large->how, &large->out, &large->wire,
+                                           e);
+}
+
+/* A whole body is one frame. Its events are scratch, which the decoder would forget after this:
+ * the memory is taken out of its hands. */
+static enum push keep_frame(void *ctx, struct frame *frame)
+{
+    struct large *large;
+
+    CAST(large, ctx, LARGE_MAGIC);
+    assert(!large->framed);
+    large->framed = true;
+    large->frame = *frame;
+    struct arena events = large->kept;
+    arena_init(&large->kept, events.bytes_max, WORK_BLOCK_SIZE, large->budget);
+    large->out = events; /* nothing else is written for an answer */
+    return PUSH_OK;
+}
+
+static enum error_code read_answer(struct large *large)
+{
+    const struct protocol *protocol = large->protocol;
+    void *decoder = arena_zalloc(&large->work, protocol->decoder_size);
+
+    assert(arena_bytes(&large->out) == 0);
+    if (arena_overflowed(&large->work))
+        return FAIL(&large->error, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
+    protocol->decoder_init(decoder, &(struct decoder_options){
+                                        .stream = false,
+                                        .event_bytes_max = large->body.n,
+                                        .depth_max = large->limits.depth_max,
+                                        .scratch = &large->kept,
+                                        .arena = &large->work,
+                                        .sink = keep_frame,
+                                        .sink_ctx = large,
+                                    });
+    enum error_code code = protocol->response_decode(decoder, buf_str(&large->body), true,
+                                                     &large->error);
+    protocol->decoder_fini(decoder);
+    return code;
+}
+
+static enum error_code check_json(struct large *large)
+{
+    const struct json_read_options options = {.depth_max = 0, .allow_invalid_utf8 = true};
+    struct error ignored;
+
+    large->is_json = json_read(buf_str(&large->body), &options, &large->kept, &ignored) != NULL;
+    arena_reset(&large->kept);
+    return OK;
+}
+
+static void work(void *ctx)
+{
+    struct large *large;
+
+    CAST(large, ctx, LARGE_MAGIC);
+    switch (large->what) {
+    case JOB_READ:
+        large->code = read_request(large);
+        return;
+    case JOB_WRITE:
+        large->code = write_request(large);
+        return;
+    case JOB_ANSWER:
+        large->code = read_answer(large);
+        return;
+    case JOB_CHECK:
+        large->code = check_json(large);
+        return;
+    }
+    BUG("unknown job");
+}
+
+/* --- in the loop --- */
+
+static void done(void *ctx)
+{
+    struct large *large;
+
+    CAST(large, ctx, LARGE_MAGIC);
+    assert(large->job != NULL);
+    large->job = NULL;
+    if (large->x == NULL)
+        destroy(large);
+    else
+        exchange_run(large->x);
+}
+
+static void start(struct large *large, enum large_job what)
+{
+    static const struct job_events events = {.work = work, .done = done};
+
+    large_check(large);
+    assert(large->job == NULL && large->x != NULL);
+    large->what = what;
+    large->code = OK;
+    large->error = (struct error){.code = OK};
+    large->job = job_start(large->loop, &events, large);
+}
+
+void large_read(struct large *large, const struct protocol *protocol, size_t depth_max)
+{
+    size_t bytes_max = large->body.n * WORK_PER_BODY_BYTE + WORK_EXTRA;
+
+    assert(arena_bytes(&large->work) == 0 && !large->read);
+    arena_init(&large->work, bytes_max, WORK_BLOCK_SIZE, large->budget);
+    large->protocol = protocol;
+    large->limits = (struct request_limits){.depth_max = depth_max};
+    start(large, JOB_READ);
+}
+
+enum error_code large_take_request(struct large *large, struct request *request, struct error *e)
+{
+    struct json_edits edits = request->edits;
+
+    large_check(large);
+    assert(large->job == NULL && large->what == JOB_READ);
+    if (large->code != OK) {
+        *e = large->error;
+        return large->code;
+    }
+    large->read = true;
+    *request = large->request;
+    request->edits = edits; /* of the stages, when it is read for another attempt */
+    return OK;
+}
+
+void large_write(struct large *large, const struct request *request,
+                 const struct protocol *upstream, const struct encode_request *how, bool full)
+{
+    assert(large->read);
+    arena_reset(&large->out);
+    arena_init(&large->out, large->work.bytes_max, OUT_BLOCK_SIZE, large->budget);
+    large->request = *request;
+    large->upstream = upstream;
+    large->how = *how;
+    /* The backend is the configuration's, which may be gone before the job is. */
+    large->dialect = *how->dialect;
+    large->how.dialect = &large->dialect;
+    large->how.model = str_copy(&large->out, how->model);
+    large->full = full;
+    start(large, JOB_WRITE);
+}
+
+enum error_code large_take_wire(struct large *large, struct request *request, struct wire *ret_wire,
+                                struct error *e)
+{
+    large_check(large);
+    assert(large->job == NULL && large->what == JOB_WRITE);
+    if (large->code != OK) {
+        *e = large->error;
+        return large->code;
+    }
+    *request = large->request;
+    *ret_wire = large->wire;
+    return OK;
+}
+
+bool large_is_read(const struct large *large)
+{
+    return large->read;
+}
+
+void large_let_go(struct large *large, struct call *call)
+{
+    large_check(large);
+    assert(large->job == NULL);
+    if (!large->read)
+        return;
+    large->read = false;
+    /* A retry needs the names that the plan took from the request. */
+    for (size_t i = 0; i < call->plan.n && call->arena != NULL; i++)
+        call->plan.elements[i].model = str_copy(call->arena, call->plan.elements[i].model);
+    call->request = (struct request){.stream = call->request.stream,
+                                     .include_usage = call->request.include_usage,
+                                     .edits = call->request.edits};
+    arena_reset(&large->work);
+}
+
+/* --- answers --- */
+
+struct large *large_of_answer(struct exchange *x, struct buf *body)
+{
+    struct large *large = large_new(x);
+    size_t bytes_max = body->n * WORK_PER_BODY_BYTE + WORK_EXTRA;
+
+    assert(body->budget == large->budget);
+    large->body = *body;
+    buf_init(body, large->body.size_max);
+    arena_init(&large->work, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
+    arena_init(&large->kept, bytes_max, WORK_BLOCK_SIZE, large->budget);
+    buf_trim(&large->body);
+    return large;
+}
+
+void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max)
+{
+    large->protocol = upstream;
+    large->limits = (struct request_limits){.depth_max = depth_max};
+    start(large, JOB_ANSWER);
+}
+
+enum error_code large_take_frame(struct large *large, struct frame **ret_frame, struct error *e)
+{
+    large_check(large);
+    assert(large->job == NULL && large->what == JOB_ANSWER);
+    if (large->code != OK) {
+        *e = large->error;
+        return large->code;
+    }
+    *ret_frame = large->framed ? &large->frame : NULL;
+    return OK;
+}
+
+void large_forget_events(struct large *large)
+{
+    large_check(large);
+    assert(large->job == NULL);
+    arena_reset(&large->out);
+    arena_reset(&large->kept);
+    arena_reset(&large->work);
+}
+
+void large_check_json(struct large *large)
+{
+    start(large, JOB_CHECK);
+}
+
+bool large_is_json(const struct large *large)
+{
+    assert(large->job == NULL && large->what == JOB_CHECK);
+    return large->is_json;
+}

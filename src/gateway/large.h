@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bodies that are read and written in a job, with memory of their own. A step of the exchange
+ * starts a job and sleeps; the exchange is run again when it is over, and takes what came of it.
+ */
+#pragma once
+
+#include "protocol/protocol.h"
+
+struct call;
+struct exchange;
+struct large;
+struct server_conn;
+
+enum {
+    /* Bodies over it are read in a job (design.md, section 4). */
+    LARGE_BYTES = 1024 * 1024,
+    /* A body of unknown length leaves the connection's arena past it: growing there leaves what it
+     * outgrew behind. */
+    LARGE_MOVE_BYTES = 32 * 1024,
+};
+
+NODISCARD struct large *large_new(struct exchange *x);
+/* Takes NULL; nulls. A job that runs is abandoned; what it touches lives until it is over. */
+void large_free(struct large **large);
+/* A job runs. NULL: false. */
+bool large_busy(const struct large *large);
+/* The client has left while the job runs: takes its request arena. */
+void large_lend(struct large *large, struct server_conn *client);
+/* An arena of it passed its cap, or the budget. */
+bool large_overflowed(const struct large *large);
+bool large_over_budget(const struct large *large);
+
+/* --- a request's body --- */
+
+/* Room for `size` bytes, of which `used` are in use; size_max: what it may grow to by doubling.
+ * Returns where the body is now, NULL when inflight_bytes_max is used up. */
+char *large_room(struct large *large, size_t used, size_t size, size_t size_max);
+size_t large_size(const struct large *large);
+/* The body is complete. It may have moved: large_body. */
+void large_body_end(struct large *large, size_t n);
+struct str large_body(const struct large *large);
+
+/* Starts to read the request. */
+void large_read(struct large *large, const struct protocol *protocol, size_t depth_max);
+/* What was read, with the edits that *request has. It lives until large_let_go. */
+NODISCARD enum error_code large_take_request(struct large *large, struct request *request,
+                                             struct error *e);
+/* Starts to write the upstream's request. full: its conversation is needed. Nobody else changes the
+ * request arena meanwhile. */
+void large_write(struct large *large, const struct request *request,
+                 const struct protocol *upstream, const struct encode_request *how, bool full);
+/* The pieces live as long as large, or until the next large_write. */
+NODISCARD enum error_code large_take_wire(struct large *large, struct request *request,
+                                          struct wire *ret_wire, struct error *e);
+/* What was read is there (else large_read comes before large_write). */
+bool large_is_read(const struct large *large);
+/* The upstream has the request: all but the body, and the pieces that were sent, is given back.
+ * call's request keeps only whether it streams, and its edits. */
+void large_let_go(struct large *large, struct call *call);
+
+/* --- a whole answer --- */
+
+/* Takes the body out of *body. */
+NODISCARD struct large *large_of_answer(struct exchange *x, struct buf *body);
+/* Starts to read it. */
+void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max);
+/* Its one frame, NULL without one; alive until large_forget_events. */
+NODISCARD enum error_code large_take_frame(struct large *large, struct frame **ret_frame,
+                                           struct error *e);
+/* Gives back all but the body. */
+void large_forget_events(struct large *large);
+/* Starts to look whether it is JSON at all (the body of an upstream's error). */
+void large_check_json(struct large *large);
+bool large_is_json(const struct large *large);
