@@ -197,7 +197,7 @@ static void tell_reload(const struct config *config, struct str restart)
 }
 
 /* Reads everything anew, from the same sources. On any fault all stays as it was. */
-static void reload(struct gateway *gateway, const struct config_source *source)
+static void reload(struct gateway *gateway, struct config_source *source)
 {
     struct config_result result = {.action = CONFIG_SERVE};
     struct error e = {.code = OK};
@@ -221,6 +221,7 @@ static void reload(struct gateway *gateway, const struct config_source *source)
     } else if (!take_config(gateway, result.config, &restart, &e)) {
         LOG(MAIN, ERROR, "reload.failed", F_Z("code", error_name(e.code)), F_Z("detail", e.detail));
     } else {
+        source->file_wanted = result.file_read;
         log_set_level(result.config->logging_level);
         tell_reload(result.config, buf_str(&restart));
     }
@@ -257,7 +258,7 @@ static int next_signal(const sigset_t *set, bool poll)
 
 /* Serves until SIGTERM or SIGINT, then drains; a second signal ends at once. SIGHUP reads the
  * configuration again, and means nothing any more while it drains. */
-static void serve(struct gateway *gateway, const struct config_source *source, const sigset_t *set)
+static void serve(struct gateway *gateway, struct config_source *source, const sigset_t *set)
 {
     while (next_signal(set, false) == SIGHUP) {
         if (!stop_pending()) /* the end does not wait behind a row of these */
@@ -283,8 +284,7 @@ static void serve(struct gateway *gateway, const struct config_source *source, c
 }
 
 /* The reference on *config is given back (nulled) when the gateway has its own. */
-static int run(const struct config_source *source, struct config **config,
-               struct backend_set *backends)
+static int run(struct config_source *source, struct config **config, struct backend_set *backends)
 {
     const struct gateway_options options = {
         .config = *config,
@@ -329,8 +329,7 @@ static int run(const struct config_source *source, struct config **config,
 }
 
 /* Reads, reports, and does what the command line asks for. */
-static int act(const struct config_source *source, struct config_result *result,
-               struct arena *arena)
+static int act(struct config_source *source, struct config_result *result, struct arena *arena)
 {
     struct buf report;
     struct backend_set *backends = NULL;
@@ -372,16 +371,17 @@ static int act(const struct config_source *source, struct config_result *result,
 
 int main(int argc, char **argv)
 {
-    const struct config_source source = {.argc = argc,
-                                         .argv = argv,
-                                         .environ = environ,
-                                         .directory = "."};
+    struct config_source source = {.argc = argc,
+                                   .argv = argv,
+                                   .environ = environ,
+                                   .directory = "."};
     struct config_result result = {.action = CONFIG_SERVE};
     struct arena arena;
 
     mem_setup();
     arena_init(&arena, CONFIG_ARENA_MAX, 4096, NULL);
     config_read(&source, &arena, &result);
+    source.file_wanted = result.file_read;
     int status = act(&source, &result, &arena);
     config_unref(&result.config);
     arena_fini(&arena);

@@ -98,6 +98,7 @@ struct config_source {
     char **argv;
     char **environ;        /* "NAME=value" …, NULL at the end */
     const char *directory; /* of config.yaml and .env; relative paths start here */
+    bool file_wanted;      /* config.yaml was there before: without it, a fault */
 };
 
 enum config_action {
@@ -112,6 +113,7 @@ enum config_action {
 struct config_result {
     enum config_action action;
     struct config *config; /* NULL when there are faults; else one reference, the caller's */
+    bool file_read;        /* there was a file */
     struct str manual_topic;
     struct str
         report; /* faults and warnings, one a line: "config.yaml:3:7: error: key: …"; arena's */

@@ -122,6 +122,24 @@ static void assert_has(struct str text, const char *part)
         fail_msg("no \"%s\" in:\n%.*s", part, STR_ARG(text));
 }
 
+/* Catches: a reload in the moment in which an editor has moved the file away reads as an empty
+ * configuration. */
+static void file_that_is_gone(void **state)
+{
+    struct fixture *f = *state;
+
+    (void)good(f, &(struct inputs){.yaml = NULL});
+    assert_false(f->result.file_read);
+    (void)good(f, &(struct inputs){.yaml = "port: 1\n"});
+    assert_true(f->result.file_read);
+    config_unref(&f->result.config);
+    write_file(f, "config.yaml", NULL);
+    f->source.file_wanted = true;
+    config_read(&f->source, &f->arena, &f->result);
+    assert_null(f->result.config);
+    assert_has(f->result.report, "config.yaml: error: cannot be read: No such file");
+}
+
 /* --- values --- */
 
 static void defaults(void **state)
@@ -840,6 +858,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(file_that_is_gone),
         TEST(defaults),
         TEST(precedence),
         TEST(empty_variable),

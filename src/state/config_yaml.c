@@ -291,10 +291,11 @@ void config_yaml_read(struct config_reader *r, struct str name)
 
     r->file = named ? name : STR("config.yaml");
     if (!config_slurp(r, r->file, &text, &error)) {
-        if (named || error != ENOENT)
+        if (named || r->source->file_wanted || error != ENOENT)
             config_fault(r, r->file, "cannot be read: %s", strerror(error));
         return;
     }
+    r->file_read = true;
     const struct yaml_node *root = yaml_read(text, &r->arena, &line, &column, &e);
     if (root == NULL) {
         config_fault(r, str_print(&r->arena, "%.*s:%d:%d", STR_ARG(r->file), line, column), "%s",

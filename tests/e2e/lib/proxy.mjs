@@ -83,13 +83,15 @@ function environment(dir, more) {
     return { ...env, ...more };
 }
 
+function config_text(config, defaults) {
+    const workers = process.env.WORKERS ? { workers: Number(process.env.WORKERS) } : {};
+    return typeof config === "string" ? config : yaml({ ...defaults, ...workers, ...config });
+}
+
 function prepare({ config = {}, files = {} }, defaults) {
     const dir = temp_dir();
-    const workers = process.env.WORKERS ? { workers: Number(process.env.WORKERS) } : {};
-    const text = typeof config === "string" ? config :
-        yaml({ ...defaults, ...workers, ...config });
     if (config !== null) {
-        fs.writeFileSync(path.join(dir, "config.yaml"), text);
+        fs.writeFileSync(path.join(dir, "config.yaml"), config_text(config, defaults));
     }
     for (const [name, content] of Object.entries(files)) {
         fs.writeFileSync(path.join(dir, name), content);
@@ -153,6 +155,32 @@ export class Instance {
             await new Promise((wake) => setTimeout(wake, 5));
         }
         assert.match(this.stderr, pattern, what);
+    }
+
+    /** Another config.yaml (none: only the signal), SIGHUP; what the log says of it. */
+    async reload(config = null) {
+        const told = () => [...this.stderr.matchAll(/^.* msg=reload\.(?:done|failed)\b.*\n/gm)];
+        const before = told().length;
+        const mark = this.stderr.length;
+        if (config !== null) {
+            const file = path.join(this.dir, "config.yaml");
+            fs.writeFileSync(`${file}.new`, config_text(config, { port: this.port,
+                api_keys: [KEY] }));
+            fs.renameSync(`${file}.new`, file);
+        }
+        process.kill(this.pid, "SIGHUP");
+        const end = now() + READY_MS;
+        while (told().length === before) {
+            assert.equal(this.exit, null, `it ended at SIGHUP:\n${this.stderr}`);
+            assert.ok(now() < end, "the log says nothing of the reload");
+            await new Promise((wake) => setTimeout(wake, 2));
+        }
+        return this.stderr.slice(mark);
+    }
+
+    /** How many descriptors it holds. */
+    descriptors() {
+        return fs.readdirSync(`/proc/${this.pid}/fd`).length;
     }
 
     async ready() {
