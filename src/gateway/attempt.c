@@ -11,6 +11,7 @@
  */
 #include "gateway/gateway_priv.h"
 
+#include "http/coding.h"
 #include "http/message.h"
 
 static void attempt_fail(struct exchange *x, const struct error *e)
@@ -135,13 +136,14 @@ static void start_decoder(struct exchange *x, bool upstream_streams)
                                  });
 }
 
-/* We asked for identity; coded bytes would reach the client as garbage. */
+/* We asked for identity, but take what the client of http/ can decode; other bytes would reach our
+ * client as garbage. */
 static void check_coding(struct exchange *x, const struct message *m)
 {
     struct str coding = http_headers_get(&m->headers, STR("content-encoding"));
     struct error e = {.code = OK};
 
-    if (str_is_null(coding) || str_eq_nocase(coding, STR("identity")))
+    if (coding_of_headers(&m->headers) != CODING_OTHER)
         return;
     FAIL(&e, ERR_UPSTREAM_BROKEN,
          "content-encoding %.*s, although identity was asked for, from %.*s",
@@ -421,6 +423,8 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
         .body = wire->body,
         .body_n = wire->body_n,
         .arena = x->call.arena,
+        /* A whole body is kept; of a stream there is no more to keep than of one not coded. */
+        .decoded_bytes_max = x->call.request.stream ? 0 : x->call.config->response_bytes_max,
         .events = &attempt_events,
         .ctx = x,
     };

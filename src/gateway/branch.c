@@ -162,6 +162,7 @@ enum error_code branch_pool(struct branch *branch, struct backend *backend,
             .crowded = on_crowded,
             .connect = backend->local != NULL ? connect_local : NULL,
             .connect_ctx = branch,
+            .budget = &branch->station->gateway->inflight,
         };
         *pool = client_pool_new(branch->station->loop, &options);
         if (branch->retired)

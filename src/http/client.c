@@ -22,200 +22,18 @@
  */
 #include "http/client.h"
 
-#include "base/mem.h"
-#include "http/parse.h"
-#include "io/conn.h"
+#include "http/client_priv.h"
 
 enum {
-    CLIENT_POOL_MAGIC = 0x43504f4c,
-    CLIENT_MAGIC = 0x434c4e54,
     SEND_PARTS = 128, /* in one writev */
-    SPARE_MAX = 256,
-    STALE_MS = 1000, /* contract: a reused connection that fails so soon is replaced */
+    STALE_MS = 1000,  /* contract: a reused connection that fails so soon is replaced */
 };
-
-enum client_state {
-    CLIENT_CONNECTING,
-    CLIENT_SENDING,
-    CLIENT_SENT,
-    CLIENT_ENDED, /* the answer is complete; its batch is still to come */
-    CLIENT_IDLE,
-    CLIENT_OVER,
-};
-
-struct client_pool {
-    uint32_t magic;
-    bool draining;
-    struct loop *loop;
-    struct client_pool_options options;
-    char *host;
-    struct list idle; /* youngest first */
-    size_t idle_count;
-    size_t running_count;
-    struct list spare;
-    size_t spare_count;
-};
-
-struct client_request {
-    uint32_t magic;
-    uint8_t state; /* enum client_state */
-    bool reused;   /* the connection has served before */
-    bool replaced;
-    bool answered; /* a byte of the answer came */
-    bool interim;  /* a 1xx is being read */
-    bool refused;  /* answered with an error before all was sent: the rest never is */
-    bool sent_told;
-    bool batch_due;
-    bool keep; /* the connection may be used again */
-    bool paused;
-    bool in_event;
-    bool big; /* too much for the conn's queue */
-    struct client_pool *pool;
-    struct conn *conn;
-    struct list link; /* pool's idle or spare */
-    struct timer timer;
-    struct deferred deferred;
-    struct client_call call;
-    size_t part; /* sending stands here: 0 the head, then the pieces of the body */
-    size_t offset;
-    int64_t read_ms; /* of the last sign of life */
-    int64_t sent_ms;
-    struct parser parser;
-};
-
-_Static_assert(sizeof(struct client_request) <= 640, "a silent stream is little more than this");
 
 static const struct conn_events client_conn_events;
 
-static void request_check(const struct client_request *r)
-{
-    assert(r->magic == CLIENT_MAGIC);
-    assert(r->pool->magic == CLIENT_POOL_MAGIC);
-    assert(r->state != CLIENT_IDLE || r->conn != NULL);
-    assert(r->part <= r->call.body_n + 1);
-}
-
-/* ---- life of a connection ---- */
-
-static struct client_request *request_new(struct client_pool *pool)
-{
-    struct client_request *r = NULL;
-
-    if (!list_empty(&pool->spare)) {
-        r = LIST_ENTRY(pool->spare.next, struct client_request, link);
-        list_remove(&r->link);
-        pool->spare_count--;
-        memset(r, 0, sizeof(*r));
-    } else {
-        r = mem_new(sizeof(*r));
-    }
-    r->magic = CLIENT_MAGIC;
-    r->pool = pool;
-    list_init(&r->link);
-    return r;
-}
-
-static void request_free(struct client_request *r)
-{
-    struct client_pool *pool = r->pool;
-
-    assert(r->state == CLIENT_OVER && r->conn == NULL);
-    assert(!timer_armed(&r->timer));
-    r->magic = 0;
-    if (HAVE_ASAN || pool->spare_count == SPARE_MAX) {
-        mem_free(r);
-        return;
-    }
-    list_push_front(&pool->spare, &r->link);
-    pool->spare_count++;
-}
-
-static void count_down(atomic_size_t *count)
-{
-    if (count != NULL)
-        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
-}
-
-/* False: it was at the limit, and stays there. */
-static bool count_up(atomic_size_t *count, size_t max)
-{
-    if (count == NULL || atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max)
-        return true;
-    count_down(count);
-    return false;
-}
-
-/* A place for a new connection whose request has its own already. */
-static bool connection_up(const struct client_pool *pool)
-{
-    const struct client_pool_options *options = &pool->options;
-
-    if (count_up(options->connections, options->connections_max))
-        return true;
-    if (options->busy == NULL)
-        return false;
-    /* The places are taken by connections that other pools keep for later. */
-    atomic_fetch_add_explicit(options->connections, 1, memory_order_relaxed);
-    options->crowded(options->connect_ctx);
-    return true;
-}
-
-static bool over_limit(const struct client_pool *pool)
-{
-    const struct client_pool_options *options = &pool->options;
-
-    return options->connections != NULL &&
-           atomic_load_explicit(options->connections, memory_order_relaxed) >
-               options->connections_max;
-}
-
-/* The connection is over, and whatever was on it. */
-static void request_close(struct client_request *r)
-{
-    struct client_pool *pool = r->pool;
-
-    assert(r->state != CLIENT_OVER);
-    if (r->state == CLIENT_IDLE) {
-        list_remove(&r->link);
-        pool->idle_count--;
-    } else {
-        assert(pool->running_count > 0);
-        pool->running_count--;
-        if (r->state != CLIENT_ENDED)
-            count_down(pool->options.busy);
-    }
-    r->state = CLIENT_OVER;
-    conn_close(&r->conn);
-    timer_stop(&r->timer);
-    loop_undefer(&r->deferred);
-    count_down(pool->options.connections);
-}
-
-/* After `end` and its batch: back to the pool, or closed. */
-static void request_park(struct client_request *r)
-{
-    struct client_pool *pool = r->pool;
-
-    assert(r->state == CLIENT_ENDED);
-    if (!r->keep || pool->draining || pool->options.idle_timeout_ms == 0 || over_limit(pool)) {
-        request_close(r);
-        return;
-    }
-    pool->running_count--;
-    pool->idle_count++;
-    r->state = CLIENT_IDLE;
-    r->call = (struct client_call){0};
-    r->part = 0;
-    loop_undefer(&r->deferred);
-    list_push_front(&pool->idle, &r->link);
-    if (r->paused)
-        conn_read_start(r->conn);
-    timer_start(&r->timer, pool->options.idle_timeout_ms);
-}
-
 static void event_begin(struct client_request *r)
 {
-    request_check(r);
+    client_check(r);
     assert(!r->in_event);
     r->in_event = true;
 }
@@ -225,12 +43,12 @@ static void event_end(struct client_request *r)
     assert(r->in_event);
     r->in_event = false;
     if (r->state == CLIENT_OVER)
-        request_free(r);
+        client_pool_give(r);
 }
 
 /* ---- failing ---- */
 
-static void tell_batch(struct client_request *r)
+void client_tell_batch(struct client_request *r)
 {
     if (!r->batch_due || r->state == CLIENT_OVER)
         return;
@@ -238,20 +56,20 @@ static void tell_batch(struct client_request *r)
     r->call.events->batch(r, r->call.ctx);
 }
 
-static void request_fail(struct client_request *r, const struct error *e)
+void client_fail(struct client_request *r, const struct error *e)
 {
     const struct client_call call = r->call;
 
     assert(r->in_event);
     if (r->state == CLIENT_IDLE) {
-        request_close(r);
+        client_pool_close(r);
         return;
     }
     /* Bytes that were told in this event are let go of first. */
-    tell_batch(r);
+    client_tell_batch(r);
     if (r->state == CLIENT_OVER)
         return;
-    request_close(r);
+    client_pool_close(r);
     call.events->failed(r, call.ctx, e);
 }
 
@@ -271,7 +89,7 @@ static void request_lost(struct client_request *r, const struct error *e)
         request_connect(r);
         return;
     }
-    request_fail(r, e);
+    client_fail(r, e);
 }
 
 /* ---- sending ---- */
@@ -316,7 +134,7 @@ static void send_advance(struct client_request *r, size_t taken)
     assert(taken == 0);
 }
 
-static void tell_sent(struct client_request *r)
+void client_tell_sent(struct client_request *r)
 {
     if (r->state != CLIENT_SENT || r->sent_told)
         return;
@@ -325,6 +143,20 @@ static void tell_sent(struct client_request *r)
         r->call.events->sent(r, r->call.ctx);
 }
 
+/* The end of a read: what was made of it goes out, and whoever is done with the connection goes. */
+static void read_end(struct client_request *r)
+{
+    client_tell_batch(r);
+    if (r->state == CLIENT_ENDED)
+        client_pool_park(r);
+}
+
+static bool is_reading(const struct client_request *r)
+{
+    return (r->state == CLIENT_SENDING || r->state == CLIENT_SENT) && !r->paused;
+}
+
+/* What was put off to this turn's end. */
 static void request_run(struct deferred *deferred)
 {
     struct client_request *r = CONTAINER_OF(deferred, struct client_request, deferred);
@@ -333,11 +165,22 @@ static void request_run(struct deferred *deferred)
     event_begin(r);
     if (r->conn == NULL) {
         (void)FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "there is nothing to connect to");
-        request_fail(r, &e);
+        client_fail(r, &e);
     } else {
-        tell_sent(r);
+        client_tell_sent(r);
+    }
+    if (is_reading(r) && client_answer_is_held(r)) {
+        client_answer_resume(r);
+        read_end(r);
+        if (is_reading(r) && !client_answer_is_held(r))
+            conn_read_start(r->conn);
     }
     event_end(r);
+}
+
+static void run_soon(struct client_request *r)
+{
+    loop_defer(r->pool->loop, &r->deferred, request_run);
 }
 
 /* As much as the conn takes. */
@@ -364,7 +207,7 @@ static void request_send(struct client_request *r)
     r->state = CLIENT_SENT;
     r->sent_ms = loop_now_ms(r->pool->loop);
     if (!r->sent_told)
-        loop_defer(r->pool->loop, &r->deferred, request_run);
+        run_soon(r);
 }
 
 /* The connection stands: the silence time-out begins. */
@@ -400,88 +243,13 @@ static void request_connect(struct client_request *r)
     }
     r->conn = options->connect(options->connect_ctx, pool->loop);
     if (r->conn == NULL) {
-        loop_defer(pool->loop, &r->deferred, request_run);
+        run_soon(r);
         return;
     }
     conn_set_events(r->conn, &client_conn_events, r);
     if (!r->paused)
         conn_read_start(r->conn);
     request_begin(r);
-}
-
-/* ---- the answer ---- */
-
-static void head_come(struct client_request *r)
-{
-    struct message *m = parse_message(&r->parser);
-    struct error e;
-
-    if (m->status == 101) {
-        (void)FAIL(&e, ERR_UPSTREAM_BROKEN, "the answer switches protocols");
-        request_fail(r, &e);
-        return;
-    }
-    r->interim = m->status < 200;
-    if (r->interim)
-        return;
-    /* An answer that came early and refuses is told, but then nothing more is sent. Others are only
-     * eager to begin: they still wait for the rest. */
-    r->refused = r->state == CLIENT_SENDING && m->status >= 400;
-    r->keep = m->keep_alive;
-    tell_sent(r);
-    if (r->state == CLIENT_OVER)
-        return;
-    r->batch_due = true;
-    r->call.events->head(r, r->call.ctx, m);
-}
-
-static void end_come(struct client_request *r)
-{
-    if (r->interim) {
-        parse_begin(&r->parser, r->call.arena, r->call.is_head);
-        return;
-    }
-    r->keep = r->keep && r->state == CLIENT_SENT;
-    r->state = CLIENT_ENDED;
-    /* Before the answer's end is told: who has it may come again, and find a place. */
-    count_down(r->pool->options.busy);
-    r->batch_due = true;
-    r->call.events->end(r, r->call.ctx);
-}
-
-static void answer_read(struct client_request *r, struct str bytes)
-{
-    struct str piece = STR_NULL;
-    struct error e;
-
-    while (r->state == CLIENT_SENDING || r->state == CLIENT_SENT) {
-        switch (parse_next(&r->parser, &bytes, &piece, &e)) {
-        case PARSE_MORE:
-            return;
-        case PARSE_HEAD:
-            head_come(r);
-            break;
-        case PARSE_BODY:
-            /* RFC 9110, 15.2: a 1xx response is terminated by the end of the header section. */
-            if (r->interim) {
-                (void)FAIL(&e, ERR_UPSTREAM_BROKEN, "an interim answer with a body");
-                request_fail(r, &e);
-                break;
-            }
-            r->batch_due = true;
-            r->call.events->body(r, r->call.ctx, piece);
-            break;
-        case PARSE_END:
-            end_come(r);
-            break;
-        case PARSE_FAILED:
-            request_fail(r, &e);
-            break;
-        }
-    }
-    /* Bytes that nobody asked for: whose answer they are cannot be known. */
-    if (bytes.n > 0)
-        r->keep = false;
 }
 
 static void event_read(struct conn *conn, void *ctx, struct str bytes)
@@ -492,19 +260,12 @@ static void event_read(struct conn *conn, void *ctx, struct str bytes)
     assert(r->conn == conn);
     event_begin(r);
     if (r->state == CLIENT_IDLE) {
-        request_close(r);
+        client_pool_close(r);
     } else {
         assert(r->state == CLIENT_SENDING || r->state == CLIENT_SENT);
         r->read_ms = loop_now_ms(r->pool->loop);
-        if (!r->answered) {
-            r->answered = true;
-            parse_reset(&r->parser);
-            parse_begin(&r->parser, r->call.arena, r->call.is_head);
-        }
-        answer_read(r, bytes);
-        tell_batch(r);
-        if (r->state == CLIENT_ENDED)
-            request_park(r);
+        client_answer_read(r, bytes);
+        read_end(r);
     }
     event_end(r);
 }
@@ -518,18 +279,13 @@ static void event_eof(struct conn *conn, void *ctx)
     assert(r->conn == conn);
     event_begin(r);
     if (r->state == CLIENT_IDLE) {
-        request_close(r);
+        client_pool_close(r);
     } else if (!r->answered) {
         (void)FAIL(&e, ERR_UPSTREAM_BROKEN, "the connection closed before any answer");
         request_lost(r, &e);
-    } else if (parse_eof(&r->parser, &e) == PARSE_END) {
-        r->keep = false;
-        end_come(r);
-        tell_batch(r);
-        if (r->state == CLIENT_ENDED)
-            request_park(r);
     } else {
-        request_fail(r, &e);
+        client_answer_eof(r);
+        read_end(r);
     }
     event_end(r);
 }
@@ -543,9 +299,9 @@ static void event_failed(struct conn *conn, void *ctx, const struct error *cause
     assert(r->conn == conn);
     event_begin(r);
     if (r->state == CLIENT_IDLE) {
-        request_close(r);
+        client_pool_close(r);
     } else if (r->state == CLIENT_CONNECTING) {
-        request_fail(r, cause);
+        client_fail(r, cause);
     } else {
         (void)FAIL(&e, ERR_UPSTREAM_BROKEN, "the connection broke %s: %s",
                    r->answered ? "inside the answer" : "before any answer", cause->detail);
@@ -597,7 +353,7 @@ static void request_fire(struct timer *timer)
 
     event_begin(r);
     if (r->state == CLIENT_IDLE) {
-        request_close(r);
+        client_pool_close(r);
     } else {
         int64_t left_ms = r->read_ms + options->silence_timeout_ms - loop_now_ms(r->pool->loop);
         if (r->paused)
@@ -607,84 +363,10 @@ static void request_fire(struct timer *timer)
         } else {
             (void)FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no byte came for %lld ms (proxy_timeout)",
                        (long long)options->silence_timeout_ms);
-            request_fail(r, &e);
+            client_fail(r, &e);
         }
     }
     event_end(r);
-}
-
-/* ---- pools ---- */
-
-struct client_pool *client_pool_new(struct loop *loop, const struct client_pool_options *options)
-{
-    struct client_pool *pool = mem_new(sizeof(*pool));
-
-    assert(loop != NULL);
-    assert(options->header_bytes_max > 0);
-    assert(options->idle_timeout_ms >= 0 && options->silence_timeout_ms > 0);
-    assert(options->connect != NULL || options->host.n > 0);
-    assert(options->busy == NULL || (options->connections != NULL && options->crowded != NULL));
-    pool->magic = CLIENT_POOL_MAGIC;
-    pool->loop = loop;
-    pool->options = *options;
-    pool->host = str_dup(options->host);
-    pool->options.host = str_c(pool->host);
-    list_init(&pool->idle);
-    list_init(&pool->spare);
-    return pool;
-}
-
-static void idle_close(struct client_pool *pool)
-{
-    LIST_FOREACH(link, &pool->idle)
-    {
-        struct client_request *r = LIST_ENTRY(link, struct client_request, link);
-        assert(!r->in_event);
-        request_close(r);
-        request_free(r);
-    }
-    assert(pool->idle_count == 0);
-}
-
-void client_pool_free(struct client_pool **pool)
-{
-    struct client_pool *p = *pool;
-
-    if (p == NULL)
-        return;
-    assert(p->magic == CLIENT_POOL_MAGIC);
-    assert(p->running_count == 0);
-    idle_close(p);
-    LIST_FOREACH(link, &p->spare)
-    {
-        list_remove(link);
-        mem_free(LIST_ENTRY(link, struct client_request, link));
-    }
-    mem_free(p->host);
-    p->magic = 0;
-    mem_free(p);
-    *pool = NULL;
-}
-
-void client_pool_drain(struct client_pool *pool)
-{
-    pool->draining = true;
-    idle_close(pool);
-}
-
-void client_pool_trim(struct client_pool *pool)
-{
-    while (over_limit(pool) && !list_empty(&pool->idle)) {
-        struct client_request *r = LIST_ENTRY(pool->idle.prev, struct client_request, link);
-        assert(!r->in_event);
-        request_close(r);
-        request_free(r);
-    }
-}
-
-size_t client_pool_idle_count(const struct client_pool *pool)
-{
-    return pool->idle_count;
 }
 
 /* ---- calls ---- */
@@ -724,7 +406,7 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
     assert(pool->magic == CLIENT_POOL_MAGIC);
     assert(call->head.n > 0 && call->arena != NULL);
     assert(call->body != NULL || call->body_n == 0);
-    if (!count_up(pool->options.busy, pool->options.connections_max))
+    if (!client_pool_request_up(pool))
         return overloaded(pool, e);
     if (!list_empty(&pool->idle)) {
         r = LIST_ENTRY(pool->idle.next, struct client_request, link);
@@ -737,11 +419,11 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
         *ret_request = r;
         return OK;
     }
-    if (!connection_up(pool)) {
-        count_down(pool->options.busy);
+    if (!client_pool_connection_up(pool)) {
+        client_pool_request_down(pool);
         return overloaded(pool, e);
     }
-    r = request_new(pool);
+    r = client_pool_take(pool);
     timer_init(&r->timer, pool->loop, request_fire);
     pool->running_count++;
     request_set(r, call);
@@ -761,9 +443,9 @@ void client_cancel(struct client_request **request)
     assert(r->state != CLIENT_IDLE);
     if (r->state == CLIENT_OVER)
         return; /* in its `failed` event */
-    request_close(r);
+    client_pool_close(r);
     if (!r->in_event)
-        request_free(r);
+        client_pool_give(r);
 }
 
 void client_pause(struct client_request *request, bool pause)
@@ -780,6 +462,8 @@ void client_pause(struct client_request *request, bool pause)
         return;
     if (pause)
         conn_read_stop(r->conn);
+    else if (client_answer_is_held(r))
+        run_soon(r);
     else
         conn_read_start(r->conn);
 }

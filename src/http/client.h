@@ -8,14 +8,20 @@
  * Life of a request: client_start ─► [sent] ─► head ─► body… ─► end, or failed at any point.
  *   `batch` comes at the end of each read's callback in which head, body or end came: the moment
  *   to flush what was made of it. Bytes passed to body are lent until `batch` of the same read
- *   returns; if the read ends with `failed`, its batch comes before that.
+ *   returns; if the read ends with `failed`, its batch comes before that. (Of a coded answer one
+ *   read may be so much that it has several batches.)
  *   After `end` (and its batch) or `failed` the request is over and the handle is gone: with `end`
  *   a keep-alive connection went back to its pool. client_cancel ends it at any time before: closes
  *   the connection at once, no event follows.
- * Events never come from within client_start or client_cancel.
+ * Events never come from within client_start, client_cancel or client_pause.
  * 1xx answers are skipped. A body without length and chunks ends with EOF. Answers that are not
  * HTTP, have contradicting lengths, or break off are `failed` with ERR_UPSTREAM_BROKEN; the error
  * says whether it broke before the first byte.
+ * Bodies coded with gzip or deflate are told decoded, as far as the bytes that came can be decoded
+ * (a stream's events do not wait for later ones). One that is a bomb (more than 100 times its
+ * bytes, or more than decoded_bytes_max) is `failed` with ERR_UPSTREAM_TOO_LARGE, one that is
+ * damaged or cut with ERR_UPSTREAM_BROKEN. Other codings are the user's to see (coding_of_headers), and so are
+ * all of them where a call wants the body as it is.
  * A reused connection that fails before any answer byte, at most 1 s after the request was written
  * whole, is replaced once by a new one, here, unseen by the user (contract, section 4): therefore
  * the request's bytes stay borrowed until both sent and head came, or end, failed or cancel. An
@@ -64,6 +70,7 @@ struct client_pool_options {
      * gives NULL, `failed` comes with UPSTREAM_UNREACHABLE. NULL: TCP or TLS. */
     struct conn *(*connect)(void *ctx, struct loop *loop);
     void *connect_ctx;
+    struct arena_budget *budget; /* where the memory of decoding counts too; or NULL */
 };
 
 NODISCARD struct client_pool *client_pool_new(struct loop *loop,
@@ -82,7 +89,9 @@ struct client_call {
     struct str head;
     const struct str *body;
     size_t body_n;
-    bool is_head; /* method HEAD: the answer has no body */
+    bool is_head;             /* method HEAD: the answer has no body */
+    bool as_is;               /* the body is told as it comes, whatever its coding */
+    size_t decoded_bytes_max; /* of a body that was coded; 0: no bound but the ratio */
     struct arena *arena;
     const struct client_events *events;
     void *ctx;

@@ -23,6 +23,7 @@
 #include <zlib.h>
 
 #include "base/mem.h"
+#include "http/message.h"
 
 enum {
     DECODING_MAGIC = 0x44434f44,
@@ -74,6 +75,21 @@ enum coding coding_of(struct str header_value)
         if (found != CODING_IDENTITY)
             return CODING_OTHER;
         found = one;
+    }
+    return found;
+}
+
+enum coding coding_of_headers(const struct http_headers *headers)
+{
+    enum coding found = CODING_IDENTITY;
+
+    for (size_t i = 0; i < headers->n; i++) {
+        const struct http_header *header = &headers->items[i];
+        if (!str_eq_nocase(header->name, STR("Content-Encoding")))
+            continue;
+        enum coding one = coding_of(header->value);
+        if (one != CODING_IDENTITY)
+            found = found == CODING_IDENTITY ? one : CODING_OTHER;
     }
     return found;
 }

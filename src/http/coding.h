@@ -14,11 +14,15 @@
 #include "base/error.h"
 #include "base/str.h"
 
+struct http_headers;
+
 enum coding { CODING_IDENTITY, CODING_GZIP, CODING_DEFLATE, CODING_OTHER };
 
 /* Of a Content-Encoding header's value, any letter case; null and "" are identity; x-gzip is gzip.
  * A list of codings is OTHER, unless all but one are identity. */
 PURE_FN enum coding coding_of(struct str header_value);
+/* Of all Content-Encoding headers together. */
+PURE_FN enum coding coding_of_headers(const struct http_headers *headers);
 
 struct decoding;
 
