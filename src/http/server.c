@@ -95,6 +95,7 @@ struct server_conn {
     bool chunked;
     bool no_body;
     bool length_known;
+    bool until_eof; /* the body ends with the connection */
 
     struct server *server;
     struct conn *conn; /* NULL: closed */
@@ -143,9 +144,18 @@ static void wake(struct server_conn *c)
 
 /* ---- closing ---- */
 
+/* An answer was begun, and the conn has not yet taken the last byte of it. */
+static bool answer_open(const struct server_conn *c)
+{
+    return c->head_sent && (!c->ended || c->batch != NULL);
+}
+
 /* The connection is over; its memory goes, and `closed` comes, at the end of the turn. */
 static void conn_drop(struct server_conn *c)
 {
+    /* Where the end of the connection is the end of the body, EOF would look like success. */
+    if (c->conn != NULL && c->until_eof && (answer_open(c) || conn_queued(c->conn) > 0))
+        conn_reset(&c->conn);
     timer_stop(&c->timer);
     timer_stop(&c->write_timer);
     write_give(&c->server->writes, &c->batch);
@@ -875,8 +885,8 @@ static void answer_frame(struct server_conn *c, int status, int64_t length)
     c->answer_length = length >= 0 ? (uint64_t)length : 0;
     c->answer_bytes = 0;
     c->chunked = length < 0 && c->minor_1 && !c->no_body;
-    bool until_eof = length < 0 && !c->chunked && !c->no_body;
-    if (c->input == INPUT_CLOSED || !c->keep_alive || !body_will_end(c) || until_eof)
+    c->until_eof = length < 0 && !c->chunked && !c->no_body;
+    if (c->input == INPUT_CLOSED || !c->keep_alive || !body_will_end(c) || c->until_eof)
         c->close_after = true;
 }
 
@@ -954,9 +964,6 @@ enum server_push server_flush(struct server_conn *c)
 void server_abort(struct server_conn *c)
 {
     assert(c->busy);
-    /* Where the end of the connection is the end of the body, EOF would look like success. */
-    if (c->conn != NULL && c->head_sent && !c->chunked && !c->length_known)
-        conn_reset(&c->conn);
     conn_drop(c);
     c->busy = false;
     c->head_sent = false;

@@ -520,6 +520,37 @@ static void test_abort_of_an_answer(void **state)
     app_free(app);
 }
 
+/* Whatever closes the connection of a client that takes its end for the answer's: it is a reset
+ * until all was taken. */
+static void test_broken_answer_until_eof(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    for (int i = 0; i < 4; i++) {
+        app->when = ANSWER_BY_HAND;
+        app_connect(app);
+        feed_z(app, "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhel");
+        server_head(app->c, 200, STR(""), -1);
+        server_body(app->c, STR("part"));
+        loop_test_run(app->loop);
+        if (i == 0)
+            conn_shutdown(app->conn); /* a half-close counts as leaving */
+        else if (i == 1)
+            loop_test_advance(app->loop, BODY_MS + 10);
+        else if (i == 2)
+            server_close_all(app->server);
+        else
+            server_end(app->c);
+        loop_test_run(app->loop);
+        assert_true(has(&app->in, "\r\n\r\npart"));
+        assert_int_equal(app->failed, i < 3);
+        assert_int_equal(app->eof, i == 3);
+        assert_int_equal(app->gones, i < 3);
+    }
+    app_free(app);
+}
+
 /* An answer before the request's body has come: a small rest is skipped, a large one ends it. */
 static void test_early_answer(void **state)
 {
@@ -692,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_half_close_means_left),
         cmocka_unit_test(test_abort_in_events),
         cmocka_unit_test(test_abort_of_an_answer),
+        cmocka_unit_test(test_broken_answer_until_eof),
         cmocka_unit_test(test_early_answer),
         cmocka_unit_test(test_early_answer_then_drain),
         cmocka_unit_test(test_lingering_waits_for_the_queue),

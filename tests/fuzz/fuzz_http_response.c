@@ -472,12 +472,10 @@ static size_t read_answer(const struct upstream *up, bool is_head, size_t *at)
     for (;;) {
         wire_read_answer(&reader, str_from(buf_str(&up->sent), *at), is_head, up->ended);
         heads += reader.head_size;
-        if (reader.head != WIRE_DONE || reader.status >= 200 || reader.status == 101)
+        if (reader.head != WIRE_DONE || reader.status >= 200)
             return heads;
         /* One that says to have a body is no interim answer. */
-        if (reader.chunked || reader.length > 0)
-            reader.plain = false;
-        if (!reader.plain)
+        if (reader.status == 101 || reader.chunked || reader.length > 0)
             return heads;
         *at += reader.size;
     }
@@ -503,7 +501,8 @@ static void check_ask(const struct run *run, const struct ask *ask, const struct
     size_t heads = read_answer(up, ask->is_head, at);
 
     if (reader.head == WIRE_DONE && reader.status < 200) {
-        assert(!ask->head); /* 101, or an interim answer with oddities */
+        /* 101, or an interim answer that is said to have a body */
+        assert(!ask->head && ask->outcome != OUTCOME_ENDED);
         return;
     }
     if (ask->head)
