@@ -4,8 +4,9 @@
  *
  * What      Holds the present site, binds the port, runs one thread a worker.
  * How       new -> client_key -> start; reload…; drain -> (abort) -> free. Each worker has a
- *           listening socket of its own on the same port. A new site is made and checked here and
- *           then left at each station, which takes it between two turns of its loop.
+ *           listening socket of its own on the same port, or the first one listens for all. A new
+ *           site is made and checked here and then left at each station, which takes it between
+ *           two turns of its loop.
  * Not here  Signals and the command line (main), a worker's own things (station).
  */
 #include "gateway/gateway_priv.h"
@@ -74,6 +75,7 @@ struct gateway *gateway_new(const struct gateway_options *options)
     gateway->routes = options->routes;
     gateway->routes_n = options->routes_n;
     gateway->version = options->version;
+    gateway->one_listener = options->one_listener || !worker_listeners_balance();
     arena_init(&gateway->arena, 1024 * 1024, 1024, NULL);
     gateway->host = str_copy(&gateway->arena, host_of(options->config));
     gateway->port_wanted = options->config->port;
@@ -111,6 +113,25 @@ static enum error_code start_station(struct gateway *gateway, size_t i, struct e
     return OK;
 }
 
+/* All of them before the first runs: a running one reads the metrics of each other. */
+static enum error_code make_stations(struct gateway *gateway, int first_fd, struct error *e)
+{
+    int fd = first_fd;
+
+    for (size_t i = 0; i < gateway->stations_n; i++) {
+        uint16_t same = 0;
+        if (i > 0 && gateway->one_listener)
+            fd = -1;
+        else if (i > 0)
+            TRY(worker_listen(gateway->host, gateway->port, false, &fd, &same, e));
+        make_station(gateway, i, fd);
+        gateway->workers[i] = gateway->stations[i].worker;
+    }
+    if (gateway->one_listener)
+        worker_share(gateway->workers[0], gateway->workers, gateway->stations_n);
+    return OK;
+}
+
 enum error_code gateway_start(struct gateway *gateway, struct error *e)
 {
     size_t n = (size_t)gateway->site->config->workers;
@@ -120,15 +141,10 @@ enum error_code gateway_start(struct gateway *gateway, struct error *e)
     TRY(site_prepare(gateway->site, e));
     TRY(worker_listen(gateway->host, (uint16_t)gateway->port_wanted, true, &fd, &gateway->port, e));
     gateway->stations = mem_new(n * sizeof(struct station));
+    gateway->workers = mem_new(n * sizeof(struct worker *));
     gateway->metrics = mem_new(n * sizeof(struct metrics *));
     gateway->stations_n = n;
-    /* All of them before the first runs: a running one reads the metrics of each other. */
-    for (size_t i = 0; i < n; i++) {
-        uint16_t same = 0;
-        if (i > 0)
-            TRY(worker_listen(gateway->host, gateway->port, false, &fd, &same, e));
-        make_station(gateway, i, fd);
-    }
+    TRY(make_stations(gateway, fd, e));
     for (size_t i = 0; i < n; i++)
         TRY(start_station(gateway, i, e));
     return OK;
@@ -267,6 +283,7 @@ void gateway_free(struct gateway **gateway_ptr)
         worker_free(&gateway->stations[i].worker);
     }
     mem_free(gateway->stations);
+    mem_free(gateway->workers);
     mem_free(gateway->metrics);
     site_unref(&gateway->site);
     for (size_t i = 0; i < METRIC_SLOTS_BACKEND; i++)

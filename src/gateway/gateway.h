@@ -37,6 +37,7 @@ struct gateway_options {
     const struct gateway_route *routes;
     size_t routes_n;
     const char *version;
+    bool one_listener; /* as where the kernel does not balance listeners; for tests */
 };
 
 NODISCARD struct gateway *gateway_new(const struct gateway_options *options);

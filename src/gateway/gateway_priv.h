@@ -52,6 +52,8 @@ struct gateway {
     atomic_size_t running;
     struct station *stations;
     size_t stations_n;
+    struct worker **workers;        /* of the stations */
+    bool one_listener;              /* the first worker listens for all */
     const struct metrics **metrics; /* of the stations */
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A worker: one thread, one libuv loop, one listening socket.
+ * A worker: one thread, one libuv loop, one listening socket or a part of another's.
  *
  * What      Turns the loop, accepts, and is the way in for other threads (stop, post).
  * How       Before each sleep (uv_prepare) it runs what is deferred and ready, and sets its one
@@ -8,16 +8,21 @@
  *           Work that is left over (there is a bound on what runs before sockets are looked at
  *           again) keeps a uv_idle alive, so that the loop does not sleep.
  *           Accepting: ──► a batch per turn ──► paused by the owner, or by a lack of descriptors
- *                          ▲                    (100 ms: a full table must not spin)
- *                          └────────────────────┘
+ *                          ▲                    (100 ms: a full table must not spin; is it still
+ *                          └────────────────────┘ full then, those who wait are let in through a
+ *                                                 descriptor kept for this, and closed)
+ *           Handing over: accepted ─► the next peer that takes it ─► its list, under its lock ─►
+ *                         its async ─► `accepted` there, or closed if it has stopped
  *           Life: new ─► run ─► stop ─► stopping event ─► release ─► run returns ─► free
- * Owns      The loop, its handles, the listening socket. Only what stands under `lock` is touched
- *           by other threads.
+ * Owns      The loop, its handles, the listening socket, and accepted sockets until they are told:
+ *           on their way they belong to the worker in whose list they are. Only what stands under
+ *           `lock` is touched by other threads.
  * Not here  Threads themselves and signals (main), what is done with a connection (http).
  */
 #include "io/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,6 +39,14 @@ enum {
     READY_TURNS = 256,
     WALL_CHECK_MS = 1000,
     LISTEN_BACKLOG = 1024,
+    HANDED_MAX = 1024, /* accepted sockets that wait for one worker */
+};
+
+/* An accepted socket. */
+struct handed {
+    struct handed *next;
+    int fd;
+    union dns_address peer;
 };
 
 struct worker_call {
@@ -58,14 +71,23 @@ struct worker {
     int listen_fd;      /* -1: none, or closed */
     bool accept_paused; /* by the owner */
     struct timer accept_rest;
+    bool out_of_fds; /* when last asked */
+    int reserve_fd;  /* closed to make room for one; -1: none */
     int64_t warned_ms;
     bool stopping;
+    struct worker *const *peers; /* who gets what is accepted here; NULL: this worker alone */
+    size_t peers_n;
+    size_t peers_next;
 
     uv_mutex_t lock;
     bool released; /* the async handle must not be used any more */
     bool stop_wanted;
+    bool hands_off; /* paused: nothing is to be handed to it */
     struct worker_call *calls;
     struct worker_call **calls_end;
+    struct handed *handed;
+    struct handed **handed_end;
+    size_t handed_n;
 };
 
 /* ---- accepting ---- */
@@ -87,18 +109,55 @@ static void on_accept_rested(struct timer *timer)
     accept_update(CONTAINER_OF(timer, struct worker, accept_rest));
 }
 
+/* With nothing kept back, the last descriptor would be somebody's connection. */
+static void reserve_open(struct worker *worker)
+{
+    assert(worker->reserve_fd < 0);
+    worker->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void reserve_close(struct worker *worker)
+{
+    if (worker->reserve_fd >= 0)
+        (void)close(worker->reserve_fd);
+    worker->reserve_fd = -1;
+}
+
+/* Nobody is to hang before a door that does not open: who waits is let in, one after the other,
+ * and sent away. Returns how many. */
+static int turn_away(struct worker *worker)
+{
+    int n = 0;
+
+    if (worker->reserve_fd < 0)
+        return 0;
+    reserve_close(worker);
+    for (; n < ACCEPT_BATCH; n++) {
+        int fd = accept4(worker->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0)
+            break;
+        (void)close(fd);
+    }
+    reserve_open(worker);
+    return n;
+}
+
 static void accept_rest(struct worker *worker, int error)
 {
     char text[CONN_UV_TEXT_SIZE];
     int64_t now_ms = loop_now_ms(&worker->loop);
+    bool out_of_fds = error == EMFILE || error == ENFILE;
+    /* The first time a rest may do: descriptors come back as quickly as they go. */
+    int closed = out_of_fds && worker->out_of_fds ? turn_away(worker) : 0;
 
+    worker->out_of_fds = out_of_fds;
     timer_start(&worker->accept_rest, ACCEPT_REST_MS);
     accept_update(worker);
     if (worker->warned_ms != 0 && now_ms - worker->warned_ms < ACCEPT_WARN_MS)
         return;
     worker->warned_ms = now_ms;
     LOG(IO, WARN, "accept.failed", F_Z("error", conn_uv_text(-error, text)),
-        F_INT("pause_ms", ACCEPT_REST_MS));
+        F_INT("pause_ms", ACCEPT_REST_MS), F_INT("turned_away", closed));
 }
 
 /* accept(2): errors of the connection that would have been accepted are to be passed over. */
@@ -122,6 +181,73 @@ static bool is_of_connection(int error)
     }
 }
 
+static void adopt(struct worker *worker, int fd, const union dns_address *peer)
+{
+    struct conn *conn = conn_tcp_accept(&worker->loop, fd, &peer->any);
+
+    if (conn != NULL)
+        worker->events->accepted(worker, worker->ctx, conn);
+    loop_turn_end(&worker->loop);
+}
+
+/* Any thread. False when the worker takes none; the socket stays with the caller. */
+static bool hand(struct worker *worker, int fd, const union dns_address *peer)
+{
+    struct handed *handed = mem_new(sizeof(*handed));
+
+    assert(fd >= 0);
+    handed->fd = fd;
+    handed->peer = *peer;
+    uv_mutex_lock(&worker->lock);
+    bool takes = !worker->stop_wanted && !worker->released && !worker->hands_off &&
+                 worker->handed_n < HANDED_MAX;
+    if (takes) {
+        *worker->handed_end = handed;
+        worker->handed_end = &handed->next;
+        worker->handed_n++;
+        (void)uv_async_send(&worker->async);
+    }
+    uv_mutex_unlock(&worker->lock);
+    if (!takes)
+        mem_free(handed);
+    return takes;
+}
+
+/* To the next in turn; to this worker if nobody else takes it. */
+static void spread(struct worker *worker, int fd, const union dns_address *peer)
+{
+    for (size_t i = 0; i < worker->peers_n; i++) {
+        struct worker *next = worker->peers[worker->peers_next];
+        worker->peers_next = (worker->peers_next + 1) % worker->peers_n;
+        if (next == worker)
+            break;
+        if (hand(next, fd, peer))
+            return;
+    }
+    adopt(worker, fd, peer);
+}
+
+/* Sockets that other workers' listeners gave to this one. */
+static void take_handed(struct worker *worker)
+{
+    uv_mutex_lock(&worker->lock);
+    struct handed *handed = worker->handed;
+    worker->handed = NULL;
+    worker->handed_end = &worker->handed;
+    worker->handed_n = 0;
+    uv_mutex_unlock(&worker->lock);
+
+    while (handed != NULL) {
+        struct handed *next = handed->next;
+        if (worker->stopping)
+            (void)close(handed->fd);
+        else
+            adopt(worker, handed->fd, &handed->peer);
+        mem_free(handed);
+        handed = next;
+    }
+}
+
 /* False when there is no more to accept now. */
 static bool accept_one(struct worker *worker)
 {
@@ -137,10 +263,11 @@ static bool accept_one(struct worker *worker)
         accept_rest(worker, errno);
         return false;
     }
-    struct conn *conn = conn_tcp_accept(&worker->loop, fd, &peer.any);
-    if (conn != NULL)
-        worker->events->accepted(worker, worker->ctx, conn);
-    loop_turn_end(&worker->loop);
+    worker->out_of_fds = false;
+    if (worker->peers_n > 0)
+        spread(worker, fd, &peer);
+    else
+        adopt(worker, fd, &peer);
     return worker->listen_fd >= 0 && !worker->accept_paused;
 }
 
@@ -167,12 +294,27 @@ static void listener_close(struct worker *worker)
     uv_close((uv_handle_t *)&worker->listener, NULL);
     (void)close(worker->listen_fd);
     worker->listen_fd = -1;
+    reserve_close(worker);
 }
 
 void worker_accept_pause(struct worker *worker, bool pause)
 {
     worker->accept_paused = pause;
+    uv_mutex_lock(&worker->lock);
+    worker->hands_off = pause;
+    uv_mutex_unlock(&worker->lock);
     accept_update(worker);
+}
+
+void worker_share(struct worker *worker, struct worker *const *peers, size_t n)
+{
+    assert(worker->listen_fd >= 0);
+    assert(n > 0);
+    for (size_t i = 0; i < n; i++)
+        assert(peers[i]->events->accepted != NULL && peers[i]->events->stopping != NULL);
+    worker->peers = peers;
+    worker->peers_n = n;
+    worker->peers_next = 0;
 }
 
 /* ---- turning ---- */
@@ -246,6 +388,7 @@ static void on_async(uv_async_t *async)
         call = next;
         loop_turn_end(&worker->loop);
     }
+    take_handed(worker);
     if (stop && !worker->stopping) {
         worker->stopping = true;
         listener_close(worker);
@@ -318,11 +461,14 @@ struct worker *worker_new(const struct worker_options *options)
     worker->ctx = options->ctx;
     worker->wake_ms = INT64_MAX;
     worker->calls_end = &worker->calls;
+    worker->handed_end = &worker->handed;
     worker->listen_fd = options->listen_fd;
+    worker->reserve_fd = -1;
     timer_init(&worker->accept_rest, &worker->loop, on_accept_rested);
     if (worker->listen_fd >= 0) {
         if (uv_poll_init(&worker->uv, &worker->listener, worker->listen_fd) != 0)
             BUG("the listening socket is not one");
+        reserve_open(worker);
         accept_update(worker);
     }
     return worker;
@@ -349,6 +495,8 @@ void worker_run(struct worker *worker)
 
 static void calls_free(struct worker *worker)
 {
+    worker->stopping = true;
+    take_handed(worker);
     while (worker->calls != NULL) {
         struct worker_call *call = worker->calls;
         worker->calls = call->next;
@@ -379,6 +527,26 @@ void worker_free(struct worker **worker)
 
 /* ---- listening ---- */
 
+/* WORKER_HAND_OVER: a build that does as other systems have to, for tests. */
+#if defined(WORKER_HAND_OVER)
+static const bool listeners_balance = false;
+static const int share_option = 0;
+#elif defined(SO_REUSEPORT_LB)
+static const bool listeners_balance = true;
+static const int share_option = SO_REUSEPORT_LB;
+#elif defined(__linux__)
+static const bool listeners_balance = true;
+static const int share_option = SO_REUSEPORT;
+#else
+static const bool listeners_balance = false;
+static const int share_option = 0;
+#endif
+
+bool worker_listeners_balance(void)
+{
+    return listeners_balance;
+}
+
 static int bound_socket(const union dns_address *address, bool share)
 {
     const int on = 1;
@@ -389,8 +557,8 @@ static int bound_socket(const union dns_address *address, bool share)
     if (fd < 0)
         return -errno;
     int rc = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (rc == 0 && share)
-        rc = setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    if (rc == 0 && share && share_option != 0)
+        rc = setsockopt(fd, SOL_SOCKET, share_option, &on, sizeof(on));
     if (rc == 0 && v6)
         rc = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
     if (rc == 0)

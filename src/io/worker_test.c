@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -161,6 +162,177 @@ static void test_two_workers_share_a_port(void **state)
     }
 }
 
+/* ---- one listens for three ---- */
+
+static bool never(struct world *world)
+{
+    (void)world;
+    return false;
+}
+
+static bool accepted(struct world *world)
+{
+    return world->accepted > 0;
+}
+
+struct shared {
+    struct echo_worker workers[3];
+    struct worker *peers[3];
+    uint16_t port;
+};
+
+static void shared_start(struct shared *shared)
+{
+    struct error e;
+    int fd = -1;
+
+    assert_int_equal(worker_listen(STR("127.0.0.1"), 0, true, &fd, &shared->port, &e), OK);
+    for (size_t i = 0; i < 3; i++) {
+        struct echo_worker *echo = &shared->workers[i];
+        *echo = (struct echo_worker){.n = 0};
+        echo->worker = worker_new(&(struct worker_options){.events = &echo_worker_events,
+                                                           .ctx = echo,
+                                                           .listen_fd = i == 0 ? fd : -1});
+        shared->peers[i] = echo->worker;
+    }
+    worker_share(shared->peers[0], shared->peers, 3);
+    for (size_t i = 0; i < 3; i++) {
+        struct echo_worker *echo = &shared->workers[i];
+        assert_int_equal(pthread_create(&echo->thread, NULL, echo_thread, echo->worker), 0);
+    }
+}
+
+static void ping(int fd)
+{
+    char got[4];
+
+    assert_int_equal(send(fd, "ping", 4, MSG_NOSIGNAL), 4);
+    assert_int_equal(recv(fd, got, sizeof(got), MSG_WAITALL), 4);
+    assert_memory_equal(got, "ping", 4);
+}
+
+/* Catches: connections that do not go round, that are lost between two threads, data races (under
+ * TSan), a peer that stopped and is still given some, what it was given and nobody closes. */
+static void test_one_listens_for_all(void **state)
+{
+    enum { ROUNDS = 6 };
+    struct shared shared;
+    int clients[3 * ROUNDS];
+    (void)state;
+
+    shared_start(&shared);
+    for (size_t i = 0; i < COUNT_OF(clients); i++) {
+        clients[i] = blocking_client(shared.port);
+        ping(clients[i]);
+    }
+    /* One stops while the first still listens; it stays where it is until all have stopped. */
+    worker_stop(shared.peers[1]);
+    assert_int_equal(pthread_join(shared.workers[1].thread, NULL), 0);
+    assert_int_equal(shared.workers[1].n, ROUNDS);
+    int late[4];
+    for (size_t i = 0; i < COUNT_OF(late); i++) {
+        late[i] = blocking_client(shared.port);
+        ping(late[i]);
+    }
+    echo_stop(&shared.workers[0]);
+    echo_stop(&shared.workers[2]);
+    worker_free(&shared.workers[1].worker);
+    assert_int_equal(shared.workers[0].n + shared.workers[2].n, 2 * ROUNDS + COUNT_OF(late));
+    assert_true(shared.workers[0].n >= ROUNDS && shared.workers[2].n >= ROUNDS);
+    for (size_t i = 0; i < COUNT_OF(clients); i++) {
+        char end = 0;
+        assert_int_equal(recv(clients[i], &end, 1, 0), 0);
+        assert_int_equal(close(clients[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT_OF(late); i++)
+        assert_int_equal(close(late[i]), 0);
+}
+
+struct crowd {
+    uint16_t port;
+    _Atomic bool over;
+};
+
+static void *crowd_in(void *arg)
+{
+    struct crowd *crowd = arg;
+
+    while (!atomic_load(&crowd->over)) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in address = {.sin_family = AF_INET,
+                                      .sin_port = htons(crowd->port),
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        (void)connect(fd, (struct sockaddr *)&address, sizeof(address));
+        (void)close(fd);
+    }
+    return NULL;
+}
+
+/* Catches: sockets that are on their way when the workers stop, in any order: leaked, closed twice,
+ * or told to a worker that has ended. */
+static void test_stop_while_handing(void **state)
+{
+    enum { TIMES = 9 };
+    (void)state;
+
+    size_t before = probe_open_fds();
+    for (size_t round = 0; round < TIMES; round++) {
+        struct shared shared;
+        struct crowd crowd = {.over = false};
+        pthread_t threads[2];
+        shared_start(&shared);
+        crowd.port = shared.port;
+        for (size_t i = 0; i < COUNT_OF(threads); i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, crowd_in, &crowd), 0);
+        int fd = blocking_client(shared.port);
+        (void)close(fd);
+        for (size_t i = 0; i < 3; i++)
+            worker_stop(shared.peers[(i + round) % 3]);
+        for (size_t i = 0; i < 3; i++)
+            assert_int_equal(pthread_join(shared.workers[i].thread, NULL), 0);
+        for (size_t i = 0; i < 3; i++)
+            worker_free(&shared.workers[i].worker);
+        atomic_store(&crowd.over, true);
+        for (size_t i = 0; i < COUNT_OF(threads); i++)
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(probe_open_fds(), before);
+}
+
+/* Catches: what was handed to a worker that never ran and is not closed; pausing that a listener
+ * does not know of. */
+static void test_handed_and_never_told(void **state)
+{
+    struct world world;
+    struct error e;
+    int fd = -1;
+    uint16_t port = 0;
+    char end = 0;
+    (void)state;
+
+    world_init(&world); /* turned by this test; its peer is not turned at all */
+    struct echo_worker idle = {.n = 0};
+    assert_int_equal(worker_listen(STR("127.0.0.1"), 0, true, &fd, &port, &e), OK);
+    assert_int_equal(close(fd), 0);
+    idle.worker = worker_new(
+        &(struct worker_options){.events = &echo_worker_events, .ctx = &idle, .listen_fd = -1});
+    struct worker *peers[] = {idle.worker};
+    worker_share(world.worker, peers, 1);
+    int client = blocking_client(world.port);
+    assert_false(world_run(&world, never, 30));
+    assert_int_equal(world.accepted, 0);
+
+    worker_accept_pause(idle.worker, true); /* now the one that listens has to take it */
+    int second = blocking_client(world.port);
+    assert_true(world_run(&world, accepted, LIMIT_MS));
+    world_fini(&world);
+    worker_free(&idle.worker);
+    assert_int_equal(idle.n, 0);
+    assert_int_equal(recv(client, &end, 1, 0), 0);
+    assert_int_equal(close(client), 0);
+    assert_int_equal(close(second), 0);
+}
+
 /* Catches: a second start on the same port that goes unnoticed, a text that does not say why. */
 static void test_listen_errors(void **state)
 {
@@ -196,6 +368,51 @@ static void test_listen_errors(void **state)
     /* TEST-NET-1: no address of this machine. */
     assert_int_equal(worker_listen(STR("192.0.2.1"), 0, true, &fd, &port, &e), ERR_SYSTEM);
     assert_non_null(strstr(e.detail, "cannot listen on 192.0.2.1:0: "));
+}
+
+/* Catches: a port that another start has by way of another of the machine's addresses. */
+static void test_listen_on_any(void **state)
+{
+    static const struct {
+        const char *first;
+        const char *second;
+        const char *second_name; /* NULL: they do not stand in each other's way */
+    } cases[] = {
+        {"0.0.0.0", "127.0.0.1", "127.0.0.1"},
+        {"127.0.0.1", "0.0.0.0", "0.0.0.0"},
+        {"0.0.0.0", "0.0.0.0", "0.0.0.0"},
+        {"::1", "::1", "[::1]"},
+        {"::", "::", "[::]"},
+        {"::", "127.0.0.1", "127.0.0.1"},
+        {"127.0.0.1", "::", "[::]"},
+        {"::", "::1", "[::1]"},
+        {"::1", "::", "[::]"},
+        {"0.0.0.0", "::", "[::]"},
+        {"::1", "127.0.0.1", NULL},
+        {"127.0.0.1", "::1", NULL},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct error e;
+        uint16_t port = 0;
+        uint16_t again = 0;
+        int fd = -1;
+        int fd2 = -1;
+        char detail[64];
+        assert_int_equal(worker_listen(str_c(cases[i].first), 0, true, &fd, &port, &e), OK);
+        enum error_code code = worker_listen(str_c(cases[i].second), port, true, &fd2, &again, &e);
+        if (cases[i].second_name != NULL) {
+            assert_int_equal(code, ERR_SYSTEM);
+            (void)snprintf(detail, sizeof(detail), "%s:%u is already in use", cases[i].second_name,
+                           (unsigned)port);
+            assert_string_equal(e.detail, detail);
+        } else if (code == OK) { /* any other process may have that one */
+            assert_int_equal(again, port);
+            assert_int_equal(close(fd2), 0);
+        }
+        assert_int_equal(close(fd), 0);
+    }
 }
 
 struct posted {
@@ -246,17 +463,6 @@ static void test_post(void **state)
     assert_int_equal(posted.ran, 1000);
     worker_free(&echo.worker);
     assert_int_equal(echo.stops, 1);
-}
-
-static bool never(struct world *world)
-{
-    (void)world;
-    return false;
-}
-
-static bool accepted(struct world *world)
-{
-    return world->accepted > 0;
 }
 
 /* Catches: accepting while it is paused, or never again. */
@@ -311,6 +517,58 @@ static void test_out_of_descriptors(void **state)
         assert_int_equal(close(fill[--filled]), 0);
     assert_int_equal(close(fd), 0);
     world_fini(&world);
+}
+
+struct door {
+    struct world world;
+    int client;
+};
+
+static bool sent_away(struct world *world)
+{
+    char byte;
+
+    return recv(CONTAINER_OF(world, struct door, world)->client, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+/* Catches: clients that wait for ever while descriptors are short, a kept descriptor that is not
+ * kept again. */
+static void test_sent_away(void **state)
+{
+    struct door door;
+    struct world *world = &door.world;
+    struct rlimit limit;
+    struct rlimit before;
+    int fill[64];
+    size_t filled = 0;
+    int clients[3];
+    (void)state;
+
+    world_init(world);
+    for (size_t i = 0; i < COUNT_OF(clients); i++)
+        clients[i] = blocking_client(world->port);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit = before;
+    limit.rlim_cur = (rlim_t)clients[2] + 1;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (filled < COUNT_OF(fill) && (fill[filled] = dup(0)) >= 0)
+        filled++;
+    assert_true(filled < COUNT_OF(fill));
+    for (size_t i = 0; i < COUNT_OF(clients); i++) {
+        door.client = clients[i];
+        assert_true(world_run(world, sent_away, LIMIT_MS));
+        assert_int_equal(close(clients[i]), 0);
+        if (i + 1 < COUNT_OF(clients)) /* what was freed is used up again */
+            assert_true((fill[filled++] = dup(0)) >= 0);
+    }
+    assert_int_equal(world->accepted, 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    while (filled > 0)
+        assert_int_equal(close(fill[--filled]), 0);
+    int fd = blocking_client(world->port);
+    assert_true(world_run(world, accepted, LIMIT_MS));
+    assert_int_equal(close(fd), 0);
+    world_fini(world);
 }
 
 struct slow_timer {
@@ -406,10 +664,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_workers_share_a_port),
+        cmocka_unit_test(test_one_listens_for_all),
+        cmocka_unit_test(test_stop_while_handing),
+        cmocka_unit_test(test_handed_and_never_told),
         cmocka_unit_test(test_listen_errors),
+        cmocka_unit_test(test_listen_on_any),
         cmocka_unit_test(test_post),
         cmocka_unit_test(test_accept_pause),
         cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_sent_away),
         cmocka_unit_test(test_sleeps_until_the_next_timer),
         cmocka_unit_test(test_memory_and_sockets_together),
     };
