@@ -118,6 +118,7 @@ PROGRAM   := $(BUILD)/llm-proxy
 ARCHIVE   := $(BUILD)/libllm.a
 # Preloaded by tests: never with a sanitizer of its own.
 INJECT    := $(BUILD)/inject.so
+TURNS     := $(BUILD)/turns.so
 # The version is known to these objects only: a new one recompiles no more than them.
 VERSION_OBJS := $(MAIN_OBJ) $(filter %/version.o,$(LIB_OBJS))
 
@@ -125,7 +126,7 @@ VERSION_OBJS := $(MAIN_OBJ) $(filter %/version.o,$(LIB_OBJS))
     bench manual coverage install clean FORCE
 
 all: $(PROGRAM)
-build-tests: $(PROGRAM) $(TESTS) $(INJECT)
+build-tests: $(PROGRAM) $(TESTS) $(INJECT) $(TURNS)
 
 # --- Rules --------------------------------------------------------------------------------------
 
@@ -179,6 +180,11 @@ $(INJECT): tests/fault/inject.c $(BUILD)/flags
 	@echo "  LINK  $@"
 	@$(CC) -std=gnu17 -D_GNU_SOURCE -O1 -g $(WARNINGS) -Wno-pedantic -fPIC -shared -o $@ $< -ldl -lpthread
 
+$(TURNS): tests/e2e/turns.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) -std=gnu17 -D_GNU_SOURCE -O1 -g $(WARNINGS) -Wno-pedantic -fPIC -shared -o $@ $< -ldl
+
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_HELP) $(ARCHIVE)
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(FUZZ_HELP) \
@@ -202,7 +208,7 @@ test:
 test-unit: $(TESTS_RUN)
 	@BUILD=$(BUILD) V=$(V) tools/test unit -- $(TESTS_RUN)
 
-test-e2e: $(PROGRAM)
+test-e2e: $(PROGRAM) $(TURNS)
 	@BUILD=$(BUILD) V=$(V) T='$(T)' tools/test e2e
 
 test-fault: $(PROGRAM) $(INJECT)
