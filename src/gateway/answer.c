@@ -9,6 +9,9 @@
 
 #include "base/log.h"
 
+/* Of what is refused for want of room: a moment later there may be some. */
+#define RETRY_AFTER "retry-after: 1\r\n"
+
 /* Which of the upstream's headers go down (contract, section 2). Retry-After apart. */
 static bool goes_down(struct str name)
 {
@@ -118,7 +121,7 @@ static void add_own_lines(struct exchange *x, struct buf *lines)
 {
     bool upstreams_id = false;
 
-    if (x->attempt.head != NULL) {
+    if (x->attempt.head != NULL && x->call.error.code != ERR_OVERLOADED) {
         answer_headers_down(x->attempt.head, loop_wall_ms(x->station->loop), lines);
         const struct http_headers *headers = &x->attempt.head->headers;
         upstreams_id = !str_is_null(http_headers_get(headers, STR("x-request-id"))) ||
@@ -152,8 +155,9 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
     }
     if (!str_is_null(x->allow))
         add_line(lines, STR("allow"), x->allow);
-    if (status == 503 && x->call.error.code != OK && x->attempt.head == NULL)
-        (void)buf_add(lines, STR("retry-after: 1\r\n"));
+    /* Ours; an upstream's 503 has its own, or none. */
+    if (status == 503 && x->call.error.code != OK && x->call.error.code != ERR_UPSTREAM_ERROR)
+        (void)buf_add(lines, STR(RETRY_AFTER));
     add_own_lines(x, lines);
     assert(buf_ok(lines));
     server_head(x->client, status, buf_str(lines), length);
@@ -188,6 +192,8 @@ void answer_error(struct station *station, struct server_conn *client, const str
                     "content-type: application/json\r\nx-request-id: %.*s\r\n"
                     "x-llm-proxy-request-id: %.*s\r\n",
                     ID_SIZE, id, ID_SIZE, id);
+    if (status == 503)
+        (void)buf_add(&station->head, STR(RETRY_AFTER));
     server_head(client, status, buf_str(&station->head), (int64_t)station->out.n);
     server_body(client, buf_str(&station->out));
     server_end(client);

@@ -66,7 +66,7 @@ static void test_an_error_inside_a_stream_is_its_end(void **state)
 /* --- large requests --- */
 
 enum {
-    SIZE = 10 * 1000 * 1000,
+    SIZE = 4 * 1000 * 1000,
     NOTICE = 64 * 1024, /* what an exchange may hold beside its body */
 };
 
@@ -389,6 +389,196 @@ static void test_hostile_bodies_stay_within_bounds(void **state)
     }
 }
 
+static size_t starved_max;
+
+static void limit_inflight(struct config *config)
+{
+    config->inflight_bytes_max = starved_max;
+}
+
+/* One small exchange with so many bytes for all requests together. */
+static int run_starved(size_t inflight, bool stream)
+{
+    char answer[4096];
+    struct fixture f;
+
+    starved_max = inflight;
+    setup_with(&f, limit_inflight);
+    connect_client(&f);
+    send_request(&f, stream);
+    if (f.connects > 0)
+        send_all(&f, &f.upstream, str_of(answer, print_answer(answer, sizeof(answer), stream)));
+    int status = status_of(&f);
+    if (status == 503)
+        assert_true(has(&f.client, "retry-after: 1\r\n"));
+    teardown(&f);
+    return status;
+}
+
+/* Catches: a lack of memory that is told as the upstream's fault (502) or the client's (413, 431),
+ * and a 503 without Retry-After, wherever in an exchange the memory ends. */
+static void test_no_memory_left_is_503_wherever_it_ends(void **state)
+{
+    int seen_503 = 0;
+
+    (void)state;
+    for (int stream = 0; stream < 2; stream++) {
+        for (size_t inflight = 1; inflight < 16 * 1024; inflight += 256) {
+            int status = run_starved(inflight, stream != 0);
+            if (status != 200)
+                assert_int_equal(status, 503);
+            seen_503 += status == 503;
+        }
+        assert_int_equal(run_starved(64 * 1024, stream != 0), 200);
+    }
+    assert_true(seen_503 > 10);
+}
+
+/* Catches: reading a body that takes more than its share that aborts, or is told as anything but
+ * 413; the station works on. */
+static void test_what_does_not_fit_is_413(void **state)
+{
+    struct fixture f;
+    struct buf body;
+    char member[32];
+
+    (void)state;
+    setup_with(&f, limit_inflight_12);
+    buf_init(&body, TEXT_MAX);
+    (void)buf_add(&body, STR("{\"model\":\"m\",\"messages\":[]"));
+    for (int i = 0; body.n < SIZE; i++)
+        (void)buf_add(&body,
+                      str_of(member, (size_t)snprintf(member, sizeof(member), ",\"%d\":1", i)));
+    (void)buf_add_char(&body, '}');
+    connect_client(&f);
+    send_large(&f, buf_str(&body), false);
+    assert_int_equal(status_of(&f), 413);
+    assert_int_equal(f.connects, 0);
+    buf_reset(&f.client.got);
+    send_request(&f, false);
+    assert_int_equal(f.connects, 1);
+    buf_fini(&body);
+    teardown(&f);
+}
+
+/* --- large answers --- */
+
+static void make_answer(struct buf *out, const char *begin, const char *middle, const char *end)
+{
+    char head[256];
+    struct buf body;
+
+    make_hostile(&body, str_c(begin), str_c(middle), str_c(end));
+    buf_init(out, TEXT_MAX);
+    int n = snprintf(head, sizeof(head),
+                     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                     "Content-Length: %zu\r\n\r\n",
+                     body.n);
+    (void)buf_add(out, str_of(head, (size_t)n));
+    (void)buf_add(out, buf_str(&body));
+    buf_fini(&body);
+}
+
+#define ANSWER_BEGIN                                                                              \
+    "{\"id\":\"c1\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m-1\",\"choices\":[" \
+    "{\"index\":0,\"finish_reason\":\"stop\",\"message\":{\"role\":\"assistant\",\"content\":\""
+
+static const struct {
+    const char *begin, *middle, *end;
+    int status;
+} answers[] = {
+    {ANSWER_BEGIN, "a long text. ", "\"}}]}", 200},
+    {ANSWER_BEGIN "\"}}],\"x\":[0", ",1234567890123456", "]}", 200},
+    {ANSWER_BEGIN "\"}}],\"x\":[0", ",1", "]}", 502}, /* more than its share */
+    {"", "[", "", 502},
+    {"{", "\"a\":{},", "\"b\":1}", 502}, /* no completion */
+};
+
+/* Catches: a large answer that is changed or lost, memory for it past twelve times its size, a
+ * hostile one that is anything but the upstream's fault. */
+static void test_large_answers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(answers); i++) {
+        struct fixture f;
+        struct buf answer;
+        bool complete;
+
+        setup_with(&f, limit_inflight_12);
+        connect_client(&f);
+        send_request(&f, false);
+        make_answer(&answer, answers[i].begin, answers[i].middle, answers[i].end);
+        send_all(&f, &f.upstream, buf_str(&answer));
+        assert_int_equal(status_of(&f), answers[i].status);
+        struct str got = body_of(&f.arena, buf_str(&f.client.got), &complete);
+        assert_true(complete);
+        if (answers[i].status == 200)
+            assert_true(str_ends(buf_str(&answer), got) && got.n > SIZE);
+        buf_fini(&answer);
+        teardown(&f);
+    }
+}
+
+/* Catches: a whole large answer that is copied for a client that does not read. */
+static void test_a_large_answer_waits_for_its_client(void **state)
+{
+    struct fixture f;
+    struct buf answer;
+
+    (void)state;
+    setup_with(&f, limit_inflight_12);
+    connect_client(&f);
+    send_request(&f, false);
+    make_answer(&answer, answers[0].begin, answers[0].middle, answers[0].end);
+    conn_read_stop(f.client.conn);
+    send_all(&f, &f.upstream, buf_str(&answer));
+    struct exchange *x = LIST_ENTRY(f.station.exchanges.next, struct exchange, link);
+    assert_int_equal(x->state, EXCHANGE_HAND);
+    assert_true(x->whole.n > SIZE / 2);
+    conn_read_start(f.client.conn);
+    loop_test_run(f.loop);
+    assert_true(f.client.got.n > SIZE);
+    assert_true(list_empty(&f.station.exchanges));
+    /* And one that leaves. */
+    buf_reset(&f.client.got);
+    send_request(&f, false);
+    conn_read_stop(f.client.conn);
+    send_all(&f, &f.upstream, buf_str(&answer));
+    assert_false(list_empty(&f.station.exchanges));
+    conn_close(&f.client.conn);
+    loop_test_run(f.loop);
+    assert_int_equal(in_flight(&f), 0);
+    buf_fini(&answer);
+    teardown(&f);
+}
+
+/* Catches: a client that leaves while its answer is read, and takes it along. */
+static void test_a_client_leaves_while_its_answer_is_read(void **state)
+{
+    struct fixture f;
+    struct buf answer;
+
+    (void)state;
+    setup(&f);
+    connect_client(&f);
+    send_request(&f, false);
+    make_answer(&answer, answers[0].begin, answers[0].middle, answers[0].end);
+    send_all(&f, &f.upstream, str_head(buf_str(&answer), answer.n - 1));
+    struct exchange *x = LIST_ENTRY(f.station.exchanges.next, struct exchange, link);
+    /* As if the last byte had come in this moment. */
+    assert_true(buf_add(&x->attempt.body, STR("}")));
+    client_cancel(&x->attempt.request);
+    x->attempt.ended = true;
+    exchange_run(x);
+    assert_int_equal(x->state, EXCHANGE_DIGEST);
+    conn_close(&f.client.conn);
+    loop_test_run(f.loop);
+    assert_true(list_empty(&f.station.exchanges));
+    assert_int_equal(in_flight(&f), 0);
+    buf_fini(&answer);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +589,11 @@ int main(void)
         cmocka_unit_test(test_a_client_leaves_while_a_job_waits),
         cmocka_unit_test(test_a_station_stops_while_a_job_waits),
         cmocka_unit_test(test_hostile_bodies_stay_within_bounds),
+        cmocka_unit_test(test_no_memory_left_is_503_wherever_it_ends),
+        cmocka_unit_test(test_what_does_not_fit_is_413),
+        cmocka_unit_test(test_large_answers),
+        cmocka_unit_test(test_a_large_answer_waits_for_its_client),
+        cmocka_unit_test(test_a_client_leaves_while_its_answer_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,9 @@ enum {
     SPARE_CONNS_MAX = 1024,
     LINGER_MS = 1000,
     LINGER_BYTES_MAX = 1024 * 1024,
+    /* Who sends the body of a request that was refused reads the answer when it is through. */
+    LINGER_BODY_BYTES_MAX = 64 * 1024 * 1024,
+    LINGER_BODY_ROUNDS = 10, /* of LINGER_MS, as long as bytes come */
     /* An unread rest of a body of at most so many bytes is read and dropped to save the
      * connection; beyond it, closing is cheaper. */
     DROP_BYTES_MAX = 64 * 1024,
@@ -84,6 +87,7 @@ struct server_conn {
     bool is_head;
     bool has_length;
     bool has_body;
+    bool body_ended;
     bool expects;   /* waits for 100 Continue */
     bool more_came; /* bytes after the head came with it */
     bool keep_alive;
@@ -118,6 +122,9 @@ struct server_conn {
     uint64_t taken;         /* by the kernel, when the write timer last looked */
     int64_t taken_ms;
     size_t dropped; /* while lingering */
+    size_t linger_bytes;
+    size_t linger_seen; /* of dropped, when the timer last looked */
+    uint8_t linger_rounds;
 };
 
 _Static_assert(sizeof(struct server_conn) <= 640, "an idle connection is little more than this");
@@ -210,6 +217,9 @@ static void conn_finish(struct server_conn *c)
         conn_drop(c);
         return;
     }
+    bool body_comes = c->has_body && !c->body_ended;
+    c->linger_bytes = body_comes ? LINGER_BODY_BYTES_MAX : LINGER_BYTES_MAX;
+    c->linger_rounds = body_comes ? LINGER_BODY_ROUNDS : 1;
     c->input = INPUT_CLOSED;
     buf_fini(&c->carry);
     conn_shutdown(c->conn);
@@ -346,6 +356,7 @@ static void refuse(struct server_conn *c, const struct error *e)
         return;
     }
     bool in_head = c->input == INPUT_HEAD;
+    c->body_ended = true; /* what comes now is no body that could be read on */
     c->input = INPUT_CLOSED;
     c->paused = false;
     timer_stop(&c->timer);
@@ -374,6 +385,7 @@ static void head_come(struct server_conn *c)
     c->has_length = m->has_length;
     c->body_left = m->content_length;
     c->has_body = m->chunked || m->content_length > 0;
+    c->body_ended = false;
     c->expects = m->expect_continue && c->has_body;
     c->server->options.events->head(c, m);
 }
@@ -395,6 +407,7 @@ static void end_come(struct server_conn *c)
 
     c->input = INPUT_DONE;
     c->expects = false;
+    c->body_ended = true;
     if (tell) {
         c->server->options.events->body_end(c);
     } else if (!c->busy) {
@@ -550,6 +563,19 @@ static void body_late(struct server_conn *c)
     refuse(c, &e);
 }
 
+static void linger_late(struct server_conn *c)
+{
+    bool more_came = c->dropped > c->linger_seen;
+
+    c->linger_seen = c->dropped;
+    if (c->linger_rounds > 0)
+        c->linger_rounds--;
+    if (conn_queued(c->conn) > 0 || (more_came && c->linger_rounds > 0))
+        timer_start(&c->timer, LINGER_MS);
+    else if (!c->busy)
+        conn_drop(c);
+}
+
 static void input_fire(struct timer *timer)
 {
     struct server_conn *c = CONTAINER_OF(timer, struct server_conn, timer);
@@ -575,10 +601,7 @@ static void input_fire(struct timer *timer)
             body_late(c);
         break;
     case INPUT_CLOSED:
-        if (conn_queued(c->conn) > 0)
-            timer_start(timer, LINGER_MS);
-        else if (!c->busy)
-            conn_drop(c);
+        linger_late(c);
         break;
     case INPUT_HOLD:
     case INPUT_DONE:
@@ -596,7 +619,7 @@ static void conn_read(struct conn *conn, void *ctx, struct str bytes)
     assert(c->conn == conn);
     if (c->input == INPUT_CLOSED) {
         c->dropped += bytes.n;
-        if (c->dropped > LINGER_BYTES_MAX && !c->busy && conn_queued(conn) == 0)
+        if (c->dropped > c->linger_bytes && !c->busy && conn_queued(conn) == 0)
             conn_drop(c);
         return;
     }
