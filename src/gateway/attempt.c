@@ -14,12 +14,28 @@
 #include "http/coding.h"
 #include "http/message.h"
 
+void attempt_blame(struct exchange *x)
+{
+    struct error *e = &x->call.error;
+    struct str name = x->attempt.backend->name;
+    struct error told = *e;
+
+    assert(e->code != OK);
+    if (told.code == ERR_OVERLOADED || str_find(str_c(told.detail), name, 0) != SIZE_MAX)
+        return;
+    (void)FAIL(e, told.code, "%.200s (backend %.*s)", told.detail, STR_ARG(str_head(name, 40)));
+    e->status = told.status;
+    e->file = told.file;
+    e->line = told.line;
+}
+
 static void attempt_fail(struct exchange *x, const struct error *e)
 {
     if (x->attempt.failed)
         return;
     x->attempt.failed = true;
     x->call.error = *e;
+    attempt_blame(x);
     metric_add(&x->station->metrics, METRIC_attempt_failures_total, x->attempt.backend->slot, 1);
 }
 
@@ -260,7 +276,6 @@ static void on_batch(struct client_request *r, void *ctx)
 static void on_failed(struct client_request *r, void *ctx, const struct error *e)
 {
     struct exchange *x;
-    struct error told = *e;
 
     CAST(x, ctx, EXCHANGE_MAGIC);
     assert(r == x->attempt.request);
@@ -272,9 +287,7 @@ static void on_failed(struct client_request *r, void *ctx, const struct error *e
         exchange_run(x);
         return;
     }
-    FAIL(&told, e->code, "%.200s (backend %.*s)", e->detail,
-         STR_ARG(str_head(x->attempt.backend->name, 40)));
-    attempt_fail(x, &told);
+    attempt_fail(x, e);
     exchange_run(x);
 }
 

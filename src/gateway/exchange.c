@@ -673,8 +673,10 @@ static enum exchange_state step_WHOLE(struct exchange *x)
         }
         return whole_error(x, body, is_json(x, body));
     }
-    if (up->response_decode(x->decoder, body, true, &x->call.error) != OK)
+    if (up->response_decode(x->decoder, body, true, &x->call.error) != OK) {
+        attempt_blame(x);
         return EXCHANGE_FAIL;
+    }
     return whole_answer(x, body);
 }
 
@@ -687,8 +689,10 @@ static enum exchange_state step_DIGEST(struct exchange *x)
         return EXCHANGE_DIGEST;
     if (!is_success(&x->attempt))
         return whole_error(x, large_body(large), large_is_json(large));
-    if (large_take_frame(large, &frame, &x->call.error) != OK)
+    if (large_take_frame(large, &frame, &x->call.error) != OK) {
+        attempt_blame(x);
         return EXCHANGE_FAIL;
+    }
     if (frame != NULL)
         (void)attempt_frame(x, frame);
     large_forget_events(large);

@@ -205,6 +205,8 @@ NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
 enum push attempt_frame(void *ctx, struct frame *frame);
 /* Forgets the attempt that has ended, for another one. Before commit only. */
 void attempt_again(struct exchange *x);
+/* The error of x's call is the backend's: its detail names it, unless it does already. */
+void attempt_blame(struct exchange *x);
 /* Cancels it if it runs. */
 void attempt_cancel(struct exchange *x);
 void attempt_fini(struct exchange *x);

@@ -90,6 +90,20 @@ static int on_version(llhttp_t *http, const char *at, size_t n)
     return HPE_OK;
 }
 
+/* The reason phrase is dropped, but what may not stand in it makes the head suspect (RFC 9112, 4):
+ * llhttp looks for line ends only. */
+static int on_status(llhttp_t *http, const char *at, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)at[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+            llhttp_set_error_reason(http, "a control character in the reason phrase");
+            return HPE_USER;
+        }
+    }
+    return HPE_OK;
+}
+
 /* Extensions and trailers are dropped, but they are not for free: each name and value costs its
  * bytes and one, in however many pieces it comes. */
 static int extra_add(struct parser *parser, size_t n)
@@ -188,6 +202,7 @@ static const llhttp_settings_t parse_settings = {
     .on_url = on_url,
     .on_method = on_method,
     .on_version = on_version,
+    .on_status = on_status,
     .on_header_field = on_header_field,
     .on_header_field_complete = on_header_field_complete,
     .on_header_value = on_header_value,

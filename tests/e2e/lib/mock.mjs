@@ -41,6 +41,7 @@ export class Exchange {
         this.method = method;
         this.target = target;
         this.at = now();
+        this.early = false;
         this.parts = [];
     }
 
@@ -131,7 +132,12 @@ export class Exchange {
     }
 
     rst() {
-        this.socket.resetAndDestroy();
+        this.connection.reset();
+    }
+
+    /** FIN, also under TLS, where it comes without a close_notify. */
+    truncate() {
+        this.connection.under.end();
     }
 }
 
@@ -142,7 +148,9 @@ export class Mock {
         this.requests = [];
         this.connections = 0;
         this.sockets = new Set();
+        this.under = new Map();         /* with TLS: the TCP sockets, by their remote port */
         this.queue = [];
+        this.early = null;              /* the script of the next POST, run at its head */
         this.models = new Map();
         this.errors = [];
         this.waiting = [];
@@ -153,6 +161,9 @@ export class Mock {
         const accept = (socket) => mock.accept(socket);
         mock.server = options ? tls.createServer({ ...options, allowHalfOpen: true }, accept) :
             net.createServer({ allowHalfOpen: true, noDelay: true }, accept);
+        if (options) {
+            mock.server.on("connection", (socket) => mock.under.set(socket.remotePort, socket));
+        }
         mock.server.listen(0, "127.0.0.1");
         await once(mock.server, "listening");
         open.add(mock);
@@ -162,7 +173,14 @@ export class Mock {
     }
 
     accept(socket) {
-        const connection = { n: this.connections++, socket };
+        const under = this.under.get(socket.remotePort) ?? socket;
+        const connection = { n: this.connections++, socket, under };
+        this.under.delete(socket.remotePort);
+        connection.reset = () => {
+            under.resetAndDestroy();
+            socket.destroy();
+        };
+        socket.reset = connection.reset;
         socket.setNoDelay(true);
         this.sockets.add(socket);
         connection.closed = new Promise((resolve) => {
@@ -179,7 +197,10 @@ export class Mock {
         });
         let exchange = null;
         const parser = new Parser("request", {
-            head: (head) => { exchange = new Exchange(connection, head); },
+            head: (head) => {
+                exchange = new Exchange(connection, head);
+                this.answer_early(exchange);
+            },
             data: (bytes) => exchange.parts.push(Buffer.from(bytes)),
             end: () => this.dispatch(exchange),
         });
@@ -193,12 +214,28 @@ export class Mock {
         });
     }
 
+    /** A POST that `early` answers when its head is there; its body goes to nobody else. */
+    answer_early(exchange) {
+        if (this.early === null || exchange.method !== "POST") {
+            return;
+        }
+        exchange.early = true;
+        const script = this.early;
+        this.early = null;
+        this.run(script, exchange);
+    }
+
     dispatch(exchange) {
         this.requests.push(exchange);
         for (const waiter of this.waiting.splice(0)) {
             waiter(exchange);
         }
-        const script = this.pick(exchange);
+        if (!exchange.early) {
+            this.run(this.pick(exchange), exchange);
+        }
+    }
+
+    run(script, exchange) {
         Promise.resolve(script(exchange)).catch((error) => {
             this.errors.push(error);
             exchange.socket.destroy();
