@@ -128,11 +128,29 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init(tcp->conn.loop->read_buffer, LOOP_READ_SIZE);
 }
 
+/* libuv makes an EOF of a reset that it polls together with the last bytes: what the socket itself
+ * says of its end, 0 or a libuv error. */
+static int error_behind_eof(const uv_stream_t *stream)
+{
+    uv_os_fd_t fd = -1;
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (uv_fileno((const uv_handle_t *)stream, &fd) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        return 0;
+    return uv_translate_sys_error(error);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn_tcp *tcp = CONTAINER_OF(stream, struct conn_tcp, handle);
     struct loop *loop = tcp->conn.loop;
 
+    if (n == UV_EOF) {
+        int error = error_behind_eof(stream);
+        n = error != 0 ? error : UV_EOF;
+    }
     if (n > 0) {
         conn_emit_read(&tcp->conn, str_of(buf->base, (size_t)n));
     } else if (n == UV_EOF) {

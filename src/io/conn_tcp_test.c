@@ -462,6 +462,23 @@ static void test_reset(void **state)
     world_fini(&world);
 }
 
+/* Catches: a reset that comes with the last bytes and is told as a proper end, so that a body which
+ * ends with the connection seems complete. */
+static void test_reset_right_behind_bytes(void **state)
+{
+    struct world world;
+    (void)state;
+
+    connect_both(&world);
+    conn_read_start(world.client.conn);
+    (void)conn_write(world.server.conn, &STR("all of it"), 1);
+    conn_reset(&world.server.conn);
+    assert_true(world_run(&world, client_ended, LIMIT_MS));
+    assert_string_equal(world.client.log, "CRF");
+    assert_int_equal(world.client.got.n, STR("all of it").n);
+    world_fini(&world);
+}
+
 /* Catches: a failure of bytes in flight that is never told. */
 static void test_reset_with_bytes_in_flight(void **state)
 {
@@ -551,6 +568,7 @@ int main(void)
         cmocka_unit_test(test_close_while_connecting),
         cmocka_unit_test(test_close_within_events),
         cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_reset_right_behind_bytes),
         cmocka_unit_test(test_reset_with_bytes_in_flight),
         cmocka_unit_test(test_read_stop),
         cmocka_unit_test(test_addresses),
