@@ -99,7 +99,7 @@ void branch_free(struct branch *branch)
 
 struct branch *branch_enter(struct branch *branch)
 {
-    assert(branch->magic == BRANCH_MAGIC && !branch->retired);
+    assert(branch->magic == BRANCH_MAGIC && branch->models != NULL);
     branch->users++;
     return branch;
 }

@@ -343,6 +343,48 @@ static void test_stop_with_an_old_branch(void **unused)
     end(&s);
 }
 
+/* Catches: a job in another thread whose site is freed under it. */
+static void run_large(bool leave)
+{
+    enum { LARGE_N = LARGE_BYTES + 64 * 1024 };
+    static char body[LARGE_N];
+    struct swap s;
+    char head[256];
+    int n = snprintf(body, sizeof(body), request_body, "false");
+
+    memset(body + n, ' ', sizeof(body) - (size_t)n);
+    int head_n = snprintf(head, sizeof(head),
+                          "POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\n"
+                          "Authorization: Bearer test-client-key-1\r\nContent-Length: %zu\r\n\r\n",
+                          sizeof(body));
+    begin(&s);
+    send_text(&s.f.client, head, (size_t)head_n);
+    send_text(&s.f.client, body, sizeof(body) - 1);
+    loop_test_run(s.f.loop);
+    struct exchange *x = LIST_ENTRY(s.f.station.exchanges.next, struct exchange, link);
+    exchange_body(x, STR(" "));
+    exchange_body_end(x);
+    assert_int_equal(x->state, EXCHANGE_PARSE);
+    take(&s, NULL);
+    assert_int_equal(branch_count(&s), 2);
+    if (leave)
+        station_abort(&s.f.station);
+    loop_test_run(s.f.loop);
+    assert_int_equal(branch_count(&s), leave ? 1 : 2);
+    assert_int_equal(s.f.connects, leave ? 0 : 1);
+    station_abort(&s.f.station);
+    loop_test_run(s.f.loop);
+    assert_int_equal(branch_count(&s), 1);
+    end(&s);
+}
+
+static void test_swap_while_a_job_waits(void **unused)
+{
+    (void)unused;
+    run_large(false);
+    run_large(true);
+}
+
 static void send_list(struct end *to, const char *model)
 {
     char body[256];
@@ -578,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_swap_while_the_client_reads_slowly),
         cmocka_unit_test(test_ends_of_all_kinds_after_a_swap),
         cmocka_unit_test(test_stop_with_an_old_branch),
+        cmocka_unit_test(test_swap_while_a_job_waits),
         cmocka_unit_test(test_the_list_of_models_is_asked_for_anew),
         cmocka_unit_test(test_limits_change_for_what_begins),
         cmocka_unit_test(test_what_must_not_be_taken_over),

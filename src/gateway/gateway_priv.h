@@ -66,7 +66,7 @@ struct branch {
     struct client_pool **pools; /* per backend, made on first use */
     struct models *models;
     struct server *local; /* of the backends inside this process; made on first use */
-    size_t users;         /* exchanges */
+    size_t users;         /* exchanges, and jobs that outlive theirs */
     bool retired;         /* another one has taken its place */
     struct deferred end;
 };
@@ -222,7 +222,7 @@ NODISCARD enum error_code client_key_prepare(struct site *site, struct error *e)
 /* branch.c */
 /* The reference on site is taken over. */
 struct branch *branch_new(struct station *station, struct site *site);
-/* An exchange begins in it, and is over. */
+/* An exchange, or a job of one, begins in it, and is over. */
 struct branch *branch_enter(struct branch *branch);
 void branch_leave(struct branch *branch);
 /* Nothing new begins in it; it is freed when the last exchange has left, at the end of a turn. */

@@ -39,7 +39,8 @@ enum large_job { JOB_READ, JOB_WRITE, JOB_ANSWER, JOB_CHECK };
 struct large {
     uint32_t magic;
     enum large_job what;
-    struct exchange *x; /* NULL: it has ended */
+    struct exchange *x;    /* NULL: it has ended */
+    struct branch *branch; /* entered: names and models that a job reads are its site's */
     struct loop *loop;
     struct job *job; /* NULL: none runs */
     struct arena_budget *budget;
@@ -78,6 +79,7 @@ struct large *large_new(struct exchange *x)
 
     large->magic = LARGE_MAGIC;
     large->x = x;
+    large->branch = branch_enter(x->branch);
     large->loop = x->station->loop;
     large->budget = &x->station->gateway->inflight;
     buf_init(&large->body, 1);
@@ -99,6 +101,7 @@ static void destroy(struct large *large)
     arena_fini(&large->out);
     arena_fini(&large->kept);
     arena_fini(&large->lent);
+    branch_leave(large->branch);
     large->magic = 0;
     mem_free(large);
 }
