@@ -6,9 +6,10 @@
  * Owns      A reference on the configuration, the backends, the generated key, TLS contexts.
  * Not here  Reading the configuration (state/), changing sites (gateway, station).
  */
-#include "gateway/gateway_priv.h"
+#include "gateway/site.h"
 
 #include "base/mem.h"
+#include "gateway/gateway_priv.h"
 
 #define SITE_MAGIC 0x517e5e7au
 

@@ -22,6 +22,19 @@ static const char intro[] =
     "number with `KiB`, `MiB` or `GiB`. A list may be one text; in the environment and on the\n"
     "command line it is separated by commas. An empty variable is an unset one.\n";
 
+static const char reload_text[] =
+    "\n## Reading it again\n\n"
+    "At SIGHUP everything is read again from the same sources: the config file, `.env`, the client\n"
+    "key that was made, certificates. It is checked whole: on any fault, which the log names with\n"
+    "its line and column (`reload.fault`, `reload.failed`), the old configuration stays in force,\n"
+    "also when `./config.yaml` is gone. Else `reload.done` follows, and every request that begins\n"
+    "from then on goes by the new one; requests that run, streams too, end as they began, with\n"
+    "their backend, key and limits. Connections of clients stay open; idle ones to backends are\n"
+    "made anew.\n\n"
+    "`host`, `port` and `workers` need a restart; `reload.done` names those that differ. So does\n"
+    "`disable_auth` where the proxy listens on another address than loopback: such a configuration\n"
+    "is refused as a whole.\n";
+
 static const char keys_text[] =
     "\n## Client keys\n\n"
     "`api_keys:` (also `auth.api_keys:`) is a list of keys, or of `{name, key, admin}`. In the\n"
@@ -141,6 +154,7 @@ struct str config_manual(struct str topic, struct arena *arena)
     (void)buf_add(&out, STR("\n## Options\n\n"));
     add_table(&out, config_table_options, config_table_options_n, true);
     add_aliases(&out);
+    (void)buf_add(&out, str_of(reload_text, sizeof(reload_text) - 1));
     (void)buf_add(&out, str_of(keys_text, sizeof(keys_text) - 1));
     (void)buf_add(&out, str_of(backends_text, sizeof(backends_text) - 1));
     add_table(&out, config_table_backend, config_table_backend_n, true);
