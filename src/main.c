@@ -23,7 +23,7 @@ extern char **environ;
 
 static const char main_version[] = LLM_PROXY_VERSION;
 
-enum { CONFIG_ARENA_MAX = 64 * 1024 * 1024, POLL_MS = 20, TAKE_MS = 1000 };
+enum { CONFIG_ARENA_MAX = 64 * 1024 * 1024, POLL_MS = 20, ABORT_MS = 3000, TAKE_MS = 1000 };
 
 static void put(FILE *to, struct str s)
 {
@@ -256,6 +256,16 @@ static int next_signal(const sigset_t *set, bool poll)
     return signal;
 }
 
+/* Nothing is served any more, and still a worker has not ended: a thread hangs in the system's
+ * resolver, which nothing can interrupt, and exit would wait for it. */
+static void leave_behind(void)
+{
+    LOG(MAIN, WARN, "stop.left_behind",
+        F_Z("detail", "a look-up of a name has not come back; leaving without it"));
+    log_stop();
+    _exit(0);
+}
+
 /* Serves until SIGTERM or SIGINT, then drains; a second signal ends at once. SIGHUP reads the
  * configuration again, and means nothing any more while it drains. */
 static void serve(struct gateway *gateway, struct config_source *source, const sigset_t *set)
@@ -279,6 +289,9 @@ static void serve(struct gateway *gateway, struct config_source *source, const s
             LOG(MAIN, WARN, "stop.aborting");
             gateway_abort(gateway);
             aborted = true;
+            end_ms = clock_mono_ms() + ABORT_MS;
+        } else if (aborted && clock_mono_ms() >= end_ms) {
+            leave_behind();
         }
     }
 }

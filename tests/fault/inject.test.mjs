@@ -18,7 +18,7 @@ import { Client, now, sse_data } from "../e2e/lib/http1.mjs";
 import { Mock, chunk, delta, sse, text_chunks, whole, LAST_CHUNK, head_bytes }
     from "../e2e/lib/mock.mjs";
 import { SLOW, backend, start, stop_all, temp_dir, test } from "../e2e/lib/proxy.mjs";
-import { EAI, FOREVER, Inject, LEG, OP, sockets_of, unavailable } from "./lib/inject.mjs";
+import { FOREVER, Inject, LEG, OP, sockets_of, unavailable } from "./lib/inject.mjs";
 
 const skip = unavailable();
 const no_tls = skip || (available() ? false : "the openssl command is not installed");
@@ -85,14 +85,9 @@ before(async () => {
     }
     dir = temp_dir();
     plain = await Mock.start({ fallback: answer });
-    const at = (host) => `http://${host}.inject.test:${plain.port}/v1`;
     const backends = {
         plain: backend(plain),
-        name: backend(plain, { api_url: at("four") }),
-        both: backend(plain, { api_url: at("both") }),
-        none: backend(plain, { api_url: at("none") }),
-        unknown: backend(plain, { api_url: at("unknown") }),
-        slow: backend(plain, { api_url: at("four"), connect_timeout: "300ms" }),
+        name: backend(plain, { api_url: `http://both.inject.test:${plain.port}/v1` }),
     };
     if (!no_tls) {
         const certs = make(dir);
@@ -256,6 +251,7 @@ const HARD = [
 const CASES = {
     "a whole answer": { model: "plain:m-cold", stream: false },
     "a stream": { model: "plain:m-cold", stream: true },
+    "a whole answer from one of two addresses": { model: "name:m-cold", stream: false },
     "a stream on a kept connection": { model: "plain:m-warm", stream: true },
     "a whole answer through TLS": { model: "secure:m-cold", stream: false, tls: true },
     "a stream through TLS": { model: "secure:m-cold", stream: true, tls: true },

@@ -87,6 +87,11 @@ export class Inject {
         this.put(AT.armed, 1);
     }
 
+    /** Faults since arm(). */
+    get hits() {
+        return this.get(AT.hits);
+    }
+
     /** {steps, hits} since arm(). */
     disarm() {
         this.put(AT.armed, 0);
