@@ -16,6 +16,7 @@
 #include "base/manual.h"
 #include "base/mem.h"
 #include "gateway/gateway.h"
+#include "gateway/listener.h"
 #include "pipeline/pipeline.h"
 #include "state/config.h"
 
@@ -56,9 +57,9 @@ static int show_manual(struct str topic, struct arena *arena)
     return str_is_null(text) ? 1 : 0;
 }
 
-static int check_config(const struct config_result *result, size_t backend_faults)
+static int check_config(const struct config_result *result, size_t other_faults)
 {
-    size_t faults = result->faults + backend_faults;
+    size_t faults = result->faults + other_faults;
 
     if (faults > 0) {
         (void)printf("%zu fault%s\n", faults, faults == 1 ? "" : "s");
@@ -96,18 +97,19 @@ static void show_backends(const struct backend_set *set)
     (void)printf("%s\n", between[0] == '\0' ? "none is functional" : "");
 }
 
-/* "http://127.0.0.1:8000", as a client on this machine would say it. */
+/* "http://127.0.0.1:8000", or https://, as a client on this machine would say it. */
 static struct str base_url(const struct gateway *gateway, struct arena *arena)
 {
     struct str host = gateway_host(gateway);
+    bool is_tls = gateway_config(gateway)->tls_cert.n > 0;
     bool v6 = str_find_char(host, ':', 0) != SIZE_MAX;
 
     if (str_eq(host, STR("0.0.0.0")) || str_eq(host, STR("::"))) {
         host = STR("127.0.0.1");
         v6 = false;
     }
-    return str_print(arena, "http://%s%.*s%s:%u", v6 ? "[" : "", STR_ARG(host), v6 ? "]" : "",
-                     (unsigned)gateway_port(gateway));
+    return str_print(arena, "http%s://%s%.*s%s:%u", is_tls ? "s" : "", v6 ? "[" : "", STR_ARG(host),
+                     v6 ? "]" : "", (unsigned)gateway_port(gateway));
 }
 
 /* What to show as the client's key: itself on a terminal only. Returns what goes into examples. */
@@ -212,7 +214,8 @@ static void reload(struct gateway *gateway, struct config_source *source)
     config_read(source, &arena, &result);
     faults = result.faults;
     if (result.config != NULL)
-        faults += backend_check(result.config, &arena, &report);
+        faults += backend_check(result.config, &arena, &report) +
+                  listener_check(result.config, clock_real_ms(), &report);
     log_report(result.report);
     log_report(buf_str(&report));
     if (result.config == NULL || faults > 0) {
@@ -347,7 +350,7 @@ static int act(struct config_source *source, struct config_result *result, struc
     struct buf report;
     struct backend_set *backends = NULL;
     struct error e = {.code = OK};
-    size_t backend_faults = 0;
+    size_t other_faults = 0;
     int status = 1;
 
     if (result->action == CONFIG_VERSION) {
@@ -362,13 +365,14 @@ static int act(struct config_source *source, struct config_result *result, struc
         return show_manual(result->manual_topic, arena);
     buf_init(&report, CONFIG_ARENA_MAX);
     if (result->config != NULL)
-        backend_faults = backend_check(result->config, arena, &report);
+        other_faults = backend_check(result->config, arena, &report) +
+                       listener_check(result->config, clock_real_ms(), &report);
     put(stderr, result->report);
     put(stderr, buf_str(&report));
     buf_fini(&report);
     if (result->action == CONFIG_CHECK)
-        return check_config(result, backend_faults);
-    if (result->config == NULL || backend_faults > 0)
+        return check_config(result, other_faults);
+    if (result->config == NULL || other_faults > 0)
         return 1;
     if (result->action == CONFIG_PRINT) {
         put(stdout, config_print(source, result->config, arena));

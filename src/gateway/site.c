@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "gateway/gateway_priv.h"
+#include "gateway/listener.h"
 
 #define SITE_MAGIC 0x517e5e7au
 
@@ -91,7 +92,8 @@ static enum error_code check_tls(struct site *site, struct error *e)
 enum error_code site_prepare(struct site *site, struct error *e)
 {
     TRY(client_key_prepare(site, e));
-    return check_tls(site, e);
+    TRY(check_tls(site, e));
+    return listener_tls_new(site->config, &site->listener, e);
 }
 
 static void site_free(struct site *site)
@@ -99,6 +101,7 @@ static void site_free(struct site *site)
     for (size_t i = 0; i < site->backends->n; i++)
         tls_context_unref(&site->tls[i]);
     mem_free(site->tls);
+    tls_context_unref(&site->listener);
     (void)pthread_mutex_destroy(&site->tls_lock);
     secret_free(&site->generated.key);
     backend_set_free(&site->backends);

@@ -29,6 +29,7 @@ struct site {
     struct str key_path;      /* null: the configuration has keys, or none is needed */
     struct tls_context **tls; /* per backend; NULL: not made yet, or plain. Under tls_lock */
     pthread_mutex_t tls_lock;
+    struct tls_context *listener; /* NULL: clients speak plain HTTP. Set by site_prepare */
     struct arena arena;
 };
 

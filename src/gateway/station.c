@@ -12,6 +12,7 @@
 #include "gateway/gateway_priv.h"
 
 #include "base/mem.h"
+#include "gateway/listener.h"
 #include "text/json_memory.h"
 
 enum {
@@ -132,6 +133,21 @@ static const struct server_events server_callbacks = {
     .closed = on_closed,
 };
 
+/* Accepted connections of a TLS listener. The handshake counts within header_timeout, as the server
+ * counts from here to the first byte. */
+static struct conn *secured(struct station *station, struct conn *conn)
+{
+    static const struct conn_events none = {.read = NULL};
+    const struct site *site = station->branch->site;
+    const struct conn_secure_options options = {
+        .tls = site->listener,
+        .plain_answer = listener_plain_answer,
+        .timeout_ms = site->config->header_timeout_ms,
+    };
+
+    return options.tls == NULL ? conn : conn_secure(&conn, &options, &none, NULL);
+}
+
 static void on_accepted(struct worker *worker, void *ctx, struct conn *conn)
 {
     struct station *station;
@@ -147,7 +163,7 @@ static void on_accepted(struct worker *worker, void *ctx, struct conn *conn)
         return;
     }
     metric_add(&station->metrics, METRIC_connections, 0, 1);
-    server_adopt(station->server, conn);
+    server_adopt(station->server, secured(station, conn));
 }
 
 static void end_now(struct deferred *deferred)

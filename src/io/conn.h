@@ -93,8 +93,11 @@ struct conn_secure_options {
     struct tls_context *tls; /* tls_server_new's makes us the server, else we are the client; a
                               * reference is kept */
     struct str host;         /* clients: for SNI and verification; copied */
-    uint16_t port;           /* clients: sessions are resumed with the same host and port only */
-    int64_t timeout_ms;      /* of the handshake */
+    /* Servers: sent in the clear, before `failed`, to a client that speaks HTTP without TLS;
+     * borrowed until the conn is closed. Null: nothing is sent. */
+    struct str plain_answer;
+    uint16_t port;      /* clients: sessions are resumed with the same host and port only */
+    int64_t timeout_ms; /* of the handshake */
 };
 
 /* Takes over *lower (nulls it): an accepted connection, or a tunnel through a proxy, of which
@@ -131,6 +134,9 @@ NODISCARD enum error_code tls_context_new(const struct tls_options *options,
  * key (PEM). CONFIG: one cannot be read, or they do not belong together. */
 NODISCARD enum error_code tls_server_new(struct str cert_file, struct str key_file,
                                          struct tls_context **ret_context, struct error *e);
+/* From when until when its certificate is valid: wall clock, milliseconds. */
+void tls_server_validity(const struct tls_context *context, int64_t *ret_begin_ms,
+                         int64_t *ret_end_ms);
 /* Thread-safe; connections keep one each. */
 struct tls_context *tls_context_ref(struct tls_context *context);
 /* Nulls; takes NULL. Freed with the last reference. */

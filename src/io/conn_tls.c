@@ -15,14 +15,14 @@
  *           one's records are the inner one's plaintext, and the other way round.
  *           All that a lent piece holds is decrypted before the owner is told, so that nothing of
  *           it is left if the owner stops reading or closes. What comes together with the
- *           handshake's end before the owner reads is kept in `stash`, what the owner wrote before
- *           it in `early`; else a connection has no buffer of its own but OpenSSL's.
+ *           handshake's end before the owner reads is kept in `stash`, what the owner wrote
+ *           before it in `early`; else a connection has no buffer of its own but OpenSSL's.
  *           Only close_notify is told as EOF. The stream's end without it may be anybody's doing,
  *           and is told as a failure (RFC 9112, 9.8: a body that ends with the connection would be
  *           cut unnoticed).
  * Owns      The lower connection, the SSL, a reference to the context. The scratch memory is the
  *           loop's, one a depth for all.
- * Not here  Trust and versions (tls_context, tls_server), where sessions are kept (tls_session), the
+ * Not here  Trust and versions (tls_context, tls_server), keeping sessions (tls_session), the
  *           socket (conn_tcp).
  */
 #include "io/conn.h"
@@ -80,6 +80,7 @@ struct conn_tls {
     int64_t deadline_ms;
     int64_t verified_ms; /* when the other side last showed its certificate: of a session resumed */
     uint32_t replies;    /* bytes that TLS itself has said since the lower queue was empty */
+    struct str plain_answer;
     uint16_t port;
     uint8_t depth;  /* how many TLS lie below */
     uint8_t state;  /* enum tls_state */
@@ -555,6 +556,24 @@ static void handshake_done(struct conn_tls *tls)
     tls->in = STR_NULL;
 }
 
+/* OpenSSL gave up. Its alert is on its way. */
+static void handshake_refused(struct conn_tls *tls)
+{
+    long verified = SSL_get_verify_result(tls->ssl);
+
+    if (tls->context->verify && verified != X509_V_OK) {
+        handshake_failed(tls, X509_verify_cert_error_string(verified));
+    } else if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_HTTP_REQUEST) {
+        /* No alert then, as the other side could not read it. */
+        if (tls->plain_answer.n > 0 && !tls->lower->shut)
+            (void)conn_write(tls->lower, &tls->plain_answer, 1);
+        handshake_failed(tls, "the client speaks HTTP without TLS");
+    } else {
+        handshake_failed(tls, tls_context_error_text());
+    }
+    ERR_clear_error();
+}
+
 static void handshake(struct conn_tls *tls)
 {
     assert(tls->state == TLS_HANDSHAKE);
@@ -563,16 +582,10 @@ static void handshake(struct conn_tls *tls)
     int reason = SSL_get_error(tls->ssl, status);
     /* Also the alert that tells the other side what we did not like. */
     flush(tls);
-    if (status == 1) {
+    if (status == 1)
         handshake_done(tls);
-    } else if (reason != SSL_ERROR_WANT_READ) {
-        long verified = SSL_get_verify_result(tls->ssl);
-        if (tls->context->verify && verified != X509_V_OK)
-            handshake_failed(tls, X509_verify_cert_error_string(verified));
-        else
-            handshake_failed(tls, tls_context_error_text());
-        ERR_clear_error();
-    }
+    else if (reason != SSL_ERROR_WANT_READ)
+        handshake_refused(tls);
 }
 
 static void begin(struct conn_tls *tls)
@@ -723,6 +736,7 @@ static struct conn_tls *tls_new(struct conn *lower, const struct conn_secure_opt
     tls->context = tls_context_ref(options->tls);
     tls->depth = lower->ops == &tls_ops ? (uint8_t)(tls_of(lower)->depth + 1) : 0;
     tls->port = options->port;
+    tls->plain_answer = options->plain_answer;
     tls->timeout_ms = options->timeout_ms;
     tls->deadline_ms = loop_now_ms(loop) + options->timeout_ms;
     if (host.n > 0)

@@ -136,7 +136,7 @@ static void pair_close(struct pair *p)
 
 /* ---- tests ---- */
 
-/* Catches: either side's handshake, records or end not understood by the other; an event from within
+/* Catches: either side's handshake, records or end not understood by the other; an event within
  * conn_secure; a name that is not sent; an end without close_notify. */
 static void test_client_and_server(void **state)
 {

@@ -467,8 +467,8 @@ static void stop_after_read(struct probe *probe, char event)
         conn_read_stop(probe->conn);
 }
 
-/* Catches: EOF told to one who does not read, or twice; an end that anybody may have made told as the
- * other side's own. */
+/* Catches: EOF told to one who does not read, or twice; an end that anybody may have made told as
+ * the other side's own. */
 static void test_eof(void **state)
 {
     struct fixture f;

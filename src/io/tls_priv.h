@@ -45,7 +45,7 @@ void tls_session_store_free(struct tls_session_store **store);
 /* Keeps a copy. verified_ms: when the other side showed its certificate. Thread-safe. */
 void tls_session_keep(struct tls_session_store *store, struct str host, uint16_t port,
                       int64_t verified_ms, SSL_SESSION *session);
-/* Moves the youngest of that host and port out, the caller's to free; NULL: there is none. RFC 8446,
- * C.4: a ticket that is offered twice lets onlookers connect the two. Thread-safe. */
+/* Moves the youngest of that host and port out, the caller's to free; NULL: there is none. RFC
+ * 8446, C.4: a ticket that is offered twice lets onlookers connect the two. Thread-safe. */
 NODISCARD SSL_SESSION *tls_session_take(struct tls_session_store *store, struct str host,
                                         uint16_t port, int64_t now_ms, int64_t *ret_verified_ms);

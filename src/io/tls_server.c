@@ -14,6 +14,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "io/tls_priv.h"
@@ -61,6 +62,26 @@ static enum error_code use_files(SSL_CTX *ctx, const char *cert, const char *key
     }
     return FAIL(e, ERR_CONFIG, "cannot read a key from \"%.150s\": %s", key,
                 tls_context_error_text());
+}
+
+static int64_t wall_ms(const ASN1_TIME *time)
+{
+    struct tm tm;
+
+    /* Out of what a certificate can say: it never begins. */
+    if (time == NULL || ASN1_TIME_to_tm(time, &tm) != 1)
+        return INT64_MAX;
+    return (int64_t)timegm(&tm) * 1000;
+}
+
+void tls_server_validity(const struct tls_context *context, int64_t *ret_begin_ms,
+                         int64_t *ret_end_ms)
+{
+    const X509 *cert = SSL_CTX_get0_certificate(context->ctx);
+
+    assert(context->server && cert != NULL);
+    *ret_begin_ms = wall_ms(X509_get0_notBefore(cert));
+    *ret_end_ms = wall_ms(X509_get0_notAfter(cert));
 }
 
 enum error_code tls_server_new(struct str cert_file, struct str key_file,

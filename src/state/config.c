@@ -41,6 +41,15 @@ struct config *config_ref(struct config *config)
     return config;
 }
 
+struct str config_origin(const struct config *config, const char *path)
+{
+    struct config_entry entry = config_table_find(str_c(path));
+
+    assert(entry.kind == CONFIG_ENTRY_OPTION);
+    struct str origin = config_snapshot_of(config)->origins[entry.index];
+    return str_is_null(origin) ? STR("default") : origin;
+}
+
 static void snapshot_free(struct config_snapshot *snapshot)
 {
     struct config *config = &snapshot->config;

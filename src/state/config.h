@@ -124,6 +124,8 @@ struct config_result {
 /* Reads everything. Never prints. All faults are found, not only the first. */
 void config_read(const struct config_source *source, struct arena *arena,
                  struct config_result *ret_result);
+/* From where an option has its value: "config.yaml:3:7", "command line", "default". */
+struct str config_origin(const struct config *config, const char *path);
 /* All options with value and origin ("default", "config.yaml:3:7", "environment PROXY_PORT",
  * ".env PROXY_PORT", "command line"), keys by name only, as YAML with comments. */
 struct str config_print(const struct config_source *source, const struct config *config,

@@ -75,8 +75,24 @@ static void check_readable(struct config_reader *r, struct str file, struct str 
         config_fault(r, where, "%.*s: cannot be read: %s", STR_ARG(what), strerror(errno));
 }
 
+/* Whether they belong together is found where they are used. */
+static void check_tls(struct config_reader *r)
+{
+    const struct config *config = r->config;
+
+    if ((config->tls_cert.n > 0) != (config->tls_key.n > 0)) {
+        bool no_key = config->tls_cert.n > 0;
+        config_fault(r, origin_of(r, no_key ? "tls.cert" : "tls.key"),
+                     no_key ? "tls.cert: tls.key is missing" : "tls.key: tls.cert is missing");
+        return;
+    }
+    check_readable(r, config->tls_cert, STR("tls.cert"), origin_of(r, "tls.cert"));
+    check_readable(r, config->tls_key, STR("tls.key"), origin_of(r, "tls.key"));
+}
+
 static void check_files(struct config_reader *r)
 {
+    check_tls(r);
     check_readable(r, r->config->ca_file, STR("ca_file"), origin_of(r, "ca_file"));
     size_t row = config_table_find_backend(STR("ca_file")).index;
     for (size_t i = 0; i < r->config->backends_n; i++) {

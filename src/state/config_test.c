@@ -430,6 +430,11 @@ static const struct {
     {"ca_file: /nonexistent/ca.pem\n", "config.yaml:1:10: error: ca_file: cannot be read"},
     {"backends: {openai: {ca_file: /nonexistent/ca.pem}}\n",
      "config.yaml:1:30: error: backends.openai.ca_file: cannot be read"},
+    {"tls: {cert: config.yaml}\n", "config.yaml:1:13: error: tls.cert: tls.key is missing"},
+    {"tls:\n  key: config.yaml\n", "config.yaml:2:8: error: tls.key: tls.cert is missing"},
+    {"tls: {cert: config.yaml, key: none.pem}\n",
+     "config.yaml:1:31: error: tls.key: cannot be read: No such file or directory"},
+    {"tls: {cert: config.yaml, key: config.yaml, file: x}\n", "tls.file: unknown key"},
     {"data_dir: ''\n", "data_dir: must not be empty"},
     {"command_prefix: '$$'\n", "command_prefix: must be 2 to 10"},
     {"session: {repository: postgres}\n",
@@ -694,6 +699,18 @@ static void backends_of_the_environment(void **state)
     assert_str(c->backends[1].name, "demo");
 }
 
+static void tls_of_the_listener(void **state)
+{
+    struct fixture *f = *state;
+    const struct config *c;
+
+    c = good(f, &(struct inputs){.yaml = "tls: {cert: config.yaml, key: config.yaml}\n"});
+    assert_str(c->tls_cert, "config.yaml");
+    assert_str(c->tls_key, "config.yaml");
+    assert_str(config_origin(c, "tls.cert"), "config.yaml:1:13");
+    assert_str(config_origin(c, "port"), "default");
+}
+
 /* Options of later features: their type is checked, one warning names them all. */
 static void later(void **state)
 {
@@ -701,7 +718,7 @@ static void later(void **state)
         "command_prefix: '!/'\n"
         "retries: 3\n"
         "commit_after: off\n"
-        "tls: {cert: a.pem, key: b.pem}\n"
+        "hold_bytes_max: 1MiB\n"
         "session: {repository: file, file_path: ./data/sessions, expiry_seconds: 3600,"
         " force_set_project: true}\n"
         "logging: {level: info, format: '%(asctime)s', file: logs/x.log, max_size_mb: 10,"
@@ -730,7 +747,7 @@ static void later(void **state)
         "command_prefix (config.yaml:1:17)",
         "retries (",
         "commit_after (",
-        "tls.cert (",
+        "hold_bytes_max (",
         "session.repository (",
         "session.force_set_project (",
         "logging.per_module (",
@@ -873,6 +890,7 @@ int main(void)
         TEST(client_keys),
         TEST(backends_of_the_file),
         TEST(backends_of_the_environment),
+        TEST(tls_of_the_listener),
         TEST(later),
         TEST(too_many_backends),
         TEST(no_authentication),

@@ -10,6 +10,7 @@
  */
 import { once } from "node:events";
 import net from "node:net";
+import tls from "node:tls";
 
 export const CRLF = "\r\n";
 
@@ -324,9 +325,11 @@ export class Client {
         });
     }
 
-    static async connect(port, host = "127.0.0.1") {
-        const socket = net.connect({ port, host });
-        await once(socket, "connect");
+    /** secure: options of tls.connect, for TLS. */
+    static async connect(port, host = "127.0.0.1", secure = null) {
+        const socket = secure ? tls.connect({ port, host, ...secure }) :
+            net.connect({ port, host });
+        await once(socket, secure ? "secureConnect" : "connect");
         return new Client(port, socket);
     }
 
@@ -392,8 +395,8 @@ export class Client {
 }
 
 /** One request, one connection, the whole answer. */
-export async function request(port, options) {
-    const client = await Client.connect(port);
+export async function request(port, { secure, ...options }) {
+    const client = await Client.connect(port, "127.0.0.1", secure);
     try {
         client.send(options);
         return await client.response();

@@ -121,10 +121,11 @@ export async function run(args, options = {}) {
 }
 
 export class Instance {
-    constructor(dir, port) {
+    constructor(dir, port, secure) {
         this.dir = dir;
         this.port = port;
-        this.url = `http://127.0.0.1:${port}`;
+        this.secure = secure;
+        this.url = `${secure ? "https" : "http"}://127.0.0.1:${port}`;
         this.stderr = "";
         this.exit = null;
     }
@@ -187,7 +188,8 @@ export class Instance {
         const end = now() + READY_MS;
         while (this.exit === null) {
             try {
-                const answer = await request(this.port, { method: "GET", path: "/healthz" });
+                const answer = await request(this.port, { method: "GET", path: "/healthz",
+                    secure: this.secure });
                 assert.equal(answer.status, 200);
                 return;
             } catch (error) {
@@ -203,7 +205,8 @@ export class Instance {
 
     /** One request with the client's key. */
     call(options) {
-        return request(this.port, { ...options, headers: this.headers(options.headers) });
+        return request(this.port, { secure: this.secure, ...options,
+            headers: this.headers(options.headers) });
     }
 
     headers(more = {}) {
@@ -220,7 +223,7 @@ export class Instance {
     }
 
     connect() {
-        return Client.connect(this.port);
+        return Client.connect(this.port, "127.0.0.1", this.secure);
     }
 
     rss_kib() {
@@ -252,11 +255,13 @@ export class Instance {
     }
 }
 
-/** config: an object, or YAML text (then the port is given on the command line). */
-export async function start({ config = {}, env = {}, args = [], files = {}, dir = null } = {}) {
+/** config: an object, or YAML text (then the port is given on the command line). secure: where the
+ * config makes it speak TLS, options of tls.connect with which clients come. */
+export async function start({ config = {}, env = {}, args = [], files = {}, dir = null,
+    secure = null } = {}) {
     const port = await free_port();
     const where = dir ?? prepare({ config, files }, { port, api_keys: [KEY] });
-    const proxy = new Instance(where, port);
+    const proxy = new Instance(where, port, secure);
     const more = typeof config === "string" || config === null || dir ?
         ["--port", String(port)] : [];
     proxy.spawn([...more, ...args], env);
