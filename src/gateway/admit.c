@@ -3,32 +3,93 @@
  * Admission.
  *
  * What      Says from a request's head alone whether it may come in, and fills the intake.
- * How       key -> route -> HTTP's own limits -> declared length -> memory in flight. The key comes
- *           before the route, so that strangers learn nothing about paths.
+ * How       host and origin -> what HTTP alone decides (CONNECT, websockets, preflights) -> key ->
+ *           route -> drain, connections -> coding, declared length, memory in flight. The key comes
+ *           before the route, so that strangers learn nothing about paths; the origin before all,
+ *           so that foreign pages learn nothing at all.
  * Not here  Anything that needs the body; rate limits.
  */
 #include "gateway/gateway_priv.h"
 
+#include "gateway/origin.h"
+#include "gateway/peer.h"
+#include "gateway/strikes.h"
+#include "gateway/unpack.h"
+#include "http/coding.h"
+
+static int answer_nothing(const struct gateway *gateway, const struct site *site, struct buf *out)
+{
+    (void)gateway;
+    (void)site;
+    (void)out;
+    return 204;
+}
+
+/* The answer to OPTIONS: all of it is in the head. */
+static const struct gateway_route no_content = {.path = "", .answer = answer_nothing};
+
 /* The client's key as it was shown; null without one. */
 static struct str shown_key(const struct message *m)
 {
-    struct str authorization = http_headers_get(&m->headers, STR("authorization"));
+    struct str bearer = STR_NULL;
+    struct str keys[3] = {STR_NULL, STR_NULL, STR_NULL};
 
-    if (str_starts_nocase(authorization, STR("bearer ")))
-        return str_trim(str_from(authorization, strlen("bearer ")));
-    static const struct str names[] = {STR_INIT("x-api-key"), STR_INIT("api-key"),
-                                       STR_INIT("x-goog-api-key")};
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        struct str value = http_headers_get(&m->headers, names[i]);
-        if (!str_is_null(value))
-            return value;
+    for (size_t i = m->headers.n; i > 0; i--) {
+        const struct http_header *header = &m->headers.items[i - 1];
+        switch (header->name.n) {
+        case 13:
+            if (str_eq_nocase(header->name, STR("authorization")) &&
+                str_starts_nocase(header->value, STR("bearer ")))
+                bearer = str_trim(str_from(header->value, strlen("bearer ")));
+            break;
+        case 9:
+            if (str_eq_nocase(header->name, STR("x-api-key")))
+                keys[0] = header->value;
+            break;
+        case 7:
+            if (str_eq_nocase(header->name, STR("api-key")))
+                keys[1] = header->value;
+            break;
+        case 14:
+            if (str_eq_nocase(header->name, STR("x-goog-api-key")))
+                keys[2] = header->value;
+            break;
+        default:
+            break;
+        }
     }
-    return STR_NULL;
+    for (size_t i = 0; i < COUNT_OF(keys) && str_is_null(bearer); i++)
+        bearer = keys[i];
+    return bearer;
 }
 
-static enum error_code authenticate(const struct site *site, const struct message *m,
-                                    const struct client_key **ret_client, struct error *e)
+/* The address that a guesser is known by; all that have none, as in memory, are one. */
+static struct address address_of(const struct exchange *x)
 {
+    struct address address;
+
+    if (!address_parse(str_of(x->peer, x->peer_n), &address))
+        memset(&address, 0, sizeof(address));
+    return address;
+}
+
+static enum error_code refuse_key(struct exchange *x, struct error *e)
+{
+    struct address address = address_of(x);
+    int64_t wait_ms = strikes_wrong(x->station->gateway->strikes, &address,
+                                    loop_now_ms(x->station->loop));
+
+    if (wait_ms == 0)
+        return FAIL(e, ERR_UNAUTHORIZED, "invalid API key");
+    x->retry_after_s = (wait_ms + 999) / 1000;
+    return FAIL(e, ERR_RATE_LIMITED, "too many wrong API keys; try again in %lld s",
+                (long long)x->retry_after_s);
+}
+
+static enum error_code authenticate(struct exchange *x, const struct message *m, struct error *e)
+{
+    const struct site *site = x->branch->site;
+    struct strikes *strikes = x->station->gateway->strikes;
     struct str shown = shown_key(m);
     const struct client_key *found = NULL;
 
@@ -42,8 +103,12 @@ static enum error_code authenticate(const struct site *site, const struct messag
             found = &site->keys[i];
     }
     if (found == NULL)
-        return FAIL(e, ERR_UNAUTHORIZED, "invalid API key");
-    *ret_client = found;
+        return refuse_key(x, e);
+    if (UNLIKELY(strikes_any(strikes))) {
+        struct address address = address_of(x);
+        strikes_right(strikes, &address);
+    }
+    x->call.intake.client = found;
     return OK;
 }
 
@@ -65,25 +130,33 @@ static enum error_code admit_route(struct exchange *x, const struct gateway_rout
     if (route->public_by_metrics && x->call.config->metrics_public)
         access = ACCESS_OPEN;
     if (access != ACCESS_OPEN)
-        TRY(authenticate(x->branch->site, m, &x->call.intake.client, e));
+        TRY(authenticate(x, m, e));
     if (access == ACCESS_ADMIN && x->call.intake.client != NULL && !x->call.intake.client->admin)
         return FAIL(e, ERR_FORBIDDEN, "%s needs an admin's key", route->path);
     if (m->method != HTTP_GET && m->method != HTTP_HEAD) {
-        x->allow = STR("GET, HEAD");
+        x->allow = STR("GET, HEAD, OPTIONS");
+        if (m->method == HTTP_OPTIONS)
+            return OK;
         return FAIL(e, ERR_METHOD_NOT_ALLOWED, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
                     STR_ARG(str_head(m->path, 100)));
     }
     return OK;
 }
 
-static enum error_code match_protocol(struct exchange *x, const struct message *m, struct error *e)
+/* *ret_options: it only asks which methods there are. */
+static enum error_code match_protocol(struct exchange *x, const struct message *m,
+                                      bool *ret_options, struct error *e)
 {
     struct route_match match;
+    struct arena *arena = server_arena(x->client);
     struct str method = m->method == HTTP_HEAD ? STR("GET") : m->method_name;
 
-    protocol_route(method, m->path, server_arena(x->client), &match);
+    protocol_route(method, m->path, arena, &match);
     if (match.protocol == NULL && match.path_known) {
-        x->allow = match.allow;
+        x->allow = str_print(arena, "%.*s, OPTIONS", STR_ARG(match.allow));
+        *ret_options = m->method == HTTP_OPTIONS;
+        if (*ret_options)
+            return OK;
         return FAIL(e, ERR_METHOD_NOT_ALLOWED, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
                     STR_ARG(str_head(m->path, 100)));
     }
@@ -101,12 +174,12 @@ static enum error_code check_body(const struct exchange *x, const struct message
 {
     const struct gateway *gateway = x->station->gateway;
     const struct config *config = x->call.config;
-    struct str coding = http_headers_get(&m->headers, STR("content-encoding"));
+    enum coding coding = coding_of(m->content_encoding);
     size_t in_flight = atomic_load_explicit(&gateway->inflight.used, memory_order_relaxed);
 
-    if (!str_is_null(coding) && !str_eq_nocase(coding, STR("identity")))
-        return FAIL(e, ERR_UNSUPPORTED_MEDIA, "content-encoding %.*s",
-                    STR_ARG(str_head(coding, 40)));
+    if (coding != CODING_IDENTITY && coding != CODING_GZIP)
+        return FAIL(e, ERR_UNSUPPORTED_MEDIA, "content-encoding %.*s; send it plain or as gzip",
+                    STR_ARG(str_head(m->content_encoding, 40)));
     if (m->has_length && m->content_length > config->body_bytes_max)
         return FAIL(e, ERR_TOO_LARGE, "the body is larger than body_bytes_max (%zu bytes)",
                     config->body_bytes_max);
@@ -156,32 +229,95 @@ static void keep_headers(struct exchange *x, const struct message *m)
     buf_reset(lines);
 }
 
+/* What is neither a path nor a key's matter. *ret_answered: there is nothing but a head to send. */
+static enum error_code admit_http(struct exchange *x, const struct message *m, bool behind_trusted,
+                                  bool *ret_answered, struct error *e)
+{
+    static const struct str methods = STR_INIT("GET, HEAD, POST, OPTIONS");
+
+    TRY(origin_check(x, m, behind_trusted, e));
+    if (m->method == HTTP_CONNECT) {
+        /* What comes behind it is not meant as HTTP. */
+        server_close_after(x->client);
+        x->allow = methods;
+        return FAIL(e, ERR_METHOD_NOT_ALLOWED, "CONNECT: this is no forward proxy");
+    }
+    if (m->upgrade &&
+        http_list_has(http_headers_get(&m->headers, STR("upgrade")), STR("websocket")))
+        return FAIL(e, ERR_UPGRADE_REQUIRED, "use HTTP");
+    if (m->method != HTTP_OPTIONS)
+        return OK;
+    x->preflight = origin_preflight(m, server_arena(x->client));
+    *ret_answered = !str_is_null(x->preflight);
+    if (str_eq(m->path, STR("*"))) {
+        x->allow = methods;
+        *ret_answered = true;
+    }
+    return OK;
+}
+
+/* Whether there is room for it, now. */
+static enum error_code admit_load(struct exchange *x, const struct message *m, struct error *e)
+{
+    struct gateway *gateway = x->station->gateway;
+    int64_t connections_max = x->call.config->connections_max;
+
+    if (gateway_draining(gateway))
+        return FAIL(e, ERR_DRAINING, "try another instance");
+    /* Who was served before goes on; who came too late goes. */
+    if (!server_served(x->client) &&
+        atomic_load_explicit(&gateway->connections, memory_order_relaxed) >
+            (size_t)connections_max) {
+        server_close_after(x->client);
+        return FAIL(e, ERR_OVERLOADED, "more than connections_max (%lld) connections",
+                    (long long)connections_max);
+    }
+    TRY(check_body(x, m, e));
+    if (coding_of(m->content_encoding) != CODING_GZIP)
+        return OK;
+    x->unpack = unpack_new(x);
+    if (x->unpack == NULL)
+        return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
+    return OK;
+}
+
+static void note_peer(struct exchange *x, const struct message *m, bool *ret_trusted)
+{
+    struct str peer = peer_of(x->call.config, server_peer(x->client), m, ret_trusted);
+
+    x->peer_n = (uint8_t)(peer.n < sizeof(x->peer) ? peer.n : sizeof(x->peer));
+    memcpy(x->peer, peer.p, x->peer_n);
+    x->call.intake.peer = str_of(x->peer, x->peer_n);
+}
+
 enum error_code admit(struct exchange *x, const struct message *m,
                       const struct gateway_route **ret_route, struct error *e)
 {
-    struct gateway *gateway = x->station->gateway;
     struct intake *intake = &x->call.intake;
+    bool behind_trusted = false;
+    bool head_only = false;
 
-    intake->peer = server_peer(x->client);
+    note_peer(x, m, &behind_trusted);
     intake->is_head = m->method == HTTP_HEAD;
     intake->query = m->query;
-    const struct gateway_route *route = find_route(gateway, m->path);
-    if (route != NULL) {
-        TRY(admit_route(x, route, m, e));
-        *ret_route = route;
+    TRY(admit_http(x, m, behind_trusted, &head_only, e));
+    if (head_only) {
+        *ret_route = &no_content;
         return OK;
     }
-    TRY(authenticate(x->branch->site, m, &intake->client, e));
-    TRY(match_protocol(x, m, e));
-    if (m->upgrade &&
-        str_eq_nocase(http_headers_get(&m->headers, STR("upgrade")), STR("websocket")))
-        return FAIL(e, ERR_UPGRADE_REQUIRED, "use HTTP");
-    if (gateway_draining(gateway))
-        return FAIL(e, ERR_DRAINING, "try another instance");
-    if (atomic_load_explicit(&gateway->connections, memory_order_relaxed) >
-        (size_t)x->call.config->connections_max)
-        return FAIL(e, ERR_OVERLOADED, "more than connections_max connections");
-    TRY(check_body(x, m, e));
+    const struct gateway_route *route = find_route(x->station->gateway, m->path);
+    if (route != NULL) {
+        TRY(admit_route(x, route, m, e));
+        *ret_route = m->method == HTTP_OPTIONS ? &no_content : route;
+        return OK;
+    }
+    TRY(authenticate(x, m, e));
+    TRY(match_protocol(x, m, &head_only, e));
+    if (head_only) {
+        *ret_route = &no_content;
+        return OK;
+    }
+    TRY(admit_load(x, m, e));
     keep_headers(x, m);
     return OK;
 }

@@ -8,6 +8,8 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "gateway/origin.h"
+#include "gateway/peer.h"
 
 /* Of what is refused for want of room: a moment later there may be some. */
 #define RETRY_AFTER "retry-after: 1\r\n"
@@ -140,6 +142,23 @@ static void add_own_lines(struct exchange *x, struct buf *lines)
     (void)buf_add(lines, STR("\r\n"));
 }
 
+/* What a refusal of ours says besides its body; an upstream's error has its own lines, or none. */
+static void add_error_lines(const struct exchange *x, int status, struct buf *lines)
+{
+    enum error_code code = x->call.error.code;
+
+    if (code == OK || code == ERR_UPSTREAM_ERROR)
+        return;
+    if (status == 503)
+        (void)buf_add(lines, STR(RETRY_AFTER));
+    if (x->retry_after_s > 0)
+        (void)buf_print(lines, "retry-after: %lld\r\n", (long long)x->retry_after_s);
+    if (code == ERR_UPGRADE_REQUIRED) /* RFC 9110, 15.5.22: it must say which protocol */
+        (void)buf_add(lines, STR("upgrade: HTTP/1.1\r\nconnection: upgrade\r\n"));
+    if (code == ERR_UNSUPPORTED_MEDIA) /* RFC 9110, 12.5.3 */
+        (void)buf_add(lines, STR("accept-encoding: gzip, identity\r\n"));
+}
+
 void answer_head(struct exchange *x, int status, struct str content_type, int64_t length)
 {
     struct buf *lines = &x->station->head;
@@ -155,9 +174,10 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
     }
     if (!str_is_null(x->allow))
         add_line(lines, STR("allow"), x->allow);
-    /* Ours; an upstream's 503 has its own, or none. */
-    if (status == 503 && x->call.error.code != OK && x->call.error.code != ERR_UPSTREAM_ERROR)
-        (void)buf_add(lines, STR(RETRY_AFTER));
+    add_error_lines(x, status, lines);
+    if (!str_is_null(x->origin))
+        origin_lines(x->origin, lines);
+    (void)buf_add(lines, x->preflight);
     add_own_lines(x, lines);
     assert(buf_ok(lines));
     server_head(x->client, status, buf_str(lines), length);
@@ -181,7 +201,9 @@ void answer_error(struct station *station, struct server_conn *client, const str
                   const struct message *m)
 {
     const struct protocol *protocol = shape_of(station, m);
+    const struct config *config = station->branch->site->config;
     char id[ID_SIZE];
+    bool trusted;
     int status = error_status(e);
 
     id_make(&station->ids, id);
@@ -194,6 +216,8 @@ void answer_error(struct station *station, struct server_conn *client, const str
                     ID_SIZE, id, ID_SIZE, id);
     if (status == 503)
         (void)buf_add(&station->head, STR(RETRY_AFTER));
+    if (m != NULL && !str_is_null(m->origin) && origin_listed(config, m->origin))
+        origin_lines(m->origin, &station->head);
     server_head(client, status, buf_str(&station->head), (int64_t)station->out.n);
     server_body(client, buf_str(&station->out));
     server_end(client);
@@ -204,5 +228,7 @@ void answer_error(struct station *station, struct server_conn *client, const str
     metric_add(&station->metrics, METRIC_errors_total, (size_t)e->code, 1);
     metric_add(&station->metrics, METRIC_requests_total, (size_t)(status / 100 - 1), 1);
     LOG_AT(GATEWAY, error_level_of(e->code), "request.refused", F_Z("code", error_name(e->code)),
-           F_INT("status", status), F_STR("peer", server_peer(client)), F_Z("detail", e->detail));
+           F_INT("status", status),
+           F_STR("peer", peer_of(config, server_peer(client), m, &trusted)),
+           F_Z("detail", e->detail));
 }

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/unpack.h"
 #include "text/json.h"
 
 enum {
@@ -131,8 +132,9 @@ static void tell(const struct exchange *x, bool left)
         F_STR("request", str_of(x->id, ID_SIZE)),
         F_IF(call->intake.client != NULL,
              F_STR("client", call->intake.client == NULL ? STR_NULL : call->intake.client->name)),
-        F_INT("status", x->status), F_INT("bytes_up", x->bytes_up),
-        F_INT("bytes_down", x->bytes_down), F_INT("frames", x->frames),
+        F_STR("peer", str_of(x->peer, x->peer_n)), F_INT("status", x->status),
+        F_INT("bytes_up", x->bytes_up), F_INT("bytes_down", x->bytes_down),
+        F_INT("frames", x->frames),
         F_IF(call->usage.input >= 0, F_INT("tokens_in", call->usage.input)),
         F_IF(call->usage.output >= 0, F_INT("tokens_out", call->usage.output)),
         F_Z("outcome", outcome(x, left)), F_IF(failed, F_Z("detail", call->error.detail)));
@@ -150,6 +152,7 @@ static void forget(struct exchange *x, bool left)
     models_forget(x->branch->models, x);
     bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
+    unpack_free(&x->unpack);
     pipeline_done(&x->call);
     large_free(&x->large);
     large_free(&x->large_answer);
@@ -277,12 +280,10 @@ void exchange_expect(struct exchange *x, size_t length)
         (void)large_make_room(x, length);
 }
 
-void exchange_body(struct exchange *x, struct str bytes)
+void exchange_take_body(struct exchange *x, struct str bytes)
 {
     const struct config *config = x->call.config;
 
-    if (x->state != EXCHANGE_BODY)
-        return; /* refused already: the rest of the body is dropped */
     if (bytes.n > config->body_bytes_max - x->body_n) {
         FAIL(&x->call.error, ERR_TOO_LARGE, "the body is larger than body_bytes_max (%zu bytes)",
              config->body_bytes_max);
@@ -299,11 +300,24 @@ void exchange_body(struct exchange *x, struct str bytes)
     x->bytes_up = x->body_n;
 }
 
+void exchange_body(struct exchange *x, struct str bytes)
+{
+    if (x->state != EXCHANGE_BODY)
+        return; /* refused already: the rest of the body is dropped */
+    if (UNLIKELY(x->unpack != NULL))
+        unpack_feed(x->unpack, bytes);
+    else
+        exchange_take_body(x, bytes);
+}
+
 void exchange_body_end(struct exchange *x)
 {
     if (x->state != EXCHANGE_BODY)
         return;
     x->body_complete = true;
+    if (UNLIKELY(x->unpack != NULL) && !unpack_complete(x->unpack))
+        FAIL(&x->call.error, ERR_BAD_REQUEST, "the gzip body breaks off");
+    unpack_free(&x->unpack);
     if (UNLIKELY(x->large != NULL)) {
         large_body_end(x->large, x->body_n);
         x->body = NULL; /* it may have moved */
@@ -463,7 +477,7 @@ static void commit(struct exchange *x, int status, struct str content_type, int6
     x->call.intake.forward_headers = STR_NULL;
     x->call.intake.query = STR_NULL;
     x->call.intake.rest = STR_NULL;
-    x->call.intake.peer = STR_NULL;
+    x->origin = STR_NULL;
     x->body = NULL;
 }
 

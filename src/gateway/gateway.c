@@ -12,6 +12,7 @@
 #include "gateway/gateway_priv.h"
 
 #include "base/mem.h"
+#include "gateway/strikes.h"
 
 /* Without authentication only this machine may connect, whatever host says. */
 static struct str host_of(const struct config *config)
@@ -76,6 +77,7 @@ struct gateway *gateway_new(const struct gateway_options *options)
     gateway->routes_n = options->routes_n;
     gateway->version = options->version;
     gateway->one_listener = options->one_listener || !worker_listeners_balance();
+    gateway->strikes = strikes_new();
     arena_init(&gateway->arena, 1024 * 1024, 1024, NULL);
     gateway->host = str_copy(&gateway->arena, host_of(options->config));
     gateway->port_wanted = options->config->port;
@@ -290,6 +292,7 @@ void gateway_free(struct gateway **gateway_ptr)
         assert(atomic_load(&gateway->slots.loads[i].connections) == 0 &&
                atomic_load(&gateway->slots.loads[i].busy) == 0);
     arena_fini(&gateway->arena);
+    strikes_free(&gateway->strikes);
     mem_free(gateway);
     *gateway_ptr = NULL;
 }

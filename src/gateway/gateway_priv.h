@@ -21,8 +21,12 @@
 #define EXCHANGE_MAGIC 0xe8c4a26eu
 #define BRANCH_MAGIC   0xb4a2c4e5u
 
+enum { PEER_SIZE = 56 };
+
 struct exchange;
 struct models;
+struct strikes;
+struct unpack;
 struct station;
 
 /* What the values of the BACKEND label are called, and what is counted across sites. A name keeps
@@ -47,6 +51,7 @@ struct gateway {
     uint16_t port;
     int64_t port_wanted; /* 0: any */
     struct arena_budget inflight;
+    struct strikes *strikes; /* wrong keys */
     atomic_size_t connections;
     atomic_bool draining;
     atomic_size_t running;
@@ -145,7 +150,11 @@ struct exchange {
     void *encoder;
     struct str whole;      /* a whole body that goes out as it came; in HAND what is left of it */
     struct str model_sent; /* for the log; in the answer arena */
-    struct str allow;      /* of a 405 */
+    struct str allow;      /* of a 405 and of OPTIONS */
+    struct str origin;     /* of a web page that may read the answer; null: no page, or our own */
+    struct str preflight;  /* lines of the answer to a preflight */
+    struct unpack *unpack; /* of the request's body; NULL: it comes as it is */
+    int64_t retry_after_s; /* of a 429; 0: none */
     char id[ID_SIZE];
     int64_t sent_us;  /* the attempt began */
     int64_t first_us; /* the first answer byte came */
@@ -163,6 +172,8 @@ struct exchange {
     int error_status; /* that it stands for; 0: unknown */
     int attempts;
     bool quiet; /* no line in the log: probes */
+    uint8_t peer_n;
+    char peer[PEER_SIZE]; /* the client's address, for the log */
     bool taken_over;
     bool usage_added;        /* we asked for usage in the stream, the client did not */
     struct list models_link; /* among those that wait for the list of models */
@@ -180,6 +191,8 @@ void exchange_done(struct exchange *x);
 void exchange_expect(struct exchange *x, size_t length);
 void exchange_body(struct exchange *x, struct str bytes);
 void exchange_body_end(struct exchange *x);
+/* The next bytes of it, unpacked. */
+void exchange_take_body(struct exchange *x, struct str bytes);
 /* Answers with the error in x->call.error, or ends the stream with it. */
 void exchange_fail(struct exchange *x);
 /* raw_possible: the upstream's answer has the client's protocol and form (stream or whole). */

@@ -62,8 +62,8 @@ static void on_head(struct server_conn *client, struct message *m)
         exchange_run(x);
         return;
     }
-    /* admitted: at most body_bytes_max */
-    exchange_expect(x, m->has_length ? (size_t)m->content_length : 0);
+    /* admitted: at most body_bytes_max; of a coded body it says nothing */
+    exchange_expect(x, m->has_length && x->unpack == NULL ? (size_t)m->content_length : 0);
     if (x->call.error.code == OK)
         server_accept(client);
     else

@@ -156,37 +156,3 @@ bool http_list_has(struct str list, struct str token)
     }
     return false;
 }
-
-/* RFC 3986, 3.2.2: reg-name and IPv4address; within brackets IP-literal, roughly. */
-static bool is_of_name(char c, bool bracketed)
-{
-    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.')
-        return true;
-    if (bracketed)
-        return c == ':';
-    return c != '\0' && strchr("-_~%!$&'()*+,;=", c) != NULL;
-}
-
-bool http_host_split(struct str host, struct str *ret_name, struct str *ret_port)
-{
-    bool bracketed = host.n > 0 && host.p[0] == '[';
-    size_t i = bracketed ? 1 : 0;
-    size_t first = i;
-
-    while (i < host.n && is_of_name(host.p[i], bracketed))
-        i++;
-    if (i == first)
-        return false;
-    if (bracketed && (i == host.n || host.p[i++] != ']'))
-        return false;
-    struct str port = str_from(host, i);
-    if (port.n > 0 && (port.p[0] != ':' || port.n > sizeof(":65535") - 1))
-        return false;
-    for (size_t k = 1; k < port.n; k++) {
-        if (port.p[k] < '0' || port.p[k] > '9')
-            return false;
-    }
-    *ret_name = str_head(host, i);
-    *ret_port = str_from(port, 1);
-    return true;
-}

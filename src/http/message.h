@@ -67,6 +67,3 @@ PURE_FN struct str http_method_name(enum http_method method);
 PURE_FN struct str http_reason(int status);
 /* A token in a comma-separated list, any letter case. */
 PURE_FN bool http_list_has(struct str list, struct str token);
-/* "name", "name:port", "[v6]:port" (RFC 9112, 3.2); the name keeps its brackets, the port may be
- * empty. False: it is none. */
-bool http_host_split(struct str host, struct str *ret_name, struct str *ret_port);

@@ -15,6 +15,8 @@
  */
 #include "http/parse.h"
 
+#include "text/url.h"
+
 enum { RAW_SIZE_MIN = 1024 };
 
 _Static_assert(sizeof(struct message) <= ARENA_RESERVE, "an overflowed arena has room for it");
@@ -388,6 +390,27 @@ static enum error_code target_check(const struct parser *parser, const struct me
     return OK;
 }
 
+/* RFC 9112, 3.2: "A server MUST respond with a 400 status code to any HTTP/1.1 request message that
+ * lacks a Host header field and to any [that] contains more than one [or an invalid one]". */
+static enum error_code request_check(const struct parser *parser, const struct message *m,
+                                     const struct head_counts *counts, struct error *e)
+{
+    struct str name;
+    struct str port;
+
+    if (counts->hosts > 1)
+        return bad(parser, e, "two Host headers");
+    if (counts->hosts == 0 && m->minor >= 1)
+        return bad(parser, e, "the Host header is missing");
+    if (counts->hosts == 1 && !url_host_split(counts->host, &name, &port))
+        return bad(parser, e, "the Host header is not a host and a port");
+    if (m->absolute && !url_host_split(m->host, &name, &port))
+        return bad(parser, e, "the target's authority is not a host and a port");
+    if (counts->origins > 1)
+        return bad(parser, e, "two Origin headers");
+    return OK;
+}
+
 /*
  * Strict llhttp has refused control characters, folded and malformed lines, lengths that are not
  * one number, and a length beside chunked. The rest of RFC 9112, sections 3 and 6:
@@ -395,9 +418,6 @@ static enum error_code target_check(const struct parser *parser, const struct me
 static enum error_code message_check(const struct parser *parser, const struct message *m,
                                      const struct head_counts *counts, struct error *e)
 {
-    struct str name;
-    struct str port;
-
     if (parser->http.http_major != 1)
         return bad(parser, e, "the version is not HTTP/1.0 or HTTP/1.1");
     /* "A server MUST NOT apply [another] transfer coding [unless it knows that it is understood]":
@@ -415,17 +435,7 @@ static enum error_code message_check(const struct parser *parser, const struct m
 
     TRY(request_line_check(parser, m, e));
     TRY(target_check(parser, m, e));
-    if (counts->hosts > 1)
-        return bad(parser, e, "two Host headers");
-    if (counts->hosts == 0 && m->minor >= 1)
-        return bad(parser, e, "the Host header is missing");
-    if (counts->hosts == 1 && !http_host_split(counts->host, &name, &port))
-        return bad(parser, e, "the Host header is not a host and a port");
-    if (m->absolute && !http_host_split(m->host, &name, &port))
-        return bad(parser, e, "the target's authority is not a host and a port");
-    if (counts->origins > 1)
-        return bad(parser, e, "two Origin headers");
-    return OK;
+    return request_check(parser, m, counts, e);
 }
 
 static enum error_code head_too_large(const struct parser *parser, struct error *e)

@@ -13,8 +13,8 @@
  *   server_abort: closes without a last chunk; no `done`, no `gone`.
  * While an answer is made, the connection keeps reading (carry-over), so that a client which leaves
  * is noticed at once: `gone`. EOF from the client means that it left: one that closes its sending
- * half and goes on reading cannot be told from it, and gets nothing more. After `gone` the user lets go
- * of the request and makes no call with it.
+ * half and goes on reading cannot be told from it, and gets nothing more. After `gone` the user
+ * lets go of the request and makes no call with it.
  * Framing: Content-Length when server_head gets a length; else chunked to 1.1 clients, and
  * close-delimited to 1.0 clients. HEAD requests and 204/304 send no body whatever is given.
  * Malformed input, oversized heads and slow heads are answered by the `refuse` event's user, in the

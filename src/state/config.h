@@ -27,6 +27,8 @@
 #include "base/error.h"
 #include "base/secret.h"
 
+struct address_range;
+
 struct str_list {
     struct str *items;
     size_t n;
@@ -85,6 +87,8 @@ struct config {
     size_t api_keys_n;
     struct backend_config *backends;
     size_t backends_n;
+    struct address_range *trusted_ranges; /* trusted_proxies, read */
+    size_t trusted_ranges_n;
     bool demo; /* --demo, or backends: demo: */
 };
 

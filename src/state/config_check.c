@@ -11,6 +11,9 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "io/address.h"
+#include "text/url.h"
+
 static struct str origin_of(const struct config_reader *r, const char *path)
 {
     struct config_entry entry = config_table_find(str_c(path));
@@ -157,6 +160,40 @@ static void check_forward_headers(struct config_reader *r)
     }
 }
 
+/* --- who may come, and from where --- */
+
+static void check_origins(struct config_reader *r)
+{
+    const struct str_list *origins = &r->config->cors_origins;
+    struct url_origin origin;
+
+    for (size_t i = 0; i < origins->n; i++) {
+        if (!str_eq(origins->items[i], STR("*")) && !url_origin_split(origins->items[i], &origin))
+            config_fault(r, origin_of(r, "cors_origins"),
+                         "cors_origins: number %zu is no origin: scheme://host, perhaps with "
+                         ":port, and nothing behind it; or *",
+                         i + 1);
+    }
+}
+
+static void check_trusted(struct config_reader *r)
+{
+    const struct str_list *proxies = &r->config->trusted_proxies;
+    struct address_range *ranges = arena_array(&r->snapshot->arena, proxies->n, sizeof(*ranges));
+
+    for (size_t i = 0; i < proxies->n; i++) {
+        if (!address_range_parse(proxies->items[i], &ranges[i])) {
+            config_fault(r, origin_of(r, "trusted_proxies"),
+                         "trusted_proxies: number %zu is neither an address (192.0.2.1, ::1) nor "
+                         "a range of them (10.0.0.0/8)",
+                         i + 1);
+            return;
+        }
+    }
+    r->config->trusted_ranges = ranges;
+    r->config->trusted_ranges_n = proxies->n;
+}
+
 /* --- sizes --- */
 
 static void check_sizes(struct config_reader *r)
@@ -178,5 +215,7 @@ void config_check_all(struct config_reader *r)
     check_host(r);
     check_files(r);
     check_forward_headers(r);
+    check_origins(r);
+    check_trusted(r);
     check_sizes(r);
 }

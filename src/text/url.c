@@ -252,3 +252,68 @@ struct str url_query_without(struct str query, const struct str *names, size_t n
     assert(kept <= query.n);
     return kept == 0 ? STR_NULL : str_of(p, kept);
 }
+
+/* ---- hosts and origins ---- */
+
+/* RFC 3986, 3.2.2: reg-name and IPv4address; within brackets IP-literal, roughly. */
+static bool is_of_name(char c, bool bracketed)
+{
+    if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.')
+        return true;
+    if (bracketed)
+        return c == ':';
+    return c != '\0' && strchr("-_~%!$&'()*+,;=", c) != NULL;
+}
+
+bool url_host_split(struct str host, struct str *ret_name, struct str *ret_port)
+{
+    bool bracketed = host.n > 0 && host.p[0] == '[';
+    size_t i = bracketed ? 1 : 0;
+    size_t first = i;
+
+    while (i < host.n && is_of_name(host.p[i], bracketed))
+        i++;
+    if (i == first)
+        return false;
+    if (bracketed && (i == host.n || host.p[i++] != ']'))
+        return false;
+    struct str port = str_from(host, i);
+    if (port.n > 0 && (port.p[0] != ':' || port.n > sizeof(":65535") - 1))
+        return false;
+    for (size_t k = 1; k < port.n; k++) {
+        if (port.p[k] < '0' || port.p[k] > '9')
+            return false;
+    }
+    *ret_name = str_head(host, i);
+    *ret_port = str_from(port, 1);
+    return true;
+}
+
+static bool is_scheme(struct str s)
+{
+    char first = (char)(s.n == 0 ? 0 : s.p[0] | 0x20);
+
+    return first >= 'a' && first <= 'z' && consists_of(s, "+-.");
+}
+
+bool url_origin_split(struct str text, struct url_origin *ret_origin)
+{
+    size_t colon = str_find(text, STR("://"), 0);
+    struct url_origin origin = {.scheme = str_head(text, colon)};
+
+    if (colon == SIZE_MAX || !is_scheme(origin.scheme) ||
+        !url_host_split(str_from(text, colon + 3), &origin.host, &origin.port))
+        return false;
+    if (origin.port.n == 0 && str_eq_nocase(origin.scheme, STR("https")))
+        origin.port = STR("443");
+    else if (origin.port.n == 0 && str_eq_nocase(origin.scheme, STR("http")))
+        origin.port = STR("80");
+    *ret_origin = origin;
+    return true;
+}
+
+bool url_origin_eq(const struct url_origin *a, const struct url_origin *b)
+{
+    return str_eq_nocase(a->scheme, b->scheme) && str_eq_nocase(a->host, b->host) &&
+           str_eq(a->port, b->port);
+}

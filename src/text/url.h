@@ -22,6 +22,20 @@ NODISCARD enum error_code url_parse(struct str text, struct arena *arena, struct
 /* "host", "host:port" or "[v6]:port": the Host header's value. */
 struct str url_authority(const struct url *url, struct arena *arena);
 
+/* A Host header's value (RFC 9112, 3.2): "name", "name:port", "[v6]:port". The name keeps its
+ * brackets; the port may be empty. False: it is none. */
+NODISCARD bool url_host_split(struct str host, struct str *ret_name, struct str *ret_port);
+
+/* An Origin (RFC 6454): scheme://host[:port]; a port that is http's or https's own is filled in. */
+struct url_origin {
+    struct str scheme;
+    struct str host; /* as url_host_split's name */
+    struct str port;
+};
+/* False: it is none ("null" is none either). */
+NODISCARD bool url_origin_split(struct str text, struct url_origin *ret_origin);
+PURE_FN bool url_origin_eq(const struct url_origin *a, const struct url_origin *b);
+
 /* %XX decoded; '+' stays unless plus_is_blank. Invalid escapes stay as they are. */
 struct str url_decode(struct str s, bool plus_is_blank, struct arena *arena);
 /* Everything but unreserved characters as %XX. */

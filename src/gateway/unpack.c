@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      gzip bodies of requests, decoded piece by piece within body_bytes_max.
+ * How       feed ─► pieces ─► exchange_take_body. A read of 64 KiB can unpack to 64 MiB: after
+ *           TURN_BYTES the rest of it waits, the body is paused, and a timer goes on in a turn of
+ *           its own, so that other exchanges of the worker do not wait.
+ * Owns      The decoder, and the rest of one piece of body while it waits.
+ * Not here  The limits of bodies (exchange), which codings there are (http/coding, admit).
+ */
+#include "gateway/unpack.h"
+
+#include "base/mem.h"
+#include "gateway/gateway_priv.h"
+#include "http/coding.h"
+
+enum { PIECE_SIZE = 16 * 1024, TURN_BYTES = 1024 * 1024, REST_BYTES_MAX = 256 * 1024 };
+
+struct unpack {
+    struct exchange *x;
+    struct decoding *decoding;
+    struct buf rest;
+    struct timer timer;
+};
+
+static void on_turn(struct timer *timer);
+
+struct unpack *unpack_new(struct exchange *x)
+{
+    struct decoding *decoding = coding_new(&(struct decoding_options){
+        .coding = CODING_GZIP,
+        .bytes_max = x->call.config->body_bytes_max,
+        .budget = &x->station->gateway->inflight,
+    });
+
+    if (decoding == NULL)
+        return NULL;
+    struct unpack *unpack = mem_new(sizeof(*unpack));
+    unpack->x = x;
+    unpack->decoding = decoding;
+    buf_init(&unpack->rest, REST_BYTES_MAX);
+    timer_init(&unpack->timer, x->station->loop, on_turn);
+    return unpack;
+}
+
+/* A turn's part. False: there is more to be done with the same bytes. */
+static bool take_part(struct unpack *unpack, struct str *bytes)
+{
+    struct exchange *x = unpack->x;
+    char buffer[PIECE_SIZE];
+    struct str piece;
+
+    for (size_t taken = 0; taken < TURN_BYTES; taken += piece.n) {
+        piece = STR_NULL;
+        switch (
+            coding_next(unpack->decoding, bytes, buffer, sizeof(buffer), &piece, &x->call.error)) {
+        case DECODING_PIECE:
+            exchange_take_body(x, piece);
+            break;
+        case DECODING_MORE:
+            return true;
+        case DECODING_BOMB:
+            (void)FAIL(&x->call.error, ERR_TOO_LARGE,
+                       "unpacked, the body is larger than body_bytes_max (%zu bytes)",
+                       x->call.config->body_bytes_max);
+            exchange_run(x);
+            break;
+        case DECODING_FAILED:
+            exchange_run(x);
+            break;
+        }
+        if (x->state != EXCHANGE_BODY)
+            return true;
+    }
+    return false;
+}
+
+void unpack_feed(struct unpack *unpack, struct str bytes)
+{
+    assert(unpack->rest.n == 0 && !timer_armed(&unpack->timer));
+    if (take_part(unpack, &bytes))
+        return;
+    bool kept = buf_add(&unpack->rest, bytes);
+    assert(kept); /* a piece is one read, or a carry-over */
+    server_pause(unpack->x->client, true);
+    timer_start(&unpack->timer, 0);
+}
+
+static void on_turn(struct timer *timer)
+{
+    struct unpack *unpack = CONTAINER_OF(timer, struct unpack, timer);
+    struct str bytes = buf_str(&unpack->rest);
+    struct exchange *x = unpack->x;
+
+    if (x->state != EXCHANGE_BODY) /* refused meanwhile: it was not read on in time */
+        return;
+    bool all = take_part(unpack, &bytes);
+    if (x->state != EXCHANGE_BODY)
+        return;
+    buf_drop(&unpack->rest, unpack->rest.n - bytes.n);
+    if (!all) {
+        timer_start(timer, 0);
+        return;
+    }
+    buf_fini(&unpack->rest);
+    server_pause(x->client, false);
+}
+
+bool unpack_complete(const struct unpack *unpack)
+{
+    assert(unpack->rest.n == 0);
+    return coding_complete(unpack->decoding);
+}
+
+void unpack_free(struct unpack **unpack)
+{
+    struct unpack *u = *unpack;
+
+    if (u == NULL)
+        return;
+    timer_stop(&u->timer);
+    coding_free(&u->decoding);
+    buf_fini(&u->rest);
+    mem_free(u);
+    *unpack = NULL;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* A request's body that came with Content-Encoding: gzip, on its way into the exchange. */
+#pragma once
+
+#include "base/str.h"
+
+struct exchange;
+struct unpack;
+
+/* NULL: over inflight_bytes_max. */
+struct unpack *unpack_new(struct exchange *x);
+/* Decodes into exchange_take_body. Bytes that unpack to much are taken a part in each turn, and the
+ * client's body is paused meanwhile. A fault becomes x's error, and x is run. */
+void unpack_feed(struct unpack *unpack, struct str bytes);
+/* The body has ended: whether the coded bytes were complete. */
+bool unpack_complete(const struct unpack *unpack);
+/* Nulls; takes NULL. */
+void unpack_free(struct unpack **unpack);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* Addresses: which texts are one, and what lies in a range. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "io/address.h"
+
+static void test_parse(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *same_as; /* NULL: no address */
+    } cases[] = {
+        {"127.0.0.1", "::ffff:127.0.0.1"},
+        {"127.0.0.1:80", "127.0.0.1"},
+        {"127.0.0.1:65535", "127.0.0.1"},
+        {"::1", "0:0:0:0:0:0:0:1"},
+        {"[::1]", "::1"},
+        {"[::1]:4711", "::1"},
+        {"[::ffff:10.1.2.3]:1", "10.1.2.3"},
+        {"2001:DB8::7", "2001:db8:0::7"},
+        {"", NULL},
+        {"localhost", NULL},
+        {"127.0.0.1:", NULL},
+        {"127.0.0.1:65536", NULL},
+        {"127.0.0.1:-1", NULL},
+        {"127.0.0.1:x", NULL},
+        {"127.0.0.256", NULL},
+        {"127.1", NULL},
+        {"0x7f.0.0.1", NULL},
+        {"[127.0.0.1]", NULL},
+        {"[::1", NULL},
+        {"[::1]80", NULL},
+        {"[::1]:", NULL},
+        {"[]", NULL},
+        {"::1%lo", NULL},
+        {"unknown", NULL},
+        {"_hidden", NULL},
+        {"0000:0000:0000:0000:0000:ffff:127.127.127.1277", NULL},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct address got;
+        struct address same;
+        bool ok = address_parse(str_c(cases[i].text), &got);
+        if (ok != (cases[i].same_as != NULL))
+            fail_msg("%s", cases[i].text);
+        if (!ok)
+            continue;
+        assert_true(address_parse(str_c(cases[i].same_as), &same));
+        assert_true(address_eq(&got, &same));
+    }
+    struct address got;
+    assert_false(address_parse(STR("1.1.1.1\0x"), &got));
+    assert_true(address_parse(STR("1.1.1.1"), &got) && address_is_v4(&got));
+    assert_true(address_parse(STR("::1"), &got) && !address_is_v4(&got));
+}
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *range;
+        const char *in;
+        const char *out;
+    } cases[] = {
+        {"10.0.0.0/8", "10.255.255.255", "11.0.0.0"},
+        {"10.1.2.3/8", "10.9.9.9", "9.255.255.255"}, /* what lies behind the prefix counts not */
+        {"192.168.7.0/25", "192.168.7.127", "192.168.7.128"},
+        {"1.2.3.4", "1.2.3.4", "1.2.3.5"},
+        {"1.2.3.4/32", "::ffff:1.2.3.4", "1.2.3.5"},
+        {"0.0.0.0/0", "255.1.1.1", "::1"},
+        {"::/0", "1.1.1.1", NULL},
+        {"::1", "::1", "::2"},
+        {"fd00::/9", "fd7f:ffff::1", "fd80::"},
+        {"2001:db8::/64", "2001:db8::ffff:0:0:1", "2001:db8:0:1::"},
+    };
+    static const char *const none[] = {"",         "10.0.0.0/",   "10.0.0.0/33", "10.0.0.0/-1",
+                                       "/8",       "10.0.0.0/+8", "::/129",      "10.0.0.0/8/8",
+                                       "10.0.0/8", "localhost",   "*",           "1.2.3.4:80",
+                                       "[::1]/8",  "10.0.0.0/x",  " 10.0.0.0/8"};
+    struct address_range range;
+    struct address address;
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_true(address_range_parse(str_c(cases[i].range), &range));
+        assert_true(address_parse(str_c(cases[i].in), &address));
+        if (!address_in(&address, &range))
+            fail_msg("%s is not in %s", cases[i].in, cases[i].range);
+        if (cases[i].out == NULL)
+            continue;
+        assert_true(address_parse(str_c(cases[i].out), &address));
+        if (address_in(&address, &range))
+            fail_msg("%s is in %s", cases[i].out, cases[i].range);
+    }
+    for (size_t i = 0; i < COUNT_OF(none); i++) {
+        if (address_range_parse(str_c(none[i]), &range))
+            fail_msg("%s is a range", none[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_ranges),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
