@@ -115,7 +115,7 @@ static size_t print_request(char *to, size_t size, bool stream, size_t *ret_head
     char body[256];
     int n = snprintf(body, sizeof(body), request_body, stream ? "true" : "false");
     int total = snprintf(to, size,
-                         "POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\n"
+                         "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
                          "Authorization: Bearer test-client-key-1\r\n"
                          "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
                          n, body);
@@ -402,7 +402,7 @@ static void send_list(struct end *to, const char *model)
 /* Catches: an old list of models that is shown on; one that waits for an old list and is left. */
 static void test_the_list_of_models_is_asked_for_anew(void **unused)
 {
-    static const char ask[] = "GET /v1/models HTTP/1.1\r\nHost: proxy\r\n"
+    static const char ask[] = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
                               "Authorization: Bearer test-client-key-1\r\n\r\n";
     struct swap s;
 
@@ -444,7 +444,7 @@ static void send_sized(struct swap *s, size_t header, size_t body)
 
     memset(padding, 'p', sizeof(padding));
     int n = snprintf(text, sizeof(text),
-                     "POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\nX-Padding: %.*s\r\n"
+                     "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Padding: %.*s\r\n"
                      "Authorization: Bearer test-client-key-1\r\nContent-Length: %zu\r\n\r\n",
                      (int)header, padding, body);
     buf_reset(&s->f.client.got);

@@ -98,7 +98,7 @@ static void send_head(struct fixture *f, size_t length)
 {
     char head[512];
     int n = snprintf(head, sizeof(head),
-                     "POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\n"
+                     "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
                      "Authorization: Bearer test-client-key-1\r\n");
 
     send_text(&f->client, head, (size_t)n);

@@ -218,7 +218,7 @@ static inline void send_request(struct fixture *f, bool stream)
     char text[1024];
     int n = snprintf(body, sizeof(body), request_body, stream ? "true" : "false");
     int total = snprintf(text, sizeof(text),
-                         "POST /v1/chat/completions HTTP/1.1\r\nHost: proxy\r\n"
+                         "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
                          "Authorization: Bearer  test-client-key-1\r\nCookie: secret=1\r\n"
                          "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
                          n, body);
