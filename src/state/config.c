@@ -56,6 +56,11 @@ static void snapshot_free(struct config_snapshot *snapshot)
 
     assert(atomic_load(&snapshot->refs) == 0);
     config_keys_clients_clear(config);
+    for (size_t i = 0; i < config_table_options_n; i++) {
+        const struct option *option = &config_table_options[i];
+        if (option->kind == OPTION_proxy)
+            option_store(option, &(struct option_result){.text = STR_NULL}, config);
+    }
     for (size_t i = 0; i < config->backends_n; i++)
         config_keys_backend_clear(&config->backends[i]);
     arena_fini(&snapshot->arena);
@@ -217,7 +222,8 @@ void config_assign(struct config_reader *r, struct str path, const struct option
                      STR_ARG(*origin));
         return;
     }
-    result.text = str_copy(arena, result.text);
+    if (entry.option->kind != OPTION_proxy) /* a secret, which is not to lie in an arena */
+        result.text = str_copy(arena, result.text);
     result.list = copy_list(arena, &result.list);
     option_store(entry.option, &result, r->config);
     *origin = str_copy(arena, where);
@@ -238,31 +244,18 @@ static void set_defaults(struct config_snapshot *snapshot)
 
 /* --- the environment --- */
 
-static void read_proxies(struct config_reader *r)
-{
-    static const char *const names[] = {"HTTPS_PROXY", "https_proxy", "HTTP_PROXY",
-                                        "http_proxy",  "ALL_PROXY",   "all_proxy"};
-    struct str where;
-
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (!str_is_null(config_env_get(r, names[i], &where)))
-            config_later(r, where, STR_NULL);
-    }
-}
-
 static void read_environment(struct config_reader *r)
 {
     for (size_t i = 0; i < config_table_variables_n; i++) {
         const struct config_variable *variable = &config_table_variables[i];
         struct option_value value = {.loose = true};
         struct str where;
-        value.text = config_env_get(r, variable->name, &where);
+        value.text = config_env_get_either(r, variable->name, variable->also, &where);
         if (!str_is_null(value.text))
             config_assign(r, str_c(variable->path), &value, where);
     }
     config_keys_clients_environment(r);
     config_backends_environment(r);
-    read_proxies(r);
 }
 
 /* --- whole --- */

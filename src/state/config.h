@@ -15,6 +15,7 @@
  *   size      size_t, name (bytes)     bytes, or with KiB MiB GiB
  *   level     enum log_level           debug info warning error, any letter case
  *   texts     struct str_list          a list of strings, or one string
+ *   proxy     struct secret            the URL of a proxy, checked; printed without its user info
  *
  *   OPT_IN(kind, section, name, …)     the same in a YAML section: OPT_IN(level, logging, level, …)
  *                                      is logging.level and the field logging_level
@@ -76,6 +77,7 @@ struct backend_config {
 #define OPT_FIELD_size(name)     size_t name;
 #define OPT_FIELD_level(name)    enum log_level name;
 #define OPT_FIELD_texts(name)    struct str_list name;
+#define OPT_FIELD_proxy(name)    struct secret name;
 
 struct config {
 #define OPT(kind, name, preset, min, max, help)             OPT_FIELD_##kind(name)

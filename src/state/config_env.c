@@ -167,6 +167,22 @@ struct str config_env_get(struct config_reader *r, const char *name, struct str 
     return value;
 }
 
+struct str config_env_get_either(struct config_reader *r, const char *name, const char *also,
+                                 struct str *ret_where)
+{
+    struct str where = STR_NULL;
+    struct str value = config_env_get(r, name, ret_where);
+    struct str other = also == NULL ? STR_NULL : config_env_get(r, also, &where);
+
+    if (str_is_null(other))
+        return value;
+    if (!str_is_null(value) && str_starts(*ret_where, STR("environment ")) &&
+        !str_starts(where, STR("environment ")))
+        return value;
+    *ret_where = where;
+    return other;
+}
+
 /* The reference at s ("${…"); returns its length, 0 after a fault. */
 static size_t expand_one(struct config_reader *r, struct str s, struct str where, struct buf *out)
 {

@@ -122,8 +122,10 @@ static void add_environment(struct buf *out)
     for (size_t i = 0; i < config_table_variables_n; i++) {
         const struct config_variable *variable = &config_table_variables[i];
         bool later = config_table_find(str_c(variable->path)).kind == CONFIG_ENTRY_LATER;
-        (void)buf_print(out, "| `%s` | `%s`%s |\n", variable->name, variable->path,
-                        later ? " (no effect yet)" : "");
+        (void)buf_print(out, "| `%s`", variable->name);
+        if (variable->also != NULL)
+            (void)buf_print(out, ", `%s`", variable->also);
+        (void)buf_print(out, " | `%s`%s |\n", variable->path, later ? " (no effect yet)" : "");
     }
     (void)buf_add(out, STR("| `API_KEYS` | `api_keys` |\n"
                            "| `LLM_INTERACTIVE_PROXY_API_KEY` | `api_keys` |\n"));
@@ -139,8 +141,6 @@ static void add_later(struct buf *out)
     add_table(out, config_table_backend_later, config_table_backend_later_n, false);
     (void)buf_add(out, STR("\nVendors, unless `protocol:` and `api_url:` say what they are:"));
     add_vendors(out, true);
-    (void)buf_add(out, STR("\nVariables: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, in either "
-                           "case.\n"));
 }
 
 struct str config_manual(struct str topic, struct arena *arena)

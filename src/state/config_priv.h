@@ -108,6 +108,7 @@ struct config_vendor {
 struct config_variable {
     const char *name;
     const char *path;
+    const char *also; /* another name; NULL: none */
 };
 extern const struct option config_table_options[];
 extern const size_t config_table_options_n;
@@ -138,6 +139,9 @@ struct str config_table_nearest_backend(struct str key);
 void config_env_read(struct config_reader *r);
 /* Null: not set, or empty. *ret_where: "environment NAME" or ".env NAME". */
 struct str config_env_get(struct config_reader *r, const char *name, struct str *ret_where);
+/* Of two names: the environment wins over .env, then also over name. also may be NULL. */
+struct str config_env_get_either(struct config_reader *r, const char *name, const char *also,
+                                 struct str *ret_where);
 /* ${NAME} and ${NAME:-default} replaced; *ret_expanded: there was one. False: a fault was
  * reported. */
 NODISCARD bool config_env_expand(struct config_reader *r, struct str text, struct str where,

@@ -17,6 +17,7 @@ const char config_table_global[] = "(global)";
 #define OFFSET_size(name)     offsetof(struct config, name)
 #define OFFSET_level(name)    offsetof(struct config, name)
 #define OFFSET_texts(name)    offsetof(struct config, name)
+#define OFFSET_proxy(name)    offsetof(struct config, name)
 
 const struct option config_table_options[] = {
 #define OPT(kind_, name, preset_, min_, max_, help_) \
@@ -107,23 +108,27 @@ static const struct config_alias backend_aliases[] = {
 static const char *const structures[] = {"api_keys", "backends"};
 
 const struct config_variable config_table_variables[] = {
-    {"PROXY_HOST", "host"},
-    {"PROXY_PORT", "port"},
-    {"PROXY_TIMEOUT", "proxy_timeout"},
-    {"LLM_BACKEND", "default_backend"},
-    {"DISABLE_AUTH", "disable_auth"},
-    {"LOG_LEVEL", "logging.level"},
-    {"LOG_FILE", "logging.file"},
-    {"COMMAND_PREFIX", "command_prefix"},
-    {"REDACT_API_KEYS_IN_PROMPTS", "redact_api_keys_in_prompts"},
-    {"FORCE_SET_PROJECT", "force_set_project"},
-    {"DISABLE_INTERACTIVE_MODE", "disable_interactive_mode"},
-    {"DISABLE_INTERACTIVE_COMMANDS", "disable_interactive_commands"},
-    {"LOOP_DETECTION_ENABLED", "loop_detection.enabled"},
-    {"TOOL_LOOP_DETECTION_ENABLED", "tool_call_loop.enabled"},
-    {"TOOL_LOOP_MAX_REPEATS", "tool_call_loop.max_repeats"},
-    {"TOOL_LOOP_TTL_SECONDS", "tool_call_loop.ttl_seconds"},
-    {"TOOL_LOOP_MODE", "tool_call_loop.mode"},
+    {"PROXY_HOST", "host", NULL},
+    {"PROXY_PORT", "port", NULL},
+    {"PROXY_TIMEOUT", "proxy_timeout", NULL},
+    {"LLM_BACKEND", "default_backend", NULL},
+    {"DISABLE_AUTH", "disable_auth", NULL},
+    {"LOG_LEVEL", "logging.level", NULL},
+    {"LOG_FILE", "logging.file", NULL},
+    {"COMMAND_PREFIX", "command_prefix", NULL},
+    {"REDACT_API_KEYS_IN_PROMPTS", "redact_api_keys_in_prompts", NULL},
+    {"FORCE_SET_PROJECT", "force_set_project", NULL},
+    {"DISABLE_INTERACTIVE_MODE", "disable_interactive_mode", NULL},
+    {"DISABLE_INTERACTIVE_COMMANDS", "disable_interactive_commands", NULL},
+    {"LOOP_DETECTION_ENABLED", "loop_detection.enabled", NULL},
+    {"TOOL_LOOP_DETECTION_ENABLED", "tool_call_loop.enabled", NULL},
+    {"TOOL_LOOP_MAX_REPEATS", "tool_call_loop.max_repeats", NULL},
+    {"TOOL_LOOP_TTL_SECONDS", "tool_call_loop.ttl_seconds", NULL},
+    {"TOOL_LOOP_MODE", "tool_call_loop.mode", NULL},
+    {"HTTPS_PROXY", "https_proxy", "https_proxy"},
+    {"HTTP_PROXY", "http_proxy", "http_proxy"},
+    {"ALL_PROXY", "all_proxy", "all_proxy"},
+    {"NO_PROXY", "no_proxy", "no_proxy"},
 };
 const size_t config_table_variables_n = COUNT_OF(config_table_variables);
 

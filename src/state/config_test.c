@@ -762,7 +762,6 @@ static void later(void **state)
         "backends.openrouter (vendor openrouter) (",
         "disable_interactive_commands (",
         "environment ANTHROPIC_API_KEY",
-        "environment https_proxy",
         "logging.file (command line)",
         "command_prefix (command line)",
         "redact_api_keys_in_prompts (command line)",
@@ -780,6 +779,70 @@ static void later(void **state)
     for (size_t i = 0; i < COUNT_OF(names); i++)
         assert_has(f->result.report, names[i]);
     assert_false(has(f->result.report, "your-api-key"));
+}
+
+/* --- forward proxies --- */
+
+static void forward_proxies(void **state)
+{
+    static char upper[] = "HTTPS_PROXY=http://upper:1";
+    static char lower[] = "https_proxy=http://u:hush%40@lower:2";
+    static char all[] = "all_proxy=https://all.example";
+    static char no[] = "NO_PROXY=a.example, .b.example:8080 10.0.0.0/8,*";
+    static char *environment[] = {upper, all, no, NULL};
+    static char *both[] = {upper, lower, NULL};
+    struct fixture *f = *state;
+    const struct config *c = good(f, &(struct inputs){.environment = environment,
+                                                      .dot_env = "https_proxy=http://dot:3\n"
+                                                                 "HTTP_PROXY=dot:4\n",
+                                                      .yaml = "http_proxy: http://file:5\n"
+                                                              "no_proxy: x\n"});
+
+    /* The environment wins over .env, whatever the letters' case. */
+    assert_str(secret_reveal(&c->https_proxy), "http://upper:1");
+    assert_str(secret_reveal(&c->http_proxy), "dot:4");
+    assert_str(secret_reveal(&c->all_proxy), "https://all.example");
+    assert_int_equal(c->no_proxy.n, 3);
+    assert_str(c->no_proxy.items[1], ".b.example:8080 10.0.0.0/8");
+    struct str text = config_print(&f->source, c, &f->arena);
+    assert_has(text, "https_proxy: \"http://upper:1\"");
+    assert_has(text, "# environment all_proxy\n");
+    assert_has(text, "# .env HTTP_PROXY\n");
+
+    c = good(f, &(struct inputs){.environment = both});
+    assert_str(secret_reveal(&c->https_proxy), "http://u:hush%40@lower:2");
+    text = config_print(&f->source, c, &f->arena);
+    assert_has(text, "https_proxy: \"http://***@lower:2\"");
+    assert_has(text, "# environment https_proxy\n");
+    assert_false(has(text, "hush"));
+
+    c = good(f, &(struct inputs){.yaml = "https_proxy: 'user:hush@h'\nno_proxy: [a, b]\n"});
+    text = config_print(&f->source, c, &f->arena);
+    assert_has(text, "https_proxy: \"***@h\"");
+    assert_has(text, "no_proxy: [\"a\", \"b\"]");
+    assert_has(text, "http_proxy: \"\"");
+    assert_false(has(text, "hush"));
+}
+
+/* What is wrong is said, and nothing of what stands there. */
+static void wrong_proxies(void **state)
+{
+    static char socks[] = "ALL_PROXY=socks5://user:hush@h:1080";
+    static char *environment[] = {socks, NULL};
+    struct fixture *f = *state;
+
+    read_config(f, &(struct inputs){.environment = environment,
+                                    .yaml = "https_proxy: 'http://user:hush@h:port'\n"
+                                            "http_proxy: ['http://user:hush@h']\n"});
+    assert_int_equal(f->result.faults, 3);
+    assert_has(
+        f->result.report,
+        "environment ALL_PROXY: error: all_proxy: must be the URL of an http or https proxy, "
+        "http://[user:password@]host[:port], not a socks proxy's");
+    assert_has(f->result.report, "config.yaml:1:14: error: https_proxy: must be");
+    assert_has(f->result.report, "not a URL whose port is not a number from 1 to 65535");
+    assert_has(f->result.report, "config.yaml:2:13: error: http_proxy: must be");
+    assert_false(has(f->result.report, "hush"));
 }
 
 static void too_many_backends(void **state)
@@ -892,6 +955,8 @@ int main(void)
         TEST(backends_of_the_environment),
         TEST(tls_of_the_listener),
         TEST(later),
+        TEST(forward_proxies),
+        TEST(wrong_proxies),
         TEST(too_many_backends),
         TEST(no_authentication),
         TEST(references),

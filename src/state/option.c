@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "text/json.h"
+#include "text/url.h"
 
 enum { SHOWN_MAX = 40 };
 
@@ -47,6 +48,8 @@ static const struct kind_row {
     [OPTION_maybe] = {"flag", "must be true or false"},
     [OPTION_off] = {"flag", "must be true or false, on or off"},
     [OPTION_pairs] = {"map", "must be a map of texts"},
+    [OPTION_proxy] = {"proxy", "must be the URL of an http or https proxy, "
+                               "http://[user:password@]host[:port]"},
     [OPTION_choice] = {"choice", "must be one of"},
     [OPTION_wait] = {"duration", "must be off, seconds, or a number with ms, s, m or h,"},
     [OPTION_prefix] = {"text", "must be 2 to 10 printable characters without blanks; of two, "
@@ -59,8 +62,8 @@ static const struct kind_row {
 
 bool option_is_plain(enum option_kind kind)
 {
-    return kind <= OPTION_off || kind == OPTION_choice || kind == OPTION_wait ||
-           kind == OPTION_prefix;
+    return kind <= OPTION_off || kind == OPTION_proxy || kind == OPTION_choice ||
+           kind == OPTION_wait || kind == OPTION_prefix;
 }
 
 const char *option_kind_name(enum option_kind kind)
@@ -215,6 +218,7 @@ static bool parse_scalar(const struct option *option, const struct option_value 
     result->text = value->text;
     switch (option->kind) {
     case OPTION_text:
+    case OPTION_proxy: /* parse_proxy */
         return true;
     case OPTION_flag:
     case OPTION_maybe:
@@ -296,6 +300,21 @@ struct str option_why(const struct option *option, const char *got, struct arena
                      got);
 }
 
+/* What is wrong is said without the value: a password may stand in it. "" is no proxy. */
+static bool parse_proxy(const struct option *option, const struct option_value *value,
+                        struct arena *arena, struct option_result *ret_result, struct str *ret_why)
+{
+    struct url_proxy proxy;
+    struct error e = {.detail = "a list"};
+
+    ret_result->text = value->text;
+    if (!value->is_list &&
+        (value->text.n == 0 || url_parse_proxy(value->text, arena, &proxy, &e) == OK))
+        return true;
+    *ret_why = option_why(option, e.detail, arena);
+    return false;
+}
+
 bool option_parse(const struct option *option, const struct option_value *value,
                   struct arena *arena, struct option_result *ret_result, struct str *ret_why)
 {
@@ -305,6 +324,10 @@ bool option_parse(const struct option *option, const struct option_value *value,
     assert(option_is_plain(option->kind));
     assert(option->min != NULL && option->max != NULL);
     assert(!value->is_list || value->list.items != NULL || value->list.n == 0);
+    if (option->kind == OPTION_proxy) {
+        *ret_result = result;
+        return parse_proxy(option, value, arena, ret_result, ret_why);
+    }
     if (option->kind == OPTION_texts) {
         result.list = parse_list(value, arena);
         ok = true;
@@ -354,6 +377,10 @@ void option_store(const struct option *option, const struct option_result *resul
     case OPTION_pairs:
         *(struct str_list *)field = result->list;
         return;
+    case OPTION_proxy:
+        secret_free(field);
+        *(struct secret *)field = secret_new(result->text);
+        return;
     case OPTION_choice:
     case OPTION_wait:
     case OPTION_prefix:
@@ -399,6 +426,9 @@ void option_fetch(const struct option *option, const void *base, struct option_r
     case OPTION_texts:
     case OPTION_pairs:
         result.list = *(const struct str_list *)field;
+        break;
+    case OPTION_proxy:
+        result.text = secret_reveal(field);
         break;
     case OPTION_choice:
     case OPTION_wait:
@@ -462,6 +492,26 @@ static void print_pairs(const struct str_list *list, struct buf *out)
     (void)buf_add_char(out, '}');
 }
 
+/* Host and port, and that there is more. */
+static void print_proxy(struct str text, struct buf *out)
+{
+    size_t at = str_find_char(text, '@', 0);
+    size_t scheme = str_find(text, STR("://"), 0);
+
+    if (at == SIZE_MAX) {
+        (void)json_add_string(out, text);
+        return;
+    }
+    for (size_t next = at; next != SIZE_MAX; next = str_find_char(text, '@', at + 1))
+        at = next;
+    (void)buf_add_char(out, '"');
+    if (scheme != SIZE_MAX && scheme < at)
+        (void)buf_add(out, str_head(text, scheme + 3));
+    (void)buf_add(out, STR("***"));
+    (void)buf_add(out, str_from(text, at));
+    (void)buf_add_char(out, '"');
+}
+
 void option_print(const struct option *option, const struct option_result *result, struct buf *out)
 {
     switch (option->kind) {
@@ -492,6 +542,9 @@ void option_print(const struct option *option, const struct option_result *resul
         return;
     case OPTION_pairs:
         print_pairs(&result->list, out);
+        return;
+    case OPTION_proxy:
+        print_proxy(result->text, out);
         return;
     case OPTION_text:
         (void)json_add_string(out, result->text);

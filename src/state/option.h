@@ -20,6 +20,7 @@ enum option_kind {
     OPTION_maybe,
     OPTION_off,
     OPTION_pairs,
+    OPTION_proxy,
     /* Only in later.def: checked, never stored. */
     OPTION_choice,
     OPTION_wait,

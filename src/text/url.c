@@ -134,6 +134,62 @@ enum error_code url_parse(struct str text, struct arena *arena, struct url *ret_
     return OK;
 }
 
+/* RFC 7617, 2: neither may hold control characters, and the user name no colon. */
+static bool is_user_part(struct str s, bool colon)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7F || (s.p[i] == ':' && !colon))
+            return false;
+    }
+    return true;
+}
+
+static enum error_code parse_user(struct str info, struct arena *arena, struct url_proxy *proxy,
+                                  struct error *e)
+{
+    size_t colon = str_find_char(info, ':', 0);
+
+    for (size_t i = 0; i < info.n; i++) {
+        if ((unsigned char)info.p[i] <= ' ')
+            return FAIL(e, ERR_CONFIG, "a URL with a blank or another character to be escaped");
+    }
+    proxy->user = url_decode(str_head(info, colon), false, arena);
+    proxy->password = url_decode(colon == SIZE_MAX ? STR("") : str_from(info, colon + 1), false,
+                                 arena);
+    if (!is_user_part(proxy->user, false) || !is_user_part(proxy->password, true))
+        return FAIL(e, ERR_CONFIG, "a URL whose user name or password cannot be sent");
+    return OK;
+}
+
+enum error_code url_parse_proxy(struct str text, struct arena *arena, struct url_proxy *ret_proxy,
+                                struct error *e)
+{
+    struct url_proxy proxy = {.user = STR_NULL, .password = STR_NULL};
+    size_t scheme = str_find(text, STR("://"), 0);
+    struct str rest = scheme == SIZE_MAX ? text : str_from(text, scheme + 3);
+
+    if (scheme != SIZE_MAX && str_starts_nocase(text, STR("socks")))
+        return FAIL(e, ERR_CONFIG, "a socks proxy's");
+    /* The last @: a password may hold one although it should not. */
+    size_t end = str_find_char(rest, '/', 0);
+    size_t at = SIZE_MAX;
+    for (size_t i = 0; i < rest.n && i < end; i++) {
+        if (rest.p[i] == '@')
+            at = i;
+    }
+    if (at != SIZE_MAX)
+        TRY(parse_user(str_head(rest, at), arena, &proxy, e));
+    struct str host = at == SIZE_MAX ? rest : str_from(rest, at + 1);
+    struct str plain = str_print(arena, "%.*s://%.*s",
+                                 STR_ARG(scheme == SIZE_MAX ? STR("http") : str_head(text, scheme)),
+                                 STR_ARG(host));
+    TRY(url_parse(plain, arena, &proxy.url, e));
+    if (proxy.url.path.n > 0 || !str_is_null(proxy.url.query))
+        return FAIL(e, ERR_CONFIG, "a URL with a path");
+    *ret_proxy = proxy;
+    return OK;
+}
+
 struct str url_authority(const struct url *url, struct arena *arena)
 {
     const char *open = url->host_is_ipv6 ? "[" : "";

@@ -19,6 +19,18 @@ struct url {
  * not stand in a request line. The slices lie in text, or in the arena. */
 NODISCARD enum error_code url_parse(struct str text, struct arena *arena, struct url *ret_url,
                                     struct error *e);
+
+struct url_proxy {
+    struct url url;  /* without path and query */
+    struct str user; /* decoded; null without one */
+    struct str password;
+};
+
+/* Of an http or https proxy, with or without user info; without a scheme it is http. CONFIG errors
+ * tell what is wrong with it, and nothing that stands in it. */
+NODISCARD enum error_code url_parse_proxy(struct str text, struct arena *arena,
+                                          struct url_proxy *ret_proxy, struct error *e);
+
 /* "host", "host:port" or "[v6]:port": the Host header's value. */
 struct str url_authority(const struct url *url, struct arena *arena);
 

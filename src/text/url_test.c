@@ -124,6 +124,76 @@ static void test_refused(void **state)
     }
 }
 
+static void test_proxy(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *host;
+        uint16_t port;
+        bool https;
+        const char *user; /* NULL: none */
+        const char *password;
+    } cases[] = {
+        {"http://proxy.example:3128", "proxy.example", 3128, false, NULL, NULL},
+        {"http://Proxy.example/", "proxy.example", 80, false, NULL, NULL},
+        {"https://proxy.example", "proxy.example", 443, true, NULL, NULL},
+        {"proxy.example:8080", "proxy.example", 8080, false, NULL, NULL},
+        {"10.0.0.1", "10.0.0.1", 80, false, NULL, NULL},
+        {"HTTP://[::1]:3128/", "::1", 3128, false, NULL, NULL},
+        {"http://user@a", "a", 80, false, "user", ""},
+        {"http://user:@a", "a", 80, false, "user", ""},
+        {"http://:pass@a", "a", 80, false, "", "pass"},
+        {"http://user:pa:ss@a:1", "a", 1, false, "user", "pa:ss"},
+        {"https://us%40er:p%3Aa%2fs%25s@a:1/", "a", 1, true, "us@er", "p:a/s%s"},
+        {"user:pass@a", "a", 80, false, "user", "pass"},
+        {"http://user:p@ss@a", "a", 80, false, "user", "p@ss"},
+        {"http://%c3%a9:%20@a", "a", 80, false, "\xC3\xA9", " "},
+    };
+    static const struct {
+        const char *text;
+        const char *detail;
+    } faults[] = {
+        {"", "a URL whose host is not valid"},
+        {"http://", "a URL whose host is not valid"},
+        {"socks5://user:secret@a:1080", "a socks proxy's"},
+        {"SOCKS4a://a", "a socks proxy's"},
+        {"ftp://secret@a", "a URL that does not begin with http:// or https://"},
+        {"http://a/x", "a URL with a path"},
+        {"http://a?secret", "a URL with a path"},
+        {"http://a#secret", "a URL with a fragment"},
+        {"http://u:secret@a/x", "a URL with a path"},
+        {"http://u:secret@a b", "a URL with a blank or another character to be escaped"},
+        {"http://u:sec ret@a", "a URL with a blank or another character to be escaped"},
+        {"http://u:secret@a:x", "a URL whose port is not a number from 1 to 65535"},
+        {"http://u:secret@", "a URL whose host is not valid"},
+        {"http://u:secr/et@a", "a URL whose port is not a number from 1 to 65535"},
+        {"http://a/x@b", "a URL with a path"},
+        {"http://u%3A:secret@a", "a URL whose user name or password cannot be sent"},
+        {"http://u:secret%0d%0a@a", "a URL whose user name or password cannot be sent"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct url_proxy proxy;
+        struct error e = {.code = OK};
+        if (url_parse_proxy(str_c(cases[i].text), &arena, &proxy, &e) != OK)
+            fail_msg("%s: %s", cases[i].text, e.detail);
+        check_str(proxy.url.host, str_c(cases[i].host));
+        assert_int_equal(proxy.url.port, cases[i].port);
+        assert_int_equal(proxy.url.https, cases[i].https);
+        assert_int_equal(str_is_null(proxy.user), cases[i].user == NULL);
+        check_str(proxy.user, str_c(cases[i].user));
+        check_str(proxy.password, str_c(cases[i].password));
+    }
+    for (size_t i = 0; i < COUNT_OF(faults); i++) {
+        struct url_proxy proxy;
+        struct error e = {.code = OK};
+        if (url_parse_proxy(str_c(faults[i].text), &arena, &proxy, &e) != ERR_CONFIG)
+            fail_msg("%s was taken", faults[i].text);
+        assert_string_equal(e.detail, faults[i].detail);
+    }
+}
+
 static void test_decode(void **state)
 {
     struct str plain = STR("a+b/c");
@@ -203,9 +273,10 @@ static void test_query_without(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_decode), cmocka_unit_test(test_encode),
-        cmocka_unit_test(test_query),  cmocka_unit_test(test_query_without),
+        cmocka_unit_test(test_parse),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_decode),        cmocka_unit_test(test_encode),
+        cmocka_unit_test(test_proxy),         cmocka_unit_test(test_query),
+        cmocka_unit_test(test_query_without),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
