@@ -163,7 +163,7 @@ static void request_run(struct deferred *deferred)
     struct error e;
 
     event_begin(r);
-    if (r->conn == NULL) {
+    if (r->conn == NULL && r->tunnel == NULL) {
         (void)FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "there is nothing to connect to");
         client_fail(r, &e);
     } else {
@@ -221,35 +221,87 @@ static void request_begin(struct client_request *r)
     request_send(r);
 }
 
+static struct conn_target request_target(const struct client_pool *pool)
+{
+    const struct client_pool_options *options = &pool->options;
+
+    if (options->forward != NULL)
+        return forward_target(options->forward);
+    return (struct conn_target){
+        .host = str_c(pool->host),
+        .port = options->port,
+        .tls = options->tls,
+        .connect_timeout_ms = options->connect_timeout_ms,
+    };
+}
+
+/* The connection stands, ready for the request. */
+static void request_stands(struct client_request *r)
+{
+    assert(r->state == CLIENT_CONNECTING);
+    if (!r->paused)
+        conn_read_start(r->conn);
+    request_begin(r);
+}
+
+static void tunnel_stands(void *ctx, struct conn *conn)
+{
+    struct client_request *r = NULL;
+
+    CAST(r, ctx, CLIENT_MAGIC);
+    event_begin(r);
+    r->tunnel = NULL;
+    r->conn = conn;
+    conn_set_events(conn, &client_conn_events, r);
+    request_stands(r);
+    event_end(r);
+}
+
+static void tunnel_failed(void *ctx, const struct error *e)
+{
+    struct client_request *r = NULL;
+
+    CAST(r, ctx, CLIENT_MAGIC);
+    event_begin(r);
+    r->tunnel = NULL;
+    client_fail(r, e);
+    event_end(r);
+}
+
+static const struct forward_tunnel_events client_tunnel_events = {
+    .stands = tunnel_stands,
+    .failed = tunnel_failed,
+};
+
 static void request_connect(struct client_request *r)
 {
     struct client_pool *pool = r->pool;
     const struct client_pool_options *options = &pool->options;
+    struct conn *lower = NULL;
 
     r->state = CLIENT_CONNECTING;
     r->part = 0;
     r->offset = 0;
     timer_stop(&r->timer);
     parse_init(&r->parser, PARSE_ANSWER, options->header_bytes_max);
-    if (options->connect == NULL) {
-        const struct conn_target target = {
-            .host = str_c(pool->host),
-            .port = options->port,
-            .tls = options->tls,
-            .connect_timeout_ms = options->connect_timeout_ms,
-        };
+    if (options->connect != NULL) {
+        lower = options->connect(options->connect_ctx, pool->loop);
+        if (lower == NULL) {
+            run_soon(r);
+            return;
+        }
+    }
+    if (options->forward != NULL && forward_tunnels(options->forward)) {
+        r->tunnel = forward_tunnel_new(options->forward, pool->loop, lower, r->call.arena,
+                                       &client_tunnel_events, r);
+    } else if (lower != NULL) {
+        r->conn = lower;
+        conn_set_events(r->conn, &client_conn_events, r);
+        request_stands(r);
+    } else {
+        const struct conn_target target = request_target(pool);
         r->conn = conn_connect(pool->loop, &target, &client_conn_events, r);
-        return;
     }
-    r->conn = options->connect(options->connect_ctx, pool->loop);
-    if (r->conn == NULL) {
-        run_soon(r);
-        return;
-    }
-    conn_set_events(r->conn, &client_conn_events, r);
-    if (!r->paused)
-        conn_read_start(r->conn);
-    request_begin(r);
 }
 
 static void event_read(struct conn *conn, void *ctx, struct str bytes)
@@ -301,7 +353,11 @@ static void event_failed(struct conn *conn, void *ctx, const struct error *cause
     if (r->state == CLIENT_IDLE) {
         client_pool_close(r);
     } else if (r->state == CLIENT_CONNECTING) {
-        client_fail(r, cause);
+        e = *cause;
+        if (r->pool->options.forward != NULL)
+            (void)FAIL(&e, cause->code, "the proxy %.*s: %.150s",
+                       STR_ARG(forward_name(r->pool->options.forward)), cause->detail);
+        client_fail(r, &e);
     } else {
         (void)FAIL(&e, ERR_UPSTREAM_BROKEN, "the connection broke %s: %s",
                    r->answered ? "inside the answer" : "before any answer", cause->detail);
@@ -316,11 +372,8 @@ static void event_connected(struct conn *conn, void *ctx)
 
     CAST(r, ctx, CLIENT_MAGIC);
     assert(r->conn == conn);
-    assert(r->state == CLIENT_CONNECTING);
     event_begin(r);
-    if (!r->paused)
-        conn_read_start(conn);
-    request_begin(r);
+    request_stands(r);
     event_end(r);
 }
 
@@ -398,14 +451,32 @@ static enum error_code overloaded(const struct client_pool *pool, struct error *
                 pool->options.connections_max);
 }
 
+/* A proxy that makes no tunnel gets the request in a form of its own. */
+static enum error_code proxy_head(const struct client_pool *pool, struct client_call *call,
+                                  struct error *e)
+{
+    const struct forward *forward = pool->options.forward;
+
+    if (forward == NULL || forward_tunnels(forward))
+        return OK;
+    call->head = forward_head(forward, call->head, call->arena);
+    if (!arena_overflowed(call->arena))
+        return OK;
+    if (arena_over_budget(call->arena))
+        return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
+    return FAIL(e, ERR_TOO_LARGE, "the request's head for the proxy takes too much memory");
+}
+
 enum error_code client_start(struct client_pool *pool, const struct client_call *call,
                              struct client_request **ret_request, struct error *e)
 {
     struct client_request *r = NULL;
+    struct client_call sent = *call;
 
     assert(pool->magic == CLIENT_POOL_MAGIC);
     assert(call->head.n > 0 && call->arena != NULL);
     assert(call->body != NULL || call->body_n == 0);
+    TRY(proxy_head(pool, &sent, e));
     if (!client_pool_request_up(pool))
         return overloaded(pool, e);
     if (!list_empty(&pool->idle)) {
@@ -414,7 +485,7 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
         pool->idle_count--;
         pool->running_count++;
         r->reused = true;
-        request_set(r, call);
+        request_set(r, &sent);
         request_begin(r);
         *ret_request = r;
         return OK;
@@ -426,7 +497,7 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
     r = client_pool_take(pool);
     timer_init(&r->timer, pool->loop, request_fire);
     pool->running_count++;
-    request_set(r, call);
+    request_set(r, &sent);
     request_connect(r);
     *ret_request = r;
     return OK;

@@ -38,6 +38,7 @@
 struct client_pool;
 struct client_request;
 struct conn;
+struct forward;
 struct tls_context;
 
 struct client_events {
@@ -70,6 +71,10 @@ struct client_pool_options {
      * gives NULL, `failed` comes with UPSTREAM_UNREACHABLE. NULL: TCP or TLS. */
     struct conn *(*connect)(void *ctx, struct loop *loop);
     void *connect_ctx;
+    /* The proxy that the origin is reached through, made for this host, port and tls; the pool's
+     * from now on. NULL: none. A failure to get through it, and its refusal, are `failed` with
+     * UPSTREAM_UNREACHABLE or UPSTREAM_TIMEOUT. */
+    struct forward *forward;
     struct arena_budget *budget; /* where the memory of decoding counts too; or NULL */
 };
 

@@ -168,6 +168,13 @@ static void head_come(struct client_request *r)
     r->interim = m->status < 200;
     if (r->interim)
         return;
+    /* Only proxies say so; their other refusals cannot be told from an origin's answers. */
+    if (m->status == 407 && r->pool->options.forward != NULL) {
+        (void)FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "the proxy %.*s refused: 407 %.*s",
+                   STR_ARG(forward_name(r->pool->options.forward)), STR_ARG(http_reason(407)));
+        client_fail(r, &e);
+        return;
+    }
     /* An answer that came early and refuses is told, but then nothing more is sent. Others are only
      * eager to begin: they still wait for the rest. */
     r->refused = r->state == CLIENT_SENDING && m->status >= 400;

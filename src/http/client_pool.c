@@ -116,6 +116,7 @@ void client_pool_close(struct client_request *r)
     }
     r->state = CLIENT_OVER;
     conn_close(&r->conn);
+    forward_tunnel_free(&r->tunnel);
     timer_stop(&r->timer);
     loop_undefer(&r->deferred);
     count_down(pool->options.connections);
@@ -190,6 +191,7 @@ void client_pool_free(struct client_pool **pool)
         list_remove(link);
         mem_free(LIST_ENTRY(link, struct client_request, link));
     }
+    forward_free(&p->options.forward);
     mem_free(p->host);
     mem_free(p->decoded);
     p->magic = 0;

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "http/client.h"
 #include "http/coding.h"
+#include "http/forward.h"
 #include "http/parse.h"
 #include "io/conn.h"
 
@@ -61,7 +62,8 @@ struct client_request {
     uint8_t coding; /* enum coding, of the answer's body, to be decoded */
     struct client_pool *pool;
     struct conn *conn;
-    struct list link; /* pool's idle or spare */
+    struct forward_tunnel *tunnel; /* in the making; then there is no conn */
+    struct list link;              /* pool's idle or spare */
     struct timer timer;
     struct deferred deferred;
     struct client_call call;
