@@ -144,10 +144,12 @@ enum error_code branch_pool(struct branch *branch, struct backend *backend,
     const struct backend_config *config = backend->config;
     struct client_pool **pool = &branch->pools[backend->place];
     struct tls_context *tls = NULL;
+    struct forward *forward = NULL;
 
     assert(backend == &branch->site->backends->items[backend->place]);
     if (*pool == NULL) {
         TRY(site_tls(branch->site, backend, &tls, e));
+        TRY(site_forward(branch->site, backend, tls, &forward, e));
         const struct client_pool_options options = {
             .host = backend->url.host,
             .port = backend->url.port,
@@ -162,6 +164,7 @@ enum error_code branch_pool(struct branch *branch, struct backend *backend,
             .crowded = on_crowded,
             .connect = backend->local != NULL ? connect_local : NULL,
             .connect_ctx = branch,
+            .forward = forward,
             .budget = &branch->station->gateway->inflight,
         };
         *pool = client_pool_new(branch->station->loop, &options);

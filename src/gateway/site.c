@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "gateway/gateway_priv.h"
 #include "gateway/listener.h"
+#include "http/forward.h"
 
 #define SITE_MAGIC 0x517e5e7au
 
@@ -27,7 +28,7 @@ struct site *site_new(struct config *config, struct backend_set **backends)
     site->keys = config->api_keys;
     site->keys_n = config->api_keys_n;
     arena_init(&site->arena, 64 * 1024, 1024, NULL);
-    site->tls = mem_new(site->backends->n * sizeof(struct tls_context *) + 1);
+    site->tls = mem_new((site->backends->n + 1) * sizeof(struct tls_context *));
     (void)pthread_mutex_init(&site->tls_lock, NULL);
     return site;
 }
@@ -40,17 +41,26 @@ struct site *site_ref(struct site *site)
     return site;
 }
 
-/* Backends with equal TLS options share one context. With the lock held. */
-static enum error_code find_tls(struct site *site, const struct backend *backend,
-                                struct tls_context **ret_context, struct error *e)
+/* Of a backend, or, one place further, of proxies: they have the top level's. */
+static struct tls_options tls_options_at(const struct site *site, size_t place)
 {
-    const struct backend_config *config = backend->config;
-    const struct tls_options options = {.ca_file = config->ca_file, .verify = config->tls_verify};
+    if (place == site->backends->n)
+        return (struct tls_options){.ca_file = site->config->ca_file,
+                                    .verify = site->config->tls_verify};
+    const struct backend_config *config = site->backends->items[place].config;
+    return (struct tls_options){.ca_file = config->ca_file, .verify = config->tls_verify};
+}
 
-    for (size_t i = 0; i < site->backends->n; i++) {
-        const struct backend_config *other = site->backends->items[i].config;
-        if (site->tls[i] != NULL && other->tls_verify == config->tls_verify &&
-            str_eq(other->ca_file, config->ca_file)) {
+/* Equal TLS options share one context. With the lock held. */
+static enum error_code find_tls(struct site *site, size_t place, struct tls_context **ret_context,
+                                struct error *e)
+{
+    const struct tls_options options = tls_options_at(site, place);
+
+    for (size_t i = 0; i <= site->backends->n; i++) {
+        const struct tls_options other = tls_options_at(site, i);
+        if (site->tls[i] != NULL && other.verify == options.verify &&
+            str_eq(other.ca_file, options.ca_file)) {
             *ret_context = tls_context_ref(site->tls[i]);
             return OK;
         }
@@ -58,21 +68,63 @@ static enum error_code find_tls(struct site *site, const struct backend *backend
     return tls_context_new(&options, ret_context, e);
 }
 
-enum error_code site_tls(struct site *site, const struct backend *backend,
-                         struct tls_context **ret_context, struct error *e)
+static enum error_code tls_at(struct site *site, size_t place, struct tls_context **ret_context,
+                              struct error *e)
 {
     enum error_code code = OK;
 
+    assert(place <= site->backends->n);
+    pthread_mutex_lock(&site->tls_lock);
+    if (site->tls[place] == NULL)
+        code = find_tls(site, place, &site->tls[place], e);
+    *ret_context = site->tls[place];
+    pthread_mutex_unlock(&site->tls_lock);
+    return code;
+}
+
+enum error_code site_tls(struct site *site, const struct backend *backend,
+                         struct tls_context **ret_context, struct error *e)
+{
     assert(backend->place < site->backends->n);
     *ret_context = NULL;
     if (!backend->url.https || backend->local != NULL)
         return OK;
-    pthread_mutex_lock(&site->tls_lock);
-    if (site->tls[backend->place] == NULL)
-        code = find_tls(site, backend, &site->tls[backend->place], e);
-    *ret_context = site->tls[backend->place];
-    pthread_mutex_unlock(&site->tls_lock);
-    return code;
+    return tls_at(site, backend->place, ret_context, e);
+}
+
+static bool is_https(const struct secret *url)
+{
+    return str_starts_nocase(secret_reveal(url), STR("https://"));
+}
+
+enum error_code site_forward(struct site *site, const struct backend *backend,
+                             struct tls_context *tls, struct forward **ret_forward, struct error *e)
+{
+    const struct config *config = site->config;
+    const struct forward_rules rules = {
+        .https_proxy = secret_reveal(&config->https_proxy),
+        .http_proxy = secret_reveal(&config->http_proxy),
+        .all_proxy = secret_reveal(&config->all_proxy),
+        .no_proxy = config->no_proxy.items,
+        .no_proxy_n = config->no_proxy.n,
+    };
+    struct forward_options options = {
+        .host = backend->url.host,
+        .port = backend->url.port,
+        .tls = tls,
+        .connect_timeout_ms = backend->config->connect_timeout_ms,
+        .header_bytes_max = config->header_bytes_max,
+    };
+
+    *ret_forward = NULL;
+    if (backend->local != NULL)
+        return OK;
+    options.proxy = forward_choose(&rules, &backend->url);
+    if (str_is_null(options.proxy))
+        return OK;
+    if (str_starts_nocase(options.proxy, STR("https://")))
+        TRY(tls_at(site, site->backends->n, &options.proxy_tls, e));
+    return forward_new(&options, ret_forward, e);
 }
 
 /* A context costs megabytes, so most are made on first use. What the configuration names is read
@@ -86,6 +138,10 @@ static enum error_code check_tls(struct site *site, struct error *e)
         if (set->items[i].functional && set->items[i].config->ca_file.n > 0)
             TRY(site_tls(site, &set->items[i], &context, e));
     }
+    const struct config *config = site->config;
+    if (config->ca_file.n > 0 && (is_https(&config->https_proxy) || is_https(&config->http_proxy) ||
+                                  is_https(&config->all_proxy)))
+        TRY(tls_at(site, set->n, &context, e));
     return OK;
 }
 
@@ -98,7 +154,7 @@ enum error_code site_prepare(struct site *site, struct error *e)
 
 static void site_free(struct site *site)
 {
-    for (size_t i = 0; i < site->backends->n; i++)
+    for (size_t i = 0; i <= site->backends->n; i++)
         tls_context_unref(&site->tls[i]);
     mem_free(site->tls);
     tls_context_unref(&site->listener);

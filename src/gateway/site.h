@@ -15,6 +15,7 @@
 
 #include "backend/backend.h"
 
+struct forward;
 struct tls_context;
 
 struct site {
@@ -26,8 +27,9 @@ struct site {
     const struct client_key *keys;
     size_t keys_n;
     struct client_key generated;
-    struct str key_path;      /* null: the configuration has keys, or none is needed */
-    struct tls_context **tls; /* per backend; NULL: not made yet, or plain. Under tls_lock */
+    struct str key_path; /* null: the configuration has keys, or none is needed */
+    /* Per backend, and one more of proxies; NULL: not made yet, or plain. Under tls_lock. */
+    struct tls_context **tls;
     pthread_mutex_t tls_lock;
     struct tls_context *listener; /* NULL: clients speak plain HTTP. Set by site_prepare */
     struct arena arena;
@@ -45,3 +47,8 @@ void site_unref(struct site **site);
 /* The backend's TLS context, NULL for plain ones; borrowed from the site. Any thread. */
 NODISCARD enum error_code site_tls(struct site *site, const struct backend *backend,
                                    struct tls_context **ret_context, struct error *e);
+/* The way through the proxy that the backend is reached by, the caller's; NULL: none. tls: of
+ * site_tls. Any thread. */
+NODISCARD enum error_code site_forward(struct site *site, const struct backend *backend,
+                                       struct tls_context *tls, struct forward **ret_forward,
+                                       struct error *e);

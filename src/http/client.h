@@ -20,8 +20,8 @@
  * Bodies coded with gzip or deflate are told decoded, as far as the bytes that came can be decoded
  * (a stream's events do not wait for later ones). One that is a bomb (more than 100 times its
  * bytes, or more than decoded_bytes_max) is `failed` with ERR_UPSTREAM_TOO_LARGE, one that is
- * damaged or cut with ERR_UPSTREAM_BROKEN. Other codings are the user's to see (coding_of_headers), and so are
- * all of them where a call wants the body as it is.
+ * damaged or cut with ERR_UPSTREAM_BROKEN. Other codings are the user's to see
+ * (coding_of_headers), and so are all of them where a call wants the body as it is.
  * A reused connection that fails before any answer byte, at most 1 s after the request was written
  * whole, is replaced once by a new one, here, unseen by the user (contract, section 4): therefore
  * the request's bytes stay borrowed until both sent and head came, or end, failed or cancel. An
