@@ -8,7 +8,7 @@
  *           do_op. What the script leaves is given in one piece.
  * Laws      Each request told ends in exactly one of done, gone and abort; after a refusal no
  *           further one is told. What is told (line, headers, body, and where the next begins) is
- *           what wire.c reads from the same bytes. What is plain is not refused. The answers on
+ *           what strict.c reads from the same bytes. What is plain is not refused. The answers on
  *           the wire are well formed, whole when `done`, in order, and no more than were given; one
  *           that was broken off does not look complete. Another cut changes nothing of all that.
  *           When all is over no connection, byte or timer is left.
@@ -20,7 +20,7 @@
 #include "base/mem.h"
 #include "http/server.h"
 #include "io/conn.h"
-#include "wire.h"
+#include "strict.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -104,7 +104,7 @@ struct run {
 };
 
 static char pattern[LARGE + PIECE];
-static struct wire reader;
+static struct strict reader;
 
 static struct run *run_of(struct server_conn *c)
 {
@@ -600,7 +600,7 @@ static void leave(struct run *run, bool politely)
 
 /* ---- laws ---- */
 
-static void text_of(const struct wire *wire, struct buf *text)
+static void text_of(const struct strict *wire, struct buf *text)
 {
     buf_reset(text);
     buf_print(text, "%.*s %.*s 1.%d\n", STR_ARG(wire->method), STR_ARG(wire->target), wire->minor);
@@ -609,59 +609,59 @@ static void text_of(const struct wire *wire, struct buf *text)
                   STR_ARG(wire->fields[i].value));
 }
 
-static void check_refusal(const struct run *run, const struct request *q, const struct wire *wire)
+static void check_refusal(const struct run *run, const struct request *q, const struct strict *wire)
 {
     if (q->refusal == ERR_BAD_HTTP) {
-        assert(wire->kind != WIRE_DONE || !wire->plain || wire->head_size > HEAD_MAX);
+        assert(wire->kind != STRICT_DONE || !wire->plain || wire->head_size > HEAD_MAX);
     } else if (q->refusal == ERR_HEADERS_TOO_LARGE) {
-        assert(wire->head == WIRE_BAD || wire->head_size > HEAD_MAX || wire->extra_size > 0 ||
-               (wire->head == WIRE_MORE && run->bytes.n > HEAD_MAX));
+        assert(wire->head == STRICT_BAD || wire->head_size > HEAD_MAX || wire->extra_size > 0 ||
+               (wire->head == STRICT_MORE && run->bytes.n > HEAD_MAX));
     } else {
         assert(q->refusal == ERR_REQUEST_TIMEOUT);
-        assert(run->timed || wire->kind != WIRE_DONE);
+        assert(run->timed || wire->kind != STRICT_DONE);
     }
 }
 
 /* What was told is what is there. */
 static void check_requests(const struct run *run)
 {
-    struct wire *wire = &reader;
+    struct strict *wire = &reader;
     struct buf text;
     size_t at = 0;
 
     buf_init(&text, TEXT_MAX);
     for (size_t i = 0; i < run->request_n; i++) {
         const struct request *q = &run->requests[i];
-        wire_read_request(wire, str_from(run->bytes, at));
+        strict_read_request(wire, str_from(run->bytes, at));
         if (q->refused)
             check_refusal(run, q, wire);
         if (!q->told)
             break;
-        assert(wire->head == WIRE_DONE && wire->head_size <= HEAD_MAX);
+        assert(wire->head == STRICT_DONE && wire->head_size <= HEAD_MAX);
         text_of(wire, &text);
         assert(str_eq(buf_str(&text), buf_str(&q->head)));
         assert(str_starts(buf_str(&wire->body), buf_str(&q->body)));
         if (q->body_ended)
-            assert(wire->kind == WIRE_DONE && wire->body.n == q->body.n);
+            assert(wire->kind == STRICT_DONE && wire->body.n == q->body.n);
         if (i + 1 < run->request_n)
-            assert(wire->kind == WIRE_DONE && !q->refused);
+            assert(wire->kind == STRICT_DONE && !q->refused);
         at += wire->size;
     }
     buf_fini(&text);
 }
 
 /* How the answer of q must look in `wire`. */
-static void check_answer(const struct request *q, const struct wire *wire, size_t number)
+static void check_answer(const struct request *q, const struct strict *wire, size_t number)
 {
     int64_t n = -1;
     struct str body = q->echo && !q->refused ? buf_str(&q->body) : str_of(pattern, q->given);
 
     assert(wire->status == q->status);
-    bool ok = str_to_int64(wire_get(wire, STR("X-N")), &n);
+    bool ok = str_to_int64(strict_get(wire, STR("X-N")), &n);
     assert(ok && (size_t)n == number);
     if (q->is_head || q->status == 204)
         assert(wire->body.n == 0);
-    else if (q->ended && wire->kind == WIRE_DONE)
+    else if (q->ended && wire->kind == STRICT_DONE)
         assert(str_eq(buf_str(&wire->body), body));
     else
         assert(str_starts(body, buf_str(&wire->body)));
@@ -669,21 +669,21 @@ static void check_answer(const struct request *q, const struct wire *wire, size_
 
 /* One answer from *bytes on, interim ones before it left out. */
 static void read_answer(struct run *run, const struct request *q, struct str *bytes,
-                        struct wire *wire)
+                        struct strict *wire)
 {
     do {
         *bytes = str_from(*bytes, wire->size);
-        wire_read_answer(wire, *bytes, q->is_head, run->eof && !run->failed);
-        assert(wire->kind != WIRE_BAD);
-        if (wire->head == WIRE_DONE && wire->status == 100)
+        strict_read_answer(wire, *bytes, q->is_head, run->eof && !run->failed);
+        assert(wire->kind != STRICT_BAD);
+        if (wire->head == STRICT_DONE && wire->status == 100)
             assert(q->told && q->accepted && wire->field_n == 0);
-    } while (wire->head == WIRE_DONE && wire->status == 100);
+    } while (wire->head == STRICT_DONE && wire->status == 100);
 }
 
 /* The wire has the answers that were given, and nothing else. */
 static void check_answers(struct run *run)
 {
-    struct wire *wire = &reader;
+    struct strict *wire = &reader;
     struct str bytes = buf_str(&run->in);
     /* What a slow client has not taken yet goes with a connection that is given up. */
     bool cut = (run->wire & 0x18u) != 0 && run->request_n > 0 &&
@@ -695,17 +695,17 @@ static void check_answers(struct run *run)
         wire->size = 0;
         read_answer(run, q, &bytes, wire);
         bool broken = !q->ended || (q->user == USER_SHORT && !q->refused && !q->is_head);
-        if (wire->head == WIRE_DONE) {
+        if (wire->head == STRICT_DONE) {
             assert(q->begun);
             check_answer(q, wire, i + 1);
             if (q->is_head || q->status == 204 || !broken)
-                assert(wire->kind == WIRE_DONE || loses || !q->ended);
+                assert(wire->kind == STRICT_DONE || loses || !q->ended);
             else
-                assert(wire->kind == WIRE_MORE);
+                assert(wire->kind == STRICT_MORE);
         } else {
             assert(q->outcome != OUTCOME_DONE || loses);
         }
-        if (wire->kind != WIRE_DONE) {
+        if (wire->kind != STRICT_DONE) {
             assert(i + 1 == run->request_n || loses);
             bytes = STR("");
             break;
@@ -718,12 +718,12 @@ static void check_answers(struct run *run)
 /* Not disturbed: what is plain was told, and answered. */
 static void check_plain(const struct run *run)
 {
-    struct wire *wire = &reader;
+    struct strict *wire = &reader;
     size_t at = 0;
 
     for (size_t i = 0; !run->disturbed && !run->closed_by_us; i++) {
-        wire_read_request(wire, str_from(run->bytes, at));
-        if (wire->kind != WIRE_DONE || !wire->plain || wire->head_size > HEAD_MAX)
+        strict_read_request(wire, str_from(run->bytes, at));
+        if (wire->kind != STRICT_DONE || !wire->plain || wire->head_size > HEAD_MAX)
             break;
         assert(i < run->request_n && run->requests[i].told);
         const struct request *q = &run->requests[i];
@@ -818,7 +818,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argv;
     for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = (char)('a' + i % 23);
-    wire_init(&reader);
+    strict_init(&reader);
     return 0;
 }
 

@@ -6,8 +6,8 @@
  * Input     [mode][n of the script][script, n bytes][bytes of upstreams]
  *           First all the bytes answer one request, in several cuts. Then the script is run: below
  *           0x80 a byte gives so many bytes + 1 to the present upstream, the others are in do_op.
- * Laws      Each request ends in exactly one of end, failed and cancel. What is told is what wire.c
- *           reads from the bytes of its connection; what wire.c finds plain does not fail; another
+ * Laws      Each request ends in exactly one of end, failed and cancel. What is told is what strict.c
+ *           reads from the bytes of its connection; what strict.c finds plain does not fail; another
  *           cut changes nothing. What the upstreams get are well-formed requests, one after the
  *           other. After anything that was not asked for, a connection gets no further request.
  *           When all is over the counts of connections are 0.
@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "http/client.h"
 #include "io/conn.h"
-#include "wire.h"
+#include "strict.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -89,7 +89,7 @@ struct run {
     size_t fed;
 };
 
-static struct wire reader;
+static struct strict reader;
 static char body_bytes[BODY_SIZE];
 
 /* ---- upstreams ---- */
@@ -470,9 +470,9 @@ static size_t read_answer(const struct upstream *up, bool is_head, size_t *at)
     size_t heads = 0;
 
     for (;;) {
-        wire_read_answer(&reader, str_from(buf_str(&up->sent), *at), is_head, up->ended);
+        strict_read_answer(&reader, str_from(buf_str(&up->sent), *at), is_head, up->ended);
         heads += reader.head_size;
-        if (reader.head != WIRE_DONE || reader.status >= 200)
+        if (reader.head != STRICT_DONE || reader.status >= 200)
             return heads;
         /* One that says to have a body is no interim answer. */
         if (reader.status == 101 || reader.chunked || reader.length > 0)
@@ -485,7 +485,7 @@ static void check_told(const struct ask *ask)
 {
     struct buf text;
 
-    assert(reader.head == WIRE_DONE && reader.status == ask->status);
+    assert(reader.head == STRICT_DONE && reader.status == ask->status);
     buf_init(&text, TEXT_MAX);
     for (size_t i = 0; i < reader.field_n; i++)
         buf_print(&text, "%.*s: %.*s\n", STR_ARG(reader.fields[i].name),
@@ -500,7 +500,7 @@ static void check_ask(const struct run *run, const struct ask *ask, const struct
 {
     size_t heads = read_answer(up, ask->is_head, at);
 
-    if (reader.head == WIRE_DONE && reader.status < 200) {
+    if (reader.head == STRICT_DONE && reader.status < 200) {
         /* 101, or an interim answer that is said to have a body */
         assert(!ask->head && ask->outcome != OUTCOME_ENDED);
         return;
@@ -508,13 +508,13 @@ static void check_ask(const struct run *run, const struct ask *ask, const struct
     if (ask->head)
         check_told(ask);
     if (ask->outcome == OUTCOME_ENDED) {
-        assert(reader.kind == WIRE_DONE && reader.body.n == ask->body.n);
+        assert(reader.kind == STRICT_DONE && reader.body.n == ask->body.n);
         *at += reader.size;
     }
     if (ask->outcome == OUTCOME_FAILED) {
         assert(ask->code == ERR_UPSTREAM_BROKEN || ask->code == ERR_UPSTREAM_TIMEOUT);
         assert(ask->code != ERR_UPSTREAM_TIMEOUT || run->timed);
-        assert(reader.kind != WIRE_DONE || !reader.plain || heads > HEAD_MAX || run->timed ||
+        assert(reader.kind != STRICT_DONE || !reader.plain || heads > HEAD_MAX || run->timed ||
                up->broken);
     }
 }
@@ -540,12 +540,12 @@ static void check_upstreams(struct run *run)
             struct str in = buf_str(&up->in);
             size_t at = 0;
             while (in.n > 0) {
-                wire_read_request(&reader, in);
-                assert(reader.kind != WIRE_BAD);
-                if (reader.head != WIRE_DONE)
+                strict_read_request(&reader, in);
+                assert(reader.kind != STRICT_BAD);
+                if (reader.head != STRICT_DONE)
                     break;
                 struct ask *ask = ask_by_target(run);
-                bool whole = reader.kind == WIRE_DONE;
+                bool whole = reader.kind == STRICT_DONE;
                 in = str_from(in, whole ? reader.size : in.n);
                 /* A stale connection was replaced: the last counts. */
                 if (pass == 0)
@@ -588,7 +588,7 @@ static struct run *run_cut(struct str bytes, size_t first, size_t step, uint8_t 
     /* After what nobody asked for the connection is not kept. */
     size_t at = 0;
     (void)read_answer(&run->upstreams[0], run->asks[0].is_head, &at);
-    assert(idle == 0 || (reader.kind == WIRE_DONE && at + reader.size == bytes.n));
+    assert(idle == 0 || (reader.kind == STRICT_DONE && at + reader.size == bytes.n));
     return run;
 }
 
@@ -691,7 +691,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     memset(body_bytes, 'b', sizeof(body_bytes));
-    wire_init(&reader);
+    strict_init(&reader);
     return 0;
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "wire.h"
+#include "strict.h"
 
 enum { BODY_MAX = 1 << 26 };
 
 struct reader {
-    struct wire *wire;
+    struct strict *wire;
     struct str bytes;
     size_t at;
 };
@@ -54,10 +54,10 @@ static struct str trim(struct str s)
     return s;
 }
 
-static enum wire_kind bad(struct reader *r, const char *why)
+static enum strict_kind bad(struct reader *r, const char *why)
 {
     r->wire->why = why;
-    return WIRE_BAD;
+    return STRICT_BAD;
 }
 
 static void not_plain(struct reader *r, const char *why)
@@ -68,17 +68,17 @@ static void not_plain(struct reader *r, const char *why)
 }
 
 /* Up to CRLF, which is taken too. */
-static enum wire_kind read_line(struct reader *r, struct str *ret_line)
+static enum strict_kind read_line(struct reader *r, struct str *ret_line)
 {
     size_t end = str_find(r->bytes, STR("\n"), r->at);
 
     if (end == SIZE_MAX)
-        return WIRE_MORE;
+        return STRICT_MORE;
     if (end == r->at || r->bytes.p[end - 1] != '\r')
         return bad(r, "a line without CR");
     *ret_line = str_of(r->bytes.p + r->at, end - 1 - r->at);
     r->at = end + 1;
-    return WIRE_DONE;
+    return STRICT_DONE;
 }
 
 static int read_version(struct str s)
@@ -99,9 +99,9 @@ static bool is_plain_method(struct str s)
     return false;
 }
 
-static enum wire_kind read_request_line(struct reader *r, struct str line)
+static enum strict_kind read_request_line(struct reader *r, struct str line)
 {
-    struct wire *wire = r->wire;
+    struct strict *wire = r->wire;
     size_t one = str_find_char(line, ' ', 0);
     size_t two = one == SIZE_MAX ? SIZE_MAX : str_find_char(line, ' ', one + 1);
 
@@ -121,12 +121,12 @@ static enum wire_kind read_request_line(struct reader *r, struct str line)
     }
     if (!is_plain_method(wire->method) || wire->target.p[0] != '/')
         not_plain(r, "method or form of the target");
-    return WIRE_DONE;
+    return STRICT_DONE;
 }
 
-static enum wire_kind read_status_line(struct reader *r, struct str line)
+static enum strict_kind read_status_line(struct reader *r, struct str line)
 {
-    struct wire *wire = r->wire;
+    struct strict *wire = r->wire;
 
     wire->minor = read_version(str_head(line, 8));
     if (wire->minor < 0 || line.n < 12 || line.p[8] != ' ')
@@ -147,28 +147,28 @@ static enum wire_kind read_status_line(struct reader *r, struct str line)
         return bad(r, "the reason");
     if (!is_text(str_from(line, 12)))
         not_plain(r, "the reason has odd characters");
-    return WIRE_DONE;
+    return STRICT_DONE;
 }
 
-static enum wire_kind read_field(struct reader *r, struct str line)
+static enum strict_kind read_field(struct reader *r, struct str line)
 {
-    struct wire *wire = r->wire;
+    struct strict *wire = r->wire;
     size_t colon = str_find_char(line, ':', 0);
 
     if (colon == SIZE_MAX || !is_token(str_head(line, colon)))
         return bad(r, "the name of a header");
-    struct wire_field field = {.name = str_head(line, colon),
-                               .value = trim(str_from(line, colon + 1))};
+    struct strict_field field = {.name = str_head(line, colon),
+                                 .value = trim(str_from(line, colon + 1))};
     if (!is_text(field.value))
         return bad(r, "the value of a header");
     if (!is_plain_text(field.value))
         not_plain(r, "a header with odd characters");
-    assert(wire->field_n < WIRE_FIELDS_MAX);
+    assert(wire->field_n < STRICT_FIELDS_MAX);
     wire->fields[wire->field_n++] = field;
-    return WIRE_DONE;
+    return STRICT_DONE;
 }
 
-static size_t count_fields(const struct wire *wire, struct str name, struct str *ret_value)
+static size_t count_fields(const struct strict *wire, struct str name, struct str *ret_value)
 {
     size_t n = 0;
 
@@ -181,7 +181,7 @@ static size_t count_fields(const struct wire *wire, struct str name, struct str 
     return n;
 }
 
-struct str wire_get(const struct wire *wire, struct str name)
+struct str strict_get(const struct strict *wire, struct str name)
 {
     struct str value = STR_NULL;
 
@@ -204,9 +204,9 @@ static bool read_number(struct str s, uint64_t *ret_value)
 }
 
 /* RFC 9112, section 6.3; what is ambiguous is BAD. */
-static enum wire_kind read_framing(struct reader *r)
+static enum strict_kind read_framing(struct reader *r)
 {
-    struct wire *wire = r->wire;
+    struct strict *wire = r->wire;
     struct str encoding = STR_NULL;
     struct str length = STR_NULL;
     size_t encodings = count_fields(wire, STR("Transfer-Encoding"), &encoding);
@@ -222,14 +222,14 @@ static enum wire_kind read_framing(struct reader *r)
         return bad(r, "a Content-Length that is no number");
     wire->chunked = encodings == 1;
     wire->has_length = lengths == 1;
-    return WIRE_DONE;
+    return STRICT_DONE;
 }
 
-static enum wire_kind check_request(struct reader *r)
+static enum strict_kind check_request(struct reader *r)
 {
     static const char *const odd[] = {"Upgrade",    "Expect",           "Content-Encoding",
                                       "Connection", "Proxy-Connection", "Origin"};
-    const struct wire *wire = r->wire;
+    const struct strict *wire = r->wire;
     struct str value = STR_NULL;
     size_t hosts = count_fields(wire, STR("Host"), &value);
 
@@ -245,12 +245,12 @@ static enum wire_kind check_request(struct reader *r)
         if (count_fields(wire, str_c(odd[i]), &value) > 0)
             not_plain(r, "a header of the connection");
     }
-    return WIRE_DONE;
+    return STRICT_DONE;
 }
 
 static void read_head(struct reader *r, bool request)
 {
-    struct wire *wire = r->wire;
+    struct strict *wire = r->wire;
     struct str line = STR_NULL;
 
     /* RFC 9112, section 2.2: empty lines before a request are to be ignored. */
@@ -259,25 +259,25 @@ static void read_head(struct reader *r, bool request)
     if (r->at > 0)
         not_plain(r, "empty lines before the message");
     wire->head = read_line(r, &line);
-    if (wire->head != WIRE_DONE)
+    if (wire->head != STRICT_DONE)
         return;
     wire->head = request ? read_request_line(r, line) : read_status_line(r, line);
-    while (wire->head == WIRE_DONE) {
+    while (wire->head == STRICT_DONE) {
         wire->head = read_line(r, &line);
-        if (wire->head != WIRE_DONE || line.n == 0)
+        if (wire->head != STRICT_DONE || line.n == 0)
             break;
         wire->head = read_field(r, line);
     }
     wire->head_size = r->at;
-    if (wire->head == WIRE_DONE)
+    if (wire->head == STRICT_DONE)
         wire->head = read_framing(r);
-    if (wire->head == WIRE_DONE && request)
+    if (wire->head == STRICT_DONE && request)
         wire->head = check_request(r);
 }
 
 /* ---- bodies ---- */
 
-static enum wire_kind read_bytes(struct reader *r, uint64_t n)
+static enum strict_kind read_bytes(struct reader *r, uint64_t n)
 {
     struct str rest = str_from(r->bytes, r->at);
     struct str piece = str_head(rest, n < rest.n ? (size_t)n : rest.n);
@@ -285,7 +285,7 @@ static enum wire_kind read_bytes(struct reader *r, uint64_t n)
 
     assert(ok);
     r->at += piece.n;
-    return piece.n < n ? WIRE_MORE : WIRE_DONE;
+    return piece.n < n ? STRICT_MORE : STRICT_DONE;
 }
 
 static int hex_of(char c)
@@ -296,7 +296,7 @@ static int hex_of(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static enum wire_kind read_chunk_size(struct reader *r, struct str line, uint64_t *ret_size)
+static enum strict_kind read_chunk_size(struct reader *r, struct str line, uint64_t *ret_size)
 {
     size_t n = 0;
 
@@ -312,16 +312,16 @@ static enum wire_kind read_chunk_size(struct reader *r, struct str line, uint64_
         not_plain(r, "a chunk's extension");
         r->wire->extra_size += line.n - n;
     }
-    return WIRE_DONE;
+    return STRICT_DONE;
 }
 
-static enum wire_kind read_trailers(struct reader *r)
+static enum strict_kind read_trailers(struct reader *r)
 {
     struct str line = STR_NULL;
 
     for (;;) {
-        enum wire_kind kind = read_line(r, &line);
-        if (kind != WIRE_DONE || line.n == 0)
+        enum strict_kind kind = read_line(r, &line);
+        if (kind != STRICT_DONE || line.n == 0)
             return kind;
         size_t colon = str_find_char(line, ':', 0);
         if (colon == SIZE_MAX || !is_token(str_head(line, colon)) || !is_text(line))
@@ -331,63 +331,63 @@ static enum wire_kind read_trailers(struct reader *r)
     }
 }
 
-static enum wire_kind read_chunks(struct reader *r)
+static enum strict_kind read_chunks(struct reader *r)
 {
     struct str line = STR_NULL;
     uint64_t size = 0;
 
     for (;;) {
-        enum wire_kind kind = read_line(r, &line);
-        if (kind == WIRE_DONE)
+        enum strict_kind kind = read_line(r, &line);
+        if (kind == STRICT_DONE)
             kind = read_chunk_size(r, line, &size);
-        if (kind != WIRE_DONE)
+        if (kind != STRICT_DONE)
             return kind;
         if (size == 0)
             return read_trailers(r);
         kind = read_bytes(r, size);
-        if (kind == WIRE_DONE)
+        if (kind == STRICT_DONE)
             kind = read_line(r, &line);
-        if (kind == WIRE_DONE && line.n > 0)
+        if (kind == STRICT_DONE && line.n > 0)
             kind = bad(r, "a chunk longer than its size");
-        if (kind != WIRE_DONE)
+        if (kind != STRICT_DONE)
             return kind;
     }
 }
 
-static void read_begin(struct reader *r, struct wire *wire, struct str bytes)
+static void read_begin(struct reader *r, struct strict *wire, struct str bytes)
 {
     struct buf body = wire->body;
 
     buf_reset(&body);
-    memset(wire, 0, offsetof(struct wire, fields));
+    memset(wire, 0, offsetof(struct strict, fields));
     wire->body = body;
     wire->plain = true;
     wire->why = "";
     *r = (struct reader){.wire = wire, .bytes = bytes};
 }
 
-void wire_read_request(struct wire *wire, struct str bytes)
+void strict_read_request(struct strict *wire, struct str bytes)
 {
     struct reader r;
 
     read_begin(&r, wire, bytes);
     read_head(&r, true);
     wire->kind = wire->head;
-    if (wire->kind == WIRE_DONE && wire->chunked)
+    if (wire->kind == STRICT_DONE && wire->chunked)
         wire->kind = read_chunks(&r);
-    else if (wire->kind == WIRE_DONE)
+    else if (wire->kind == STRICT_DONE)
         wire->kind = read_bytes(&r, wire->length);
     wire->size = r.at;
 }
 
-void wire_read_answer(struct wire *wire, struct str bytes, bool no_body, bool eof)
+void strict_read_answer(struct strict *wire, struct str bytes, bool no_body, bool eof)
 {
     struct reader r;
 
     read_begin(&r, wire, bytes);
     read_head(&r, false);
     wire->kind = wire->head;
-    if (wire->kind != WIRE_DONE)
+    if (wire->kind != STRICT_DONE)
         return;
     if (no_body || wire->status < 200 || wire->status == 204 || wire->status == 304) {
         wire->size = r.at;
@@ -401,18 +401,18 @@ void wire_read_answer(struct wire *wire, struct str bytes, bool no_body, bool eo
         wire->until_close = true;
         wire->kind = read_bytes(&r, bytes.n - r.at);
         if (!eof)
-            wire->kind = WIRE_MORE;
+            wire->kind = STRICT_MORE;
     }
     wire->size = r.at;
 }
 
-void wire_init(struct wire *wire)
+void strict_init(struct strict *wire)
 {
     memset(wire, 0, sizeof(*wire));
     buf_init(&wire->body, BODY_MAX);
 }
 
-void wire_fini(struct wire *wire)
+void strict_fini(struct strict *wire)
 {
     buf_fini(&wire->body);
 }
