@@ -19,7 +19,7 @@ static const struct request_limits limits = {.depth_max = DEPTH_MAX};
 static struct str encode(struct request *request, const struct encode_request *how,
                          struct arena *arena)
 {
-    struct strict wire;
+    struct wire wire;
     struct error e;
     struct str body = STR("");
 
