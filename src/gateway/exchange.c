@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/models.h"
 #include "gateway/unpack.h"
 #include "text/json.h"
 

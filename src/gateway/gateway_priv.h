@@ -271,17 +271,6 @@ NODISCARD enum error_code admit(struct exchange *x, const struct message *m,
 NODISCARD enum error_code plan_next(struct exchange *x, struct error *e);
 const struct backend_key *plan_key(const struct backend *backend);
 
-/* models.c */
-struct models *models_new(struct branch *branch);
-void models_free(struct models **models);
-/* True: the list is there now. False: x waits and is run again when it is. */
-bool models_ready(struct models *models, struct exchange *x);
-void models_forget(struct models *models, struct exchange *x);
-/* The body for x's request. MODEL_NOT_FOUND. */
-NODISCARD enum error_code models_answer(struct models *models, struct exchange *x, struct buf *out,
-                                        struct error *e);
-void models_stop(struct models *models);
-
 /* station.c */
 /* station: zeroed memory. Its first site is the gateway's. */
 void station_init(struct station *station, struct gateway *gateway, struct loop *loop);

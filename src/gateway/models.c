@@ -10,10 +10,11 @@
  *           linked, not owned.
  * Not here  The shape of the list (protocol/).
  */
-#include "gateway/gateway_priv.h"
+#include "gateway/models.h"
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/gateway_priv.h"
 #include "text/json_index.h"
 
 enum {
