@@ -39,12 +39,26 @@ static void run_fini(struct run *run)
     buf_fini(&run->log);
 }
 
+/* The host where it is not the Host header's alone, and what else is picked out of the headers. */
+static void log_extras(struct run *run, const struct message *m)
+{
+    if (m->absolute)
+        buf_print(&run->log, " host=%.*s", STR_ARG(m->host));
+    else
+        assert_true(str_eq(m->host, http_headers_get(&m->headers, STR("host"))));
+    if (!str_is_null(m->origin))
+        buf_print(&run->log, " origin=%.*s", STR_ARG(m->origin));
+    if (!str_is_null(m->content_encoding))
+        buf_print(&run->log, " coding=%.*s", STR_ARG(m->content_encoding));
+}
+
 static void log_head(struct run *run, const struct message *m)
 {
     if (run->side == PARSE_REQUEST) {
         buf_print(&run->log, "%.*s %.*s 1.%d", STR_ARG(m->method_name), STR_ARG(m->path), m->minor);
         if (!str_is_null(m->query))
             buf_print(&run->log, " query=%.*s", STR_ARG(m->query));
+        log_extras(run, m);
     } else {
         buf_print(&run->log, "%d 1.%d", m->status, m->minor);
     }
@@ -156,6 +170,11 @@ static void assert_law(struct run *run, struct str in, const char *expected)
 
 /* ---- requests ---- */
 
+#define NO_HOST      "BAD_HTTP /: the Host header is not a host and a port"
+#define BARE         "a bare CR or LF before the request line"
+#define OTHER_CODING "BAD_HTTP /: a Transfer-Encoding other than chunked"
+#define CHUNKED      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+#define BAD_SIZE     CHUNKED_HEAD "BAD_HTTP /: Invalid character in chunk size"
 #define CHUNKED_HEAD "POST / 1.1 keep chunked [Host=a] [Transfer-Encoding=chunked]\n"
 
 static const struct {
@@ -183,9 +202,9 @@ static const struct {
     {IN("CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n"), "CONNECT h:443 1.1 keep [Host=h]\nend\n"},
     {IN("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), "OPTIONS * 1.1 keep [Host=h]\nend\n"},
     {IN("GET http://h:1/p?q HTTP/1.1\r\nHost: h\r\n\r\n"),
-     "GET /p 1.1 query=q keep [Host=h]\nend\n"},
+     "GET /p 1.1 query=q host=h:1 keep [Host=h]\nend\n"},
     {IN("GET http://h?q=/x HTTP/1.1\r\nHost: h\r\n\r\n"),
-     "GET / 1.1 query=q=/x keep [Host=h]\nend\n"},
+     "GET / 1.1 query=q=/x host=h keep [Host=h]\nend\n"},
     {IN("GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"),
      "GET / 1.1 keep upgrade [Host=h] [Upgrade=websocket] [Connection=upgrade]\nend\n"},
     /* The body of a request that asks for an upgrade is HTTP all the same. */
@@ -266,6 +285,109 @@ static const struct {
     {IN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
         "Content-Length: 5\r\n\r\n"),
      CHUNKED_HEAD "body=a\nBAD_HTTP /: Content-Length and Transfer-Encoding together"},
+    /* Targets and hosts. */
+    {IN("GET HTTPS://[::1]:80/p HTTP/1.1\r\nHost: other\r\n\r\n"),
+     "GET /p 1.1 host=[::1]:80 keep [Host=other]\nend\n"},
+    {IN("GET http://h HTTP/1.1\r\nHost: h:1\r\n\r\n"), "GET / 1.1 host=h keep [Host=h:1]\nend\n"},
+    {IN("GET / HTTP/1.1\r\nHost: a.b-c_d:\r\n\r\n"), "GET / 1.1 keep [Host=a.b-c_d:]\nend\n"},
+    {IN("GET //h/p HTTP/1.1\r\nHost: a\r\n\r\n"), "GET //h/p 1.1 keep [Host=a]\nend\n"},
+    {IN("CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n"), "CONNECT /x 1.1 keep [Host=a]\nend\n"},
+    {IN("GET * HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP *: the target * is for OPTIONS"},
+    {IN("OPTIONS *x HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP *x: the target * is for OPTIONS"},
+    {IN("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+     "BAD_HTTP /: the target's scheme is neither http nor https"},
+    {IN("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n"),
+     "BAD_HTTP /x: the target's authority is not a host and a port"},
+    {IN("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+     "BAD_HTTP /: the target's authority is not a host and a port"},
+    {IN("GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n"),
+     "BAD_HTTP /: the Host header is not a host and a port"},
+    {IN("GET foo HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : Invalid characters in url"},
+    {IN("GET ?x HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : Unexpected start char in url"},
+    {IN("GET http:/x HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : Unexpected char in url schema"},
+    {IN("GET / HTTP/1.1\r\nHost:\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: \xc3\xa4\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: a:123456\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: []\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: ::1\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.0\r\nHost: a/b\r\n\r\n"), NO_HOST},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n"),
+     "GET / 1.1 origin=http://a keep [Host=a] [Origin=http://a]\nend\n"},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\nOrigin: x\r\norigin: x\r\n\r\n"),
+     "BAD_HTTP /: two Origin headers"},
+    /* Codings and expectations. */
+    {IN("GET / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\n\r\n"),
+     "GET / 1.1 coding=gzip keep [Host=a] [Content-Encoding=gzip]\nend\n"},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Encoding: gzip\r\n\r\n"),
+     "GET / 1.1 coding=several keep [Host=a] [Content-Encoding=gzip] [Content-Encoding=gzip]\n"
+     "end\n"},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\nExpect: x, 100-continue\r\nExpect: y\r\n\r\n"),
+     "GET / 1.1 keep expect [Host=a] [Expect=x, 100-continue] [Expect=y]\nend\n"},
+    {IN("GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n"),
+     "GET / 1.0 [Expect=100-continue]\nend\n"},
+    /* What llhttp takes, or other servers do: each could be another request elsewhere. */
+    {IN("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP /: " BARE},
+    {IN("\r\rGET / HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP /: " BARE},
+    {IN("\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP /: " BARE},
+    {IN(" GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : the method is not known"},
+    {IN("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : the method is not known"},
+    {IN("get / HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : the method is not known"},
+    {IN("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : Expected HTTP/"},
+    {IN("GET /\ta HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : Invalid characters in url"},
+    {IN("GET / HTTP/1.1 \r\nHost: a\r\n\r\n"), "BAD_HTTP /: Expected CRLF after version"},
+    {IN("GET / HTTP/1.1\r\r\nHost: a\r\n\r\n"), "BAD_HTTP /: Expected CRLF after version"},
+    {IN("GET / HTTP/1.10\r\nHost: a\r\n\r\n"), "BAD_HTTP /: Expected CRLF after version"},
+    {IN("GET / http/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : Expected HTTP/"},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\n\n"), "BAD_HTTP /: Invalid header field char"},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\n\rX"), "BAD_HTTP /: Expected LF after headers"},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\nX:\r\n b\r\n\r\n"), "BAD_HTTP /: Invalid header value char"},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n"), "BAD_HTTP /: Invalid header value char"},
+    {IN("GET / HTTP/1.1\r\nHost: a\r\nX\xc3: b\r\n\r\n"), "BAD_HTTP /: Invalid header token"},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 1\r\n\r\na"),
+     "BAD_HTTP /: Invalid header field char"},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n 2\r\n\r\na"),
+     "BAD_HTTP /: Unexpected whitespace after header value"},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\na"),
+     "BAD_HTTP /: Invalid character in Content-Length"},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1 1\r\n\r\na"),
+     "BAD_HTTP /: Invalid character in Content-Length"},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n"),
+     "BAD_HTTP /: Invalid `Transfer-Encoding` header value"},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked,\r\n\r\n"),
+     "BAD_HTTP /: Invalid `Transfer-Encoding` header value"},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\t\r\n\r\n"), OTHER_CODING},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"), OTHER_CODING},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n"), OTHER_CODING},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked;q=1\r\n\r\n"), OTHER_CODING},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n"), OTHER_CODING},
+    {IN(CHUNKED "5 \r\nhello\r\n0\r\n\r\n"), BAD_SIZE},
+    {IN(CHUNKED "5\t\r\nhello\r\n0\r\n\r\n"), BAD_SIZE},
+    {IN(CHUNKED " 5\r\nhello\r\n0\r\n\r\n"), BAD_SIZE},
+    {IN(CHUNKED "+5\r\nhello\r\n0\r\n\r\n"), BAD_SIZE},
+    {IN(CHUNKED "\r\nhello\r\n0\r\n\r\n"), BAD_SIZE},
+    {IN(CHUNKED ";a\r\nhello\r\n0\r\n\r\n"), BAD_SIZE},
+    {IN(CHUNKED "5\rhello\r\n0\r\n\r\n"), CHUNKED_HEAD "BAD_HTTP /: Expected LF after chunk size"},
+    {IN(CHUNKED "5;\r\nhello\r\n0\r\n\r\n"),
+     CHUNKED_HEAD "BAD_HTTP /: Invalid character in chunk extensions"},
+    {IN(CHUNKED "5;a=b\nc\r\nhello\r\n0\r\n\r\n"),
+     CHUNKED_HEAD "BAD_HTTP /: Missing expected CR after chunk extension value"},
+    {IN(CHUNKED "5;a=\"\rb\"\r\nhello\r\n0\r\n\r\n"),
+     CHUNKED_HEAD "BAD_HTTP /: Invalid character in chunk extensions quoted value"},
+    {IN(CHUNKED "5;a\0\r\nhello\r\n0\r\n\r\n"),
+     CHUNKED_HEAD "BAD_HTTP /: Invalid character in chunk extensions name"},
+    {IN(CHUNKED "1\r\na\n0\r\n\r\n"),
+     CHUNKED_HEAD "body=a\nBAD_HTTP /: Missing expected CR after chunk data"},
+    {IN(CHUNKED "0\r\nA: b\r\n c\r\n\r\n"),
+     CHUNKED_HEAD "BAD_HTTP /: Unexpected whitespace after header value"},
+    {IN(CHUNKED "0\r\nA : b\r\n\r\n"), CHUNKED_HEAD "BAD_HTTP /: Invalid header token"},
+    {IN(CHUNKED "0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+     CHUNKED_HEAD "BAD_HTTP /: Invalid `Transfer-Encoding` header value"},
+    {IN(CHUNKED "0\n\r\n"), CHUNKED_HEAD "BAD_HTTP /: Missing expected CR after chunk size"},
     {IN("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n"), "BAD_HTTP : Invalid char in url path"},
     {IN("GET / HTTP/1.1\r\nHost: a\r\nA: b\0c\r\n\r\n"), "BAD_HTTP /: Invalid header value char"},
     {IN("GET / HTTP/1.1\r\nHost: a\r\nA\0: b\r\n\r\n"), "BAD_HTTP /: Invalid header token"},
