@@ -582,8 +582,9 @@ static void translate_error(struct exchange *x, struct str body)
              STR_ARG(str_head(attempt->backend->name, 40)));
         return;
     }
-    FAIL(e, ERR_UPSTREAM_ERROR, "%.*s (%d from %.*s)", STR_ARG(str_head(event.error.message, 150)),
-         status, STR_ARG(str_head(attempt->backend->name, 40)));
+    struct str said = plan_redact(attempt->backend, event.error.message, x->call.arena);
+    FAIL(e, ERR_UPSTREAM_ERROR, "%.*s (%d from %.*s)", STR_ARG(str_head(said, 150)), status,
+         STR_ARG(str_head(attempt->backend->name, 40)));
     e->status = status;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What      Chooses the element of the plan, and the key, for the next attempt.
+ * What      Chooses the element of the plan, and the key, for the next attempt; takes keys out of
+ *           what a backend says.
  * Not here  Making the plan (pipeline/stage_resolve).
  */
 #include "gateway/gateway_priv.h"
@@ -8,6 +9,54 @@
 const struct backend_key *plan_key(const struct backend *backend)
 {
     return backend->config->keys_n > 0 ? &backend->config->keys[0] : NULL;
+}
+
+enum { SECRET_SIZE_MIN = 6 }; /* shorter ones stand in any text by chance */
+
+static struct str replace_all(struct str text, struct str what, struct arena *arena)
+{
+    const struct str mark = STR("(API_KEY_HAS_BEEN_REDACTED)");
+    size_t count = 0;
+
+    if (what.n < SECRET_SIZE_MIN)
+        return text;
+    for (size_t at = 0; (at = str_find(text, what, at)) != SIZE_MAX; at += what.n)
+        count++;
+    if (count == 0)
+        return text;
+    char *out = arena_alloc(arena, text.n + count * mark.n);
+    if (arena_overflowed(arena))
+        return STR_NULL;
+    size_t n = 0;
+    for (size_t from = 0; from < text.n;) {
+        size_t at = str_find(text, what, from);
+        size_t end = at == SIZE_MAX ? text.n : at;
+        memcpy(out + n, text.p + from, end - from);
+        n += end - from;
+        from = end;
+        if (at != SIZE_MAX) {
+            memcpy(out + n, mark.p, mark.n);
+            n += mark.n;
+            from += what.n;
+        }
+    }
+    assert(n <= text.n + count * mark.n);
+    return str_of(out, n);
+}
+
+struct str plan_redact(const struct backend *backend, struct str text, struct arena *arena)
+{
+    const struct backend_config *config = backend->config;
+
+    for (size_t i = 0; i < config->keys_n; i++)
+        text = replace_all(text, secret_reveal(&config->keys[i].key), arena);
+    for (size_t i = 0; i < config->headers.n; i++) {
+        struct str line = config->headers.items[i];
+        size_t colon = str_find_char(line, ':', 0);
+        if (colon != SIZE_MAX)
+            text = replace_all(text, str_trim(str_from(line, colon + 1)), arena);
+    }
+    return text;
 }
 
 enum error_code plan_next(struct exchange *x, struct error *e)

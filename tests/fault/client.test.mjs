@@ -570,9 +570,9 @@ for (const [what, opening, drip] of [
 
 test(`client: ${CROWD} idle connections cost little, and end after keepalive_timeout`,
     async (t) => {
+        const before_kib = proxy.rss_kib();
         const list = await crowd(proxy, CROWD);
         const ask = request_bytes({ method: "GET", path: "/healthz", port: proxy.port });
-        const before_kib = proxy.rss_kib();
         list.forEach((bare) => bare.socket.write(ask));
         await until(() => list.every((bare) => bare.statuses.length === 1), "all are answered",
             20_000);
