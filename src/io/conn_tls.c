@@ -234,6 +234,15 @@ static void broken(struct conn_tls *tls, const char *why)
 
 /* ---- reading ---- */
 
+/* Until more comes from below. SSL_MODE_RELEASE_BUFFERS leaves 16 KiB to write with, and for a
+ * server as much to read with, after a message of the handshake, of which session tickets come
+ * last. Within a record its beginning lies in the buffer: OpenSSL 3.0 frees it without looking. */
+static void rest(struct conn_tls *tls)
+{
+    if (strcmp(SSL_rstate_string(tls->ssl), "RH") == 0)
+        (void)SSL_free_buffers(tls->ssl);
+}
+
 /* Sends what TLS itself has to say. False: nobody reads it, and it becomes more and more. */
 static bool flush_replies(struct conn_tls *tls)
 {
@@ -266,6 +275,7 @@ static void pull(struct conn_tls *tls)
     if (!flush_replies(tls) && why == NULL)
         why = "the other side asks for much and takes nothing";
     tls->in = STR_NULL;
+    rest(tls);
     if (n > 0)
         conn_emit_read(&tls->conn, str_of(scratch->plain, n));
     if (tls->conn.closed || tls->state != TLS_OPEN)
@@ -582,6 +592,7 @@ static void handshake(struct conn_tls *tls)
     int reason = SSL_get_error(tls->ssl, status);
     /* Also the alert that tells the other side what we did not like. */
     flush(tls);
+    rest(tls);
     if (status == 1)
         handshake_done(tls);
     else if (reason != SSL_ERROR_WANT_READ)

@@ -9,8 +9,9 @@
  *           A connection with pieces left waits in the lane of its answer. All waits of a lane
  *           are equally long, so a lane is a list in the order of due times, and the next timer
  *           is the earliest head of a lane.
- * Owns      Its connections. Prints "port N" when it listens. Ends with its parent, by SIGTERM,
- *           or after ten minutes.
+ *           With --tls CA_FILE it listens on a second port, for TLS (mock_tls).
+ * Owns      Its connections. Prints "port N" when it listens, and "tls_port N". Ends with its
+ *           parent, by SIGTERM, or after ten minutes.
  * Not here  Pipelining, chunked requests, anything tolerant: a request it does not understand
  *           closes the connection, which the load client reports.
  */
@@ -32,6 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mock_tls.h"
 #include "shape.h"
 
 #define HEAD_MAX     8192
@@ -54,6 +56,7 @@ struct reply {
 
 struct peer {
     int fd;
+    SSL *ssl; /* NULL: plain */
     bool reading_body;
     bool wants_out; /* registered for EPOLLOUT */
     size_t head_n;  /* head, then up to MODEL_WITHIN bytes of body behind it */
@@ -75,6 +78,8 @@ struct lane {
 struct mock {
     int epoll;
     int listener;
+    int tls_listener; /* -1: none */
+    SSL_CTX *tls;
     int64_t now_ns;
     struct peer *doomed; /* closed in this turn; freed at its end */
     struct lane lanes[SHAPE_ANSWERS];
@@ -215,10 +220,23 @@ static void peer_close(struct mock *mock, struct peer *peer)
         return;
     if (peer->lane >= 0)
         lane_remove(mock, peer);
+    SSL_free(peer->ssl);
     close(peer->fd);
     peer->fd = -1;
     peer->next = mock->doomed; /* this turn's events may still name it */
     mock->doomed = peer;
+}
+
+static ssize_t peer_send(struct peer *peer, const char *p, size_t n)
+{
+    return peer->ssl != NULL ? mock_tls_send(peer->ssl, p, n)
+                             : send(peer->fd, p, n, MSG_NOSIGNAL);
+}
+
+/* A record of TLS is shorter than READ_BYTES: none is left behind unnoticed. */
+static ssize_t peer_recv(struct peer *peer, char *p, size_t n)
+{
+    return peer->ssl != NULL ? mock_tls_recv(peer->ssl, p, n) : recv(peer->fd, p, n, 0);
 }
 
 static void peer_watch(struct mock *mock, struct peer *peer, bool out)
@@ -239,7 +257,7 @@ static void peer_watch(struct mock *mock, struct peer *peer, bool out)
 static void peer_write(struct mock *mock, struct peer *peer, int64_t from_ns)
 {
     const struct piece *piece = &peer->reply->pieces[peer->piece];
-    ssize_t n = send(peer->fd, piece->p + peer->sent, piece->n - peer->sent, MSG_NOSIGNAL);
+    ssize_t n = peer_send(peer, piece->p + peer->sent, piece->n - peer->sent);
 
     if (n < 0 && errno != EAGAIN) {
         peer_close(mock, peer);
@@ -348,7 +366,7 @@ static size_t take_body(struct peer *peer, const char *p, size_t n)
 static void peer_read(struct mock *mock, struct peer *peer)
 {
     const char *p = mock->in;
-    ssize_t n = recv(peer->fd, mock->in, READ_BYTES, 0);
+    ssize_t n = peer_recv(peer, mock->in, READ_BYTES);
 
     if (n < 0 && errno == EAGAIN)
         return;
@@ -378,18 +396,20 @@ static void peer_read(struct mock *mock, struct peer *peer)
 
 /* ---- the loop --------------------------------------------------------------------------- */
 
-static void accept_all(struct mock *mock)
+static void accept_all(struct mock *mock, int listener)
 {
     int on = 1;
     int fd;
 
-    while ((fd = accept4(mock->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         struct peer *peer = calloc(1, sizeof(*peer));
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = peer};
 
         if (peer == NULL)
             die("calloc");
         peer->fd = fd;
+        if (listener == mock->tls_listener)
+            peer->ssl = mock_tls_accept(mock->tls, fd);
         peer->lane = -1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         if (epoll_ctl(mock->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
@@ -436,8 +456,8 @@ static void turn(struct mock *mock)
     for (int i = 0; i < n; i++) {
         struct peer *peer = events[i].data.ptr;
 
-        if (peer == NULL) {
-            accept_all(mock);
+        if (events[i].data.ptr == &mock->listener || events[i].data.ptr == &mock->tls_listener) {
+            accept_all(mock, *(int *)events[i].data.ptr);
             continue;
         }
         if (peer->fd >= 0 && (events[i].events & EPOLLOUT) != 0)
@@ -453,32 +473,31 @@ static void turn(struct mock *mock)
     }
 }
 
-static void listen_and_tell(struct mock *mock)
+static void listen_and_tell(struct mock *mock, int *listener, const char *name)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     socklen_t size = sizeof(address);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = listener};
 
-    mock->epoll = epoll_create1(EPOLL_CLOEXEC);
-    mock->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (mock->epoll < 0 || mock->listener < 0)
+    *listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (*listener < 0)
         die("socket");
-    if (bind(mock->listener, (struct sockaddr *)&address, size) != 0)
+    if (bind(*listener, (struct sockaddr *)&address, size) != 0)
         die("bind");
-    if (listen(mock->listener, 4096) != 0)
+    if (listen(*listener, 4096) != 0)
         die("listen");
-    if (getsockname(mock->listener, (struct sockaddr *)&address, &size) != 0)
+    if (getsockname(*listener, (struct sockaddr *)&address, &size) != 0)
         die("getsockname");
-    if (epoll_ctl(mock->epoll, EPOLL_CTL_ADD, mock->listener, &event) != 0)
+    if (epoll_ctl(mock->epoll, EPOLL_CTL_ADD, *listener, &event) != 0)
         die("epoll_ctl");
-    printf("port %u\n", ntohs(address.sin_port));
+    printf("%s %u\n", name, ntohs(address.sin_port));
     fflush(stdout);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct rlimit files;
     struct mock *mock = calloc(1, sizeof(*mock));
@@ -493,7 +512,18 @@ int main(void)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     make_replies(mock);
-    listen_and_tell(mock);
+    mock->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (mock->epoll < 0)
+        die("epoll_create1");
+    mock->tls_listener = -1;
+    if (argc == 3 && strcmp(argv[1], "--tls") == 0) {
+        mock->tls = mock_tls_new(argv[2]);
+        listen_and_tell(mock, &mock->tls_listener, "tls_port");
+    } else if (argc > 1) {
+        fprintf(stderr, "usage: mock_upstream [--tls CA_FILE]\n");
+        return 2;
+    }
+    listen_and_tell(mock, &mock->listener, "port");
     for (;;)
         turn(mock);
 }
