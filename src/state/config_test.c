@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "io/address.h"
 #include "state/config.h"
 
 enum { ARENA_MAX = 16 * 1024 * 1024, ARGS_MAX = 16 };
@@ -231,6 +232,20 @@ static void empty_variable(void **state)
     assert_int_equal(c->port, 81);
 }
 
+static void origins_and_proxies(void **state)
+{
+    struct fixture *f = *state;
+    const struct config *c = good(
+        f, &(struct inputs){.yaml = "cors_origins: ['*', 'https://a:8443', 'tauri://localhost']\n"
+                                    "trusted_proxies: [10.0.0.0/8, '::1', fd00::/7]\n"});
+    assert_int_equal(c->cors_origins.n, 3);
+    assert_int_equal(c->trusted_ranges_n, 3);
+    assert_int_equal(c->trusted_ranges[0].bits, 96 + 8);
+    assert_int_equal(c->trusted_ranges[1].bits, 128);
+    assert_int_equal(c->trusted_ranges[2].bits, 7);
+    assert_int_equal(f->result.warnings, 0);
+}
+
 static void dot_env(void **state)
 {
     static const char text[] = "\xEF\xBB\xBF# a comment\n"
@@ -427,6 +442,15 @@ static const struct {
     {"default_backend: x\n", "no backend is configured"},
     {"forward_headers: [x-ok, Authorization]\n", "Authorization is never forwarded"},
     {"forward_headers: ['a b']\n", "number 1 is no name of a header"},
+    {"cors_origins: [https://a, https://a/]\n",
+     "config.yaml:1:15: error: cors_origins: number 2 is no origin"},
+    {"cors_origins: ['null']\n", "cors_origins: number 1 is no origin"},
+    {"cors_origins: [a.example]\n", "cors_origins: number 1 is no origin"},
+    {"cors_origins: ['https://*.example/']\n", "cors_origins: number 1 is no origin"},
+    {"trusted_proxies: [10.0.0.0/8, localhost]\n",
+     "config.yaml:1:18: error: trusted_proxies: number 2 is neither an address"},
+    {"trusted_proxies: 10.0.0.0/33\n", "trusted_proxies: number 1 is neither an address"},
+    {"trusted_proxies: ['::1/129']\n", "trusted_proxies: number 1 is neither an address"},
     {"ca_file: /nonexistent/ca.pem\n", "config.yaml:1:10: error: ca_file: cannot be read"},
     {"backends: {openai: {ca_file: /nonexistent/ca.pem}}\n",
      "config.yaml:1:30: error: backends.openai.ca_file: cannot be read"},
@@ -943,6 +967,7 @@ int main(void)
         TEST(precedence),
         TEST(empty_variable),
         TEST(dot_env),
+        TEST(origins_and_proxies),
         TEST(expansion),
         TEST(secrets_stay),
         TEST(ten_faults),

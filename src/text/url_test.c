@@ -223,6 +223,96 @@ static void test_encode(void **state)
     check_str(url_decode(encoded, true, &arena), str_of(all, sizeof(all)));
 }
 
+static void test_host(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *name; /* NULL: it is none */
+        const char *port;
+    } cases[] = {
+        {"a", "a", ""},
+        {"a.b:80", "a.b", "80"},
+        {"a:", "a", ""},
+        {"[::1]", "[::1]", ""},
+        {"[::1]:7", "[::1]", "7"},
+        {"127.0.0.1:65535", "127.0.0.1", "65535"},
+        {"a_b-c~%41", "a_b-c~%41", ""},
+        {"", NULL, NULL},
+        {":80", NULL, NULL},
+        {"a b", NULL, NULL},
+        {"a/b", NULL, NULL},
+        {"u@a", NULL, NULL},
+        {"a:b", NULL, NULL},
+        {"a:80:80", NULL, NULL},
+        {"a:123456", NULL, NULL},
+        {"::1", NULL, NULL},
+        {"[::1", NULL, NULL},
+        {"[]", NULL, NULL},
+        {"[::1]x", NULL, NULL},
+        {"a]", NULL, NULL},
+        {"\xc3\xa4", NULL, NULL},
+        {"a?b", NULL, NULL},
+        {"a#b", NULL, NULL},
+        {"a:-1", NULL, NULL},
+    };
+    struct str name;
+    struct str port;
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        bool ok = url_host_split(str_c(cases[i].text), &name, &port);
+        if (ok != (cases[i].name != NULL))
+            fail_msg("%s", cases[i].text);
+        if (ok) {
+            check_str(name, str_c(cases[i].name));
+            check_str(port, str_c(cases[i].port));
+        }
+    }
+    assert_false(url_host_split(STR("a\0b"), &name, &port));
+    assert_false(url_host_split(STR_NULL, &name, &port));
+}
+
+static void test_origin(void **state)
+{
+    (void)state;
+    static const char *const same[][2] = {
+        {"https://a.example", "HTTPS://A.Example:443"},
+        {"http://a", "http://a:80"},
+        {"http://[::1]:8000", "http://[::1]:8000"},
+        {"tauri://localhost", "tauri://localhost"},
+        {"chrome-extension://abcdef", "Chrome-Extension://abcdef:"},
+    };
+    static const char *const other[][2] = {
+        {"https://a", "http://a"},       {"https://a", "https://a:80"},
+        {"http://a", "http://a:443"},    {"https://a", "https://a.b"},
+        {"https://a", "https://b.a"},    {"app://a", "app://a:443"},
+        {"https://a:44", "https://a:4"},
+    };
+    static const char *const none[] = {
+        "",         "null",        "a",           "https://",  "://a",
+        "https:/a", "https://a/",  "https://a/b", "1http://a", "ht tp://a",
+        "*",        "https://u@a", "https://a?b", "file:///"};
+    struct url_origin a;
+    struct url_origin b;
+
+    for (size_t i = 0; i < COUNT_OF(same); i++) {
+        assert_true(url_origin_split(str_c(same[i][0]), &a));
+        assert_true(url_origin_split(str_c(same[i][1]), &b));
+        if (!url_origin_eq(&a, &b))
+            fail_msg("%s is not %s", same[i][0], same[i][1]);
+    }
+    for (size_t i = 0; i < COUNT_OF(other); i++) {
+        assert_true(url_origin_split(str_c(other[i][0]), &a));
+        assert_true(url_origin_split(str_c(other[i][1]), &b));
+        if (url_origin_eq(&a, &b))
+            fail_msg("%s is %s", other[i][0], other[i][1]);
+    }
+    for (size_t i = 0; i < COUNT_OF(none); i++) {
+        if (url_origin_split(str_c(none[i]), &a))
+            fail_msg("%s is an origin", none[i]);
+    }
+}
+
 static void test_query(void **state)
 {
     struct str rest = STR("a=1&&b&c=&=d&e=f=g");
@@ -276,7 +366,8 @@ int main(void)
         cmocka_unit_test(test_parse),         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_decode),        cmocka_unit_test(test_encode),
         cmocka_unit_test(test_proxy),         cmocka_unit_test(test_query),
-        cmocka_unit_test(test_query_without),
+        cmocka_unit_test(test_query_without), cmocka_unit_test(test_host),
+        cmocka_unit_test(test_origin),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
