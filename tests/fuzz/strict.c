@@ -142,11 +142,8 @@ static enum strict_kind read_status_line(struct reader *r, struct str line)
         return bad(r, "the status");
     if (wire->status < 100 || wire->status > 599)
         return bad(r, "the status");
-    /* "A client SHOULD ignore the reason-phrase content": that it cannot have a CR is enough. */
-    if (memchr(line.p, '\r', line.n) != NULL)
-        return bad(r, "the reason");
     if (!is_text(str_from(line, 12)))
-        not_plain(r, "the reason has odd characters");
+        return bad(r, "the reason");
     return STRICT_DONE;
 }
 
