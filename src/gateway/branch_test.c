@@ -362,8 +362,8 @@ static void run_large(bool leave)
     send_text(&s.f.client, body, sizeof(body) - 1);
     loop_test_run(s.f.loop);
     struct exchange *x = LIST_ENTRY(s.f.station.exchanges.next, struct exchange, link);
-    exchange_body(x, STR(" "));
-    exchange_body_end(x);
+    body_come(x, STR(" "));
+    body_end(x);
     assert_int_equal(x->state, EXCHANGE_PARSE);
     take(&s, NULL);
     assert_int_equal(branch_count(&s), 2);

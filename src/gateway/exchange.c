@@ -197,8 +197,7 @@ void exchange_done(struct exchange *x)
     forget(x, false);
 }
 
-/* Memory was not to be had because all requests together hold what inflight_bytes_max allows. */
-static bool is_starved(const struct exchange *x)
+bool exchange_starved(const struct exchange *x)
 {
     const struct arena *request = x->call.arena; /* NULL after commit */
 
@@ -207,7 +206,7 @@ static bool is_starved(const struct exchange *x)
            (x->large_answer != NULL && large_over_budget(x->large_answer));
 }
 
-static void fail_starved(const struct exchange *x, struct error *e)
+void exchange_fail_starved(const struct exchange *x, struct error *e)
 {
     FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max (%zu bytes)",
          x->call.config->inflight_bytes_max);
@@ -223,8 +222,8 @@ bool exchange_overflowed(const struct exchange *x, struct error *e)
 
     if (LIKELY(!request_over && !answer_over))
         return false;
-    if (is_starved(x))
-        fail_starved(x, e);
+    if (exchange_starved(x))
+        exchange_fail_starved(x, e);
     else if (request_over)
         FAIL(e, ERR_TOO_LARGE, "reading it takes more memory than body_bytes_max (%zu) allows",
              config->body_bytes_max);
@@ -232,105 +231,6 @@ bool exchange_overflowed(const struct exchange *x, struct error *e)
         FAIL(e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max (%zu bytes)",
              config->response_bytes_max);
     return true;
-}
-
-/* --- the request's body --- */
-
-/* Room in memory of its own, for a large body and for one that outgrows the connection's arena. */
-static bool large_make_room(struct exchange *x, size_t need)
-{
-    size_t body_bytes_max = x->call.config->body_bytes_max;
-    bool declared = need <= x->body_hint;
-    const char *old = x->body;
-
-    if (x->large == NULL)
-        x->large = large_new(x);
-    else
-        old = NULL;
-    /* A declared length is taken at once: nothing grows, and who is too much learns it early. */
-    char *body = declared ? large_room(x->large, x->body_n, x->body_hint, x->body_hint)
-                          : large_room(x->large, x->body_n, need, body_bytes_max);
-    if (body == NULL) {
-        fail_starved(x, &x->call.error);
-        return false;
-    }
-    if (old != NULL)
-        memcpy(body, old, x->body_n);
-    x->body = body;
-    x->body_size = large_size(x->large);
-    return true;
-}
-
-static bool make_room(struct exchange *x, size_t need)
-{
-    if (UNLIKELY(x->large != NULL || (need > LARGE_MOVE_BYTES && need > x->body_hint)))
-        return large_make_room(x, need);
-    size_t size = x->body_size * 2 > need ? x->body_size * 2 : need;
-    if (size < x->body_hint)
-        size = x->body_hint;
-    x->body = arena_grow(x->call.arena, x->body, x->body_n, size);
-    x->body_size = size;
-    return !exchange_overflowed(x, &x->call.error);
-}
-
-void exchange_expect(struct exchange *x, size_t length)
-{
-    assert(x->state == EXCHANGE_BODY && x->body_n == 0);
-    x->body_hint = length;
-    if (UNLIKELY(length > LARGE_BYTES))
-        (void)large_make_room(x, length);
-}
-
-void exchange_take_body(struct exchange *x, struct str bytes)
-{
-    const struct config *config = x->call.config;
-
-    if (bytes.n > config->body_bytes_max - x->body_n) {
-        FAIL(&x->call.error, ERR_TOO_LARGE, "the body is larger than body_bytes_max (%zu bytes)",
-             config->body_bytes_max);
-        exchange_run(x);
-        return;
-    }
-    size_t need = x->body_n + bytes.n;
-    if (need > x->body_size && !make_room(x, need)) {
-        exchange_run(x);
-        return;
-    }
-    memcpy(x->body + x->body_n, bytes.p, bytes.n);
-    x->body_n += bytes.n;
-    x->bytes_up = x->body_n;
-}
-
-void exchange_body(struct exchange *x, struct str bytes)
-{
-    if (x->state != EXCHANGE_BODY)
-        return; /* refused already: the rest of the body is dropped */
-    if (UNLIKELY(x->unpack != NULL))
-        unpack_feed(x->unpack, bytes);
-    else
-        exchange_take_body(x, bytes);
-}
-
-void exchange_body_end(struct exchange *x)
-{
-    if (x->state != EXCHANGE_BODY)
-        return;
-    x->body_complete = true;
-    if (UNLIKELY(x->unpack != NULL) && !unpack_complete(x->unpack))
-        FAIL(&x->call.error, ERR_BAD_REQUEST, "the gzip body breaks off");
-    unpack_free(&x->unpack);
-    if (UNLIKELY(x->large != NULL)) {
-        large_body_end(x->large, x->body_n);
-        x->body = NULL; /* it may have moved */
-    }
-    exchange_run(x);
-}
-
-static struct str request_body(const struct exchange *x)
-{
-    if (UNLIKELY(x->large != NULL))
-        return large_body(x->large);
-    return str_of(x->body == NULL ? "" : x->body, x->body_n);
 }
 
 /* The turn's buffer is empty again; what one large answer made of it is not kept. */
@@ -412,7 +312,7 @@ static enum exchange_state step_DECODE(struct exchange *x)
         large_read(x->large, call->intake.protocol, limits.depth_max);
         return EXCHANGE_PARSE;
     }
-    if (call->intake.protocol->request_decode(request_body(x), &limits, call->arena, &call->request,
+    if (call->intake.protocol->request_decode(body_text(x), &limits, call->arena, &call->request,
                                               &call->error) != OK)
         return EXCHANGE_FAIL;
     return begin_stages(x);
@@ -768,8 +668,8 @@ static enum exchange_state step_BREAK(struct exchange *x)
 
     assert(x->committed);
     attempt_cancel(x);
-    if (is_starved(x))
-        fail_starved(x, &x->call.error);
+    if (exchange_starved(x))
+        exchange_fail_starved(x, &x->call.error);
     if (!x->error_event)
         x->call.intake.protocol->error_encode(e, str_of(x->id, ID_SIZE), true, out);
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
@@ -792,8 +692,8 @@ static enum exchange_state step_FAIL(struct exchange *x)
     attempt_cancel(x);
     /* Whatever else it looked like (an answer that is too large, a head that cannot be kept): it is
      * neither the client's fault nor the upstream's. */
-    if (UNLIKELY(is_starved(x)))
-        fail_starved(x, &x->call.error);
+    if (UNLIKELY(exchange_starved(x)))
+        exchange_fail_starved(x, &x->call.error);
     large_free(&x->large);
     large_free(&x->large_answer);
     reset_out(x->station);

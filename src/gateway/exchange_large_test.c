@@ -318,8 +318,8 @@ static void test_a_station_stops_while_a_job_waits(void **state)
     send_head(&f, body.n);
     send_all(&f, &f.client, str_head(buf_str(&body), body.n - 1));
     struct exchange *x = LIST_ENTRY(f.station.exchanges.next, struct exchange, link);
-    exchange_body(x, STR("}"));
-    exchange_body_end(x);
+    body_come(x, STR("}"));
+    body_end(x);
     assert_int_equal(x->state, EXCHANGE_PARSE);
     station_stop(&f.station);
     station_abort(&f.station);

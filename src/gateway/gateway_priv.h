@@ -8,6 +8,7 @@
 #include "base/id.h"
 #include "base/list.h"
 #include "base/metric.h"
+#include "gateway/body.h"
 #include "gateway/gateway.h"
 #include "gateway/large.h"
 #include "gateway/site.h"
@@ -187,16 +188,13 @@ void exchange_run(struct exchange *x);
 void exchange_gone(struct exchange *x);
 /* The answer has left. x is gone. */
 void exchange_done(struct exchange *x);
-/* A body of that length is declared (0: unknown); before its first piece. */
-void exchange_expect(struct exchange *x, size_t length);
-void exchange_body(struct exchange *x, struct str bytes);
-void exchange_body_end(struct exchange *x);
-/* The next bytes of it, unpacked. */
-void exchange_take_body(struct exchange *x, struct str bytes);
 /* Answers with the error in x->call.error, or ends the stream with it. */
 void exchange_fail(struct exchange *x);
 /* raw_possible: the upstream's answer has the client's protocol and form (stream or whole). */
 void exchange_start_encoder(struct exchange *x, bool raw_possible);
+/* Memory was not to be had because all requests together hold what inflight_bytes_max allows. */
+bool exchange_starved(const struct exchange *x);
+void exchange_fail_starved(const struct exchange *x, struct error *e);
 /* Whether an arena of x passed its cap; then *e says so. */
 NODISCARD bool exchange_overflowed(const struct exchange *x, struct error *e);
 /* Gives memory of the request back as soon as nothing needs it any more: what was made of a large

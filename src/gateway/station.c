@@ -63,7 +63,7 @@ static void on_head(struct server_conn *client, struct message *m)
         return;
     }
     /* admitted: at most body_bytes_max; of a coded body it says nothing */
-    exchange_expect(x, m->has_length && x->unpack == NULL ? (size_t)m->content_length : 0);
+    body_expect(x, m->has_length && x->unpack == NULL ? (size_t)m->content_length : 0);
     if (x->call.error.code == OK)
         server_accept(client);
     else
@@ -73,13 +73,13 @@ static void on_head(struct server_conn *client, struct message *m)
 static void on_body(struct server_conn *client, struct str bytes)
 {
     if (server_user(client) != NULL)
-        exchange_body(exchange_of(client), bytes);
+        body_come(exchange_of(client), bytes);
 }
 
 static void on_body_end(struct server_conn *client)
 {
     if (server_user(client) != NULL)
-        exchange_body_end(exchange_of(client));
+        body_end(exchange_of(client));
 }
 
 static void on_writable(struct server_conn *client)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What      gzip bodies of requests, decoded piece by piece within body_bytes_max.
- * How       feed ─► pieces ─► exchange_take_body. A read of 64 KiB can unpack to 64 MiB: after
+ * How       feed ─► pieces ─► body_take. A read of 64 KiB can unpack to 64 MiB: after
  *           TURN_BYTES the rest of it waits, the body is paused, and a timer goes on in a turn of
  *           its own, so that other exchanges of the worker do not wait.
  * Owns      The decoder, and the rest of one piece of body while it waits.
@@ -54,7 +54,7 @@ static bool take_part(struct unpack *unpack, struct str *bytes)
         switch (
             coding_next(unpack->decoding, bytes, buffer, sizeof(buffer), &piece, &x->call.error)) {
         case DECODING_PIECE:
-            exchange_take_body(x, piece);
+            body_take(x, piece);
             break;
         case DECODING_MORE:
             return true;

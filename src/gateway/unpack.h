@@ -9,7 +9,7 @@ struct unpack;
 
 /* NULL: over inflight_bytes_max. */
 struct unpack *unpack_new(struct exchange *x);
-/* Decodes into exchange_take_body. Bytes that unpack to much are taken a part in each turn, and the
+/* Decodes into body_take. Bytes that unpack to much are taken a part in each turn, and the
  * client's body is paused meanwhile. A fault becomes x's error, and x is run. */
 void unpack_feed(struct unpack *unpack, struct str bytes);
 /* The body has ended: whether the coded bytes were complete. */
