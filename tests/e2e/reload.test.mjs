@@ -4,13 +4,15 @@
  * whole; what runs goes on as it began.
  */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
 import { after, before } from "node:test";
+import tls from "node:tls";
 
 import { available, make } from "./lib/certs.mjs";
-import { now, within } from "./lib/http1.mjs";
-import { Mock, delta, openai, whole } from "./lib/mock.mjs";
+import { now, request, within } from "./lib/http1.mjs";
+import { Mock, delta, openai } from "./lib/mock.mjs";
 import { KEY, SLOW, backend, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
 
 const CHAT = "/v1/chat/completions";
@@ -391,7 +393,7 @@ test("reload: under load, with several workers, every request has one configurat
 
 test("reload: fifty times: no memory, no descriptor, no connection stays behind", async () => {
     const proxy = await start({ config: { ...to(a, "key-a"), workers: 2 } });
-    const once = async (i) => {
+    const round = async (i) => {
         const [mock, key] = i % 2 === 0 ? [b, "key-b"] : [a, "key-a"];
         await proxy.reload({ ...to(mock, key), workers: 2 });
         const answer = await proxy.chat({ model: "m1", messages: MESSAGES });
@@ -399,12 +401,12 @@ test("reload: fifty times: no memory, no descriptor, no connection stays behind"
         assert.equal((await proxy.call({ method: "GET", path: "/v1/models" })).status, 200);
     };
     for (let i = 0; i < 30; i++) {
-        await once(i);
+        await round(i);
     }
     await until("old connections stay", () => b.sockets.size === 0);
     const before = { rss: proxy.rss_kib(), fds: proxy.descriptors() };
     for (let i = 0; i < 50; i++) {
-        await once(i);
+        await round(i);
     }
     await until("old connections stay", () => b.sockets.size === 0);
     const grown = proxy.rss_kib() - before.rss;
@@ -442,4 +444,49 @@ test("reload: ca_file of a backend is read again; a bad one keeps the old", { sk
         await proxy.stop();
         fs.rmSync(dir, { recursive: true, force: true });
         await stop_all(old_up, new_up);
+    });
+
+test("reload: a new certificate is everybody's who connects, a stream on the old one goes on",
+    { skip: no_tls }, async () => {
+        const dir = temp_dir();
+        const certs = make(dir);
+        const secure = { ca: fs.readFileSync(certs.ca), servername: "localhost",
+            minVersion: "TLSv1.3" };
+        const name = (which) => ({ "tls.pem": certs[which].cert, "tls.key": certs[which].key });
+        const config = { ...to(a, "key-a"), workers: 3, tls: { cert: "tls.pem", key: "tls.key" } };
+        const proxy = await start({ config, secure, files: name("good") });
+        const put = (files) => Object.entries(files).forEach(([file, content]) =>
+            fs.writeFileSync(path.join(proxy.dir, file), content));
+        const look = async (more = {}) => {
+            const socket = tls.connect({ port: proxy.port, host: "127.0.0.1", ...secure,
+                checkServerIdentity: () => undefined, ...more });
+            const session = once(socket, "session");
+            await within(10_000, "a handshake", once(socket, "secureConnect"));
+            const got = { cn: socket.getPeerCertificate().subject?.CN,
+                reused: socket.isSessionReused() };
+            [got.session] = await within(10_000, "a session", session);
+            socket.destroy();
+            return got;
+        };
+        const before = await look();
+        assert.equal(before.cn, "good");
+        assert.equal((await look({ session: before.session })).reused, true);
+        const stream = await half_a_stream(proxy, a);
+        put({ ...name("host"), "tls.key": certs.good.key });
+        assert.match(await proxy.reload(), /reload\.fault .*config\.yaml:\d+:\d+: .*tls[^]*reload\.failed/);
+        assert.equal((await look()).cn, "good");
+        put(name("host"));
+        assert.match(await proxy.reload(), /msg=reload\.done\n/);
+        for (let i = 0; i < 12; i++) { /* each of the workers */
+            const after_it = await look(i % 2 === 0 ? {} : { session: before.session });
+            assert.deepEqual([after_it.cn, after_it.reused], ["host", false]);
+        }
+        await stream.finish();
+        await proxy.reload({ ...config, tls: undefined });
+        const plain = await request(proxy.port, { method: "GET", path: "/healthz" });
+        assert.equal(plain.status, 200, "without tls: it is plain HTTP");
+        await proxy.reload(config);
+        assert.equal((await look()).cn, "host");
+        await proxy.stop();
+        fs.rmSync(dir, { recursive: true, force: true });
     });
