@@ -4,11 +4,13 @@
  * proxy may be called by where no key protects it.
  */
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { after, before } from "node:test";
 
+import { available, make } from "./lib/certs.mjs";
 import { raw, request } from "./lib/http1.mjs";
 import { Mock, delta } from "./lib/mock.mjs";
-import { KEY, backend, start, stop_all, test } from "./lib/proxy.mjs";
+import { KEY, backend, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
 
 const CHAT = "/v1/chat/completions";
 const APP = "https://app.example";
@@ -174,6 +176,27 @@ test("cors: behind a trusted proxy that says https, our own origin is the https 
     is_forbidden(await proxy.call({ method: "GET", path: "/v1/models", headers: {
         Host: "proxy.lan", Origin: "https://proxy.lan", "X-Forwarded-Proto": "https" } }));
 });
+
+test("cors: over TLS our own origin is the https one",
+    { skip: available() ? false : "the openssl command is not installed" }, async () => {
+        const dir = temp_dir();
+        const certs = make(dir);
+        const secure = { ca: fs.readFileSync(certs.ca), servername: "localhost" };
+        const safe = await start({ secure, config: { backends: { mock: backend(mock) },
+            tls: { cert: `${dir}/good.pem`, key: `${dir}/good.key` } } });
+        const ask = (host, origin) => safe.call({ method: "GET", path: "/v1/models",
+            headers: { Host: host, Origin: origin } });
+        for (const [host, origin] of [["proxy.lan", "https://proxy.lan"],
+            ["proxy.lan:443", "https://proxy.lan"], ["proxy.lan:8", "https://proxy.lan:8"]]) {
+            assert.equal((await ask(host, origin)).status, 200);
+        }
+        for (const [host, origin] of [["proxy.lan", "http://proxy.lan"],
+            ["proxy.lan:80", "https://proxy.lan"], ["proxy.lan", "https://proxy.lan:80"]]) {
+            is_forbidden(await ask(host, origin));
+        }
+        await safe.stop();
+        fs.rmSync(dir, { recursive: true, force: true });
+    });
 
 test("cors: * lets every origin in, a key is still needed", async () => {
     const open = await start({ config: { cors_origins: ["*"],
