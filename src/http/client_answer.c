@@ -79,7 +79,9 @@ static void coded_fail(struct client_request *r, const struct error *cause)
     if (cause->code == ERR_OVERLOADED)
         (void)FAIL(&e, ERR_OVERLOADED, "%.200s", cause->detail);
     else if (cause->code == ERR_TOO_LARGE)
-        (void)FAIL(&e, ERR_UPSTREAM_TOO_LARGE, "%.200s", cause->detail);
+        (void)FAIL(&e, ERR_UPSTREAM_TOO_LARGE,
+                   "%.150s; response_bytes_max and %d times what came are the limits",
+                   cause->detail, RATIO_MAX);
     else
         (void)FAIL(&e, ERR_UPSTREAM_BROKEN, "%.200s", cause->detail);
     client_fail(r, &e);

@@ -293,7 +293,8 @@ yyjson_val *json_read(struct str text, const struct json_read_options *options, 
     if (arena_overflowed(arena))
         (void)FAIL(e, ERR_TOO_LARGE, "the JSON text needs too much memory");
     else if (doc != NULL)
-        (void)FAIL(e, ERR_BAD_REQUEST, "JSON nested too deeply, at most %zu levels", depth_max);
+        (void)FAIL(e, ERR_BAD_REQUEST,
+                   "JSON nested too deeply, at most %zu levels (json_depth_max)", depth_max);
     else
         (void)FAIL(e, ERR_BAD_REQUEST, "not valid JSON: %s at byte %zu", err.msg, err.pos);
     return NULL;

@@ -325,6 +325,71 @@ test("limits: response_bytes_max: an answer that is collected", async () => {
     }
 });
 
+test("limits: response_bytes_max: of a coded answer, decoded", async () => {
+    for (const [coding, code] of [["gzip", zlib.gzipSync], ["deflate", zlib.deflateSync]]) {
+        const coded = (size) => (ex) => ex.respond({ body: code(answer_of(size)),
+            headers: { ...JSON_TYPE, "content-encoding": coding } });
+        mock.next(coded(RESPONSE_MAX));
+        const answer = await proxy.chat(BODY);
+        assert.equal(answer.status, 200, answer.text);
+        assert.equal(answer.text.length, RESPONSE_MAX);
+        mock.next(coded(RESPONSE_MAX + 1));
+        is_error(await proxy.chat(BODY), 502, "backend_error", "upstream_too_large",
+            "response_bytes_max");
+    }
+});
+
+/* Bodies over 1 MiB are read and written in threads of their own. */
+test("limits: the same for large bodies: body_bytes_max, response_bytes_max, json_depth_max",
+    async () => {
+        const MAX = 3 << 20;
+        const large = await start({ config: { body_bytes_max: MAX, response_bytes_max: MAX,
+            json_depth_max: DEPTH_MAX, default_backend: "mock",
+            backends: { mock: backend(mock) } } });
+        try {
+            const gzip = { headers: { "Content-Encoding": "gzip" } };
+            const words = Array.from({ length: MAX / 4 }, (_, i) => i.toString(36)).join(" ");
+            const text = (size) => {
+                const empty = JSON.stringify({ ...BODY, user: "" }).length;
+                return JSON.stringify({ ...BODY, user: words.slice(0, size - empty) });
+            };
+            assert.equal(text(MAX).length, MAX);
+            for (const [body, options] of [[text(MAX), {}], [zlib.gzipSync(text(MAX)), gzip]]) {
+                const answer = await large.chat(body, options);
+                assert.equal(answer.status, 200, answer.text);
+            }
+            for (const [body, options] of [[text(MAX + 1), {}],
+                [zlib.gzipSync(text(MAX + 1)), gzip]]) {
+                is_error(await large.chat(body, options), 413, "invalid_request_error",
+                    "request_too_large", "body_bytes_max");
+            }
+            const deep = (n) => `${text(MAX / 2).slice(0, -1)},"metadata":${"[".repeat(n - 1)}${
+                "]".repeat(n - 1)}}`;
+            assert.equal((await large.chat(deep(DEPTH_MAX))).status, 200);
+            is_error(await large.chat(deep(DEPTH_MAX + 1)), 400, "invalid_request_error", null,
+                "json_depth_max");
+            mock.next((ex) => ex.respond({ headers: JSON_TYPE, body: answer_of(MAX) }));
+            assert.equal((await large.chat(BODY)).text.length, MAX);
+            mock.next((ex) => ex.respond({ headers: JSON_TYPE, framing: "chunked",
+                body: answer_of(MAX + 1) }));
+            is_error(await large.chat(BODY), 502, "backend_error", "upstream_too_large",
+                "response_bytes_max");
+        } finally {
+            await stop_all(large);
+        }
+    });
+
+test("limits: json_depth_max: a backend's answer", async () => {
+    const deep = (n) => JSON.stringify(whole("m1", { content: "x" })).replace("\"usage\":",
+        `"deep":${"[".repeat(n - 1)}${"]".repeat(n - 1)},"usage":`);
+    mock.next((ex) => ex.respond({ headers: JSON_TYPE, body: deep(DEPTH_MAX) }));
+    const answer = await proxy.chat(BODY);
+    assert.equal(answer.status, 200, answer.text);
+    mock.next((ex) => ex.respond({ headers: JSON_TYPE, body: deep(DEPTH_MAX + 1) }));
+    is_error(await proxy.chat(BODY), 502, "backend_error", "upstream_unreachable",
+        "json_depth_max");
+});
+
 const event_of = (size, end = "\n\n") => {
     const text = (n) => `data: ${JSON.stringify({ id: "chatcmpl-1", object: "chat.completion.chunk",
         created: 1, model: "m1", choices: [{ index: 0, delta: { content: "c".repeat(n) },
@@ -397,6 +462,29 @@ test("limits: connections_max: one more gets 503, and a place when one leaves", 
         assert.ok(await ask_until_ok());
     } finally {
         clients.forEach((c) => c.destroy());
+        await stop_all(few);
+    }
+});
+
+test("limits: connections_max: those far beyond it are closed without an answer", async () => {
+    const MARGIN = 128;
+    const few = await start({ config: { connections_max: 1 } });
+    const sockets = [];
+    try {
+        let closed = 0;
+        for (let i = 0; i < 1 + 2 * MARGIN; i++) {
+            const socket = net.connect({ port: few.port, host: "127.0.0.1" });
+            socket.on("error", () => {});
+            socket.on("close", () => { closed++; });
+            socket.resume();
+            sockets.push(socket);
+        }
+        assert.ok(await retry(() => closed >= MARGIN - 2), `${closed} were closed`);
+        assert.ok(closed <= MARGIN + 2, `${closed} were closed`);
+        sockets.splice(0).forEach((socket) => socket.destroy());
+        await retry(() => lives(few).then(() => true, () => false));
+    } finally {
+        sockets.forEach((socket) => socket.destroy());
         await stop_all(few);
     }
 });
