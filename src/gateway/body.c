@@ -19,7 +19,7 @@ static bool large_make_room(struct exchange *x, size_t need)
     const char *old = x->body;
 
     if (x->large == NULL)
-        x->large = large_new(x);
+        x->large = large_new(x->branch, exchange_wake, x);
     else
         old = NULL;
     /* A declared length is taken at once: nothing grows, and who is too much learns it early. */

@@ -274,7 +274,7 @@ static enum exchange_state step_ROUTE(struct exchange *x)
     return EXCHANGE_SENT;
 }
 
-static void wake(void *ctx)
+void exchange_wake(void *ctx)
 {
     struct exchange *x;
 
@@ -295,7 +295,7 @@ static enum exchange_state begin_stages(struct exchange *x)
                              .hold_bytes_max = call->config->response_bytes_max,
                              .sink = exchange_emit,
                              .sink_ctx = x,
-                             .wake = wake,
+                             .wake = exchange_wake,
                          });
     return EXCHANGE_STAGES;
 }
@@ -309,7 +309,7 @@ static enum exchange_state step_DECODE(struct exchange *x)
     if (call->intake.operation == OP_MODELS || call->intake.operation == OP_MODEL)
         return EXCHANGE_MODELS;
     if (UNLIKELY(x->body_n > LARGE_BYTES)) {
-        large_read(x->large, call->intake.protocol, limits.depth_max);
+        large_read(x->large, call->intake.protocol, limits.depth_max, false);
         return EXCHANGE_PARSE;
     }
     if (call->intake.protocol->request_decode(body_text(x), &limits, call->arena, &call->request,
@@ -348,7 +348,8 @@ static enum exchange_state step_PLAN(struct exchange *x)
     bool large = x->body_n > LARGE_BYTES;
 
     if (UNLIKELY(large) && !large_is_read(x->large)) {
-        large_read(x->large, x->call.intake.protocol, (size_t)x->call.config->json_depth_max);
+        large_read(x->large, x->call.intake.protocol, (size_t)x->call.config->json_depth_max,
+                   false);
         return EXCHANGE_PARSE;
     }
     if (plan_next(x, &x->call.error) != OK)
@@ -575,7 +576,8 @@ static enum exchange_state step_WHOLE(struct exchange *x)
     struct str body = str_is_null(attempt->span) ? buf_str(&attempt->body) : attempt->span;
 
     if (UNLIKELY(body.n > LARGE_BYTES)) {
-        x->large_answer = large_of_answer(x, &attempt->body);
+        x->large_answer = large_new(x->branch, exchange_wake, x);
+        large_adopt(x->large_answer, &attempt->body);
         if (is_success(attempt))
             large_read_answer(x->large_answer, up, (size_t)x->call.config->json_depth_max);
         else

@@ -184,6 +184,7 @@ struct exchange {
 struct exchange *exchange_new(struct station *station, struct server_conn *client);
 /* Runs the state machine until it sleeps or is over (then x is gone). */
 void exchange_run(struct exchange *x);
+void exchange_wake(void *x); /* the same, as a callback */
 /* The client left, or the connection failed. x is gone. */
 void exchange_gone(struct exchange *x);
 /* The answer has left. x is gone. */

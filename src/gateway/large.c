@@ -8,7 +8,7 @@
  * How       request   body ─► READ (index, head) ─► stages ─► WRITE (edits, pieces) ─► upstream
  *           answer    body ─► ANSWER (its one frame), or CHECK (an error's body: is it JSON?)
  *           One job at a time. What it touches is this struct, and, only to read, what stages left
- *           in the request arena. When the exchange ends meanwhile the struct lives on alone,
+ *           in the request arena. When its owner ends meanwhile the struct lives on alone,
  *           with the request arena in it, until the job's `done`.
  *           Once the upstream has the request whole, `work` is given back; the body stays for
  *           another attempt, which reads it again.
@@ -39,7 +39,8 @@ enum large_job { JOB_READ, JOB_WRITE, JOB_ANSWER, JOB_CHECK };
 struct large {
     uint32_t magic;
     enum large_job what;
-    struct exchange *x;    /* NULL: it has ended */
+    large_done_fn *done; /* NULL: its owner has ended */
+    void *ctx;
     struct branch *branch; /* entered: names and models that a job reads are its site's */
     struct loop *loop;
     struct job *job; /* NULL: none runs */
@@ -70,18 +71,19 @@ static void large_check(const struct large *large)
 {
     assert(large->magic == LARGE_MAGIC);
     assert(large->body.n <= large->body.size);
-    assert(large->job != NULL || large->x != NULL);
+    assert(large->job != NULL || large->done != NULL);
 }
 
-struct large *large_new(struct exchange *x)
+struct large *large_new(struct branch *branch, large_done_fn *done_fn, void *ctx)
 {
     struct large *large = mem_new(sizeof(*large));
 
     large->magic = LARGE_MAGIC;
-    large->x = x;
-    large->branch = branch_enter(x->branch);
-    large->loop = x->station->loop;
-    large->budget = &x->station->gateway->inflight;
+    large->done = done_fn;
+    large->ctx = ctx;
+    large->branch = branch_enter(branch);
+    large->loop = branch->station->loop;
+    large->budget = &branch->station->gateway->inflight;
     buf_init(&large->body, 1);
     buf_set_budget(&large->body, large->budget);
     /* Their caps are known when the body is. */
@@ -114,7 +116,7 @@ void large_free(struct large **large_ptr)
         return;
     large_check(large);
     *large_ptr = NULL;
-    large->x = NULL;
+    large->done = NULL;
     if (large->job != NULL)
         job_abandon(large->job); /* `done` frees it */
     else
@@ -179,8 +181,13 @@ bool large_over_budget(const struct large *large)
 
 static enum error_code read_request(struct large *large)
 {
-    return large->protocol->request_decode(buf_str(&large->body), &large->limits, &large->work,
-                                           &large->request, &large->error);
+    struct error *e = &large->error;
+
+    TRY(large->protocol->request_decode(buf_str(&large->body), &large->limits, &large->work,
+                                        &large->request, e));
+    if (!large->full)
+        return OK;
+    return large->protocol->request_decode_full(&large->request, &large->limits, &large->work, e);
 }
 
 static enum error_code write_request(struct large *large)
@@ -273,10 +280,10 @@ static void done(void *ctx)
     CAST(large, ctx, LARGE_MAGIC);
     assert(large->job != NULL);
     large->job = NULL;
-    if (large->x == NULL)
+    if (large->done == NULL)
         destroy(large);
     else
-        exchange_run(large->x);
+        large->done(large->ctx);
 }
 
 static void start(struct large *large, enum large_job what)
@@ -284,14 +291,14 @@ static void start(struct large *large, enum large_job what)
     static const struct job_events events = {.work = work, .done = done};
 
     large_check(large);
-    assert(large->job == NULL && large->x != NULL);
+    assert(large->job == NULL && large->done != NULL);
     large->what = what;
     large->code = OK;
     large->error = (struct error){.code = OK};
     large->job = job_start(large->loop, &events, large);
 }
 
-void large_read(struct large *large, const struct protocol *protocol, size_t depth_max)
+void large_read(struct large *large, const struct protocol *protocol, size_t depth_max, bool full)
 {
     size_t bytes_max = large->body.n * WORK_PER_BODY_BYTE + WORK_EXTRA;
 
@@ -299,6 +306,7 @@ void large_read(struct large *large, const struct protocol *protocol, size_t dep
     arena_init(&large->work, bytes_max, WORK_BLOCK_SIZE, large->budget);
     large->protocol = protocol;
     large->limits = (struct request_limits){.depth_max = depth_max};
+    large->full = full;
     start(large, JOB_READ);
 }
 
@@ -372,9 +380,8 @@ void large_let_go(struct large *large, struct call *call)
 
 /* --- answers --- */
 
-struct large *large_of_answer(struct exchange *x, struct buf *body)
+void large_adopt(struct large *large, struct buf *body)
 {
-    struct large *large = large_new(x);
     size_t bytes_max = body->n * WORK_PER_BODY_BYTE + WORK_EXTRA;
 
     assert(body->budget == large->budget);
@@ -383,7 +390,6 @@ struct large *large_of_answer(struct exchange *x, struct buf *body)
     arena_init(&large->work, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
     arena_init(&large->kept, bytes_max, WORK_BLOCK_SIZE, large->budget);
     buf_trim(&large->body);
-    return large;
 }
 
 void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bodies that are read and written in a job, with memory of their own. A step of the exchange
- * starts a job and sleeps; the exchange is run again when it is over, and takes what came of it.
+ * Bodies that are read and written in a job, with memory of their own. Who owns one (an exchange, a
+ * built-in backend's request) starts a job, is told when it is over, and takes what came of it.
  */
 #pragma once
 
 #include "protocol/protocol.h"
 
+struct branch;
 struct call;
-struct exchange;
 struct large;
 struct server_conn;
 
@@ -20,7 +20,9 @@ enum {
     LARGE_MOVE_BYTES = 32 * 1024,
 };
 
-NODISCARD struct large *large_new(struct exchange *x);
+/* A job is over: what came of it is to be taken. Not after large_free. */
+typedef void large_done_fn(void *ctx);
+NODISCARD struct large *large_new(struct branch *branch, large_done_fn *done, void *ctx);
 /* Takes NULL; nulls. A job that runs is abandoned; what it touches lives until it is over. */
 void large_free(struct large **large);
 /* A job runs. NULL: false. */
@@ -41,8 +43,8 @@ size_t large_size(const struct large *large);
 void large_body_end(struct large *large, size_t n);
 struct str large_body(const struct large *large);
 
-/* Starts to read the request. */
-void large_read(struct large *large, const struct protocol *protocol, size_t depth_max);
+/* Starts to read the request. full: with its conversation. */
+void large_read(struct large *large, const struct protocol *protocol, size_t depth_max, bool full);
 /* What was read, with the edits that *request has. It lives until large_let_go. */
 NODISCARD enum error_code large_take_request(struct large *large, struct request *request,
                                              struct error *e);
@@ -61,8 +63,8 @@ void large_let_go(struct large *large, struct call *call);
 
 /* --- a whole answer --- */
 
-/* Takes the body out of *body. */
-NODISCARD struct large *large_of_answer(struct exchange *x, struct buf *body);
+/* Takes the body out of *body, whose memory counts in inflight_bytes_max. */
+void large_adopt(struct large *large, struct buf *body);
 /* Starts to read it. */
 void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max);
 /* Its one frame, NULL without one; alive until large_forget_events. */

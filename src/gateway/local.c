@@ -29,6 +29,7 @@ struct local {
     char *body;
     size_t body_n;
     size_t body_size;
+    struct large *large; /* has the body, when that is read in a job; else NULL */
     struct request request;
     void *state;
     struct timer timer;
@@ -53,6 +54,7 @@ static void end_local(struct local *local)
 {
     timer_stop(&local->timer);
     buf_fini(&local->out);
+    large_free(&local->large);
     local->magic = 0;
 }
 
@@ -96,25 +98,20 @@ static void send_error(struct local *local, int status)
     (void)server_flush(local->client);
 }
 
-static void start(struct local *local)
+static void refuse(struct local *local, const struct error *e)
 {
-    const struct backend *backend = local->backend;
-    const struct protocol *protocol = backend->protocol;
-    struct arena *arena = server_arena(local->client);
-    const struct config *config = local->branch->site->config;
-    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
-    struct error e = {.code = OK};
+    local->backend->protocol->error_encode(e, STR("local"), false, &local->out);
+    send_error(local, error_status(e));
+}
 
-    if (protocol->request_decode(str_of(local->body == NULL ? "" : local->body, local->body_n),
-                                 &limits, arena, &local->request, &e) != OK ||
-        protocol->request_decode_full(&local->request, &limits, arena, &e) != OK) {
-        protocol->error_encode(&e, STR("local"), false, &local->out);
-        send_error(local, error_status(&e));
-        return;
-    }
-    int status = backend->local->start(local->state, &local->request,
-                                       loop_wall_ms(local->branch->station->loop) / 1000, arena,
-                                       &local->out);
+/* The request was read. */
+static void answer(struct local *local)
+{
+    const struct local_backend *script = local->backend->local;
+
+    int status = script->start(local->state, &local->request,
+                               loop_wall_ms(local->branch->station->loop) / 1000,
+                               server_arena(local->client), &local->out);
     if (status != 200) {
         send_error(local, status);
         return;
@@ -124,6 +121,54 @@ static void start(struct local *local)
                                       : STR("content-type: application/json\r\n"),
                 -1);
     play(local);
+}
+
+static void on_large_read(void *ctx)
+{
+    struct local *local;
+    struct error e = {.code = OK};
+
+    CAST(local, ctx, LOCAL_MAGIC);
+    if (large_take_request(local->large, &local->request, &e) != OK)
+        refuse(local, &e);
+    else
+        answer(local);
+}
+
+static void start(struct local *local)
+{
+    const struct protocol *protocol = local->backend->protocol;
+    struct arena *arena = server_arena(local->client);
+    const struct config *config = local->branch->site->config;
+    const struct request_limits limits = {.depth_max = (size_t)config->json_depth_max};
+    struct error e = {.code = OK};
+
+    if (local->large != NULL) {
+        large_body_end(local->large, local->body_n);
+        large_read(local->large, protocol, limits.depth_max, true);
+        return;
+    }
+    if (protocol->request_decode(str_of(local->body == NULL ? "" : local->body, local->body_n),
+                                 &limits, arena, &local->request, &e) != OK ||
+        protocol->request_decode_full(&local->request, &limits, arena, &e) != OK)
+        refuse(local, &e);
+    else
+        answer(local);
+}
+
+/* A large body is read in a job. False: there is no room for it, and that was answered. */
+static bool expect_large(struct local *local, size_t length)
+{
+    struct error e;
+
+    local->large = large_new(local->branch, on_large_read, local);
+    local->body = large_room(local->large, 0, length, length);
+    local->body_size = length;
+    if (local->body != NULL)
+        return true;
+    FAIL(&e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
+    refuse(local, &e);
+    return false;
 }
 
 static struct local *local_of(const struct server_conn *client)
@@ -149,6 +194,9 @@ static void on_head(struct server_conn *client, struct message *m)
     timer_init(&local->timer, branch->station->loop, on_timer);
     buf_init(&local->out, LOCAL_OUT_MAX);
     server_set_user(client, local);
+    if (m->has_length && m->content_length > LARGE_BYTES &&
+        !expect_large(local, (size_t)m->content_length))
+        return;
     server_accept(client);
 }
 

@@ -62,6 +62,16 @@ const BODIES = {
         Array.from({ length: 900_000 }, (_, i) => `,"k${i}":1`).join("") + "}"),
 };
 
+/* Of a built-in backend the conversation is read as well. */
+const turn = "{\"role\":\"user\",\"content\":\"a \\n b\"},";
+const DEMO_BODIES = {
+    "honest text": Buffer.from(HONEST.toString("utf8").replace("mock:m1", "demo:assistant")),
+    "short turns": Buffer.from("{\"model\":\"demo:assistant\",\"messages\":[" +
+        turn.repeat(SIZE / turn.length) + turn.slice(0, -1) + "]}"),
+    "long turns": Buffer.from("{\"model\":\"demo:assistant\",\"messages\":[" +
+        Array(4000).fill(turn.replace("a ", "a ".repeat(1250))).join("").slice(0, -1) + "]}"),
+};
+
 function post(body) {
     return proxy.call({ path: CHAT, body });
 }
@@ -96,7 +106,7 @@ function reset_peak() {
 async function start_measured(config) {
     const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "llm-proxy-turns-")), "turns");
     fs.writeFileSync(file, Buffer.alloc(16));
-    const one = await start({ config, env: { TURNS_FILE: file,
+    const one = await start({ config, args: ["--demo"], env: { TURNS_FILE: file,
         LD_PRELOAD: path.join(path.dirname(PROGRAM), "turns.so") } });
     return { one,
         reset: () => fs.writeFileSync(file, Buffer.alloc(16), { flag: "r+" }),
@@ -136,6 +146,12 @@ test("large: the loop is never busy for more than 20 ms at once with bodies of 1
         try {
             for (const [what, body] of Object.entries(BODIES)) {
                 await measure(what, async () => {
+                    const { status } = await one.call({ path: CHAT, body });
+                    assert.ok(status === 200 || status === 413, `${status}`);
+                });
+            }
+            for (const [what, body] of Object.entries(DEMO_BODIES)) {
+                await measure(`built-in: ${what}`, async () => {
                     const { status } = await one.call({ path: CHAT, body });
                     assert.ok(status === 200 || status === 413, `${status}`);
                 });
