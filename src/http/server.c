@@ -22,19 +22,14 @@
  *           a reset that would destroy the answer on its way.
  * Owns      The connections (a free list of fixed-size structs); each its conn, its request arena
  *           and its carry-over, the last two only while a request needs them.
- * Not here  Parsing (parse), composing (write), what a request means.
+ * Not here  Reading requests (server_input, parse), composing (write), what a request means.
  */
 #include "http/server.h"
 
 #include "base/mem.h"
-#include "http/http_priv.h"
-#include "http/parse.h"
-#include "io/conn.h"
+#include "http/server_priv.h"
 
 enum {
-    SERVER_MAGIC = 0x53525652,
-    SERVER_CONN_MAGIC = 0x53434f4e,
-    ARENA_BLOCK = 2048,
     SPARE_CONNS_MAX = 1024,
     LINGER_MS = 1000,
     LINGER_BYTES_MAX = 1024 * 1024,
@@ -47,99 +42,7 @@ enum {
     WRITE_LOOKS = 4, /* at the queue, in a write time-out */
 };
 
-enum input {
-    INPUT_IDLE, /* no byte of a request */
-    INPUT_HEAD,
-    INPUT_HOLD,   /* the head was told; the user has not said yet whether the body may come */
-    INPUT_BODY,   /* told piece by piece */
-    INPUT_DROP,   /* the answer ended first: the rest of the body is for nobody */
-    INPUT_DONE,   /* the request was read whole */
-    INPUT_CLOSED, /* nothing is parsed any more */
-};
-
-struct server {
-    uint32_t magic;
-    bool draining;
-    bool closing_idle;
-    struct loop *loop;
-    struct server_options options;
-    struct list conns;
-    size_t conn_count;
-    struct server_conn *spare;
-    size_t spare_n;
-    struct write_pool writes;
-};
-
-struct server_conn {
-    uint32_t magic;
-    uint8_t input; /* enum input */
-    /* connection */
-    bool reading;
-    bool close_after; /* no further request */
-    bool full;        /* conn said CONN_FULL */
-    bool gone_due;    /* closed by a call: `gone` is still to be told */
-    bool woken;       /* deferred is in the loop's list */
-    bool served;      /* not the connection's first request */
-    bool timed;       /* the timer runs for the present head or body */
-    /* request */
-    bool busy;
-    bool minor_1;
-    bool is_head;
-    bool has_length;
-    bool has_body;
-    bool body_ended;
-    bool expects;   /* waits for 100 Continue */
-    bool more_came; /* bytes after the head came with it */
-    bool keep_alive;
-    bool paused;
-    bool message_gone; /* the user has released the arena */
-    /* answer */
-    bool head_sent;
-    bool ended;
-    bool chunked;
-    bool no_body;
-    bool length_known;
-    bool until_eof; /* the body ends with the connection */
-
-    struct server *server;
-    struct conn *conn; /* NULL: closed */
-    void *user;
-    struct list link;
-    struct deferred deferred;
-    struct timer timer;       /* of the input */
-    struct timer write_timer; /* of the queue */
-    struct server_conn *next_spare;
-    struct write_batch *batch; /* NULL: nothing queued in this turn */
-    struct buf carry;
-    struct arena arena;
-    struct parser parser;
-    int64_t begin_us;
-    int64_t read_ms;        /* of the last piece of body */
-    uint64_t body_left;     /* of the request's body, with has_length */
-    uint64_t answer_length; /* with length_known */
-    uint64_t answer_bytes;  /* of the body, so far */
-    uint64_t given;         /* bytes, to conn */
-    uint64_t taken;         /* by the kernel, when the write timer last looked */
-    int64_t taken_ms;
-    size_t dropped; /* while lingering */
-    size_t linger_bytes;
-    size_t linger_seen; /* of dropped, when the timer last looked */
-    uint8_t linger_rounds;
-};
-
-_Static_assert(sizeof(struct server_conn) <= 640, "an idle connection is little more than this");
-
-static void consume(struct server_conn *c, struct str *bytes);
 static void conn_run(struct deferred *deferred);
-
-static void conn_check(const struct server_conn *c)
-{
-    assert(c->magic == SERVER_CONN_MAGIC);
-    assert(c->server->magic == SERVER_MAGIC);
-    assert(!c->ended || c->head_sent);
-    assert(!c->head_sent || c->busy);
-    assert(c->conn != NULL || c->woken);
-}
 
 static void wake(struct server_conn *c)
 {
@@ -158,7 +61,7 @@ static bool answer_open(const struct server_conn *c)
 }
 
 /* The connection is over; its memory goes, and `closed` comes, at the end of the turn. */
-static void conn_drop(struct server_conn *c)
+void server_drop(struct server_conn *c)
 {
     /* Where the end of the connection is the end of the body, EOF would look like success. */
     if (c->conn != NULL && c->until_eof && (answer_open(c) || conn_queued(c->conn) > 0))
@@ -181,9 +84,9 @@ static void tell_gone(struct server_conn *c)
 }
 
 /* The client has left, or takes nothing. Only in an event of the loop. */
-static void conn_lost(struct server_conn *c)
+void server_lost(struct server_conn *c)
 {
-    conn_drop(c);
+    server_drop(c);
     tell_gone(c);
 }
 
@@ -208,13 +111,13 @@ static void conn_free(struct server_conn *c)
 }
 
 /* After the last answer. */
-static void conn_finish(struct server_conn *c)
+void server_finish(struct server_conn *c)
 {
     bool all_read = c->input == INPUT_DONE && c->carry.n == 0;
 
     /* TLS wants to say goodbye first. */
     if (all_read && conn_queued(c->conn) == 0 && !conn_is_tls(c->conn)) {
-        conn_drop(c);
+        server_drop(c);
         return;
     }
     bool body_comes = c->has_body && !c->body_ended;
@@ -249,7 +152,7 @@ static void write_fire(struct timer *timer)
     const struct server_options *options = &c->server->options;
     int64_t now_ms = loop_now_ms(c->server->loop);
 
-    conn_check(c);
+    server_check(c);
     size_t queued = conn_queued(c->conn);
     if (queued == 0)
         return;
@@ -257,7 +160,7 @@ static void write_fire(struct timer *timer)
         c->taken = c->given - queued;
         c->taken_ms = now_ms;
     } else if (now_ms - c->taken_ms >= options->write_timeout_ms) {
-        conn_lost(c);
+        server_lost(c);
         return;
     }
     timer_start(timer, options->write_timeout_ms / WRITE_LOOKS);
@@ -284,224 +187,6 @@ static void flush(struct server_conn *c)
     write_watch(c);
 }
 
-/* ---- the input ---- */
-
-static bool input_open(const struct server_conn *c)
-{
-    switch ((enum input)c->input) {
-    case INPUT_IDLE:
-    case INPUT_HEAD:
-        return !c->busy;
-    case INPUT_BODY:
-        return !c->paused;
-    case INPUT_DROP:
-        return true;
-    case INPUT_HOLD:
-    case INPUT_DONE:
-    case INPUT_CLOSED:
-        break;
-    }
-    return false;
-}
-
-static void request_begin(struct server_conn *c)
-{
-    struct server *server = c->server;
-
-    assert(c->input == INPUT_IDLE && !c->busy);
-    c->input = INPUT_HEAD;
-    c->timed = false;
-    c->message_gone = false;
-    c->begin_us = loop_now_us(server->loop);
-    arena_init(&c->arena, server->options.arena_bytes_max, ARENA_BLOCK, server->options.budget);
-    parse_reset(&c->parser);
-    c->parser.head_bytes_max = server->options.header_bytes_max; /* may have changed */
-    parse_begin(&c->parser, &c->arena, false);
-}
-
-/* Forgets the request that is over. */
-static void request_end(struct server_conn *c)
-{
-    arena_reset(&c->arena);
-    c->user = NULL;
-    c->head_sent = false;
-    c->ended = false;
-    c->paused = false;
-    c->expects = false;
-}
-
-static void go_idle(struct server_conn *c)
-{
-    c->input = INPUT_IDLE;
-    c->served = true;
-    c->timed = false;
-    timer_start(&c->timer, c->server->options.keepalive_timeout_ms);
-}
-
-/* The request cannot be read (further). */
-static void refuse(struct server_conn *c, const struct error *e)
-{
-    static const struct message none = {.minor = 1};
-
-    c->close_after = true;
-    if (c->input == INPUT_DROP) {
-        /* Its answer is complete and stands. */
-        c->input = INPUT_CLOSED;
-        if (!c->busy)
-            conn_finish(c);
-        return;
-    }
-    if (c->head_sent) {
-        conn_lost(c);
-        return;
-    }
-    bool in_head = c->input == INPUT_HEAD;
-    c->body_ended = true; /* what comes now is no body that could be read on */
-    c->input = INPUT_CLOSED;
-    c->paused = false;
-    timer_stop(&c->timer);
-    if (in_head) {
-        const struct message *m = parse_message(&c->parser);
-        c->is_head = m->method == HTTP_HEAD;
-        c->minor_1 = m->path.p == NULL || m->minor >= 1;
-        c->keep_alive = false;
-        c->user = NULL;
-        c->busy = true;
-    }
-    const struct message *m = c->message_gone ? &none : parse_message(&c->parser);
-    c->server->options.events->refuse(c, m, e);
-}
-
-static void head_come(struct server_conn *c)
-{
-    struct message *m = parse_message(&c->parser);
-
-    c->input = INPUT_HOLD;
-    c->busy = true;
-    c->user = NULL;
-    c->minor_1 = m->minor >= 1;
-    c->is_head = m->method == HTTP_HEAD;
-    c->keep_alive = m->keep_alive;
-    c->has_length = m->has_length;
-    c->body_left = m->content_length;
-    c->has_body = m->chunked || m->content_length > 0;
-    c->body_ended = false;
-    c->expects = m->expect_continue && c->has_body;
-    c->server->options.events->head(c, m);
-}
-
-static void body_come(struct server_conn *c, struct str bytes)
-{
-    c->read_ms = loop_now_ms(c->server->loop);
-    if (c->has_length) {
-        assert(bytes.n <= c->body_left);
-        c->body_left -= bytes.n;
-    }
-    if (c->input == INPUT_BODY)
-        c->server->options.events->body(c, bytes);
-}
-
-static void end_come(struct server_conn *c)
-{
-    bool tell = c->input == INPUT_BODY;
-
-    c->input = INPUT_DONE;
-    c->expects = false;
-    c->body_ended = true;
-    if (tell) {
-        c->server->options.events->body_end(c);
-    } else if (!c->busy) {
-        /* `done` came before the end of the dropped body. */
-        if (c->close_after)
-            conn_finish(c);
-        else
-            go_idle(c);
-    }
-}
-
-/* All that came is parsed, and it was not enough. */
-static void input_wait(struct server_conn *c)
-{
-    const struct server_options *options = &c->server->options;
-
-    if (c->timed)
-        return;
-    c->timed = true;
-    if (c->input == INPUT_HEAD) {
-        timer_start(&c->timer, options->header_timeout_ms);
-    } else {
-        c->read_ms = loop_now_ms(c->server->loop);
-        timer_start(&c->timer, options->body_idle_timeout_ms);
-    }
-}
-
-/* Parses as far as the state allows; what is left of *bytes is for the carry-over. */
-static void consume(struct server_conn *c, struct str *bytes)
-{
-    struct str piece = STR_NULL;
-    struct error e;
-
-    while (c->conn != NULL && input_open(c)) {
-        if (c->input == INPUT_IDLE) {
-            if (bytes->n == 0)
-                return;
-            request_begin(c);
-        }
-        enum parse_step step = parse_next(&c->parser, bytes, &piece, &e);
-        switch (step) {
-        case PARSE_MORE:
-            assert(bytes->n == 0);
-            input_wait(c);
-            return;
-        case PARSE_HEAD:
-            c->timed = false;
-            c->more_came = bytes->n > 0;
-            head_come(c);
-            break;
-        case PARSE_BODY:
-            body_come(c, piece);
-            break;
-        case PARSE_END:
-            end_come(c);
-            break;
-        case PARSE_FAILED:
-            refuse(c, &e);
-            break;
-        }
-    }
-}
-
-static void carry_add(struct server_conn *c, struct str bytes)
-{
-    if (!buf_add(&c->carry, bytes)) {
-        /* More than a mark and one read: the conn did not stop when it was told to. */
-        conn_lost(c);
-        return;
-    }
-    if (c->carry.n >= SERVER_CARRY_MAX && c->reading) {
-        c->reading = false;
-        conn_read_stop(c->conn);
-    }
-}
-
-static void carry_consume(struct server_conn *c)
-{
-    struct str bytes = buf_str(&c->carry);
-
-    if (!input_open(c))
-        return;
-    consume(c, &bytes);
-    if (c->conn == NULL)
-        return;
-    buf_drop(&c->carry, c->carry.n - bytes.n);
-    if (c->carry.n == 0 || c->input == INPUT_CLOSED)
-        buf_fini(&c->carry);
-    if (c->carry.n < SERVER_CARRY_MAX && !c->reading) {
-        c->reading = true;
-        conn_read_start(c->conn);
-    }
-}
-
 /* `done`, and on to the next request. Only in an event of the loop. */
 static void answer_finish(struct server_conn *c)
 {
@@ -514,11 +199,11 @@ static void answer_finish(struct server_conn *c)
     c->server->options.events->done(c);
     if (c->conn == NULL)
         return;
-    request_end(c);
+    server_input_forget(c);
     if (c->close_after)
-        conn_finish(c);
+        server_finish(c);
     else if (c->input == INPUT_DONE)
-        go_idle(c);
+        server_input_idle(c);
 }
 
 /* The end of the turn. */
@@ -526,7 +211,7 @@ static void conn_run(struct deferred *deferred)
 {
     struct server_conn *c = CONTAINER_OF(deferred, struct server_conn, deferred);
 
-    conn_check(c);
+    server_check(c);
     c->woken = false;
     if (c->conn == NULL) {
         if (c->gone_due)
@@ -537,31 +222,14 @@ static void conn_run(struct deferred *deferred)
     flush(c);
     /* The end of the present request, or what is left of it, comes before `done`. */
     if (c->input == INPUT_DROP)
-        carry_consume(c);
+        server_input_resume(c);
     if (c->conn != NULL)
         answer_finish(c);
     if (c->conn != NULL)
-        carry_consume(c);
+        server_input_resume(c);
 }
 
 /* ---- time ---- */
-
-static void body_late(struct server_conn *c)
-{
-    const struct server_options *options = &c->server->options;
-    int64_t left_ms = c->read_ms + options->body_idle_timeout_ms - loop_now_ms(c->server->loop);
-    struct error e;
-
-    if (c->paused)
-        left_ms = options->body_idle_timeout_ms;
-    if (left_ms > 0) {
-        timer_start(&c->timer, left_ms);
-        return;
-    }
-    (void)FAIL(&e, ERR_REQUEST_TIMEOUT, "no byte of the body for %lld ms (body_idle_timeout)",
-               (long long)options->body_idle_timeout_ms);
-    refuse(c, &e);
-}
 
 static void linger_late(struct server_conn *c)
 {
@@ -573,32 +241,25 @@ static void linger_late(struct server_conn *c)
     if (conn_queued(c->conn) > 0 || (more_came && c->linger_rounds > 0))
         timer_start(&c->timer, LINGER_MS);
     else if (!c->busy)
-        conn_drop(c);
+        server_drop(c);
 }
 
 static void input_fire(struct timer *timer)
 {
     struct server_conn *c = CONTAINER_OF(timer, struct server_conn, timer);
-    struct error e;
 
-    conn_check(c);
+    server_check(c);
     assert(c->conn != NULL);
     switch ((enum input)c->input) {
     case INPUT_IDLE:
-        conn_drop(c);
+        server_drop(c);
         break;
     case INPUT_HEAD:
-        /* It may still be the keep-alive time-out, from before the request. */
-        if (!c->timed)
-            break;
-        (void)FAIL(&e, ERR_REQUEST_TIMEOUT, "no complete head within %lld ms (header_timeout)",
-                   (long long)c->server->options.header_timeout_ms);
-        refuse(c, &e);
-        break;
     case INPUT_BODY:
     case INPUT_DROP:
+        /* It may still be the keep-alive time-out, from before the request. */
         if (c->timed)
-            body_late(c);
+            server_input_late(c);
         break;
     case INPUT_CLOSED:
         linger_late(c);
@@ -620,15 +281,15 @@ static void conn_read(struct conn *conn, void *ctx, struct str bytes)
     if (c->input == INPUT_CLOSED) {
         c->dropped += bytes.n;
         if (c->dropped > c->linger_bytes && !c->busy && conn_queued(conn) == 0)
-            conn_drop(c);
+            server_drop(c);
         return;
     }
     if (c->carry.n == 0)
-        consume(c, &bytes);
+        server_input_consume(c, &bytes);
     if (c->conn != NULL && bytes.n > 0 && c->input != INPUT_CLOSED)
-        carry_add(c, bytes);
+        server_input_carry(c, bytes);
     if (c->conn != NULL)
-        conn_check(c);
+        server_check(c);
 }
 
 static void conn_eof(struct conn *conn, void *ctx)
@@ -640,7 +301,7 @@ static void conn_eof(struct conn *conn, void *ctx)
     /* Having sent FIN, the client may still be taking the end of the answer. */
     if (!c->busy && c->input == INPUT_CLOSED && conn_queued(conn) > 0)
         return;
-    conn_lost(c);
+    server_lost(c);
 }
 
 static void conn_writable(struct conn *conn, void *ctx)
@@ -665,7 +326,7 @@ static void conn_failed(struct conn *conn, void *ctx, const struct error *e)
     CAST(c, ctx, SERVER_CONN_MAGIC);
     assert(c->conn == conn);
     assert(e->code != OK);
-    conn_lost(c);
+    server_lost(c);
 }
 
 static const struct conn_events server_conn_events = {
@@ -743,9 +404,9 @@ void server_close_idle(struct server *server)
         if (c->conn == NULL || c->busy)
             continue;
         if (c->input == INPUT_IDLE || c->input == INPUT_HEAD)
-            conn_drop(c);
+            server_drop(c);
         else if (c->input == INPUT_DROP)
-            conn_finish(c);
+            server_finish(c);
     }
 }
 
@@ -754,7 +415,7 @@ void server_close_all(struct server *server)
     LIST_FOREACH(link, &server->conns)
     {
         struct server_conn *c = LIST_ENTRY(link, struct server_conn, link);
-        conn_drop(c);
+        server_drop(c);
         c->gone_due = true;
     }
 }
@@ -798,8 +459,8 @@ void server_adopt(struct server *server, struct conn *conn)
     conn_read_start(conn);
     timer_start(&c->timer, server->options.header_timeout_ms);
     if (server->closing_idle)
-        conn_drop(c);
-    conn_check(c);
+        server_drop(c);
+    server_check(c);
 }
 
 /* ---- calls on a request ---- */
@@ -987,7 +648,7 @@ enum server_push server_flush(struct server_conn *c)
 void server_abort(struct server_conn *c)
 {
     assert(c->busy);
-    conn_drop(c);
+    server_drop(c);
     c->busy = false;
     c->head_sent = false;
     c->ended = false;
