@@ -22,8 +22,6 @@
 #define EXCHANGE_MAGIC 0xe8c4a26eu
 #define BRANCH_MAGIC   0xb4a2c4e5u
 
-enum { PEER_SIZE = 56 };
-
 struct exchange;
 struct models;
 struct strikes;
@@ -174,7 +172,7 @@ struct exchange {
     int attempts;
     bool quiet; /* no line in the log: probes */
     uint8_t peer_n;
-    char peer[PEER_SIZE]; /* the client's address, for the log */
+    char peer[56]; /* the client's address, for the log */
     bool taken_over;
     bool usage_added;        /* we asked for usage in the stream, the client did not */
     struct list models_link; /* among those that wait for the list of models */
