@@ -35,14 +35,17 @@ let mock;
 let proxy;
 let warm;
 
+/** As tests/bench/run does it: the mock's files are called mock_…, the rest is the load client. */
 function build() {
-    const at = (name) => path.join(ROOT, "tests/bench", `${name}.c`);
-    const flags = ["-std=gnu17", "-O2", "-D_GNU_SOURCE"];
+    const bench_dir = path.join(ROOT, "tests/bench");
+    const names = fs.readdirSync(bench_dir).filter((name) => name.endsWith(".c"));
+    const mocks = names.filter((name) => name.startsWith("mock_"));
     const cc = process.env.CC?.split(" ") ?? ["cc"];
-    const link = (out, ...names) => execFileSync(cc[0], [...cc.slice(1), ...flags, "-o",
-        path.join(dir, out), ...names.map(at)], { stdio: "pipe" });
-    link("mock_upstream", "mock_upstream", "shape");
-    link("load", "load", "drive", "answer", "loopback", "procfs", "shape");
+    const link = (out, list, ...libraries) => execFileSync(cc[0], [...cc.slice(1),
+        "-std=gnu17", "-O2", "-D_GNU_SOURCE", "-o", path.join(dir, out),
+        ...list.map((name) => path.join(bench_dir, name)), ...libraries], { stdio: "pipe" });
+    link("mock_upstream", [...mocks, "shape.c"], "-lssl", "-lcrypto");
+    link("load", names.filter((name) => !mocks.includes(name)));
 }
 
 before(async () => {
