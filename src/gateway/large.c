@@ -32,6 +32,8 @@ enum {
      * of values, of turns) are refused past it. */
     WORK_PER_BODY_BYTE = 8,
     WORK_EXTRA = 1024 * 1024,
+    WASTE_ARENAS = 4,
+    WASTE_BYTES = 4 * 1024 * 1024, /* less is given back at once */
 };
 
 enum large_job { JOB_READ, JOB_WRITE, JOB_ANSWER, JOB_CHECK };
@@ -95,14 +97,58 @@ struct large *large_new(struct branch *branch, large_done_fn *done_fn, void *ctx
     return large;
 }
 
+/* Memory on its way back: of 80 MB the system takes its pages away for 10 ms. */
+struct waste {
+    struct buf body;
+    struct arena arenas[WASTE_ARENAS];
+};
+
+static void waste_give_back(void *ctx)
+{
+    struct waste *waste = ctx;
+
+    buf_fini(&waste->body);
+    for (size_t i = 0; i < WASTE_ARENAS; i++)
+        arena_fini(&waste->arenas[i]);
+}
+
+static void waste_gone(void *ctx)
+{
+    mem_free(ctx);
+}
+
+/* Empties body (NULL: none) and the arenas: much of it in a thread. */
+static void give_back(struct large *large, struct buf *body, struct arena *const *arenas, size_t n)
+{
+    static const struct job_events events = {.work = waste_give_back, .done = waste_gone};
+    struct waste all = {.body = {.size_max = 1}};
+    size_t bytes = body == NULL ? 0 : body->size;
+
+    assert(n <= WASTE_ARENAS);
+    if (body != NULL) {
+        all.body = *body;
+        buf_init(body, 1);
+    }
+    for (size_t i = 0; i < n; i++) {
+        bytes += arena_bytes(arenas[i]);
+        all.arenas[i] = *arenas[i];
+        arena_init(arenas[i], WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
+    }
+    if (bytes < WASTE_BYTES) {
+        waste_give_back(&all);
+        return;
+    }
+    struct waste *waste = mem_new(sizeof(*waste));
+    *waste = all;
+    (void)job_start(large->loop, &events, waste);
+}
+
 static void destroy(struct large *large)
 {
+    struct arena *const arenas[] = {&large->work, &large->out, &large->kept, &large->lent};
+
     assert(large->job == NULL);
-    buf_fini(&large->body);
-    arena_fini(&large->work);
-    arena_fini(&large->out);
-    arena_fini(&large->kept);
-    arena_fini(&large->lent);
+    give_back(large, &large->body, arenas, COUNT_OF(arenas));
     branch_leave(large->branch);
     large->magic = 0;
     mem_free(large);
@@ -375,7 +421,8 @@ void large_let_go(struct large *large, struct call *call)
     call->request = (struct request){.stream = call->request.stream,
                                      .include_usage = call->request.include_usage,
                                      .edits = call->request.edits};
-    arena_reset(&large->work);
+    struct arena *const work_only[] = {&large->work};
+    give_back(large, NULL, work_only, 1);
 }
 
 /* --- answers --- */
@@ -415,9 +462,8 @@ void large_forget_events(struct large *large)
 {
     large_check(large);
     assert(large->job == NULL);
-    arena_reset(&large->out);
-    arena_reset(&large->kept);
-    arena_reset(&large->work);
+    struct arena *const arenas[] = {&large->work, &large->out, &large->kept};
+    give_back(large, NULL, arenas, COUNT_OF(arenas));
 }
 
 void large_check_json(struct large *large)

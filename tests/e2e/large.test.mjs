@@ -63,7 +63,7 @@ const BODIES = {
 };
 
 /* Of a built-in backend the conversation is read as well. */
-const turn = "{\"role\":\"user\",\"content\":\"a \\n b\"},";
+const turn = `{"role":"user","content":"a \\n ${"short sentence. ".repeat(4)}"},`;
 const DEMO_BODIES = {
     "honest text": Buffer.from(HONEST.toString("utf8").replace("mock:m1", "demo:assistant")),
     "short turns": Buffer.from("{\"model\":\"demo:assistant\",\"messages\":[" +
