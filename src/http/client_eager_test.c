@@ -191,11 +191,41 @@ static void test_interim_with_a_body(void **state)
     }
 }
 
+/* Catches: a refusal that is lost because the rest of the request could not be written any more:
+ * the upstream has answered and closed without reading it. */
+static void test_refusal_before_the_connection_breaks(void **state)
+{
+    static const char refusal[] = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
+                                  "Content-Length: 9\r\n\r\ntoo large";
+    char *large = mem_new(LARGE);
+
+    (void)state;
+    for (size_t n = 0; n <= sizeof(refusal) - 1; n++) {
+        struct user user;
+        bool whole = n == sizeof(refusal) - 1;
+        setup(&user, str_of(large, LARGE));
+        assert_int_equal(user.sents, 0);
+        const struct str bytes = str_of(refusal, n);
+        if (n > 0)
+            (void)conn_write(user.upstream, &bytes, 1);
+        conn_mem_reset(user.upstream);
+        conn_close(&user.upstream);
+        loop_test_run(user.loop);
+        assert_int_equal(user.ends, whole ? 1 : 0);
+        assert_int_equal(user.faileds, whole ? 0 : 1);
+        assert_int_equal(user.sents, 0);
+        assert_int_equal(client_pool_idle_count(user.pool), 0);
+        teardown(&user);
+    }
+    mem_free(large);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_eager_answer_gets_the_rest),
         cmocka_unit_test(test_interim_with_a_body),
+        cmocka_unit_test(test_refusal_before_the_connection_breaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

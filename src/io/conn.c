@@ -24,10 +24,13 @@ static void conn_turn(struct deferred *deferred)
 
     assert(conn->magic == CONN_MAGIC);
     assert(!conn->closed);
-    if (conn->failure != 0 && !conn->failed)
+    if (conn->failure != 0 && !conn->failed) {
+        if (conn->ops->drain != NULL)
+            conn->ops->drain(conn);
         conn_emit_broken(conn, conn->failure);
-    else
+    } else {
         conn->ops->turn(conn);
+    }
 }
 
 void conn_init(struct conn *conn, const struct conn_ops *ops, struct loop *loop)

@@ -187,6 +187,14 @@ static void mem_turn(struct conn *conn)
         wake(mem);
 }
 
+static void mem_drain(struct conn *conn)
+{
+    struct conn_mem *mem = mem_of(conn);
+
+    while (conn->reading && mem->unread > 0)
+        deliver(mem);
+}
+
 /* The peer sees `end` behind what is on the way already; what it still has queued has failed. */
 static void leave_peer(struct conn_mem *mem, enum mem_end end)
 {
@@ -235,6 +243,7 @@ static const struct conn_ops mem_ops = {
     .shutdown = mem_shutdown,
     .close = mem_close,
     .turn = mem_turn,
+    .drain = mem_drain,
     .peer = mem_peer,
 };
 

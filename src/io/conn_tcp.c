@@ -17,6 +17,7 @@
  */
 #include "io/conn.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -162,6 +163,26 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     loop_turn_end(loop);
 }
 
+/* The peer has closed, perhaps after it had said why: the kernel keeps what came before a reset. As
+ * the connection is dead, that is no more than its receive buffer holds. */
+static void tcp_drain(struct conn *conn)
+{
+    enum { READS_MAX = 1024 };
+    struct conn_tcp *tcp = tcp_of(conn);
+    uv_os_fd_t fd = -1;
+
+    if (tcp->connect != NULL || uv_fileno((const uv_handle_t *)&tcp->handle, &fd) != 0)
+        return;
+    for (int i = 0; i < READS_MAX && conn->reading; i++) {
+        ssize_t n = read(fd, conn->loop->read_buffer, LOOP_READ_SIZE);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        conn_emit_read(conn, str_of(conn->loop->read_buffer, (size_t)n));
+    }
+}
+
 static void tcp_read(struct conn *conn)
 {
     struct conn_tcp *tcp = tcp_of(conn);
@@ -301,6 +322,7 @@ static void on_written(uv_write_t *request, int status)
     if (tcp->conn.closed || tcp->conn.failed)
         return;
     if (status != 0) {
+        tcp_drain(&tcp->conn);
         conn_emit_broken(&tcp->conn, status);
     } else {
         take_off(tcp);
@@ -397,6 +419,7 @@ static const struct conn_ops tcp_ops = {
     .shutdown = tcp_shutdown,
     .close = tcp_close,
     .turn = tcp_turn,
+    .drain = tcp_drain,
     .peer = tcp_peer,
 };
 

@@ -479,6 +479,34 @@ static void test_reset_right_behind_bytes(void **state)
     world_fini(&world);
 }
 
+/* Catches: an answer that came before the reset and is lost, because a write has noticed the reset
+ * before the next read. */
+static void test_bytes_before_a_failed_write(void **state)
+{
+    struct world world;
+    (void)state;
+
+    for (int paused = 0; paused < 2; paused++) {
+        connect_both(&world);
+        conn_read_stop(world.server.conn);
+        (void)conn_write(world.client.conn, &STR("unread, so that closing resets"), 1);
+        assert_false(world_run(&world, client_ended, 20));
+        (void)conn_write(world.server.conn, &STR("too large"), 1);
+        conn_reset(&world.server.conn);
+        /* On loopback both have arrived; no turn of the loop has seen it. */
+        if (paused == 0)
+            conn_read_start(world.client.conn);
+        else
+            conn_read_stop(world.client.conn);
+        (void)conn_write(world.client.conn, &STR("more"), 1);
+        assert_true(world_run(&world, client_ended, LIMIT_MS));
+        assert_string_equal(world.client.log, paused == 0 ? "CRF" : "CF");
+        assert_true(str_eq(buf_str(&world.client.got), paused == 0 ? STR("too large") : STR("")));
+        assert_int_equal(world.client.error.code, ERR_UPSTREAM_BROKEN);
+        world_fini(&world);
+    }
+}
+
 /* Catches: a failure of bytes in flight that is never told. */
 static void test_reset_with_bytes_in_flight(void **state)
 {
@@ -569,6 +597,7 @@ int main(void)
         cmocka_unit_test(test_close_within_events),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_reset_right_behind_bytes),
+        cmocka_unit_test(test_bytes_before_a_failed_write),
         cmocka_unit_test(test_reset_with_bytes_in_flight),
         cmocka_unit_test(test_read_stop),
         cmocka_unit_test(test_addresses),

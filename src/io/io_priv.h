@@ -77,6 +77,9 @@ struct conn_ops {
     void (*close)(struct conn *conn, bool reset);
     /* What conn_soon asked for. */
     void (*turn)(struct conn *conn);
+    /* A write has failed, which is about to be told: whatever came before that, and can still be
+     * had, is told first, while the owner reads. NULL: nothing can. */
+    void (*drain)(struct conn *conn);
     struct str (*peer)(const struct conn *conn);
 };
 
