@@ -181,8 +181,11 @@ test("reload: keepalive_timeout holds for the waits that begin after it", async 
 
 test("reload: the list of models is asked for anew", async () => {
     const proxy = await start({ config: to(a, "key-a") });
-    const list = async () => (await proxy.call({ method: "GET", path: "/v1/models" })).json.data
-        .map((m) => m.id);
+    const client = await proxy.connect(); /* one worker's: each has a list of its own */
+    const list = async () => {
+        client.send({ method: "GET", path: "/v1/models", headers: proxy.headers() });
+        return (await client.response()).json.data.map((m) => m.id);
+    };
     assert.deepEqual(await list(), ["up:m1", "up:m2", "up:vendor/m3"]);
     a.on_get = (ex) => ex.json_answer({ object: "list", data: [{ id: "fresh", object: "model" }] });
     try {
@@ -194,6 +197,7 @@ test("reload: the list of models is asked for anew", async () => {
     }
     await proxy.reload(to(a, "key-a", { models: ["said"] }));
     assert.deepEqual(await list(), ["up:said"]);
+    client.destroy();
     await proxy.stop();
 });
 
