@@ -159,15 +159,11 @@ static struct backend *backend_of(const struct run *run)
     return run->gateway->site->backends->preferred;
 }
 
-static void run_begin(struct run *run)
+/* The pool of the present branch, to our upstream. */
+static void pool_make(struct run *run)
 {
-    struct conn *near = NULL;
-    struct conn *far = NULL;
-
-    gateway_make(run);
-    run->loop = loop_test_new();
-    station_init(&run->station, run->gateway, run->loop);
     struct backend *backend = backend_of(run);
+
     run->station.branch->pools[backend->place] =
         client_pool_new(run->loop, &(struct client_pool_options){
                                        .host = STR("upstream.test"),
@@ -182,6 +178,17 @@ static void run_begin(struct run *run)
                                        .connect_ctx = run,
                                        .budget = &run->gateway->inflight,
                                    });
+}
+
+static void run_begin(struct run *run)
+{
+    struct conn *near = NULL;
+    struct conn *far = NULL;
+
+    gateway_make(run);
+    run->loop = loop_test_new();
+    station_init(&run->station, run->gateway, run->loop);
+    pool_make(run);
     conn_pair(run->loop, &near, &far);
     end_init(&run->client, near);
     atomic_fetch_add(&run->gateway->connections, 1);
@@ -310,10 +317,33 @@ static void leave(struct end *end, unsigned how)
         conn_read_start(end->conn);
 }
 
+/* The same configuration, read again: another site under whatever runs. */
+static void swap(struct run *run)
+{
+    struct backend_set *backends = NULL;
+    struct error e = {.code = OK};
+    struct buf restart;
+
+    if (run->station.stopping)
+        return;
+    buf_init(&restart, 1024);
+    bool ok = backend_set_new(run->result.config, &backends, &e) == OK &&
+              gateway_reload(run->gateway, run->result.config, &backends, &restart, &e) == OK;
+    assert(ok);
+    buf_fini(&restart);
+    atomic_store(&run->station.next_site, site_ref(run->gateway->site));
+    station_take_site(&run->station);
+    pool_make(run);
+}
+
 static void do_op(struct run *run, uint8_t op)
 {
     static const int64_t steps[] = {1, 500, 4999, 5001, 10001, 40001, 60001, 75001};
 
+    if ((op & 0xf8u) == 0x98) {
+        swap(run);
+        return;
+    }
     switch (op & 0xf0u) {
     case 0x80:
     case 0x90:
