@@ -65,8 +65,8 @@ static enum error_code check_host(const struct config *config, const struct mess
 
     if (!m->absolute && !config->disable_auth)
         return OK;
-    if (!str_is_null(m->host) && !url_host_split(m->host, &name, &port))
-        BUG("the parser has checked it");
+    if (str_is_null(m->host) || !url_host_split(m->host, &name, &port))
+        name = STR(""); /* nobody's */
     if (config->disable_auth && !is_local(host, name))
         return FAIL(e, ERR_FORBIDDEN,
                     "the host \"%.*s\" is not this machine; without authentication (disable_auth) "
@@ -90,7 +90,7 @@ bool origin_listed(const struct config *config, struct str text)
 
     for (size_t i = 0; i < config->cors_origins.n; i++) {
         struct str item = config->cors_origins.items[i];
-        if (str_eq(item, STR("*")))
+        if (str_eq(item, STR("*")) && (valid || str_eq(text, STR("null"))))
             return true;
         if (valid && url_origin_split(item, &listed) && url_origin_eq(&origin, &listed))
             return true;

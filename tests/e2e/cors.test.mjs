@@ -209,6 +209,10 @@ test("cors: * lets every origin in, a key is still needed", async () => {
         assert.equal(stranger.status, 401);
         is_open_to(stranger, origin);
     }
+    /* What is no origin is not said again. */
+    for (const origin of ["", "x y", "https://a/b", "https://\u00e4.example"]) {
+        is_forbidden(await open.call({ path: CHAT, headers: { Origin: origin }, body: body() }));
+    }
     await open.stop();
 });
 

@@ -9,7 +9,7 @@ import zlib from "node:zlib";
 
 import { Client, now, raw, within } from "./lib/http1.mjs";
 import { Mock, chunk, delta } from "./lib/mock.mjs";
-import { KEY, backend, start, stop_all, test } from "./lib/proxy.mjs";
+import { KEY, SLOW, backend, start, stop_all, test } from "./lib/proxy.mjs";
 
 const CHAT = "/v1/chat/completions";
 const BODY = JSON.stringify({ model: "mock:m1", messages: [{ role: "user", content: "x" }] });
@@ -342,6 +342,22 @@ test("http: header_timeout is for the whole head: a byte now and then does not h
     await within(10_000, "a client that sends nothing is let go", silent.closed);
     await hasty.stop();
 });
+
+test("http: after a refused head the rest is read for a second at most, and not answered",
+    async () => {
+        const client = await Client.connect(proxy.port);
+        client.methods.push("GET");
+        client.write(get("/", `X: ${"x".repeat(40_000)}\r\n`));
+        const answer = await client.response();
+        const at = now();
+        is_error(answer, 431, "headers_too_large", /header_bytes_max/);
+        const drip = setInterval(() => client.write(get("/healthz")), 50);
+        const closed = new Promise((resolve) => client.socket.on("close", resolve));
+        await within(10_000, "the connection is closed", closed);
+        clearInterval(drip);
+        assert.ok(now() - at < (SLOW ? 8_000 : 3_000), `${now() - at} ms`);
+        assert.equal(client.responses.length, 0, "a request behind a refused one was answered");
+    });
 
 test("http: body_idle_timeout ends a body that stopped coming", async () => {
     const hasty = await start({ config: { body_idle_timeout: "300ms",
