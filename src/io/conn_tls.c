@@ -219,8 +219,9 @@ static void on_handshake_timer(struct timer *timer)
     struct conn_tls *tls = CONTAINER_OF(timer, struct conn_tls, timer);
     struct error e;
 
-    FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no TLS handshake within %lld ms (connect_timeout) (%.*s)",
-         (long long)tls->timeout_ms, STR_ARG(name_of(tls)));
+    FAIL(&e, ERR_UPSTREAM_TIMEOUT, "no TLS handshake within %lld ms%s (%.*s)",
+         (long long)tls->timeout_ms, tls->context->server ? "" : " (connect_timeout)",
+         STR_ARG(name_of(tls)));
     tls_fail(tls, &e);
 }
 

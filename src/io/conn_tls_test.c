@@ -25,7 +25,12 @@ struct certs {
     struct identity ca;
     struct identity good;        /* good.test, 127.0.0.1 */
     struct identity expired;     /* good.test */
+    struct identity future;      /* good.test, valid from tomorrow */
     struct identity self_signed; /* good.test */
+    struct identity unknown_ca;
+    struct identity foreign; /* good.test, of unknown_ca */
+    struct identity middle;  /* a CA of ca's */
+    struct identity deep;    /* good.test, of middle */
     char ca_path[TEMP_PATH_SIZE];
     struct tls_context *verifying;
     struct tls_context *trusting;
@@ -41,7 +46,12 @@ static int certs_setup(void **state)
     certs.ca = identity_new("Test CA", NULL, NULL, DAY_S);
     certs.good = identity_new("good", &certs.ca, "DNS:good.test,IP:127.0.0.1", DAY_S);
     certs.expired = identity_new("expired", &certs.ca, "DNS:good.test", -DAY_S);
+    certs.future = identity_new_between("future", &certs.ca, "DNS:good.test", DAY_S, 2 * DAY_S);
     certs.self_signed = identity_new("self", NULL, "DNS:good.test", DAY_S);
+    certs.unknown_ca = identity_new("Unknown CA", NULL, NULL, DAY_S);
+    certs.foreign = identity_new("foreign", &certs.unknown_ca, "DNS:good.test", DAY_S);
+    certs.middle = identity_new("Middle CA", &certs.ca, NULL, DAY_S);
+    certs.deep = identity_new("deep", &certs.middle, "DNS:good.test", DAY_S);
 
     identity_write_cert(&certs.ca, certs.ca_path);
     assert_int_equal(tls_context_new(&(struct tls_options){.ca_file = str_c(certs.ca_path),
@@ -63,7 +73,12 @@ static int certs_teardown(void **state)
     identity_free(&certs.ca);
     identity_free(&certs.good);
     identity_free(&certs.expired);
+    identity_free(&certs.future);
     identity_free(&certs.self_signed);
+    identity_free(&certs.unknown_ca);
+    identity_free(&certs.foreign);
+    identity_free(&certs.middle);
+    identity_free(&certs.deep);
     return unlink(certs.ca_path);
 }
 
@@ -295,7 +310,13 @@ static void test_verification(void **state)
         {&certs.good, "127.0.0.2", "TLS: IP address mismatch (127.0.0.2)", certs.verifying},
         {&certs.good, "[::1]", "TLS: IP address mismatch (::1)", certs.verifying},
         {&certs.expired, "good.test", "TLS: certificate has expired (good.test)", certs.verifying},
+        {&certs.future, "good.test", "TLS: certificate is not yet valid (good.test)",
+         certs.verifying},
         {&certs.self_signed, "good.test", "TLS: self-signed certificate (good.test)",
+         certs.verifying},
+        {&certs.foreign, "good.test", "TLS: unable to get local issuer certificate (good.test)",
+         certs.verifying},
+        {&certs.deep, "good.test", "TLS: unable to get local issuer certificate (good.test)",
          certs.verifying},
         {&certs.self_signed, "good.test", NULL, certs.trusting},
         {&certs.expired, "bad.test", NULL, certs.trusting},
@@ -318,6 +339,28 @@ static void test_verification(void **state)
             assert_null(SSL_get_servername(f.server.ssl, TLSEXT_NAMETYPE_host_name));
         teardown(&f);
     }
+}
+
+/* Catches: a chain that is not followed; a server that is too old taken, or not named as that. */
+static void test_chains_and_versions(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    setup_version(&f, &certs.deep, "good.test", certs.verifying, TLS1_3_VERSION);
+    assert_int_equal(SSL_add1_chain_cert(f.server.ssl, certs.middle.cert), 1);
+    start(&f);
+    assert_string_equal(f.client.log, "C");
+    teardown(&f);
+
+    setup_version(&f, &certs.good, "good.test", certs.verifying, TLS1_1_VERSION);
+    SSL_set_security_level(f.server.ssl, 0);
+    assert_int_equal(SSL_set_max_proto_version(f.server.ssl, TLS1_1_VERSION), 1);
+    start(&f);
+    assert_string_equal(f.client.log, "F");
+    assert_int_equal(f.client.error.code, ERR_UPSTREAM_UNREACHABLE);
+    assert_non_null(strstr(f.client.error.detail, "protocol version (good.test)"));
+    teardown(&f);
 }
 
 static void connect_cut(size_t sent_max, bool reset, struct fixture *f)
@@ -689,6 +732,36 @@ static void test_certificates_from_the_environment(void **state)
     tls_context_unref(&context);
 }
 
+/* Catches: the hashed directory that is not looked into, as the system's certificates are. */
+static void test_hashed_directory(void **state)
+{
+    const struct tls_options options = {.verify = true};
+    struct tls_context *context = NULL;
+    char directory[] = "/tmp/conn_tls_test.XXXXXX";
+    char file[64];
+    struct fixture f;
+    struct error e;
+    (void)state;
+
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(file, sizeof(file), "%s/%08lx.0", directory,
+                   X509_NAME_hash_ex(X509_get_subject_name(certs.ca.cert), NULL, NULL, NULL));
+    assert_int_equal(setenv("SSL_CERT_DIR", directory, 1), 0);
+    assert_int_equal(tls_context_new(&options, &context, &e), OK);
+    assert_int_equal(unsetenv("SSL_CERT_DIR"), 0);
+    for (int there = 0; there < 2; there++) {
+        if (there == 1)
+            assert_int_equal(symlink(certs.ca_path, file), 0);
+        setup_version(&f, &certs.good, "good.test", context, TLS1_3_VERSION);
+        start(&f);
+        assert_string_equal(f.client.log, there == 1 ? "C" : "F");
+        teardown(&f);
+    }
+    tls_context_unref(&context);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
 /* Catches: a fault in the file of certificates that is noticed only at the first request. */
 static void test_context_errors(void **state)
 {
@@ -788,6 +861,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_verification),
+        cmocka_unit_test(test_chains_and_versions),
         cmocka_unit_test(test_cut_in_the_handshake),
         cmocka_unit_test(test_handshake_timeout),
         cmocka_unit_test(test_not_tls),
@@ -800,6 +874,7 @@ int main(void)
         cmocka_unit_test(test_close_within_events),
         cmocka_unit_test(test_name_too_long),
         cmocka_unit_test(test_certificates_from_the_environment),
+        cmocka_unit_test(test_hashed_directory),
         cmocka_unit_test(test_context_errors),
         cmocka_unit_test(test_over_a_socket),
     };

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* For this room's tests only: certificates, made for each run, and files of them. */
+/*
+ * For this room's tests only: certificates, made for each run, files of them, and a client and a
+ * server of ours against each other over a pair in memory.
+ */
 #pragma once
 
 #include <openssl/pem.h>
@@ -8,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "io/io_probe_priv.h"
 #include "io/tls_priv.h"
 
 enum { DAY_S = 24 * 60 * 60 };
@@ -101,4 +105,79 @@ static inline void identity_write_key(const struct identity *one, char path[TEMP
 
     assert(status == 1);
     (void)fclose(file);
+}
+
+static inline struct tls_context *tls_probe_server(const struct identity *one)
+{
+    char cert[TEMP_PATH_SIZE];
+    char key[TEMP_PATH_SIZE];
+    struct tls_context *context = NULL;
+    struct error e;
+
+    identity_write_cert(one, cert);
+    identity_write_key(one, key);
+    enum error_code code = tls_server_new(str_c(cert), str_c(key), &context, &e);
+    assert(code == OK);
+    (void)unlink(cert);
+    (void)unlink(key);
+    return context;
+}
+
+/* Trusts ca; NULL: everybody. */
+static inline struct tls_context *tls_probe_client(const struct identity *ca)
+{
+    char path[TEMP_PATH_SIZE];
+    struct tls_context *context = NULL;
+    struct error e;
+
+    if (ca != NULL)
+        identity_write_cert(ca, path);
+    const struct tls_options options = {.ca_file = ca != NULL ? str_c(path) : STR_NULL,
+                                        .verify = ca != NULL};
+    enum error_code code = tls_context_new(&options, &context, &e);
+    assert(code == OK);
+    if (ca != NULL)
+        (void)unlink(path);
+    return context;
+}
+
+/* ---- a client and a server over a pair ---- */
+
+enum { TLS_PROBE_TIMEOUT_MS = 1000, TLS_PROBE_PORT = 443 };
+
+struct pair {
+    struct loop *loop;
+    struct probe client;
+    struct probe server;
+    struct conn *client_lower;
+    struct conn *server_lower;
+};
+
+static inline void pair_secure(struct probe *probe, struct conn *lower,
+                               const struct conn_secure_options *options)
+{
+    struct conn_secure_options timed = *options;
+
+    timed.timeout_ms = TLS_PROBE_TIMEOUT_MS;
+    probe_init(probe);
+    probe->conn = conn_secure(&lower, &timed, &probe_events, probe);
+    assert(lower == NULL);
+    assert(probe->log_n == 0);
+}
+
+/* Nothing has happened yet. */
+static inline void pair_open(struct pair *p, struct tls_context *client, struct tls_context *server,
+                             const char *host, uint16_t port)
+{
+    conn_pair(p->loop, &p->client_lower, &p->server_lower);
+    pair_secure(&p->client, p->client_lower,
+                &(struct conn_secure_options){.tls = client, .host = str_c(host), .port = port});
+    pair_secure(&p->server, p->server_lower, &(struct conn_secure_options){.tls = server});
+}
+
+static inline void pair_close(struct pair *p)
+{
+    probe_fini(&p->client);
+    probe_fini(&p->server);
+    loop_test_run(p->loop);
 }

@@ -229,8 +229,7 @@ static void peer_close(struct mock *mock, struct peer *peer)
 
 static ssize_t peer_send(struct peer *peer, const char *p, size_t n)
 {
-    return peer->ssl != NULL ? mock_tls_send(peer->ssl, p, n)
-                             : send(peer->fd, p, n, MSG_NOSIGNAL);
+    return peer->ssl != NULL ? mock_tls_send(peer->ssl, p, n) : send(peer->fd, p, n, MSG_NOSIGNAL);
 }
 
 /* A record of TLS is shorter than READ_BYTES: none is left behind unnoticed. */
