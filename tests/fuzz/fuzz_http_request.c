@@ -680,6 +680,23 @@ static void read_answer(struct run *run, const struct request *q, struct str *by
     } while (wire->head == STRICT_DONE && wire->status == 100);
 }
 
+/* Whether as much of q's answer came as must have come. */
+static void check_end(const struct request *q, const struct strict *wire, size_t number, bool loses)
+{
+    bool broken = !q->ended || (q->user == USER_SHORT && !q->refused && !q->is_head);
+
+    if (wire->head != STRICT_DONE) {
+        assert(q->outcome != OUTCOME_DONE || loses);
+        return;
+    }
+    assert(q->begun);
+    check_answer(q, wire, number);
+    if (q->is_head || q->status == 204 || !broken)
+        assert(wire->kind == STRICT_DONE || loses || !q->ended);
+    else
+        assert(wire->kind == STRICT_MORE);
+}
+
 /* The wire has the answers that were given, and nothing else. */
 static void check_answers(struct run *run)
 {
@@ -694,17 +711,7 @@ static void check_answers(struct run *run)
         const struct request *q = &run->requests[i];
         wire->size = 0;
         read_answer(run, q, &bytes, wire);
-        bool broken = !q->ended || (q->user == USER_SHORT && !q->refused && !q->is_head);
-        if (wire->head == STRICT_DONE) {
-            assert(q->begun);
-            check_answer(q, wire, i + 1);
-            if (q->is_head || q->status == 204 || !broken)
-                assert(wire->kind == STRICT_DONE || loses || !q->ended);
-            else
-                assert(wire->kind == STRICT_MORE);
-        } else {
-            assert(q->outcome != OUTCOME_DONE || loses);
-        }
+        check_end(q, wire, i + 1, loses);
         if (wire->kind != STRICT_DONE) {
             assert(i + 1 == run->request_n || loses);
             bytes = STR("");

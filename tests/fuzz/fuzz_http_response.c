@@ -6,9 +6,9 @@
  * Input     [mode][n of the script][script, n bytes][bytes of upstreams]
  *           First all the bytes answer one request, in several cuts. Then the script is run: below
  *           0x80 a byte gives so many bytes + 1 to the present upstream, the others are in do_op.
- * Laws      Each request ends in exactly one of end, failed and cancel. What is told is what strict.c
- *           reads from the bytes of its connection; what strict.c finds plain does not fail; another
- *           cut changes nothing. What the upstreams get are well-formed requests, one after the
+ * Laws      Each request ends in exactly one of end, failed and cancel. What is told is what
+ *           strict.c reads from the bytes of its connection, decoded; what it finds plain does not
+ *           fail; another cut changes nothing. What the upstreams get are well-formed requests, one after the
  *           other. After anything that was not asked for, a connection gets no further request.
  *           When all is over the counts of connections are 0.
  */
@@ -543,6 +543,18 @@ static void check_told(const struct ask *ask, enum decoded how)
     assert(str_starts(buf_str(&decoded), buf_str(&ask->body)) || how == DECODED_BOMB);
 }
 
+/* sound: nothing but what was read can be the reason. */
+static void check_failed(const struct run *run, const struct ask *ask, bool sound)
+{
+    if (ask->code == ERR_UPSTREAM_TOO_LARGE)
+        assert(coding_read(run) != CODING_IDENTITY);
+    else if (ask->code == ERR_UPSTREAM_TIMEOUT)
+        assert(run->timed);
+    else
+        assert(ask->code == ERR_UPSTREAM_BROKEN);
+    assert(!sound || run->timed || reader.kind != STRICT_DONE || !reader.plain);
+}
+
 static void check_ask(const struct run *run, const struct ask *ask, const struct upstream *up,
                       size_t *at)
 {
@@ -561,14 +573,8 @@ static void check_ask(const struct run *run, const struct ask *ask, const struct
         assert(decoded.n == ask->body.n);
         *at += reader.size;
     }
-    if (ask->outcome == OUTCOME_FAILED) {
-        bool large = ask->code == ERR_UPSTREAM_TOO_LARGE;
-        assert(ask->code == ERR_UPSTREAM_BROKEN || ask->code == ERR_UPSTREAM_TIMEOUT || large);
-        assert(!large || coding_read(run) != CODING_IDENTITY);
-        assert(ask->code != ERR_UPSTREAM_TIMEOUT || run->timed);
-        assert(reader.kind != STRICT_DONE || !reader.plain || how != DECODED_WHOLE ||
-               heads > HEAD_MAX || run->timed || up->broken);
-    }
+    if (ask->outcome == OUTCOME_FAILED)
+        check_failed(run, ask, how == DECODED_WHOLE && heads <= HEAD_MAX && !up->broken);
 }
 
 /* The number in the target of the request that was read. */
