@@ -321,6 +321,16 @@ static void header_note(struct message *m, const struct http_header *header,
     }
 }
 
+/* Of the request line; one that goes on where llhttp has seen a whole one ("HEADER /") is another. */
+static enum http_method method_read(const struct parser *parser, struct str token)
+{
+    size_t end = token_offset(token) + token.n;
+
+    if (token.n == 0 || end >= parser->raw_n || parser->raw[end] != ' ')
+        return HTTP_OTHER;
+    return method_of(parser->http.method);
+}
+
 /* Offsets become pointers. Also for a head that was read in part. */
 static void message_fill(struct parser *parser, struct head_counts *counts)
 {
@@ -328,8 +338,8 @@ static void message_fill(struct parser *parser, struct head_counts *counts)
 
     *counts = (struct head_counts){0};
     parser->filled = true;
+    m->method = method_read(parser, m->method_name);
     m->method_name = token_str(parser, m->method_name);
-    m->method = method_of(parser->http.method);
     /* A target that the limit or an error has cut is none. */
     m->target = parser->version.n == 0 ? STR_NULL : token_str(parser, m->target);
     target_split(m);

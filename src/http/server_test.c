@@ -96,6 +96,8 @@ static void test_bad_requests_at_each_split(void **state)
     } bads[] = {
         {"GET / HTTP/1.1\r\n\r\n", "refuse\n BAD_HTTP /: the Host header is missing"},
         {"FETCH / HTTP/1.1\r\nHost: a\r\n\r\n", "refuse\n BAD_HTTP : the method is not known"},
+        /* No HEAD: the answer has its body. */
+        {"HEADER / HTTP/1.1\r\nHost: a\r\n\r\n", "refuse\n BAD_HTTP : "},
         {"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab",
          "body\narefuse\n BAD_HTTP /p: Expected LF after chunk data"},
     };
