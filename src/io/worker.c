@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ enum {
     ACCEPT_BATCH = 32,
     ACCEPT_REST_MS = 100,
     ACCEPT_WARN_MS = 1000,
+    SHORTAGE_MS = 10000, /* after the last lack of descriptors */
     READY_TURNS = 256,
     WALL_CHECK_MS = 1000,
     LISTEN_BACKLOG = 1024,
@@ -71,8 +73,10 @@ struct worker {
     int listen_fd;      /* -1: none, or closed */
     bool accept_paused; /* by the owner */
     struct timer accept_rest;
-    bool out_of_fds; /* when last asked */
-    int reserve_fd;  /* closed to make room for one; -1: none */
+    bool out_of_fds;     /* when last asked */
+    int64_t shortage_ms; /* the last time of that; 0: never */
+    int null_fd;         /* what reserve_fd is a copy of; -1: none */
+    int reserve_fd;      /* closed to make room for one; -1: none, lost to another thread */
     int64_t warned_ms;
     bool stopping;
     struct worker *const *peers; /* who gets what is accepted here; NULL: this worker alone */
@@ -109,36 +113,64 @@ static void on_accept_rested(struct timer *timer)
     accept_update(CONTAINER_OF(timer, struct worker, accept_rest));
 }
 
-/* With nothing kept back, the last descriptor would be somebody's connection. */
+/* A lack of descriptors is the whole process's: what one worker frees, to let somebody in and send
+ * him away, must not go to another that accepts meanwhile. Taken only where there is a lack. */
+static pthread_mutex_t worker_shortage = PTHREAD_MUTEX_INITIALIZER;
+
+/* True: in a time of shortage, and the lock is held. */
+static bool shortage_begin(const struct worker *worker)
+{
+    if (LIKELY(worker->shortage_ms == 0) ||
+        loop_now_ms(&worker->loop) - worker->shortage_ms > SHORTAGE_MS)
+        return false;
+    (void)pthread_mutex_lock(&worker_shortage);
+    return true;
+}
+
+static void shortage_end(bool held)
+{
+    if (held)
+        (void)pthread_mutex_unlock(&worker_shortage);
+}
+
+/* Two, as a connection that is to be closed is replaced by a copy of the other: its number must
+ * not be free even for a moment, in which another thread would take it. */
 static void reserve_open(struct worker *worker)
 {
-    assert(worker->reserve_fd < 0);
-    worker->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (worker->null_fd < 0)
+        worker->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (worker->null_fd >= 0 && worker->reserve_fd < 0)
+        worker->reserve_fd = fcntl(worker->null_fd, F_DUPFD_CLOEXEC, 0);
 }
 
 static void reserve_close(struct worker *worker)
 {
     if (worker->reserve_fd >= 0)
         (void)close(worker->reserve_fd);
+    if (worker->null_fd >= 0)
+        (void)close(worker->null_fd);
     worker->reserve_fd = -1;
+    worker->null_fd = -1;
 }
 
 /* Nobody is to hang before a door that does not open: who waits is let in, one after the other,
  * and sent away. Returns how many. */
 static int turn_away(struct worker *worker)
 {
+    bool held = shortage_begin(worker);
     int n = 0;
 
-    if (worker->reserve_fd < 0)
-        return 0;
-    reserve_close(worker);
-    for (; n < ACCEPT_BATCH; n++) {
-        int fd = accept4(worker->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
+    assert(held);
+    for (; n < ACCEPT_BATCH && worker->reserve_fd >= 0; n++) {
+        (void)close(worker->reserve_fd);
+        worker->reserve_fd = accept4(worker->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        if (worker->reserve_fd < 0)
             break;
-        (void)close(fd);
+        int status = dup3(worker->null_fd, worker->reserve_fd, O_CLOEXEC);
+        assert(status == worker->reserve_fd);
     }
     reserve_open(worker);
+    shortage_end(held);
     return n;
 }
 
@@ -147,6 +179,9 @@ static void accept_rest(struct worker *worker, int error)
     char text[CONN_UV_TEXT_SIZE];
     int64_t now_ms = loop_now_ms(&worker->loop);
     bool out_of_fds = error == EMFILE || error == ENFILE;
+
+    if (out_of_fds)
+        worker->shortage_ms = now_ms;
     /* The first time a rest may do: descriptors come back as quickly as they go. */
     int closed = out_of_fds && worker->out_of_fds ? turn_away(worker) : 0;
 
@@ -248,12 +283,23 @@ static void take_handed(struct worker *worker)
     }
 }
 
+static int accept_socket(struct worker *worker, union dns_address *ret_peer)
+{
+    socklen_t size = sizeof(*ret_peer);
+    bool shortage = shortage_begin(worker);
+    int fd = accept4(worker->listen_fd, &ret_peer->any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int error = errno;
+
+    shortage_end(shortage);
+    errno = error;
+    return fd;
+}
+
 /* False when there is no more to accept now. */
 static bool accept_one(struct worker *worker)
 {
     union dns_address peer = {.any = {.sa_family = AF_UNSPEC}};
-    socklen_t size = sizeof(peer);
-    int fd = accept4(worker->listen_fd, &peer.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept_socket(worker, &peer);
 
     if (fd < 0) {
         if (errno == EAGAIN)
@@ -279,6 +325,12 @@ static void on_listener(uv_poll_t *listener, int status, int events)
     if (status != 0) {
         accept_rest(worker, -status);
         return;
+    }
+    /* Before anybody comes in: what was lost is what comes back first. */
+    if (UNLIKELY(worker->reserve_fd < 0)) {
+        bool held = shortage_begin(worker);
+        reserve_open(worker);
+        shortage_end(held);
     }
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         if (!accept_one(worker))
@@ -464,6 +516,7 @@ struct worker *worker_new(const struct worker_options *options)
     worker->handed_end = &worker->handed;
     worker->listen_fd = options->listen_fd;
     worker->reserve_fd = -1;
+    worker->null_fd = -1;
     timer_init(&worker->accept_rest, &worker->loop, on_accept_rested);
     if (worker->listen_fd >= 0) {
         if (uv_poll_init(&worker->uv, &worker->listener, worker->listen_fd) != 0)

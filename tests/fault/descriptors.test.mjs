@@ -51,6 +51,14 @@ before(async () => {
         backends.secure = backend(secure);
     }
     proxy = await start({ config: { retries: 0, backends }, env });
+    /* A worker opens what it keeps with its first connection: all of them have had one. */
+    const clients = [];
+    await add(clients, 64);
+    for (const client of clients) {
+        client.send({ method: "GET", path: "/healthz" });
+        assert.equal((await client.response()).status, 200);
+        client.destroy();
+    }
 });
 
 after(async () => {

@@ -23,6 +23,7 @@ import { FOREVER, Inject, LEG, OP, sockets_of, unavailable } from "./lib/inject.
 const skip = unavailable();
 const no_tls = skip || (available() ? false : "the openssl command is not installed");
 const WORDS = ["How", " to", " be", " whole", " \u2014", " or", " not", " to", " be", "."];
+const LARGE = 200_000;
 const QUIET_MS = SLOW ? 20_000 : 5_000;
 const STEPS_MAX = 600;
 
@@ -64,7 +65,8 @@ async function answer(ex) {
         }
     };
     if (!stream) {
-        await ex.json_answer(whole(model, { content: WORDS.join("") }), { headers: kept(ex) });
+        const content = ex.body.length > LARGE ? "y".repeat(LARGE) : WORDS.join("");
+        await ex.json_answer(whole(model, { content }), { headers: kept(ex) });
         finish();
         return;
     }
@@ -110,14 +112,16 @@ after(async () => {
 
 /* ---- one exchange, and what may come of it ---- */
 
-const body_of = ({ model, stream }) => JSON.stringify({ model, stream,
-    messages: [{ role: "user", content: "To be?" }] });
+const body_of = ({ model, stream, large }) => JSON.stringify({ model, stream,
+    messages: [{ role: "user", content: large ? "x".repeat(LARGE) : "To be?" }] });
 
 /** {status, text, ended}; without a status: the connection ended before an answer. */
 async function exchange(what) {
     const client = await Client.connect(proxy.port);
     got = "";
-    client.socket.on("data", hears);
+    if (what.stream) {
+        client.socket.on("data", hears);
+    }
     try {
         client.send({ path: "/v1/chat/completions", headers: proxy.headers(),
             body: body_of(what) });
@@ -237,6 +241,8 @@ const HARMLESS = [
     [{ error: "EINTR" }, all | OP.accept | OP.connect | OP.poll, LEG.both],
     [{ error: "ENOBUFS" }, OP.write, LEG.both],
     [{ error: "ECONNABORTED" }, OP.accept, LEG.client],
+    [{ error: "EMFILE" }, OP.accept, LEG.client],
+    [{ error: "ENOMEM" }, OP.accept, LEG.client],
 ];
 const HARD = [
     [{ error: "ECONNRESET" }, all | OP.connect],
@@ -250,6 +256,7 @@ const HARD = [
 ];
 const CASES = {
     "a whole answer": { model: "plain:m-cold", stream: false },
+    "a large body and a large answer": { model: "plain:m-cold", stream: false, large: true },
     "a stream": { model: "plain:m-cold", stream: true },
     "a whole answer from one of two addresses": { model: "name:m-cold", stream: false },
     "a stream on a kept connection": { model: "plain:m-warm", stream: true },
@@ -261,7 +268,7 @@ for (const [name, what] of Object.entries(CASES)) {
     const why = what.tls ? no_tls : skip;
     const model = what.model.split(":")[1];
     const wanted = what.stream ? sse(text_chunks(model, WORDS)) :
-        JSON.stringify(whole(model, { content: WORDS.join("") }));
+        JSON.stringify(whole(model, { content: what.large ? "y".repeat(LARGE) : WORDS.join("") }));
 
     for (const [fault, ops, legs] of HARMLESS) {
         test(`inject: ${name}, ${fault.error ?? "a byte at a time"} in ${named(ops)}: as if ` +
@@ -295,6 +302,9 @@ for (const [name, what] of Object.entries(CASES)) {
                     await nothing_is_left();
                 });
         }
+    }
+    if (what.large) {
+        continue; /* a million steps, and nothing new */
     }
     test(`inject: ${name}, every read and write is one byte`, { skip: why }, async () => {
         inject.arm({ short: true }, { ops: all });
