@@ -162,6 +162,47 @@ static void test_slow_reader_is_no_stall(void **state)
 }
 
 /* After a refusal the client can go on sending for a while, and still gets the answer. */
+static void refuse_large(struct app *app)
+{
+    app->when = ANSWER_AT_HEAD;
+    app->no_accept = true;
+    feed_z(app, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 50000000\r\n\r\n");
+    assert_true(app->eof);
+}
+
+/* Catches: a client that is reset while it sends the body of its refused request, and so never
+ * reads the answer; one that sends for ever. */
+static void test_a_refused_body_is_read_while_it_comes(void **state)
+{
+    static char piece[60000];
+    (void)state;
+    struct app *app = app_new();
+
+    memset(piece, 'f', sizeof(piece));
+    refuse_large(app);
+    for (int i = 0; i < 100; i++)
+        feed(app, str_of(piece, sizeof(piece)));
+    assert_int_equal(app->closeds, 0);
+    for (int i = 0; i < 9; i++) {
+        loop_test_advance(app->loop, 990);
+        feed(app, STR("more"));
+        assert_int_equal(app->closeds, 0);
+    }
+    for (int i = 0; i < 3 && app->closeds == 0; i++) {
+        loop_test_advance(app->loop, 990);
+        if (app->closeds == 0)
+            feed(app, STR("more"));
+    }
+    assert_int_equal(app->closeds, 1);
+    /* It stops coming. */
+    app_connect(app);
+    refuse_large(app);
+    feed(app, str_of(piece, sizeof(piece)));
+    loop_test_advance(app->loop, 2100);
+    assert_int_equal(app->closeds, 1);
+    app_free(app);
+}
+
 static void test_lingering(void **state)
 {
     (void)state;
@@ -342,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_write_stall),
         cmocka_unit_test(test_slow_reader_is_no_stall),
         cmocka_unit_test(test_lingering),
+        cmocka_unit_test(test_a_refused_body_is_read_while_it_comes),
         cmocka_unit_test(test_refusal_may_be_answered_later),
         cmocka_unit_test(test_what_a_request_knows),
         cmocka_unit_test(test_drain),
