@@ -29,6 +29,8 @@ enum {
     BLOCK_SIZE_MIN = 4096,
     PEER_SIZE = 48, /* "[8 groups]:65535" and one */
     DETAIL_ADDRESS_SIZE = 160,
+    /* Then the others of the loop have their turn; libuv alone would read 2 MiB. */
+    READS_AT_ONCE = 4,
 };
 
 struct tcp_block {
@@ -61,6 +63,7 @@ struct conn_tcp {
     char peer[PEER_SIZE];
     uint8_t peer_n;
     bool has_handle; /* libuv holds `handle` */
+    uint8_t reads;   /* full ones, since the loop looked at its sockets */
 };
 
 /* Two of them stand behind every silent stream. */
@@ -126,6 +129,10 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     struct conn_tcp *tcp = CONTAINER_OF(handle, struct conn_tcp, handle);
 
     (void)suggested;
+    if (tcp->reads == READS_AT_ONCE) {
+        *ret_buf = uv_buf_init(NULL, 0); /* UV_ENOBUFS: libuv comes back in its next round */
+        return;
+    }
     *ret_buf = uv_buf_init(tcp->conn.loop->read_buffer, LOOP_READ_SIZE);
 }
 
@@ -148,6 +155,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     struct conn_tcp *tcp = CONTAINER_OF(stream, struct conn_tcp, handle);
     struct loop *loop = tcp->conn.loop;
 
+    tcp->reads = n == LOOP_READ_SIZE ? (uint8_t)(tcp->reads + 1) : 0;
+    if (n == UV_ENOBUFS)
+        return;
     if (n == UV_EOF) {
         int error = error_behind_eof(stream);
         n = error != 0 ? error : UV_EOF;
