@@ -396,6 +396,40 @@ static void test_pause(void **state)
     assert_int_equal(client_pool_idle_count(user.pool), 1);
     teardown(&user);
 
+    /* What comes after what was held is read when that is done, and not before. */
+    setup(&user);
+    start(&user, NULL);
+    user.pause = true;
+    char framing[64];
+    (void)snprintf(framing, sizeof(framing), "Content-Length: %zu", coded.n);
+    send_head(&user, "gzip", framing);
+    send(&user, str_head(buf_str(&coded), coded.n / 2));
+    for (rounds = 0; rounds < 5; rounds++) {
+        client_pause(user.request, false);
+        loop_test_run(user.loop);
+    }
+    size_t before = user.body.n;
+    send(&user, str_from(buf_str(&coded), coded.n / 2));
+    assert_int_equal(user.body.n, before);
+    user.pause = false;
+    client_pause(user.request, false);
+    loop_test_run(user.loop);
+    assert_int_equal(user.ends, 1);
+    assert_true(str_eq(buf_str(&user.body), str_of(text, SIZE)));
+    teardown(&user);
+
+    /* No room to hold it. */
+    setup(&user);
+    user.budget.max = 60000;
+    start(&user, NULL);
+    user.pause = true;
+    send_length(&user, "gzip", buf_str(&coded));
+    client_pause(user.request, false);
+    loop_test_run(user.loop);
+    assert_int_equal(user.faileds, 1);
+    assert_int_equal(user.e.code, ERR_OVERLOADED);
+    teardown(&user);
+
     /* Cancelled while bytes are held. */
     setup(&user);
     start(&user, NULL);
