@@ -169,39 +169,79 @@ static enum error_code match_protocol(struct exchange *x, const struct message *
     return OK;
 }
 
-static enum error_code check_body(const struct exchange *x, const struct message *m,
-                                  struct error *e)
+static enum error_code check_coding(struct exchange *x, const struct message *m, struct error *e)
+{
+    enum coding coding = coding_of(m->content_encoding);
+
+    if (coding == CODING_IDENTITY)
+        return OK;
+    if (coding != CODING_GZIP)
+        return FAIL(e, ERR_UNSUPPORTED_MEDIA, "content-encoding %.*s; send it plain or as gzip",
+                    STR_ARG(str_head(m->content_encoding, 40)));
+    x->unpack = unpack_new(x);
+    if (x->unpack == NULL)
+        return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
+    return OK;
+}
+
+static enum error_code check_body(struct exchange *x, const struct message *m, struct error *e)
 {
     const struct gateway *gateway = x->station->gateway;
     const struct config *config = x->call.config;
-    enum coding coding = coding_of(m->content_encoding);
     size_t in_flight = atomic_load_explicit(&gateway->inflight.used, memory_order_relaxed);
 
-    if (coding != CODING_IDENTITY && coding != CODING_GZIP)
-        return FAIL(e, ERR_UNSUPPORTED_MEDIA, "content-encoding %.*s; send it plain or as gzip",
-                    STR_ARG(str_head(m->content_encoding, 40)));
     if (m->has_length && m->content_length > config->body_bytes_max)
         return FAIL(e, ERR_TOO_LARGE, "the body is larger than body_bytes_max (%zu bytes)",
                     config->body_bytes_max);
     size_t length = m->has_length ? (size_t)m->content_length : 0;
     if (in_flight + length > config->inflight_bytes_max)
         return FAIL(e, ERR_OVERLOADED, "requests in flight hold more than inflight_bytes_max");
-    return OK;
+    return str_is_null(m->content_encoding) ? OK : check_coding(x, m, e);
+}
+
+/* The one of that length; each header of each request is asked about. */
+static struct str usual_header(size_t n)
+{
+    switch (n) {
+    case 7:
+        return STR("x-title");
+    case 11:
+        return STR("openai-beta");
+    case 12:
+        return STR("http-referer");
+    case 14:
+        return STR("anthropic-beta");
+    case 15:
+        return STR("idempotency-key");
+    case 17:
+        return STR("anthropic-version");
+    case 19:
+        return STR("x-client-request-id");
+    default:
+        return STR_NULL;
+    }
 }
 
 /* Headers of the client's that an upstream of the same protocol gets (contract, section 2). */
 static bool goes_up(const struct config *config, struct str name)
 {
-    static const struct str names[] = {STR_INIT("anthropic-version"),  STR_INIT("anthropic-beta"),
-                                       STR_INIT("openai-beta"),        STR_INIT("idempotency-key"),
-                                       STR_INIT("http-referer"),       STR_INIT("x-title"),
-                                       STR_INIT("x-client-request-id")};
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        if (str_eq_nocase(name, names[i]))
-            return true;
-    }
+    struct str usual = usual_header(name.n);
+
+    if (!str_is_null(usual) && str_eq_nocase(name, usual))
+        return true;
     for (size_t i = 0; i < config->forward_headers.n; i++) {
         if (str_eq_nocase(name, config->forward_headers.items[i]))
+            return true;
+    }
+    return false;
+}
+
+/* What Connection names concerns the client's connection only. */
+static bool is_of_connection(const struct message *m, struct str name)
+{
+    for (size_t i = 0; i < m->headers.n; i++) {
+        const struct http_header *header = &m->headers.items[i];
+        if (str_eq_nocase(header->name, STR("connection")) && http_list_has(header->value, name))
             return true;
     }
     return false;
@@ -211,13 +251,11 @@ static void keep_headers(struct exchange *x, const struct message *m)
 {
     const struct config *config = x->call.config;
     struct buf *lines = &x->station->head;
-    /* What Connection names concerns the client's connection only. */
-    struct str connection = http_headers_get(&m->headers, STR("connection"));
 
     buf_reset(lines);
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
-        if (!goes_up(config, header->name) || http_list_has(connection, header->name))
+        if (!goes_up(config, header->name) || is_of_connection(m, header->name))
             continue;
         (void)buf_add(lines, header->name);
         (void)buf_add(lines, STR(": "));
@@ -272,13 +310,7 @@ static enum error_code admit_load(struct exchange *x, const struct message *m, s
         return FAIL(e, ERR_OVERLOADED, "more than connections_max (%lld) connections",
                     (long long)connections_max);
     }
-    TRY(check_body(x, m, e));
-    if (coding_of(m->content_encoding) != CODING_GZIP)
-        return OK;
-    x->unpack = unpack_new(x);
-    if (x->unpack == NULL)
-        return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
-    return OK;
+    return check_body(x, m, e);
 }
 
 static void note_peer(struct exchange *x, const struct message *m, bool *ret_trusted)

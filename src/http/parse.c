@@ -41,7 +41,7 @@ static size_t token_offset(struct str token)
     return (size_t)(uintptr_t)token.p;
 }
 
-static struct str token_str(const struct parser *parser, struct str token)
+static ALWAYS_INLINE struct str token_str(const struct parser *parser, struct str token)
 {
     if (token.n == 0)
         return STR(""); /* of a head without a first byte there is no copy */

@@ -269,6 +269,14 @@ static void test_host(void **state)
         }
     }
     assert_false(url_host_split(STR("a\0b"), &name, &port));
+    static const char extra[] = "-._~%!$&'()*+,;=";
+    for (int c = 0; c < 256; c++) {
+        char text[1] = {(char)c};
+        bool alnum = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+        bool wanted = (c < 128 && alnum) || (c != 0 && strchr(extra, c) != NULL);
+        if (url_host_split(str_of(text, 1), &name, &port) != wanted)
+            fail_msg("byte %d", c);
+    }
     assert_false(url_host_split(STR_NULL, &name, &port));
 }
 

@@ -244,6 +244,16 @@ test("http: websockets are 426 on every path; other upgrades are ignored", async
     assert.equal(response.status, 200, response.text);
 });
 
+test("http: what any Connection line names does not go up", async () => {
+    const { response } = await raw(proxy.port, post("Connection: keep-alive\r\nX-Title: one\r\n" +
+        "OpenAI-Beta: two\r\nIdempotency-Key: three\r\nConnection: x-title, OpenAI-Beta\r\n"));
+    assert.equal(response.status, 200, response.text);
+    const up = mock.posts().at(-1);
+    assert.equal(up.get("x-title"), undefined);
+    assert.equal(up.get("openai-beta"), undefined);
+    assert.equal(up.get("idempotency-key"), "three");
+});
+
 /* ---- compressed bodies ---- */
 
 const gzip = (value) => zlib.gzipSync(typeof value === "string" ? value : JSON.stringify(value));
