@@ -43,6 +43,7 @@
 
 enum {
     PIECES_MAX = 3,
+    LEARN_BYTES_MAX = 64 * 1024,
     /* Where frames never match, learning stops: each would cost a search in vain. */
     LEARNED_MAX = 24,
 };
@@ -263,7 +264,9 @@ void openai_chat_template_learn(struct openai_chat_decoder *d, const struct sse_
     struct hole holes[PIECES_MAX - 1];
     uint32_t text_hole = 0;
 
-    if (event == NULL || !d->place.known || !lies_in(sse->data, sse->raw))
+    /* Finding the places walks the frame several times; one of megabytes has none like it. */
+    if (event == NULL || !d->place.known || sse->raw.n > LEARN_BYTES_MAX ||
+        !lies_in(sse->data, sse->raw))
         return;
     /* A byte order mark is one in the first frame only. */
     if (str_starts(sse->raw, STR("\xEF")))
