@@ -321,7 +321,8 @@ static void header_note(struct message *m, const struct http_header *header,
     }
 }
 
-/* Of the request line; one that goes on where llhttp has seen a whole one ("HEADER /") is another. */
+/* Of the request line; one that goes on where llhttp has seen a whole one ("HEADER /") is
+ * another. */
 static enum http_method method_read(const struct parser *parser, struct str token)
 {
     size_t end = token_offset(token) + token.n;
@@ -387,7 +388,7 @@ static enum error_code request_line_check(const struct parser *parser, const str
     return OK;
 }
 
-/* RFC 9112, 3.2: which of the four forms with which method. CONNECT's is left to who refuses it. */
+/* RFC 9112, 3.2: which of the four forms with which method; CONNECT's is left to who refuses it. */
 static enum error_code target_check(const struct parser *parser, const struct message *m,
                                     struct error *e)
 {

@@ -326,6 +326,15 @@ static bool is_of_literal(char c)
     return is_alnum(c) || c == '.' || c == ':';
 }
 
+static bool is_digits(struct str s, size_t most)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    }
+    return s.n <= most;
+}
+
 bool url_host_split(struct str host, struct str *ret_name, struct str *ret_port)
 {
     bool bracketed = host.n > 0 && host.p[0] == '[';
@@ -339,16 +348,9 @@ bool url_host_split(struct str host, struct str *ret_name, struct str *ret_port)
         return false;
     if (bracketed && (i == host.n || host.p[i++] != ']'))
         return false;
-    struct str port = str_from(host, i);
-    if (port.n > 0 && (port.p[0] != ':' || port.n > sizeof(":65535") - 1))
-        return false;
-    for (size_t k = 1; k < port.n; k++) {
-        if (port.p[k] < '0' || port.p[k] > '9')
-            return false;
-    }
     *ret_name = str_head(host, i);
-    *ret_port = str_from(port, 1);
-    return true;
+    *ret_port = str_from(host, i + 1);
+    return i == host.n || (host.p[i] == ':' && is_digits(*ret_port, sizeof("65535") - 1));
 }
 
 static bool is_scheme(struct str s)
