@@ -26,6 +26,7 @@
  */
 #include "http/server.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/server_priv.h"
 
@@ -326,6 +327,7 @@ static void conn_failed(struct conn *conn, void *ctx, const struct error *e)
     CAST(c, ctx, SERVER_CONN_MAGIC);
     assert(c->conn == conn);
     assert(e->code != OK);
+    LOG(HTTP, DEBUG, "client.broken", F_STR("peer", conn_peer(conn)), F_Z("detail", e->detail));
     server_lost(c);
 }
 

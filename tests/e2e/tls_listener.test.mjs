@@ -3,6 +3,7 @@
  * TLS on the proxy's own port: real https clients, and those that speak something else.
  */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
 import https from "node:https";
@@ -13,7 +14,8 @@ import { after, before } from "node:test";
 import { available, make } from "./lib/certs.mjs";
 import { now, request, within } from "./lib/http1.mjs";
 import { Mock, delta, sse, whole } from "./lib/mock.mjs";
-import { KEY, SLOW, backend, run, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
+import { KEY, PROGRAM, SLOW, backend, free_port, run, start, stop_all, temp_dir, test } from
+    "./lib/proxy.mjs";
 import { random } from "./lib/random.mjs";
 
 const skip = available() ? false : "the openssl command is not installed";
@@ -40,7 +42,7 @@ before(async () => {
     mock = await Mock.start();
     const config = { tls: paths("good"), backends: { mock: backend(mock) } };
     proxy = await start({ secure, config: { ...config, workers: 1,
-        header_timeout: HEADER_TIMEOUT_MS / 1000 } });
+        header_timeout: HEADER_TIMEOUT_MS / 1000, logging: { level: "debug" } } });
     several = await start({ secure, config: { ...config, workers: 3 } });
 });
 
@@ -243,6 +245,7 @@ test("listener: plain HTTP gets a clear answer, garbage is closed", { skip }, as
     assert.equal(answer.status, 400);
     assert.match(answer.json.error.message, /https:\/\//);
     assert.equal(answer.ended, "close");
+    await proxy.logged(/client\.broken peer=127\S+ detail="TLS: the client speaks HTTP/);
     for (const garbage of ["\0\0\0\0\0\0\0\0", "SSH-2.0-x\r\n", "\x16\x03\x01\xff\xff".repeat(9),
         "\x80\x2e\x01\0\x02", "x".repeat(200_000)]) {
         const socket = net.connect(proxy.port, "127.0.0.1");
@@ -451,6 +454,29 @@ test("listener: SIGHUP takes new files, and keeps the old ones when they are wro
         old.destroy();
         await stop_all(one);
     });
+
+test("listener: the banner says https", { skip }, async () => {
+    const port = await free_port();
+    fs.writeFileSync(`${dir}/banner.yaml`, `tls: {cert: good.pem, key: good.key}\nport: ${port}\n`);
+    const child = spawn(PROGRAM, ["--demo", "--config", "banner.yaml"],
+        { cwd: dir, stdio: ["ignore", "pipe", "ignore"] });
+    try {
+        let text = "";
+        child.stdout.setEncoding("utf8");
+        await within(20_000, "the banner", (async () => {
+            for await (const part of child.stdout) {
+                text += part;
+                if (text.includes("Try it")) {
+                    return;
+                }
+            }
+        })());
+        assert.match(text, new RegExp(`listening on\\s+https://127\\.0\\.0\\.1:${port}\n`));
+    } finally {
+        child.kill("SIGKILL");
+        await closed(child);
+    }
+});
 
 test("listener: relative paths begin at the working directory", { skip }, async () => {
     const files = Object.fromEntries(["good.pem", "good.key"].map((name) =>
