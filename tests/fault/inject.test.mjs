@@ -11,10 +11,11 @@
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
+import path from "node:path";
 import { after, before } from "node:test";
 
 import { available, make } from "../e2e/lib/certs.mjs";
-import { Client, now, sse_data } from "../e2e/lib/http1.mjs";
+import { now, sse_data } from "../e2e/lib/http1.mjs";
 import { Mock, chunk, delta, sse, text_chunks, whole, LAST_CHUNK, head_bytes }
     from "../e2e/lib/mock.mjs";
 import { SLOW, backend, start, stop_all, temp_dir, test } from "../e2e/lib/proxy.mjs";
@@ -28,12 +29,33 @@ const QUIET_MS = SLOW ? 20_000 : 5_000;
 const STEPS_MAX = 600;
 
 let dir;
-let inject;
-let proxy;
 let plain;
 let secure;
-let at_rest;
-let alone; /* memory of the request that asks for the metrics, when there is no other */
+
+/* Two of the program, one that listens for http and one for https; and the one in use. */
+const rigs = { http: null, https: null };
+let rig;
+let inject;
+let proxy;
+
+function use(name) {
+    rig = rigs[name];
+    ({ inject, proxy } = rig);
+}
+
+async function open_rig(name, options) {
+    const own = new Inject();
+    rigs[name] = {
+        inject: own,
+        proxy: null,
+        sockets: 0, /* at rest */
+        alone: null, /* memory of the request that asks for the metrics, when there is no other */
+    };
+    rigs[name].proxy = await start({ ...options, env: own.env });
+    use(name);
+    await quiet();
+    rig.sockets = sockets_of(proxy.pid).length;
+}
 
 /* ---- what the one client has ---- */
 
@@ -95,16 +117,19 @@ before(async () => {
         const certs = make(dir);
         secure = await Mock.start({ tls: certs.good, fallback: answer });
         backends.secure = backend(secure, { ca_file: certs.ca });
+        await open_rig("https", {
+            config: { retries: 0, backends, tls: {
+                cert: path.join(dir, "good.pem"), key: path.join(dir, "good.key") } },
+            secure: { ca: fs.readFileSync(certs.ca), servername: "localhost" },
+        });
     }
-    inject = new Inject();
-    proxy = await start({ config: { retries: 0, backends }, env: inject.env });
-    await quiet();
-    at_rest = sockets_of(proxy.pid).length;
+    await open_rig("http", { config: { retries: 0, backends } });
 });
 
 after(async () => {
-    await stop_all(proxy, plain, secure);
-    inject?.fini();
+    await stop_all(rigs.http?.proxy, rigs.https?.proxy, plain, secure);
+    rigs.http?.inject.fini();
+    rigs.https?.inject.fini();
     if (dir) {
         fs.rmSync(dir, { recursive: true, force: true });
     }
@@ -117,7 +142,13 @@ const body_of = ({ model, stream, large }) => JSON.stringify({ model, stream,
 
 /** {status, text, ended}; without a status: the connection ended before an answer. */
 async function exchange(what) {
-    const client = await Client.connect(proxy.port);
+    let client;
+    try {
+        client = await proxy.connect();
+    } catch (error) {
+        assert.ok(proxy.secure, error); /* the handshake is a part of the exchange */
+        return { text: "", ended: "cut" };
+    }
     got = "";
     if (what.stream) {
         client.socket.on("data", hears);
@@ -183,22 +214,22 @@ async function quiet() {
         }
         last = await gauges();
         if (last.connections === 1 && last.requests === 1 && last.upstream === 0 &&
-            last.bytes === (alone ??= last.bytes)) {
+            last.bytes === (rig.alone ??= last.bytes)) {
             break;
         }
         await new Promise((resolve) => setTimeout(resolve, 5));
     } while (now() < end);
     /* The request that asks is there itself. */
-    assert.deepEqual(last, { connections: 1, requests: 1, bytes: alone, upstream: 0 });
+    assert.deepEqual(last, { connections: 1, requests: 1, bytes: rig.alone, upstream: 0 });
 }
 
 async function nothing_is_left() {
     await quiet();
     const end = now() + QUIET_MS;
-    while (sockets_of(proxy.pid).length !== at_rest && now() < end) {
+    while (sockets_of(proxy.pid).length !== rig.sockets && now() < end) {
         await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    assert.equal(sockets_of(proxy.pid).length, at_rest, "sockets are left open");
+    assert.equal(sockets_of(proxy.pid).length, rig.sockets, "sockets are left open");
 }
 
 /**
@@ -208,6 +239,7 @@ async function nothing_is_left() {
  */
 async function at_each_step(what, wanted, fault, calls, may) {
     const came = { right: 0, error: 0, cut: 0 };
+    use(what.rig ?? "http");
     assert.equal(judge(await exchange(what), wanted), "right");
     inject.arm({ count: true }, calls);
     assert.equal(judge(await exchange(what), wanted), "right");
@@ -262,6 +294,9 @@ const CASES = {
     "a stream on a kept connection": { model: "plain:m-warm", stream: true },
     "a whole answer through TLS": { model: "secure:m-cold", stream: false, tls: true },
     "a stream through TLS": { model: "secure:m-cold", stream: true, tls: true },
+    "a whole answer over https": { model: "plain:m-cold", stream: false, tls: true,
+        rig: "https" },
+    "a stream over https": { model: "plain:m-cold", stream: true, tls: true, rig: "https" },
 };
 
 for (const [name, what] of Object.entries(CASES)) {
@@ -307,6 +342,7 @@ for (const [name, what] of Object.entries(CASES)) {
         continue; /* a million steps, and nothing new */
     }
     test(`inject: ${name}, every read and write is one byte`, { skip: why }, async () => {
+        use(what.rig ?? "http");
         inject.arm({ short: true }, { ops: all });
         const outcome = await exchange(what);
         const { hits } = inject.disarm();
