@@ -24,16 +24,16 @@ static const char intro[] =
 
 static const char reload_text[] =
     "\n## Reading it again\n\n"
-    "At SIGHUP everything is read again from the same sources: the config file, `.env`, the client\n"
-    "key that was made, certificates. It is checked whole: on any fault, which the log names with\n"
-    "its line and column (`reload.fault`, `reload.failed`), the old configuration stays in force,\n"
-    "also when `./config.yaml` is gone. Else `reload.done` follows, and every request that begins\n"
-    "from then on goes by the new one; requests that run, streams too, end as they began, with\n"
-    "their backend, key and limits. Connections of clients stay open; idle ones to backends are\n"
-    "made anew.\n\n"
+    "At SIGHUP everything is read again from the same sources: the config file, `.env`, the\n"
+    "client key that was made, certificates. It is checked whole: on any fault, which the log\n"
+    "names with its line and column (`reload.fault`, `reload.failed`), the old configuration\n"
+    "stays in force, also when `./config.yaml` is gone. Else `reload.done` follows, and every\n"
+    "request that begins from then on goes by the new one; requests that run, streams too, end as\n"
+    "they began, with their backend, key and limits. Connections of clients stay open; idle ones\n"
+    "to backends are made anew. A new certificate is shown to who connects from then on.\n\n"
     "`host`, `port` and `workers` need a restart; `reload.done` names those that differ. So does\n"
-    "`disable_auth` where the proxy listens on another address than loopback: such a configuration\n"
-    "is refused as a whole.\n";
+    "`disable_auth` where the proxy listens on another address than loopback: such a\n"
+    "configuration is refused as a whole.\n";
 
 static const char keys_text[] =
     "\n## Client keys\n\n"
