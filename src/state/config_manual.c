@@ -58,6 +58,14 @@ static const char environment_text[] =
     "`VENDOR_API_KEY`, or numbered `VENDOR_API_KEY_1` to `_20`, makes the vendor's backend, or\n"
     "replaces its keys; `VENDOR_API_BASE_URL` replaces its URL. Vendors of this version:";
 
+static const char proxies_text[] =
+    "\nOf a proxy's two names the lower-case one wins, and the environment over `.env`.\n"
+    "`HTTP_PROXY` in capitals is taken too: this is no CGI program, whose clients could set it by\n"
+    "a header. An https backend is reached by a tunnel (`CONNECT`) with TLS to the backend in it,\n"
+    "an http one by requests with the whole URL in them. A user name and a password in a proxy's\n"
+    "URL are percent-encoded. An https proxy is verified by `ca_file` and `tls_verify` of the top\n"
+    "level; `connect_timeout` is for all of the way. Other kinds (socks) are an error.\n";
+
 static void add_range(struct buf *out, const struct option *option)
 {
     if (option->kind == OPTION_choice)
@@ -129,6 +137,7 @@ static void add_environment(struct buf *out)
     }
     (void)buf_add(out, STR("| `API_KEYS` | `api_keys` |\n"
                            "| `LLM_INTERACTIVE_PROXY_API_KEY` | `api_keys` |\n"));
+    (void)buf_add(out, str_of(proxies_text, sizeof(proxies_text) - 1));
 }
 
 static void add_later(struct buf *out)
