@@ -241,6 +241,26 @@ test("cors: without authentication only this machine's names are answered (DNS r
         await free.stop();
     });
 
+test("cors: SIGHUP takes other origins, for connections that are open, too", async () => {
+    const one = await start({ config: { cors_origins: [APP], backends: { mock: backend(mock) } } });
+    const client = await one.connect();
+    const ask = async (origin) => {
+        client.send({ method: "GET", path: "/v1/models",
+            headers: [...one.headers(), ["Origin", origin]] });
+        return client.response();
+    };
+    is_open_to(await ask(APP), APP);
+    is_forbidden(await ask("https://next.example"));
+    const file = `${one.dir}/config.yaml`;
+    fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace(APP, "https://next.example"));
+    process.kill(one.pid, "SIGHUP");
+    await one.logged(/reload\.done/);
+    is_forbidden(await ask(APP));
+    is_open_to(await ask("https://next.example"), "https://next.example");
+    client.destroy();
+    await one.stop();
+});
+
 test("cors: with authentication any name will do", async () => {
     const answer = await request(proxy.port, { path: CHAT, body: body(), headers: {
         Host: "proxy.lan:1234", Authorization: `Bearer ${KEY}` } });
