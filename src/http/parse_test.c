@@ -485,6 +485,14 @@ static const struct {
     {IN("HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n"), false, false,
      NOT_HTTP "Unexpected whitespace after header value"},
     {IN("HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n"), false, false, NOT_HTTP "Invalid header value char"},
+    /* What may go down as it came must not be able to end a line, or be a control. */
+    {IN("HTTP/1.1 200 OK\r\nA: b\rC: d\r\n\r\n"), false, false,
+     NOT_HTTP "Missing expected LF after header value"},
+    {IN("HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n"), false, false,
+     NOT_HTTP "Missing expected CR after header value"},
+    {IN("HTTP/1.1 200 OK\r\nA: \x1b[1m\r\n\r\n"), false, false,
+     NOT_HTTP "Invalid header value char"},
+    {IN("HTTP/1.1 200 OK\r\nA: \x7f\r\n\r\n"), false, false, NOT_HTTP "Invalid header value char"},
     {IN("\x15\x03\x03\x00\x02\x02\x50"), false, false, NOT_HTTP "Expected HTTP/"},
 };
 
