@@ -151,6 +151,23 @@ static void test_large_piece(void **state)
 }
 
 /* What all arenas hold together; given back to the byte. */
+/* Met exactly it is given, passed by one it is not, and nothing is counted for what was refused. */
+static void test_budget_is_exact(void **state)
+{
+    struct arena_budget budget = {.max = 1000};
+    (void)state;
+
+    assert_true(arena_budget_take(&budget, 1000));
+    assert_false(arena_budget_take(&budget, 1));
+    assert_int_equal(used(&budget), 1000);
+    arena_budget_give(&budget, 1000);
+    assert_false(arena_budget_take(&budget, 1001));
+    assert_true(arena_budget_take(&budget, 999));
+    assert_true(arena_budget_take(&budget, 1));
+    arena_budget_give(&budget, 1000);
+    assert_int_equal(used(&budget), 0);
+}
+
 static void test_budget(void **state)
 {
     struct arena_budget budget = {.used = 0};
@@ -243,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_budget_is_bounded),
         cmocka_unit_test(test_objects_beyond_the_cap_are_whole),
         cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_budget_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

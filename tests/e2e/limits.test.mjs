@@ -416,16 +416,29 @@ test("limits: sse_event_bytes_max: an event of a stream, its end included", asyn
     is_error(await proxy.chat({ ...BODY, stream: true }), 502, "backend_error",
         "upstream_too_large", "sse_event_bytes_max");
     /* After the answer has begun, as an event. */
-    mock.next(async (ex) => {
-        await ex.open_stream();
-        await ex.event(event_of(200));
-        await ex.event(event_of(EVENT_MAX + 1));
-        await ex.write(LAST_CHUNK);
-    });
-    const late = await proxy.chat({ ...BODY, stream: true });
-    assert.equal(late.status, 200);
-    assert.match(late.text, /"error".*sse_event_bytes_max/);
-    assert.doesNotMatch(late.text, /\[DONE\]/);
+    const client = await Client.connect(proxy.port);
+    try {
+        let begun;
+        const answer_begun = new Promise((resolve) => { begun = resolve; });
+        mock.next(async (ex) => {
+            await ex.open_stream();
+            await ex.event(event_of(200));
+            await answer_begun;
+            await ex.event(event_of(EVENT_MAX + 1));
+            await ex.write(LAST_CHUNK);
+        });
+        client.methods.push("POST");
+        client.write(request_bytes({ path: CHAT, port: proxy.port, headers: proxy.headers(),
+            body: JSON.stringify({ ...BODY, stream: true }) }));
+        const late = await client.response();
+        begun();
+        await within(10_000, "the end of the stream", late.done);
+        assert.equal(late.status, 200);
+        assert.match(late.text, /"error".*sse_event_bytes_max/);
+        assert.doesNotMatch(late.text, /\[DONE\]/);
+    } finally {
+        client.destroy();
+    }
 });
 
 /* ---- Connections ---- */
