@@ -105,13 +105,19 @@ async function gauges() {
         upstream: sum("llm_proxy_upstream_connections") };
 }
 
+function drop_upstreams() {
+    for (const upstream of [mock, secure].filter(Boolean)) {
+        for (const socket of upstream.sockets) {
+            socket.destroy();
+        }
+    }
+}
+
 /** body(free) with so many descriptors left; then all of them, and nothing is left over. */
 async function with_free(free, body) {
     operator = await proxy.connect();
     await gauges();
-    for (const socket of mock.sockets) {
-        socket.destroy(); /* kept ones would be used again */
-    }
+    drop_upstreams(); /* kept ones would be used again */
     await until("idle connections close", async () => (await gauges()).upstream === 0);
     const before_fds = fds().length;
     const soft = Number(execFileSync("prlimit", ["--pid", String(proxy.pid), "--nofile",
@@ -124,18 +130,14 @@ async function with_free(free, body) {
         limit_to(soft);
         clients.forEach((client) => client.destroy());
     }
-    for (const socket of mock.sockets) {
-        socket.destroy();
-    }
+    drop_upstreams();
     await until("everything is closed again", async () => {
         const { connections, requests, upstream } = await gauges();
         return connections === 1 && requests === 1 && upstream === 0;
     });
     await until("all descriptors are back", () => fds().length === before_fds);
     assert.equal((await proxy.chat(ask("mock"))).status, 200);
-    for (const socket of mock.sockets) {
-        socket.destroy();
-    }
+    drop_upstreams();
     operator.destroy();
 }
 
@@ -241,4 +243,21 @@ test("descriptors: none for the file of certificates: an error, and then it is r
         });
         const answer = await proxy.chat(ask("secure"));
         assert.equal(answer.status, 200, answer.text);
+    });
+
+test("descriptors: none for the configuration: the old one stays, and then it is read", { skip },
+    async () => {
+        const count = (pattern) => [...proxy.stderr.matchAll(pattern)].length;
+        await with_free(1, async (clients) => {
+            await add(clients, 1);
+            process.kill(proxy.pid, "SIGHUP");
+            await until("the reload fails", () => count(/msg=reload\.failed/g) === 1);
+            assert.match(proxy.stderr, /config\.yaml: [^\n]*[Tt]oo many open files/);
+            clients[0].send({ method: "GET", path: "/v1/models", headers: {} });
+            assert.equal((await clients[0].response()).status, 401);
+        });
+        assert.equal(count(/msg=reload\.done/g), 0);
+        process.kill(proxy.pid, "SIGHUP");
+        await until("it is read", () => count(/msg=reload\.done/g) === 1);
+        assert.equal((await proxy.chat(ask("mock"))).status, 200);
     });
