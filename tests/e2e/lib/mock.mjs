@@ -149,6 +149,7 @@ export class Mock {
         this.connections = 0;
         this.sockets = new Set();
         this.under = new Map();         /* with TLS: the TCP sockets, by their remote port */
+        this.raw = new Set();           /* all of these; one within its handshake is no other's */
         this.queue = [];
         this.early = null;              /* the script of the next POST, run at its head */
         this.models = new Map();
@@ -162,7 +163,11 @@ export class Mock {
         mock.server = options ? tls.createServer({ ...options, allowHalfOpen: true }, accept) :
             net.createServer({ allowHalfOpen: true, noDelay: true }, accept);
         if (options) {
-            mock.server.on("connection", (socket) => mock.under.set(socket.remotePort, socket));
+            mock.server.on("connection", (socket) => {
+                mock.under.set(socket.remotePort, socket);
+                mock.raw.add(socket);
+                socket.on("close", () => mock.raw.delete(socket));
+            });
         }
         mock.server.listen(0, "127.0.0.1");
         await once(mock.server, "listening");
@@ -284,7 +289,7 @@ export class Mock {
 
     abandon() {
         open.delete(this);
-        for (const socket of this.sockets) {
+        for (const socket of [...this.sockets, ...this.raw]) {
             socket.destroy();
         }
         this.server.close();
