@@ -211,6 +211,7 @@ static void reload(struct gateway *gateway, struct config_source *source)
     arena_init(&arena, CONFIG_ARENA_MAX, 4096, NULL);
     buf_init(&report, CONFIG_ARENA_MAX);
     buf_init(&restart, 1024);
+    source->again = true;
     config_read(source, &arena, &result);
     faults = result.faults;
     if (result.config != NULL)

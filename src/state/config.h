@@ -104,6 +104,7 @@ struct config_source {
     char **argv;
     char **environ;        /* "NAME=value" …, NULL at the end */
     const char *directory; /* of config.yaml and .env; relative paths start here */
+    bool again;            /* at a reload: a .env that cannot be read is a fault, not a warning */
     bool file_wanted;      /* config.yaml was there before: without it, a fault */
 };
 

@@ -108,7 +108,9 @@ void config_env_read(struct config_reader *r)
 
     assert(r->env == NULL);
     if (!config_slurp(r, STR(".env"), &text, &error)) {
-        if (error != ENOENT)
+        if (error != ENOENT && r->source->again)
+            config_fault(r, STR(".env"), "cannot be read: %s", strerror(error));
+        else if (error != ENOENT)
             config_warn(r, STR(".env"), "cannot be read: %s", strerror(error));
         return;
     }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -139,6 +140,26 @@ static void file_that_is_gone(void **state)
     config_read(&f->source, &f->arena, &f->result);
     assert_null(f->result.config);
     assert_has(f->result.report, "config.yaml: error: cannot be read: No such file");
+}
+
+/* Catches: a reload without descriptors, say, that loses the keys of .env. */
+static void dot_env_that_cannot_be_read(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+
+    (void)good(f, &(struct inputs){.yaml = NULL});
+    (void)snprintf(path, sizeof(path), "%s/.env", f->folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (int again = 0; again < 2; again++) {
+        config_unref(&f->result.config);
+        f->source.again = again == 1;
+        config_read(&f->source, &f->arena, &f->result);
+        assert_has(f->result.report,
+                   again == 1 ? ".env: error: cannot be read" : ".env: warning: cannot be read");
+        assert_int_equal(f->result.config == NULL, again == 1);
+    }
+    assert_int_equal(rmdir(path), 0);
 }
 
 /* --- values --- */
@@ -963,6 +984,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(file_that_is_gone),
+        TEST(dot_env_that_cannot_be_read),
         TEST(defaults),
         TEST(precedence),
         TEST(empty_variable),
