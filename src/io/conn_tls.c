@@ -81,6 +81,7 @@ struct conn_tls {
     int64_t verified_ms; /* when the other side last showed its certificate: of a session resumed */
     uint32_t replies;    /* bytes that TLS itself has said since the lower queue was empty */
     struct str plain_answer;
+    struct tls_hello hello; /* servers */
     uint16_t port;
     uint8_t depth;  /* how many TLS lie below */
     uint8_t state;  /* enum tls_state */
@@ -628,7 +629,10 @@ static void on_lower_read(struct conn *lower, void *ctx, struct str bytes)
     (void)lower;
     assert(tls->stash.n == 0);
     tls->in = bytes;
-    if (tls->state == TLS_HANDSHAKE)
+    if (tls->state == TLS_HANDSHAKE && tls->context->server &&
+        SSL_version(tls->ssl) >= TLS1_3_VERSION && !tls_hello_feed(&tls->hello, bytes))
+        handshake_failed(tls, "the client's hello is too long");
+    else if (tls->state == TLS_HANDSHAKE)
         handshake(tls);
     if (!tls->conn.closed && tls->state == TLS_OPEN && tls->in.n > 0)
         pull(tls);

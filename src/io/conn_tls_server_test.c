@@ -435,6 +435,51 @@ static void test_garbage(void **state)
     }
 }
 
+/* A hello of n bytes in records of `step`, its head cut anywhere. */
+static bool feed_hello(size_t n, size_t step, size_t cut)
+{
+    struct tls_hello hello = {.record_n = 0};
+    const size_t whole = n + 4;
+    bool ok = true;
+
+    for (size_t at = 0; at < whole && ok; at += step) {
+        size_t size = whole - at < step ? whole - at : step;
+        char record[5 + 4096] = {22, 3, 1, (char)(size >> 8), (char)size};
+        const char head[4] = {1, (char)(n >> 16), (char)(n >> 8), (char)n};
+        for (size_t i = 0; i < size && at + i < 4; i++)
+            record[5 + i] = head[at + i];
+        for (size_t i = 0; i < 5 + size && ok; i += cut)
+            ok = tls_hello_feed(&hello,
+                                str_of(record + i, cut < 5 + size - i ? cut : 5 + size - i));
+    }
+    return ok;
+}
+
+/* Catches: a bound on the hello that is off by one, or that records or cuts get around. */
+static void test_length_of_a_hello(void **state)
+{
+    static const size_t steps[] = {1, 3, 5, 100, 4096};
+    static const size_t cuts[] = {1, 2, 7, 8192};
+    (void)state;
+
+    for (size_t i = 0; i < COUNT_OF(steps) * COUNT_OF(cuts); i++) {
+        size_t step = steps[i / COUNT_OF(cuts)];
+        size_t cut = cuts[i % COUNT_OF(cuts)];
+        assert_true(feed_hello(16 * 1024, step, cut));
+        assert_false(feed_hello(16 * 1024 + 1, step, cut));
+        assert_false(feed_hello(0xffffff, step, cut));
+    }
+
+    struct pair p;
+    open_raw(&p, str_of("\x16\x03\x01\x00\x04\x01\x00\x40\x00", 9), STR_NULL);
+    assert_string_equal(p.server.log, ""); /* it may come */
+    close_all(&p);
+    open_raw(&p, str_of("\x16\x03\x01\x00\x04\x01\x00\x40\x01", 9), STR_NULL);
+    assert_string_equal(p.server.log, "F");
+    assert_string_equal(p.server.error.detail, "TLS: the client's hello is too long (memory)");
+    close_all(&p);
+}
+
 /* ---- a client of OpenSSL's ---- */
 
 struct stranger {
@@ -545,6 +590,22 @@ static void test_what_is_offered(void **state)
     }
 }
 
+/* Catches: a second hello, after a HelloRetryRequest, that is refused. */
+static void test_retried_hello(void **state)
+{
+    struct stranger s;
+    (void)state;
+
+    SSL_CTX_set1_groups_list(world.server->ctx, "P-384");
+    stranger_open(&s);
+    assert_int_equal(SSL_CTX_set1_groups_list(s.ctx, "X25519:P-384"), 1);
+    stranger_run(&s);
+    assert_string_equal(s.pair.server.log, "C");
+    assert_int_equal(SSL_version(s.ssl), TLS1_3_VERSION);
+    stranger_end(&s);
+    SSL_CTX_set1_groups_list(world.server->ctx, "X25519:P-256:P-384");
+}
+
 /* Catches: a renegotiation that is entered. */
 static void test_no_renegotiation(void **state)
 {
@@ -610,6 +671,8 @@ int main(void)
         cmocka_unit_test(test_client_leaves_in_the_handshake),
         cmocka_unit_test(test_plain_http),
         cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_length_of_a_hello),
+        cmocka_unit_test(test_retried_hello),
         cmocka_unit_test(test_what_is_offered),
         cmocka_unit_test(test_no_renegotiation),
         cmocka_unit_test(test_key_updates_that_nobody_reads),

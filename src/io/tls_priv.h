@@ -28,6 +28,21 @@ const char *tls_context_error_text(void);
 /* OpenSSL's callback for a client's new session. */
 int conn_tls_session_came(SSL *ssl, SSL_SESSION *session);
 
+/* ---- hellos of clients ---- */
+
+/* Zeroed at first. */
+struct tls_hello {
+    uint32_t record_left;
+    uint32_t message_left;
+    uint8_t record[5]; /* head of the present record */
+    uint8_t record_n;
+    uint8_t message[4]; /* head of the present message */
+    uint8_t message_n;
+};
+
+/* What a client sends in its handshake, however it is cut. False: it announces too much. */
+NODISCARD bool tls_hello_feed(struct tls_hello *hello, struct str bytes);
+
 /* ---- sessions, to be resumed ---- */
 
 struct tls_session_store;
