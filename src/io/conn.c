@@ -263,7 +263,7 @@ struct conn *conn_secure(struct conn **lower, const struct conn_secure_options *
     struct conn *conn = NULL;
 
     assert((*lower)->magic == CONN_MAGIC);
-    assert(options->tls != NULL && options->timeout_ms > 0);
+    assert(options->tls != NULL && options->timeout_ms >= 0);
     conn = conn_tls_secure(*lower, options);
     *lower = NULL;
     conn_set_events(conn, events, ctx);

@@ -97,7 +97,7 @@ struct conn_secure_options {
      * borrowed until the conn is closed. Null: nothing is sent. */
     struct str plain_answer;
     uint16_t port;      /* clients: sessions are resumed with the same host and port only */
-    int64_t timeout_ms; /* of the handshake */
+    int64_t timeout_ms; /* of the handshake; 0: it is too late already, and `failed` says so */
 };
 
 /* Takes over *lower (nulls it): an accepted connection, or a tunnel through a proxy, of which

@@ -261,6 +261,24 @@ static void test_timeout_of_the_inner_handshake(void **state)
     close_all(&p);
 }
 
+/* Catches: an owner whose time was over already, when it came to TLS, and who dies of it. */
+static void test_no_time_left(void **state)
+{
+    const struct conn_secure_options options = {.tls = world.client, .host = STR("good.test")};
+    struct pair p = {.loop = loop_test_new()};
+    (void)state;
+
+    conn_pair(p.loop, &p.client_lower, &p.server_lower);
+    probe_own(&p.server, p.server_lower);
+    probe_init(&p.client);
+    p.client.conn = conn_secure(&p.client_lower, &options, &probe_events, &p.client);
+    assert_string_equal(p.client.log, "");
+    loop_test_advance(p.loop, 1);
+    assert_string_equal(p.client.log, "F");
+    assert_int_equal(p.client.error.code, ERR_UPSTREAM_TIMEOUT);
+    close_all(&p);
+}
+
 /* ---- a handshake that is cut ---- */
 
 /* Between client and server: hands over up to `left` bytes of the client's, then the end. */
@@ -668,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_writable_through_a_small_window),
         cmocka_unit_test(test_closing_within_layers),
         cmocka_unit_test(test_timeout_of_the_inner_handshake),
+        cmocka_unit_test(test_no_time_left),
         cmocka_unit_test(test_client_leaves_in_the_handshake),
         cmocka_unit_test(test_plain_http),
         cmocka_unit_test(test_garbage),
