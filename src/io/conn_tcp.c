@@ -576,7 +576,10 @@ static void try_addresses(struct conn_tcp *tcp, const struct dns_addresses *foun
     struct tcp_connect *connect = tcp->connect;
 
     if (found->n > 1) {
-        connect->race = race_start(tcp->conn.loop, found, on_raced, tcp);
+        int64_t left_ms = connect->timer.due_ms - loop_now_ms(tcp->conn.loop);
+        if (left_ms < 0)
+            left_ms = 0;
+        connect->race = race_start(tcp->conn.loop, found, left_ms, on_raced, tcp);
         return;
     }
     connect->begun = 1;

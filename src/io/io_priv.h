@@ -176,9 +176,10 @@ struct race;
 /* Comes once, from the loop, never from within race_start; the race is gone then. */
 typedef void race_done_fn(void *ctx, const struct race_result *result);
 
-/* Addresses are copied; there is at least one. */
+/* Addresses are copied; there is at least one. time_ms: what the caller allows for the whole; each
+ * address begins within it, also where that makes the delay shorter. */
 NODISCARD struct race *race_start(struct loop *loop, const struct dns_addresses *addresses,
-                                  race_done_fn *done, void *ctx);
+                                  int64_t time_ms, race_done_fn *done, void *ctx);
 /* As it would have to be told if the time were over now. */
 void race_stand(const struct race *race, struct race_result *ret_result);
 /* `done` will not come. Nulls, takes NULL. */

@@ -6,7 +6,8 @@
  *           that does not answer costs a quarter of a second, not the time of a connect.
  * How       order: the families take turns, beginning with the first address's; within a family
  *           the resolver's order holds (section 4)
- *           begin ─► the next begins 250 ms later, or at once when any has failed (section 5)
+ *           begin ─► the next begins 250 ms later (sooner where less time is allowed), or at once
+ *                 │  when any has failed (section 5)
  *                 ├─► one connects: the others are closed, `done` gets its socket
  *                 └─► all have failed: `done` gets the last failure
  *           Each attempt is a socket with a uv_poll for it, as a uv_tcp cannot hand over its own.
@@ -33,7 +34,8 @@ struct race {
     struct loop *loop;
     race_done_fn *done; /* NULL: told, or cancelled */
     void *ctx;
-    struct timer timer;   /* until the next begins */
+    struct timer timer; /* until the next begins */
+    int64_t delay_ms;
     struct deferred turn; /* all failed before race_start had returned */
     size_t begun;
     size_t running;
@@ -172,7 +174,7 @@ static void begin_next(struct race *race)
             (void)close(take_socket(attempt));
     }
     if (race->begun < race->addresses.n)
-        timer_start(&race->timer, RACE_DELAY_MS);
+        timer_start(&race->timer, race->delay_ms);
 }
 
 static void on_timer(struct timer *timer)
@@ -212,11 +214,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     loop_turn_end(loop);
 }
 
-struct race *race_start(struct loop *loop, const struct dns_addresses *addresses,
+struct race *race_start(struct loop *loop, const struct dns_addresses *addresses, int64_t time_ms,
                         race_done_fn *done, void *ctx)
 {
     assert(loop->uv != NULL);
     assert(done != NULL);
+    assert(time_ms >= 0);
     assert(addresses->n > 0 && addresses->n <= DNS_ADDRESSES_MAX);
     struct race *race = mem_new(sizeof(*race) + addresses->n * sizeof(struct attempt));
 
@@ -225,6 +228,9 @@ struct race *race_start(struct loop *loop, const struct dns_addresses *addresses
     race->ctx = ctx;
     race->holds = 1;
     race->result.fd = -1;
+    race->delay_ms = time_ms / (int64_t)addresses->n;
+    if (race->delay_ms > RACE_DELAY_MS)
+        race->delay_ms = RACE_DELAY_MS;
     interleave(addresses, &race->addresses);
     timer_init(&race->timer, loop, on_timer);
     list_init(&race->turn.link);

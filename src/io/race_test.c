@@ -45,7 +45,7 @@ static void begin(struct ring *here, const struct dns_addresses *addresses)
     here->told = 0;
     here->result = (struct race_result){.fd = -1};
     here->began_ms = loop_now_ms(here->world.loop);
-    here->race = race_start(here->world.loop, addresses, on_done, here);
+    here->race = race_start(here->world.loop, addresses, LIMIT_MS, on_done, here);
     assert_int_equal(here->told, 0);
 }
 
@@ -181,6 +181,30 @@ static bool two_begun(struct world *world)
         return false;
     race_stand(of(world)->race, &stand);
     return stand.begun == 2;
+}
+
+/* Catches: an address that is never tried because the time allowed is short. */
+static void test_little_time(void **state)
+{
+    struct ring here = {.told = 0};
+    struct black_hole hole;
+    struct dns_addresses addresses = {.n = DNS_ADDRESSES_MAX};
+    (void)state;
+
+    black_hole_init(&hole);
+    world_init(&here.world);
+    for (size_t i = 0; i < addresses.n; i++)
+        addresses.at[i] = address_of('4', hole.port);
+    addresses.at[addresses.n - 1] = address_of('4', here.world.port);
+    here.race = race_start(here.world.loop, &addresses, 400, on_done, &here);
+    here.began_ms = loop_now_ms(here.world.loop);
+    assert_true(world_run(&here.world, told, LIMIT_MS));
+    assert_int_equal(here.result.status, 0);
+    assert_int_equal(here.result.begun, addresses.n);
+    assert_true(here.took_ms < 7 * RACE_DELAY_MS);
+    assert_int_equal(close(here.result.fd), 0);
+    world_fini(&here.world);
+    black_hole_fini(&hole);
 }
 
 /* Catches: an attempt that is given up when the next begins: the first answers late, and wins. */
@@ -322,9 +346,13 @@ static void test_out_of_descriptors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),       cmocka_unit_test(test_silent_address),
-        cmocka_unit_test(test_late_winner), cmocka_unit_test(test_all_fail),
-        cmocka_unit_test(test_cancel),      cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_silent_address),
+        cmocka_unit_test(test_little_time),
+        cmocka_unit_test(test_late_winner),
+        cmocka_unit_test(test_all_fail),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_out_of_descriptors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
