@@ -88,12 +88,16 @@ async function is_refused(proxy, model, status, message) {
 
 /* ---- Ways that work ---- */
 
+/* Where connections are counted: each worker has its own. */
+const ONE = { workers: 1 };
+
 for (const kind of ["http", "https"]) {
     test(`forward: an https backend through an ${kind} proxy: a tunnel, kept for the next request`,
         { skip }, async () => {
             const via = await forward({ auth: `user:${SECRET}`,
                 tls: kind === "https" ? certs.good : null });
-            const proxy = await proxy_with({ env: { HTTPS_PROXY: via.url(`user:${SECRET}`) } });
+            const proxy = await proxy_with({ config: ONE,
+                env: { HTTPS_PROXY: via.url(`user:${SECRET}`) } });
             const count = secure.connections;
             assert.equal((await proxy.chat(BODY)).json.choices[0].message.content,
                 "Hello from m1");
@@ -118,7 +122,7 @@ for (const kind of ["http", "https"]) {
         { skip }, async () => {
             const via = await forward({ auth: `us er:${SECRET}@`,
                 tls: kind === "https" ? certs.good : null });
-            const proxy = await proxy_with({ env: {
+            const proxy = await proxy_with({ config: ONE, env: {
                 http_proxy: via.url(`us%20er:${SECRET}%40`) } });
             for (const model of ["plain:m1", "other:m1"]) {
                 assert.equal((await proxy.chat({ ...BODY, model })).status, 200);
@@ -173,7 +177,7 @@ test("forward: a stream comes through a tunnel event by event; a client that lea
 test("forward: a tunnel that died in the pool is replaced without the client noticing", { skip },
     async () => {
         const via = await forward();
-        const proxy = await proxy_with({ config: { https_proxy: via.url() } });
+        const proxy = await proxy_with({ config: { ...ONE, https_proxy: via.url() } });
         assert.equal((await proxy.chat(BODY)).status, 200);
         secure.next((ex) => ex.rst());
         const answer = await proxy.chat(BODY);
@@ -217,7 +221,8 @@ test("forward: the scheme decides which one; ALL_PROXY where there is none of it
 
 test("forward: another proxy after SIGHUP", { skip }, async () => {
     const [one, two] = [await forward(), await forward()];
-    const proxy = await proxy_with({ files: { ".env": `HTTPS_PROXY=${one.url()}\n` } });
+    const proxy = await proxy_with({ config: ONE,
+        files: { ".env": `HTTPS_PROXY=${one.url()}\n` } });
     assert.equal((await proxy.chat(BODY)).status, 200);
     fs.writeFileSync(`${proxy.dir}/.env`, `HTTPS_PROXY=${two.url()}\n`);
     proxy.child.kill("SIGHUP");
