@@ -8,9 +8,9 @@
  *           0x80 a byte gives so many bytes + 1 to the present upstream, the others are in do_op.
  * Laws      Each request ends in exactly one of end, failed and cancel. What is told is what
  *           strict.c reads from the bytes of its connection, decoded; what it finds plain does not
- *           fail; another cut changes nothing. What the upstreams get are well-formed requests, one after the
- *           other. After anything that was not asked for, a connection gets no further request.
- *           When all is over the counts of connections are 0.
+ *           fail; another cut changes nothing. What the upstreams get are well-formed requests,
+ *           one after the other. After anything that was not asked for, a connection gets no
+ *           further request. When all is over the counts of connections are 0.
  */
 #include <stdint.h>
 #include <stdio.h>
