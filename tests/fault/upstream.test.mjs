@@ -634,7 +634,7 @@ function coded_broken(answer, what) {
 }
 
 /** Rows that wait for a feature: what the program does not do yet. */
-const TODO = {};
+const WAITING = {};
 
 async function run_row(flavour, name, row, stream) {
     const { proxy, mock } = flavour;
@@ -666,7 +666,7 @@ async function run_row(flavour, name, row, stream) {
 
 for (const flavour of FLAVOURS) {
     for (const [name, row] of Object.entries(ROWS)) {
-        const options = { skip: flavour.skip, ...(TODO[name] ? { todo: TODO[name] } : {}) };
+        const options = { skip: flavour.skip, ...(WAITING[name] ? { todo: WAITING[name] } : {}) };
         test(`upstream, ${flavour.name}: ${name}`, options, async () => {
             for (const stream of [false, true]) {
                 await run_row(flavour, name, row, stream);
