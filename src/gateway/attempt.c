@@ -222,8 +222,9 @@ static void collect(struct exchange *x, struct str bytes)
 
 static void decode(struct exchange *x, struct str bytes, bool end)
 {
-    struct error e = {.code = OK};
+    UNINITIALIZED struct error e;
 
+    e.code = OK;
     if (x->attempt.failed || x->attempt.ended)
         return;
     if (x->attempt.backend->protocol->response_decode(x->decoder, bytes, end, &e) != OK)

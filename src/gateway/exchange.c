@@ -759,9 +759,10 @@ bool exchange_emit(void *ctx, struct frame *frame)
 {
     struct exchange *x;
     struct str raw = STR_NULL;
-    struct error e = {.code = OK};
+    UNINITIALIZED struct error e;
 
     CAST(x, ctx, EXCHANGE_MAGIC);
+    e.code = OK;
     struct buf *out = &x->station->out;
     if (UNLIKELY(x->encoder == NULL)) /* a stage answers by itself */
         exchange_start_encoder(x, false);

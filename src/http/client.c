@@ -186,7 +186,7 @@ static void run_soon(struct client_request *r)
 /* As much as the conn takes. */
 static void request_send(struct client_request *r)
 {
-    struct str parts[SEND_PARTS];
+    UNINITIALIZED struct str parts[SEND_PARTS];
     size_t n = 0;
 
     assert(r->state == CLIENT_SENDING);

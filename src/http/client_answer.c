@@ -190,8 +190,8 @@ static void head_come(struct client_request *r)
     r->call.events->head(r, r->call.ctx, m);
 }
 
-/* False: the user has paused, and the rest is held. */
-static bool body_come(struct client_request *r, struct str piece, struct str rest)
+/* A piece that is not simply for the user. False: he has paused, and the rest is held. */
+static COLD bool body_come(struct client_request *r, struct str piece, struct str rest)
 {
     struct error e;
 
@@ -199,11 +199,6 @@ static bool body_come(struct client_request *r, struct str piece, struct str res
     if (r->interim) {
         (void)FAIL(&e, ERR_UPSTREAM_BROKEN, "an interim answer with a body");
         client_fail(r, &e);
-        return true;
-    }
-    if (r->coding != CODING_GZIP && r->coding != CODING_DEFLATE) {
-        r->batch_due = true;
-        r->call.events->body(r, r->call.ctx, piece);
         return true;
     }
     if (r->coded == NULL && coded_start(r, &e) != OK) {
@@ -229,10 +224,15 @@ static void end_come(struct client_request *r)
     r->call.events->end(r, r->call.ctx);
 }
 
+static bool is_plain(const struct client_request *r)
+{
+    return !r->interim && r->coding != CODING_GZIP && r->coding != CODING_DEFLATE;
+}
+
 static void answer_parse(struct client_request *r, struct str bytes)
 {
     struct str piece = STR_NULL;
-    struct error e;
+    UNINITIALIZED struct error e;
 
     while (r->state == CLIENT_SENDING || r->state == CLIENT_SENT) {
         switch (parse_next(&r->parser, &bytes, &piece, &e)) {
@@ -242,8 +242,12 @@ static void answer_parse(struct client_request *r, struct str bytes)
             head_come(r);
             break;
         case PARSE_BODY:
-            if (!body_come(r, piece, bytes))
+            if (LIKELY(is_plain(r))) {
+                r->batch_due = true;
+                r->call.events->body(r, r->call.ctx, piece);
+            } else if (!body_come(r, piece, bytes)) {
                 return;
+            }
             break;
         case PARSE_END:
             end_come(r);

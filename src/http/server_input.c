@@ -163,7 +163,7 @@ static void input_wait(struct server_conn *c)
 void server_input_consume(struct server_conn *c, struct str *bytes)
 {
     struct str piece = STR_NULL;
-    struct error e;
+    UNINITIALIZED struct error e;
 
     while (c->conn != NULL && input_open(c)) {
         if (c->input == INPUT_IDLE) {

@@ -228,7 +228,7 @@ static size_t try_write(struct conn_tcp *tcp, const struct str *parts, size_t n)
     size_t written = 0;
 
     for (size_t i = 0; i < n;) {
-        uv_buf_t bufs[IOV_COUNT];
+        UNINITIALIZED uv_buf_t bufs[IOV_COUNT];
         unsigned count = 0;
         size_t bytes = 0;
         for (; i < n && count < IOV_COUNT; i++) {
