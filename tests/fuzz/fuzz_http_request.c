@@ -615,7 +615,7 @@ static void check_refusal(const struct run *run, const struct request *q, const 
         assert(wire->kind != STRICT_DONE || !wire->plain || wire->head_size > HEAD_MAX);
     } else if (q->refusal == ERR_HEADERS_TOO_LARGE) {
         assert(wire->head == STRICT_BAD || wire->head_size > HEAD_MAX || wire->extra_size > 0 ||
-               (wire->head == STRICT_MORE && run->bytes.n > HEAD_MAX));
+               (wire->kind != STRICT_DONE && run->bytes.n > HEAD_MAX));
     } else {
         assert(q->refusal == ERR_REQUEST_TIMEOUT);
         assert(run->timed || wire->kind != STRICT_DONE);
