@@ -460,7 +460,7 @@ static void tls_shutdown(struct conn *conn)
 /* ---- the handshake ---- */
 
 /* RFC 6066, 3: literal addresses are not permitted in server_name. */
-static bool set_name(const struct conn_tls *tls)
+static bool set_name(struct conn_tls *tls)
 {
     struct dns_addresses literal;
     bool is_name = !dns_literal(str_c(tls->host), 0, &literal) ||
