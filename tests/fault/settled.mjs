@@ -18,7 +18,7 @@ import { KEY, SLOW } from "../e2e/lib/proxy.mjs";
 const SETTLE_MS = SLOW ? 30_000 : 10_000;
 const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
-/** The gauges and counters of /metrics by name, labels added up; over `client` where one is given. */
+/** The gauges and counters of /metrics by name, labels added up; over `client` if one is given. */
 export async function metrics(proxy, client = null) {
     const asker = client ?? await proxy.connect();
     asker.send({ method: "GET", path: "/metrics",

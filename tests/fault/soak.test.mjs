@@ -26,7 +26,7 @@ const EVENTS = 1_000_000 / SHARE;
 const ROUND_MS = 1000;
 const ROUNDS_MAX = SLOW ? 200 : 35;
 const GROWTH_KIB = SLOW ? 256 * 1024 : 1024;
-const KEY = "bench-key-0123456789";     /* the one that the load client shows */
+const KEY = "bench-key-0123456789"; /* the load client's */
 const turn = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
 let dir;
