@@ -217,7 +217,7 @@ static void test_flushed(void **state)
         buf_init(&got.out, OUT_MAX);
         assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, bits[i], 8, Z_DEFAULT_STRATEGY), Z_OK);
         for (size_t at = 0; at < STR(TEXT).n; at++) {
-            z.next_in = (Bytef *)(uintptr_t)(TEXT + at);
+            z.next_in = (Bytef *)(uintptr_t)&TEXT[at];
             z.avail_in = 1;
             z.next_out = out;
             z.avail_out = sizeof(out);
