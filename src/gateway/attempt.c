@@ -10,6 +10,7 @@
  * Not here  Moving the exchange between states; what the client gets.
  */
 #include "gateway/gateway_priv.h"
+#include "gateway/plan.h"
 
 #include "http/coding.h"
 #include "http/message.h"

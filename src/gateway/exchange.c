@@ -12,6 +12,7 @@
  * Not here  Upstream I/O (attempt), heads of answers (answer), HTTP framing (http/).
  */
 #include "gateway/gateway_priv.h"
+#include "gateway/plan.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -545,6 +546,10 @@ static enum exchange_state whole_error(struct exchange *x, struct str body, bool
         translate_error(x, str_head(body, LARGE_BYTES));
         return EXCHANGE_FAIL;
     }
+    /* Its own bytes, unless they are our key's. */
+    body = plan_redact_keys(attempt->backend, body, x->call.arena);
+    if (exchange_overflowed(x, &x->call.error))
+        return EXCHANGE_FAIL;
     return send_whole(x, attempt->status, whole_type(attempt), body);
 }
 

@@ -263,14 +263,6 @@ void answer_error(struct station *station, struct server_conn *client, const str
 NODISCARD enum error_code admit(struct exchange *x, const struct message *m,
                                 const struct gateway_route **ret_route, struct error *e);
 
-/* plan.c */
-/* The element for the next attempt and the key to use. */
-NODISCARD enum error_code plan_next(struct exchange *x, struct error *e);
-const struct backend_key *plan_key(const struct backend *backend);
-/* What a backend said, without the keys and headers that we sent it: some repeat in their errors
- * what they got. In the arena; null when it is full. */
-struct str plan_redact(const struct backend *backend, struct str text, struct arena *arena);
-
 /* station.c */
 /* station: zeroed memory. Its first site is the gateway's. */
 void station_init(struct station *station, struct gateway *gateway, struct loop *loop);

@@ -4,6 +4,8 @@
  *           what a backend says.
  * Not here  Making the plan (pipeline/stage_resolve).
  */
+#include "gateway/plan.h"
+
 #include "gateway/gateway_priv.h"
 
 const struct backend_key *plan_key(const struct backend *backend)
@@ -44,12 +46,20 @@ static struct str replace_all(struct str text, struct str what, struct arena *ar
     return str_of(out, n);
 }
 
-struct str plan_redact(const struct backend *backend, struct str text, struct arena *arena)
+struct str plan_redact_keys(const struct backend *backend, struct str text, struct arena *arena)
 {
     const struct backend_config *config = backend->config;
 
     for (size_t i = 0; i < config->keys_n; i++)
         text = replace_all(text, secret_reveal(&config->keys[i].key), arena);
+    return text;
+}
+
+struct str plan_redact(const struct backend *backend, struct str text, struct arena *arena)
+{
+    const struct backend_config *config = backend->config;
+
+    text = plan_redact_keys(backend, text, arena);
     for (size_t i = 0; i < config->headers.n; i++) {
         struct str line = config->headers.items[i];
         size_t colon = str_find_char(line, ':', 0);

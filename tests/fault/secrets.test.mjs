@@ -91,6 +91,10 @@ const KINDS = {
         body: `error: ${ex.get("authorization")}` }),
     json_401_text: (ex) => ex.respond({ status: 401, headers: { "content-type": "text/plain" },
         body: `Incorrect API key provided: ${ex.get("authorization")}` }),
+    json_401: (ex) => ex.json_answer({ error: { message: `Incorrect API key: ${
+        ex.get("authorization")}`, type: "authentication_error" } }, { status: 401 }),
+    json_400: (ex) => ex.json_answer({ error: { message: "bad", param: S.upstreamkey } },
+        { status: 400 }),
     redirect: (ex) => ex.respond({ status: 302, headers: {
         location: `http://127.0.0.1:1/?key=${S.upstreamkey}` } }),
     cut_stream: async (ex) => {
