@@ -198,6 +198,13 @@ static void tell_reload(const struct config *config, struct str restart)
         LOG(MAIN, INFO, "reload.done");
 }
 
+/* It is taken: what held something now must not be empty the next time. */
+static void remember(struct config_source *source, const struct config_result *result)
+{
+    source->file_wanted = result->file_used;
+    source->env_wanted = result->env_used;
+}
+
 /* Reads everything anew, from the same sources. On any fault all stays as it was. */
 static void reload(struct gateway *gateway, struct config_source *source)
 {
@@ -225,7 +232,7 @@ static void reload(struct gateway *gateway, struct config_source *source)
     } else if (!take_config(gateway, result.config, &restart, &e)) {
         LOG(MAIN, ERROR, "reload.failed", F_Z("code", error_name(e.code)), F_Z("detail", e.detail));
     } else {
-        source->file_wanted = result.file_read;
+        remember(source, &result);
         log_set_level(result.config->logging_level);
         tell_reload(result.config, buf_str(&restart));
     }
@@ -399,7 +406,7 @@ int main(int argc, char **argv)
     mem_setup();
     arena_init(&arena, CONFIG_ARENA_MAX, 4096, NULL);
     config_read(&source, &arena, &result);
-    source.file_wanted = result.file_read;
+    remember(&source, &result);
     int status = act(&source, &result, &arena);
     config_unref(&result.config);
     arena_fini(&arena);

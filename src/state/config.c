@@ -345,7 +345,8 @@ void config_read(const struct config_source *source, struct arena *arena,
         else
             config_unref(&r->config);
         ret_result->report = str_copy(arena, buf_str(&r->report));
-        ret_result->file_read = r->file_read;
+        ret_result->file_used = r->file_used;
+        ret_result->env_used = r->env_n > 0;
         ret_result->faults = r->faults;
         ret_result->warnings = r->warnings;
     }

@@ -105,7 +105,10 @@ struct config_source {
     char **environ;        /* "NAME=value" …, NULL at the end */
     const char *directory; /* of config.yaml and .env; relative paths start here */
     bool again;            /* at a reload: a .env that cannot be read is a fault, not a warning */
-    bool file_wanted;      /* config.yaml was there before: without it, a fault */
+    /* The config file, and .env, held something before: when one is gone or empty, as in the moment
+     * in which it is written anew, that is a fault. */
+    bool file_wanted;
+    bool env_wanted;
 };
 
 enum config_action {
@@ -120,7 +123,8 @@ enum config_action {
 struct config_result {
     enum config_action action;
     struct config *config; /* NULL when there are faults; else one reference, the caller's */
-    bool file_read;        /* there was a file */
+    bool file_used;        /* the config file held options */
+    bool env_used;         /* .env held variables */
     struct str manual_topic;
     struct str
         report; /* faults and warnings, one a line: "config.yaml:3:7: error: key: …"; arena's */

@@ -108,7 +108,7 @@ void config_env_read(struct config_reader *r)
 
     assert(r->env == NULL);
     if (!config_slurp(r, STR(".env"), &text, &error)) {
-        if (error != ENOENT && r->source->again)
+        if (r->source->env_wanted || (error != ENOENT && r->source->again))
             config_fault(r, STR(".env"), "cannot be read: %s", strerror(error));
         else if (error != ENOENT)
             config_warn(r, STR(".env"), "cannot be read: %s", strerror(error));
@@ -133,6 +133,8 @@ void config_env_read(struct config_reader *r)
             config_warn(r, str_print(&r->arena, ".env:%d:1", number),
                         "not a NAME=value line; it is skipped");
     }
+    if (r->env_n == 0 && r->source->env_wanted)
+        config_fault(r, STR(".env"), "has no variables, and had some before");
 }
 
 /* Set at all; then *ret_value may be empty. */

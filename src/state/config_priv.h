@@ -55,7 +55,7 @@ struct config_reader {
     struct config_env_line *env; /* of .env, in order */
     size_t env_n;
     struct str file; /* as messages show it */
-    bool file_read;
+    bool file_used;
     struct backend_config backends[CONFIG_BACKENDS_MAX];
     struct config_note notes[CONFIG_BACKENDS_MAX];
     size_t backends_n;

@@ -124,22 +124,44 @@ static void assert_has(struct str text, const char *part)
         fail_msg("no \"%s\" in:\n%.*s", part, STR_ARG(text));
 }
 
-/* Catches: a reload in the moment in which an editor has moved the file away reads as an empty
- * configuration. */
-static void file_that_is_gone(void **state)
+/* Catches: a reload in the moment in which a file is moved away, or cut to be written anew, reads as
+ * an empty configuration. */
+static void files_that_are_gone_or_empty(void **state)
 {
+    static const struct {
+        const char *yaml;
+        const char *dot_env;
+        const char *fault; /* NULL: it is taken */
+    } rows[] = {
+        {"port: 2\n", "A=2\n", NULL},
+        {"workers: 0\n", "A=\n", NULL},
+        {NULL, "A=1\n", "config.yaml: error: cannot be read: No such file"},
+        {"", "A=1\n", "config.yaml: error: has no options, and had some before"},
+        {"---\n{}\n", "A=1\n", "config.yaml: error: has no options, and had some before"},
+        {"# port: 1\n", "A=1\n", "config.yaml: error: has no options, and had some before"},
+        {"port: 1\n", NULL, ".env: error: cannot be read: No such file"},
+        {"port: 1\n", "", ".env: error: has no variables, and had some before"},
+        {"port: 1\n", "#A=1\n", ".env: error: has no variables, and had some before"},
+    };
     struct fixture *f = *state;
 
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        (void)good(f, &(struct inputs){.yaml = "port: 1\n", .dot_env = "A=1\n"});
+        assert_true(f->result.file_used && f->result.env_used);
+        config_unref(&f->result.config);
+        write_file(f, "config.yaml", rows[i].yaml);
+        write_file(f, ".env", rows[i].dot_env);
+        f->source.file_wanted = f->source.env_wanted = true;
+        config_read(&f->source, &f->arena, &f->result);
+        assert_int_equal(f->result.config == NULL, rows[i].fault != NULL);
+        if (rows[i].fault != NULL)
+            assert_has(f->result.report, rows[i].fault);
+    }
+    /* Those that were never there need not be. */
     (void)good(f, &(struct inputs){.yaml = NULL});
-    assert_false(f->result.file_read);
-    (void)good(f, &(struct inputs){.yaml = "port: 1\n"});
-    assert_true(f->result.file_read);
-    config_unref(&f->result.config);
-    write_file(f, "config.yaml", NULL);
-    f->source.file_wanted = true;
-    config_read(&f->source, &f->arena, &f->result);
-    assert_null(f->result.config);
-    assert_has(f->result.report, "config.yaml: error: cannot be read: No such file");
+    assert_false(f->result.file_used || f->result.env_used);
+    (void)good(f, &(struct inputs){.yaml = "", .dot_env = "\n"});
+    assert_false(f->result.file_used || f->result.env_used);
 }
 
 /* Catches: a reload without descriptors, say, that loses the keys of .env. */
@@ -983,7 +1005,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(file_that_is_gone),
+        TEST(files_that_are_gone_or_empty),
         TEST(dot_env_that_cannot_be_read),
         TEST(defaults),
         TEST(precedence),

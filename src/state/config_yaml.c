@@ -295,15 +295,18 @@ void config_yaml_read(struct config_reader *r, struct str name)
             config_fault(r, r->file, "cannot be read: %s", strerror(error));
         return;
     }
-    r->file_read = true;
     const struct yaml_node *root = yaml_read(text, &r->arena, &line, &column, &e);
     if (root == NULL) {
         config_fault(r, str_print(&r->arena, "%.*s:%d:%d", STR_ARG(r->file), line, column), "%s",
                      e.detail);
         return;
     }
-    if (yaml_is_null(root))
+    r->file_used = !yaml_is_null(root) && (root->kind != YAML_MAP || root->first != NULL);
+    if (!r->file_used) {
+        if (r->source->file_wanted)
+            config_fault(r, r->file, "has no options, and had some before");
         return;
+    }
     if (root->kind != YAML_MAP)
         config_fault(r, config_where(r, root), "must be a map of options");
     else

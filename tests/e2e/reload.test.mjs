@@ -139,6 +139,9 @@ test("reload: a faulty file is told with line and column, and the old one stays 
         fs.rmdirSync(path.join(proxy.dir, "config.yaml"));
         assert.match(await proxy.reload(), /config\.yaml: error: cannot be read[^]*reload\.failed/,
             "a file that was there and is gone is no empty configuration");
+        for (const text of ["", "# api_keys: [other]\n"])
+            assert.match(await proxy.reload(text), /config\.yaml: error: has no options[^]*reload\.failed/,
+                "nor is one that is cut to be written anew");
         assert.equal((await proxy.chat({ model: "m1", messages: MESSAGES })).status, 200);
         await proxy.stop();
     });
