@@ -394,6 +394,17 @@ static void test_pause(void **state)
     assert_true(rounds > SIZE / BUFFER - 2);
     assert_true(str_eq(buf_str(&user.body), str_of(text, SIZE)));
     assert_int_equal(client_pool_idle_count(user.pool), 1);
+    /* Who resumed for what was held last left a connection that listens: to the next answer, and to
+     * its end. */
+    const struct conn *kept = user.upstream;
+    user.pause = false;
+    start(&user, NULL);
+    assert_ptr_equal(user.upstream, kept);
+    send_z(&user, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_int_equal(user.ends, 2);
+    conn_close(&user.upstream);
+    loop_test_run(user.loop);
+    assert_int_equal(client_pool_idle_count(user.pool), 0);
     teardown(&user);
     buf_fini(&coded);
     mem_free(text);

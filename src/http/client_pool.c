@@ -139,8 +139,8 @@ void client_pool_park(struct client_request *r)
     r->part = 0;
     loop_undefer(&r->deferred);
     list_push_front(&pool->idle, &r->link);
-    if (r->paused)
-        conn_read_start(r->conn);
+    /* Also of who does not pause any more, but had the end from what was held. */
+    conn_read_start(r->conn);
     timer_start(&r->timer, pool->options.idle_timeout_ms);
 }
 

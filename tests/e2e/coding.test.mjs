@@ -286,4 +286,7 @@ test("coding: a client that reads nothing stops a coded stream, which goes on wh
         assert.ok(answer.text === events);
         assert.ok(written);
         client.destroy();
+        /* The upstream's connection listens again, though its last bytes had to wait. */
+        assert.equal((await proxy.chat(BODY)).status, 200);
+        assert.equal(mock.posts().at(-1).connection.n, mock.posts().at(-2).connection.n);
     });
