@@ -263,14 +263,10 @@ test("limits: body_bytes_max: a body in chunks, of any size", async () => {
     }
 });
 
-test("limits: body_bytes_max: of a gzip body, decoded", async (t) => {
+test("limits: body_bytes_max: of a gzip body, decoded", async () => {
     const send = (size) => proxy.chat(zlib.gzipSync(body_of(size)),
         { headers: { "Content-Encoding": "gzip" } });
     const exact = await send(BODY_MAX);
-    if (exact.status === 415) {
-        t.skip("gzip bodies are not taken");
-        return;
-    }
     assert.equal(exact.status, 200, exact.text);
     is_error(await send(BODY_MAX + 1), 413, "invalid_request_error", "request_too_large",
         "body_bytes_max");
@@ -495,7 +491,7 @@ test("limits: connections_max: those far beyond it are closed without an answer"
         assert.ok(await retry(() => closed >= MARGIN - 2), `${closed} were closed`);
         assert.ok(closed <= MARGIN + 2, `${closed} were closed`);
         sockets.splice(0).forEach((socket) => socket.destroy());
-        await retry(() => lives(few).then(() => true, () => false));
+        assert.ok(await retry(() => lives(few).then(() => true, () => false)));
     } finally {
         sockets.forEach((socket) => socket.destroy());
         await stop_all(few);
@@ -524,7 +520,7 @@ test("limits: upstream_connections_max: one more gets 503 at once", async () => 
         mock.next(hold);
         mock.next(hold);
         const running = [few.chat(BODY), few.chat(BODY)];
-        await retry(() => held.length === 2);
+        assert.ok(await retry(() => held.length === 2), `${held.length} came`);
         is_error(await few.chat(BODY), 503, "server_error", "overloaded",
             "upstream_connections_max");
         held.forEach((release) => release());

@@ -250,6 +250,7 @@ test("descriptors: none for the configuration: the old one stays, and then it is
         const count = (pattern) => [...proxy.stderr.matchAll(pattern)].length;
         await with_free(1, async (clients) => {
             await add(clients, 1);
+            await until("it has the last one", async () => (await gauges()).connections === 2);
             process.kill(proxy.pid, "SIGHUP");
             await until("the reload fails", () => count(/msg=reload\.failed/g) === 1);
             assert.match(proxy.stderr, /config\.yaml: [^\n]*[Tt]oo many open files/);
