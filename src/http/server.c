@@ -136,13 +136,20 @@ void server_finish(struct server_conn *c)
 
 /* ---- writing ---- */
 
+/* Bytes of ours that the kernel has taken. What TLS adds to a piece is in the queue but was never
+ * given: as long as nothing is taken the number may fall, but not rise. */
+static int64_t taken_now(const struct server_conn *c, size_t queued)
+{
+    return (int64_t)c->given - (int64_t)queued;
+}
+
 static void write_watch(struct server_conn *c)
 {
     size_t queued = conn_queued(c->conn);
 
     if (queued == 0 || timer_armed(&c->write_timer))
         return;
-    c->taken = c->given - queued;
+    c->taken = taken_now(c, queued);
     c->taken_ms = loop_now_ms(c->server->loop);
     timer_start(&c->write_timer, c->server->options.write_timeout_ms / WRITE_LOOKS);
 }
@@ -157,13 +164,14 @@ static void write_fire(struct timer *timer)
     size_t queued = conn_queued(c->conn);
     if (queued == 0)
         return;
-    if (c->given - queued != c->taken) {
-        c->taken = c->given - queued;
+    int64_t taken = taken_now(c, queued);
+    if (taken > c->taken) {
         c->taken_ms = now_ms;
     } else if (now_ms - c->taken_ms >= options->write_timeout_ms) {
         server_lost(c);
         return;
     }
+    c->taken = taken;
     timer_start(timer, options->write_timeout_ms / WRITE_LOOKS);
 }
 

@@ -84,7 +84,7 @@ struct server_conn {
     uint64_t answer_length; /* with length_known */
     uint64_t answer_bytes;  /* of the body, so far */
     uint64_t given;         /* bytes, to conn */
-    uint64_t taken;         /* by the kernel, when the write timer last looked */
+    int64_t taken;          /* by the kernel, when the write timer last looked */
     int64_t taken_ms;
     size_t dropped; /* while lingering */
     size_t linger_bytes;
