@@ -419,8 +419,10 @@ static size_t tls_write(struct conn *conn, const struct str *parts, size_t n, si
         if (bounded && scratch->cipher_n == 0 && conn_queued(tls->lower) > 0)
             break;
         struct str record = next_record(&cursor, scratch->gather);
-        if (!encrypt(tls, record))
-            return total;
+        if (!encrypt(tls, record)) {
+            taken = total;
+            break;
+        }
         taken += record.n;
         if (sizeof(scratch->cipher) - scratch->cipher_n < RECORD_CIPHER_SIZE)
             flush(tls);
@@ -466,7 +468,10 @@ static bool set_name(struct conn_tls *tls)
     bool is_name = !dns_literal(str_c(tls->host), 0, &literal) ||
                    str_eq_nocase(str_c(tls->host), STR("localhost"));
 
-    SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    /* RFC 9110, 4.3.4: "A reference identity of type CN-ID MUST NOT be used by clients": the
+     * subject's common name is none. */
+    SSL_set_hostflags(tls->ssl,
+                      X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     if (is_name)
         return SSL_set_tlsext_host_name(tls->ssl, tls->host) == 1 &&
                SSL_set1_host(tls->ssl, tls->host) == 1;

@@ -31,6 +31,7 @@ struct certs {
     struct identity foreign; /* good.test, of unknown_ca */
     struct identity middle;  /* a CA of ca's */
     struct identity deep;    /* good.test, of middle */
+    struct identity common;  /* good.test in its subject only */
     char ca_path[TEMP_PATH_SIZE];
     struct tls_context *verifying;
     struct tls_context *trusting;
@@ -52,6 +53,7 @@ static int certs_setup(void **state)
     certs.foreign = identity_new("foreign", &certs.unknown_ca, "DNS:good.test", DAY_S);
     certs.middle = identity_new("Middle CA", &certs.ca, NULL, DAY_S);
     certs.deep = identity_new("deep", &certs.middle, "DNS:good.test", DAY_S);
+    certs.common = identity_new("good.test", &certs.ca, "IP:10.0.0.1", DAY_S);
 
     identity_write_cert(&certs.ca, certs.ca_path);
     assert_int_equal(tls_context_new(&(struct tls_options){.ca_file = str_c(certs.ca_path),
@@ -79,6 +81,7 @@ static int certs_teardown(void **state)
     identity_free(&certs.foreign);
     identity_free(&certs.middle);
     identity_free(&certs.deep);
+    identity_free(&certs.common);
     return unlink(certs.ca_path);
 }
 
@@ -307,6 +310,7 @@ static void test_verification(void **state)
         {&certs.good, "GOOD.test.", NULL, certs.verifying},
         {&certs.good, "127.0.0.1", NULL, certs.verifying},
         {&certs.good, "bad.test", "TLS: hostname mismatch (bad.test)", certs.verifying},
+        {&certs.common, "good.test", "TLS: hostname mismatch (good.test)", certs.verifying},
         {&certs.good, "127.0.0.2", "TLS: IP address mismatch (127.0.0.2)", certs.verifying},
         {&certs.good, "[::1]", "TLS: IP address mismatch (::1)", certs.verifying},
         {&certs.expired, "good.test", "TLS: certificate has expired (good.test)", certs.verifying},
