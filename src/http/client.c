@@ -10,8 +10,8 @@
  *           (new) ─► CONNECTING ─► SENDING ─► SENT ─► ENDED ─batch─► IDLE ─client_start─► SENDING
  *                        └──────────┴──────────┴──► OVER (failed, cancelled), freed
  *
- *           An answer may begin while SENDING: then the rest of the request is not sent (its bytes
- *           are borrowed until `head` only) and the connection is not used again.
+ *           An answer may begin while SENDING. One of 400 and above ends the sending; after any
+ *           other the rest is sent on. If it ends before that, the connection is not used again.
  *           Memory is freed when the event that is running returns (`in_event`), so every call is
  *           legal in every event.
  *           The silence time-out is not re-armed by each read: a read notes the time, and the
