@@ -585,18 +585,17 @@ async function others_served(p, done) {
     return { count, slowest };
 }
 
-for (const [what, opening, drip] of [
-    ["drip a head", `POST ${CHAT} HTTP/1.1\r\nHost: localhost\r\n`, "X-A: b\r\n"],
-    ["drip a request line", "GET /", "a"],
-    ["stop in a head", `POST ${CHAT} HTTP/1.1\r\nHost: local`, null],
-    ["stop in a body", head("Content-Length: 1000\r\n") + "{", null],
-    ["stop in a chunked body", head(CHUNKED) + "5\r\n{", null],
+for (const [what, openings, drip] of [
+    ["drip a head", [`POST ${CHAT} HTTP/1.1\r\nHost: localhost\r\n`], "X-A: b\r\n"],
+    ["drip a request line", ["GET /"], "a"],
+    ["stop in a head, in a body, in a chunk", [`POST ${CHAT} HTTP/1.1\r\nHost: local`,
+        head("Content-Length: 1000\r\n") + "{", head(CHUNKED) + "5\r\n{"], null],
 ]) {
     test(`client: slowloris: ${CROWD} that ${what} get 408 in time, others are served`,
         async (t) => {
             const list = await crowd(proxy, CROWD);
             const began = now();
-            list.forEach((bare) => bare.socket.write(opening));
+            list.forEach((bare, i) => bare.socket.write(openings[i % openings.length]));
             const dripping = drip && setInterval(() => list.forEach((bare) => {
                 if (bare.ended === null) {
                     bare.socket.write(drip);
