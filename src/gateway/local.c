@@ -91,7 +91,9 @@ static void on_timer(struct timer *timer)
 
 static void send_error(struct local *local, int status)
 {
-    server_head(local->client, status, STR("content-type: application/json\r\n"),
+    server_head(local->client, status,
+                status == 503 ? STR("content-type: application/json\r\nretry-after: 1\r\n")
+                              : STR("content-type: application/json\r\n"),
                 (int64_t)local->out.n);
     server_body(local->client, buf_str(&local->out));
     server_end(local->client);
@@ -102,6 +104,14 @@ static void refuse(struct local *local, const struct error *e)
 {
     local->backend->protocol->error_encode(e, STR("local"), false, &local->out);
     send_error(local, error_status(e));
+}
+
+static void refuse_starved(struct local *local)
+{
+    struct error e;
+
+    FAIL(&e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
+    refuse(local, &e);
 }
 
 /* The request was read. */
@@ -129,10 +139,12 @@ static void on_large_read(void *ctx)
     struct error e = {.code = OK};
 
     CAST(local, ctx, LOCAL_MAGIC);
-    if (large_take_request(local->large, &local->request, &e) != OK)
-        refuse(local, &e);
-    else
+    if (large_take_request(local->large, &local->request, &e) == OK)
         answer(local);
+    else if (large_over_budget(local->large)) /* whatever it looked like */
+        refuse_starved(local);
+    else
+        refuse(local, &e);
 }
 
 static void start(struct local *local)
@@ -159,16 +171,12 @@ static void start(struct local *local)
 /* A large body is read in a job. False: there is no room for it, and that was answered. */
 static bool expect_large(struct local *local, size_t length)
 {
-    struct error e;
-
     local->large = large_new(local->branch, on_large_read, local);
     local->body = large_room(local->large, 0, length, length);
     local->body_size = length;
-    if (local->body != NULL)
-        return true;
-    FAIL(&e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
-    refuse(local, &e);
-    return false;
+    if (local->body == NULL)
+        refuse_starved(local);
+    return local->body != NULL;
 }
 
 static struct local *local_of(const struct server_conn *client)

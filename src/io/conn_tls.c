@@ -187,7 +187,8 @@ static int bio_create(BIO *bio)
 
 BIO_METHOD *conn_tls_bio_new(void)
 {
-    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "conn_tls");
+    /* No index of its own: a process has some 127 of them, and each reload makes methods. */
+    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "conn_tls");
 
     if (method == NULL || BIO_meth_set_write(method, bio_write) != 1 ||
         BIO_meth_set_read(method, bio_read) != 1 || BIO_meth_set_ctrl(method, bio_ctrl) != 1 ||

@@ -124,8 +124,8 @@ static void assert_has(struct str text, const char *part)
         fail_msg("no \"%s\" in:\n%.*s", part, STR_ARG(text));
 }
 
-/* Catches: a reload in the moment in which a file is moved away, or cut to be written anew, reads as
- * an empty configuration. */
+/* Catches: a reload in the moment in which a file is moved away, or cut to be written anew, reads
+ * as an empty configuration. */
 static void files_that_are_gone_or_empty(void **state)
 {
     static const struct {

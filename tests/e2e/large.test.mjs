@@ -291,6 +291,28 @@ test("large: 200 clients with large bodies at once: some are served, the others 
 
 /* ---- Large answers ---- */
 
+test("large: a built-in backend without room says so as well: 503 with Retry-After, nothing else",
+    async (t) => {
+        const turns = "{\"role\":\"user\",\"content\":\"abc\"},".repeat(60_000).slice(0, -1);
+        const body = `{"model":"demo:echo","messages":[${turns}]}`;
+        const statuses = {};
+        /* From too little to enough: each step of the built-in backend is short once. */
+        for (let limit = 10 * MB; limit <= 20 * MB; limit += 500_000) {
+            const one = await start({ config: { workers: 1, body_bytes_max: 2 * MB,
+                inflight_bytes_max: limit }, args: ["--demo"] });
+            const answer = await one.call({ path: CHAT, body });
+            statuses[answer.status] = (statuses[answer.status] ?? 0) + 1;
+            if (answer.status !== 200) {
+                assert.equal(answer.status, 503, `${limit}: ${answer.text}`);
+                assert.equal(answer.json.error.code, "overloaded");
+                assert.equal(answer.get("retry-after"), "1", `${limit}: ${answer.text}`);
+            }
+            await one.stop();
+        }
+        t.diagnostic(JSON.stringify(statuses));
+        assert.ok(statuses[200] > 0 && statuses[503] > 0);
+    });
+
 test("large: a whole answer of 10 MB reaches the client byte for byte, also one that reads slowly",
     async () => {
         const body = Buffer.from(JSON.stringify(whole("m1", { content: "lång \\ ".repeat(MB) })));
