@@ -560,7 +560,7 @@ static void test_authentication_may_end_on_loopback(void **unused)
     end(&s);
 }
 
-static char changing_name[16];
+static char changing_name[24];
 
 static void renamed(struct config *config)
 {
