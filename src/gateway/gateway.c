@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "gateway/strikes.h"
+#include "io/address.h"
 
 /* Without authentication only this machine may connect, whatever host says. */
 static struct str host_of(const struct config *config)
@@ -154,13 +155,6 @@ enum error_code gateway_start(struct gateway *gateway, struct error *e)
 
 /* --- another configuration --- */
 
-/* From this machine only. */
-static bool is_loopback(struct str host)
-{
-    return str_eq(host, STR("localhost")) || str_eq(host, STR("::1")) ||
-           str_starts(host, STR("127."));
-}
-
 static void add_name(struct buf *names, const char *name)
 {
     (void)buf_print(names, "%s%s", names->n > 0 ? ", " : "", name);
@@ -180,7 +174,7 @@ static void tell_restart(const struct gateway *gateway, const struct config *con
 static enum error_code check_site(const struct gateway *gateway, struct site *site, struct error *e)
 {
     /* The listener stays as it is: nothing but a key keeps the others out. */
-    if (site->config->disable_auth && !is_loopback(gateway->host))
+    if (site->config->disable_auth && !address_names_loopback(gateway->host))
         return FAIL(e, ERR_CONFIG,
                     "disable_auth: needs a restart, as %.*s is listened on, which others can reach",
                     STR_ARG(gateway->host));

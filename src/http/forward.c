@@ -14,71 +14,38 @@
 
 #include "base/mem.h"
 #include "http/forward_priv.h"
+#include "io/address.h"
 
 /* ---- addresses ---- */
 
-/* Both kinds as IPv6 would have them: IPv4 behind ::ffff:0:0/96. */
-struct address {
-    uint8_t bytes[16];
-    bool is_v4;
-};
-
-enum { ADDRESS_TEXT_MAX = 63 };
-
-static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
-
-static void address_of_v4(struct in_addr v4, struct address *ret_address)
-{
-    memcpy(ret_address->bytes, v4_prefix, sizeof(v4_prefix));
-    memcpy(ret_address->bytes + sizeof(v4_prefix), &v4, sizeof(v4));
-    ret_address->is_v4 = true;
-}
-
 /* A literal address, without brackets. As the resolver does it takes short forms too (127.1), which
  * are no names either. */
-static bool address_parse(struct str text, struct address *ret_address)
+static bool literal_parse(struct str text, struct address *ret_address)
 {
-    char z[ADDRESS_TEXT_MAX + 1];
+    char z[INET6_ADDRSTRLEN];
     struct in_addr v4;
-    struct in6_addr v6;
 
-    if (text.n == 0 || text.n > ADDRESS_TEXT_MAX || memchr(text.p, '\0', text.n) != NULL)
+    if (address_parse(text, ret_address))
+        return true;
+    if (text.n == 0 || text.n >= sizeof(z) || memchr(text.p, '\0', text.n) != NULL)
         return false;
     memcpy(z, text.p, text.n);
     z[text.n] = '\0';
-    if (inet_pton(AF_INET6, z, &v6) == 1) {
-        memcpy(ret_address->bytes, &v6, sizeof(v6));
-        ret_address->is_v4 = memcmp(&v6, v4_prefix, sizeof(v4_prefix)) == 0;
-        return true;
-    }
     /* inet_aton also takes what follows a blank: there is none in a host. */
-    if (strpbrk(z, " \t\r\n") != NULL || inet_aton(z, &v4) == 0)
+    if (strpbrk(z, " \t\r\n") != NULL || inet_aton(z, &v4) == 0 ||
+        inet_ntop(AF_INET, &v4, z, sizeof(z)) == NULL)
         return false;
-    address_of_v4(v4, ret_address);
-    return true;
+    return address_parse(str_c(z), ret_address);
 }
 
-/* The first `bits` are equal. */
-static bool same_network(const struct address *a, const struct address *b, unsigned bits)
+/* This machine; the unspecified addresses lead here too. */
+static bool is_local(const struct address *address)
 {
-    unsigned whole = bits / 8;
-    unsigned rest = bits % 8;
+    struct address any;
 
-    assert(bits <= 128);
-    if (memcmp(a->bytes, b->bytes, whole) != 0)
-        return false;
-    return rest == 0 || (a->bytes[whole] ^ b->bytes[whole]) >> (8 - rest) == 0;
-}
-
-/* This machine: 127.0.0.0/8, ::1, and the unspecified addresses, which lead here too. */
-static bool is_loopback(const struct address *address)
-{
-    static const uint8_t zeros[16];
-    const uint8_t *v4 = address->bytes + sizeof(v4_prefix);
-
-    if (address->is_v4)
-        return v4[0] == 127 || memcmp(v4, zeros, 4) == 0;
-    return memcmp(address->bytes, zeros, 15) == 0 && address->bytes[15] <= 1;
+    return address_is_loopback(address) ||
+           (address_parse(STR("0.0.0.0"), &any) && address_eq(address, &any)) ||
+           (address_parse(STR("::"), &any) && address_eq(address, &any));
 }
 
 /* ---- which proxy ---- */
@@ -123,16 +90,14 @@ static bool split_port(struct str entry, struct str *ret_host, uint16_t *ret_por
     return true;
 }
 
-static bool network_matches(struct str entry, size_t slash, const struct subject *subject)
+/* The versions are two worlds here: ::/0 is no IPv4 address. */
+static bool network_matches(struct str entry, const struct subject *subject)
 {
-    struct address network;
-    int64_t bits = 0;
+    struct address_range range;
 
-    if (!subject->is_address || !address_parse(str_head(entry, slash), &network) ||
-        !str_to_int64(str_from(entry, slash + 1), &bits) || bits < 0 ||
-        bits > (network.is_v4 ? 32 : 128) || network.is_v4 != subject->address.is_v4)
-        return false;
-    return same_network(&network, &subject->address, (unsigned)bits + (network.is_v4 ? 96 : 0));
+    return subject->is_address && address_range_parse(entry, &range) &&
+           address_is_v4(&range.base) == address_is_v4(&subject->address) &&
+           address_in(&subject->address, &range);
 }
 
 static bool entry_matches(struct str entry, const struct subject *subject)
@@ -144,13 +109,12 @@ static bool entry_matches(struct str entry, const struct subject *subject)
     assert(entry.n > 0);
     if (str_eq(entry, STR("*")))
         return true;
-    size_t slash = str_find_char(entry, '/', 0);
-    if (slash != SIZE_MAX)
-        return network_matches(entry, slash, subject);
+    if (str_find_char(entry, '/', 0) != SIZE_MAX)
+        return network_matches(entry, subject);
     if (!split_port(entry, &host, &port) || (port != 0 && port != subject->port))
         return false;
-    if (address_parse(host, &address))
-        return subject->is_address && same_network(&address, &subject->address, 128);
+    if (literal_parse(host, &address))
+        return subject->is_address && address_eq(&address, &subject->address);
     if (subject->is_address)
         return false;
     if (str_starts(host, STR("*.")))
@@ -189,8 +153,8 @@ struct str forward_choose(const struct forward_rules *rules, const struct url *o
     if (proxy.n == 0)
         return STR_NULL;
     assert(subject.host.n > 0);
-    subject.is_address = address_parse(subject.host, &subject.address);
-    if (subject.is_address ? is_loopback(&subject.address)
+    subject.is_address = literal_parse(subject.host, &subject.address);
+    if (subject.is_address ? is_local(&subject.address)
                            : str_eq_nocase(subject.host, STR("localhost")) ||
                                  ends_nocase(subject.host, STR(".localhost")))
         return STR_NULL;

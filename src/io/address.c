@@ -87,3 +87,18 @@ bool address_is_v4(const struct address *address)
 {
     return memcmp(address->bytes, v4_prefix, V4_AT) == 0;
 }
+
+bool address_is_loopback(const struct address *address)
+{
+    static const struct address v6 = {.bytes = {[15] = 1}};
+
+    return address_is_v4(address) ? address->bytes[V4_AT] == 127 : address_eq(address, &v6);
+}
+
+bool address_names_loopback(struct str host)
+{
+    struct address address;
+
+    return str_eq_nocase(host, STR("localhost")) ||
+           (bare_parse(host, &address) && address_is_loopback(&address));
+}

@@ -19,6 +19,10 @@ NODISCARD bool address_parse(struct str text, struct address *ret_address);
 NODISCARD bool address_range_parse(struct str text, struct address_range *ret_range);
 PURE_FN bool address_in(const struct address *address, const struct address_range *range);
 PURE_FN bool address_is_v4(const struct address *address);
+/* 127.0.0.0/8 and ::1. */
+PURE_FN bool address_is_loopback(const struct address *address);
+/* Of a host: localhost, or a literal address without brackets that is loopback. */
+bool address_names_loopback(struct str host);
 static inline bool address_eq(const struct address *a, const struct address *b)
 {
     return memcmp(a, b, sizeof(*a)) == 0;

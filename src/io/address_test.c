@@ -104,11 +104,32 @@ static void test_ranges(void **state)
     }
 }
 
+static void test_loopback(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {"localhost",       "LocalHost", "127.0.0.1",
+                                      "127.255.255.255", "::1",       "0:0:0:0:0:0:0:1",
+                                      "::ffff:127.0.0.1"};
+    static const char *const no[] = {"",      "0.0.0.0",   "::",          "128.0.0.1",
+                                     "::2",   "126.0.0.1", "127.example", "127.0.0.1:",
+                                     "[::1]", "localhost."};
+
+    for (size_t i = 0; i < COUNT_OF(yes); i++) {
+        if (!address_names_loopback(str_c(yes[i])))
+            fail_msg("%s is not loopback", yes[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(no); i++) {
+        if (address_names_loopback(str_c(no[i])))
+            fail_msg("%s is loopback", no[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_loopback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
  */
 #include "state/config_priv.h"
 
+#include "io/address.h"
 #include "text/url.h"
 
 enum { NAME_BYTES_MAX = 64 };
@@ -465,17 +466,6 @@ static void check_protocol(struct config_reader *r, size_t i)
                  STR_ARG(backend->name));
 }
 
-static bool is_loopback(struct str host)
-{
-    if (!str_starts(host, STR("127.")))
-        return str_eq(host, STR("localhost")) || str_eq(host, STR("::1"));
-    for (size_t i = 0; i < host.n; i++) {
-        if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9'))
-            return false;
-    }
-    return true;
-}
-
 /* What is wrong is said without the URL itself: somebody may have put a key into it. */
 static void check_url(struct config_reader *r, size_t i)
 {
@@ -493,7 +483,7 @@ static void check_url(struct config_reader *r, size_t i)
     if (!str_is_null(url.query))
         config_fault(r, place_of(r, i, "api_url"), "backends.%.*s.api_url: must not have a query",
                      STR_ARG(backend->name));
-    if (!url.https && !is_loopback(url.host) && backend->keys_n > 0)
+    if (!url.https && !address_names_loopback(url.host) && backend->keys_n > 0)
         config_warn(r, place_of(r, i, "api_url"),
                     "backends.%.*s.api_url: http sends the key in clear text",
                     STR_ARG(backend->name));

@@ -33,12 +33,6 @@ static bool is_address(struct config_reader *r, struct str host)
            (inet_pton(AF_INET, z, address) == 1 || inet_pton(AF_INET6, z, address) == 1);
 }
 
-static bool is_loopback(struct str host)
-{
-    return str_eq_nocase(host, STR("localhost")) || str_starts(host, STR("127.")) ||
-           str_eq(host, STR("::1"));
-}
-
 static void check_host(struct config_reader *r)
 {
     struct str host = r->config->host;
@@ -52,7 +46,7 @@ static void check_host(struct config_reader *r)
     }
     assert(host.n > 0);
     r->config->host = host;
-    if (r->config->disable_auth && !is_loopback(host)) {
+    if (r->config->disable_auth && !address_names_loopback(host)) {
         config_warn(r, origin_of(r, "host"),
                     "host: without authentication (disable_auth) only 127.0.0.1 is listened on, "
                     "not %.*s",
@@ -181,17 +175,37 @@ static void check_trusted(struct config_reader *r)
     const struct str_list *proxies = &r->config->trusted_proxies;
     struct address_range *ranges = arena_array(&r->snapshot->arena, proxies->n, sizeof(*ranges));
 
+    bool good = true;
     for (size_t i = 0; i < proxies->n; i++) {
-        if (!address_range_parse(proxies->items[i], &ranges[i])) {
-            config_fault(r, origin_of(r, "trusted_proxies"),
-                         "trusted_proxies: number %zu is neither an address (192.0.2.1, ::1) nor "
-                         "a range of them (10.0.0.0/8)",
-                         i + 1);
-            return;
-        }
+        if (address_range_parse(proxies->items[i], &ranges[i]))
+            continue;
+        good = false;
+        config_fault(r, origin_of(r, "trusted_proxies"),
+                     "trusted_proxies: number %zu is neither an address (192.0.2.1, ::1) nor "
+                     "a range of them (10.0.0.0/8)",
+                     i + 1);
     }
+    if (!good)
+        return;
     r->config->trusted_ranges = ranges;
     r->config->trusted_ranges_n = proxies->n;
+}
+
+/* Else it would be one of the entries that match nothing, and requests meant to go straight would
+ * go through the proxy. */
+static void check_no_proxy(struct config_reader *r)
+{
+    const struct str_list *list = &r->config->no_proxy;
+    struct address_range range;
+
+    for (size_t i = 0; i < list->n; i++) {
+        struct str item = str_trim(list->items[i]);
+        if (str_find_char(item, '/', 0) != SIZE_MAX && str_find_char(item, ' ', 0) == SIZE_MAX &&
+            !address_range_parse(item, &range))
+            config_warn(r, origin_of(r, "no_proxy"),
+                        "no_proxy: number %zu is no network (10.0.0.0/8) and matches nothing",
+                        i + 1);
+    }
 }
 
 /* --- sizes --- */
@@ -217,5 +231,6 @@ void config_check_all(struct config_reader *r)
     check_forward_headers(r);
     check_origins(r);
     check_trusted(r);
+    check_no_proxy(r);
     check_sizes(r);
 }

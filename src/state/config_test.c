@@ -891,6 +891,25 @@ static void forward_proxies(void **state)
     assert_false(has(text, "hush"));
 }
 
+/* Each entry of a list that is wrong is named. */
+static void wrong_lists(void **state)
+{
+    struct fixture *f = *state;
+
+    read_config(f, &(struct inputs){.yaml = "trusted_proxies: [x, 10.0.0.0/8, 10.0.0.0/33]\n"
+                                            "forward_headers: [cookie, ok, host]\n"
+                                            "cors_origins: [a, https://b.example, c]\n"});
+    assert_int_equal(f->result.faults, 6);
+    assert_has(f->result.report, "trusted_proxies: number 1 is neither");
+    assert_has(f->result.report, "trusted_proxies: number 3 is neither");
+
+    (void)good(f, &(struct inputs){
+                      .yaml = "no_proxy: [10.0.0.0/8, 'fd00::/8', 10.0.0.0/33, a/b, a.example]\n"});
+    assert_int_equal(f->result.warnings, 2);
+    assert_has(f->result.report, "config.yaml:1:11: warning: no_proxy: number 3 is no network");
+    assert_has(f->result.report, "no_proxy: number 4 is no network");
+}
+
 /* What is wrong is said, and nothing of what stands there. */
 static void wrong_proxies(void **state)
 {
@@ -1026,6 +1045,7 @@ int main(void)
         TEST(later),
         TEST(forward_proxies),
         TEST(wrong_proxies),
+        TEST(wrong_lists),
         TEST(too_many_backends),
         TEST(no_authentication),
         TEST(references),
