@@ -510,9 +510,14 @@ static void other_place(struct config *config)
     config->workers = 7;
 }
 
-static void bad_ca(struct config *config)
+static void https(struct config *config)
 {
     config->backends[0].api_url = STR("https://second.test/v1");
+}
+
+static void bad_ca(struct config *config)
+{
+    https(config);
     config->backends[0].ca_file = STR("/nonexistent/ca.pem");
 }
 
@@ -533,6 +538,10 @@ static void test_what_must_not_be_taken_over(void **unused)
     assert_true(str_find(str_c(e.detail), STR("disable_auth: needs a restart"), 0) == 0);
     assert_int_equal(reload(&s, bad_ca, &restart, &e), ERR_CONFIG);
     assert_true(str_find(str_c(e.detail), STR("/nonexistent/ca.pem"), 0) != SIZE_MAX);
+    assert_int_equal(setenv("SSL_CERT_FILE", "/nonexistent/file.pem", 1), 0);
+    assert_int_equal(reload(&s, https, &restart, &e), ERR_CONFIG);
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    assert_true(str_find(str_c(e.detail), STR("/nonexistent/file.pem"), 0) != SIZE_MAX);
     assert_ptr_equal(s.f.gateway->site, before);
     assert_int_equal(restart.n, 0);
     assert_int_equal(reload(&s, other_place, &restart, &e), OK);

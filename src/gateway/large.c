@@ -59,7 +59,6 @@ struct large {
     struct request_limits limits;
     struct request request;
     struct encode_request how;
-    struct dialect dialect;
     bool full;
     struct wire wire;
     struct frame frame;
@@ -381,10 +380,6 @@ void large_write(struct large *large, const struct request *request,
     large->request = *request;
     large->upstream = upstream;
     large->how = *how;
-    /* The backend is the configuration's, which may be gone before the job is. */
-    large->dialect = *how->dialect;
-    large->how.dialect = &large->dialect;
-    large->how.model = str_copy(&large->out, how->model);
     large->full = full;
     start(large, JOB_WRITE);
 }

@@ -255,7 +255,7 @@ void models_stop(struct models *models)
         if (entry->request == NULL)
             continue;
         client_cancel(&entry->request);
-        finish(entry, "the proxy is shutting down");
+        finish(entry, "not wanted any more");
     }
 }
 

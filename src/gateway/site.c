@@ -127,21 +127,29 @@ enum error_code site_forward(struct site *site, const struct backend *backend,
     return forward_new(&options, ret_forward, e);
 }
 
-/* A context costs megabytes, so most are made on first use. What the configuration names is read
- * now, where a fault in it is a fault of the configuration. */
-static enum error_code check_tls(struct site *site, struct error *e)
+static enum error_code prepare_tls(struct site *site, size_t place, struct error *e)
 {
-    const struct backend_set *set = site->backends;
+    const struct tls_options options = tls_options_at(site, place);
     struct tls_context *context = NULL;
 
-    for (size_t i = 0; i < set->n; i++) {
-        if (set->items[i].functional && set->items[i].config->ca_file.n > 0)
-            TRY(site_tls(site, &set->items[i], &context, e));
-    }
+    return tls_context_reads_file(&options) ? tls_at(site, place, &context, e) : OK;
+}
+
+/* Most contexts are made on first use. Those that are made of a file, now: it takes time, and a
+ * fault in it is a fault of the configuration. */
+static enum error_code check_tls(struct site *site, struct error *e)
+{
     const struct config *config = site->config;
-    if (config->ca_file.n > 0 && (is_https(&config->https_proxy) || is_https(&config->http_proxy) ||
-                                  is_https(&config->all_proxy)))
-        TRY(tls_at(site, set->n, &context, e));
+    const struct backend_set *set = site->backends;
+
+    for (size_t i = 0; i < set->n; i++) {
+        const struct backend *backend = &set->items[i];
+        if (backend->functional && backend->local == NULL && backend->url.https)
+            TRY(prepare_tls(site, i, e));
+    }
+    if (is_https(&config->https_proxy) || is_https(&config->http_proxy) ||
+        is_https(&config->all_proxy))
+        return prepare_tls(site, set->n, e);
     return OK;
 }
 

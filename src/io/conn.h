@@ -130,6 +130,9 @@ struct tls_options {
  * to use from several workers. Sessions are kept in it and resumed, per host and port. */
 NODISCARD enum error_code tls_context_new(const struct tls_options *options,
                                           struct tls_context **ret_context, struct error *e);
+/* Whether that reads a whole file of certificates, ca_file or SSL_CERT_FILE: tens of milliseconds,
+ * which no loop has. */
+bool tls_context_reads_file(const struct tls_options *options);
 /* For connections that were accepted. cert: the chain (PEM), the own certificate first. key: its
  * key (PEM). CONFIG: one cannot be read, or they do not belong together. */
 NODISCARD enum error_code tls_server_new(struct str cert_file, struct str key_file,

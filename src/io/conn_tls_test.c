@@ -714,7 +714,11 @@ static void test_certificates_from_the_environment(void **state)
     struct error e;
     (void)state;
 
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    assert_false(tls_context_reads_file(&options));
     assert_int_equal(setenv("SSL_CERT_FILE", "/no/such/file.pem", 1), 0);
+    assert_true(tls_context_reads_file(&options));
+    assert_false(tls_context_reads_file(&(struct tls_options){.verify = false}));
     assert_int_equal(tls_context_new(&options, &context, &e), ERR_CONFIG);
     assert_int_equal(setenv("SSL_CERT_FILE", certs.ca_path, 1), 0);
     assert_int_equal(tls_context_new(&options, &context, &e), OK);

@@ -35,6 +35,14 @@ static enum error_code trust_file(SSL_CTX *ctx, const char *path, struct error *
                 tls_context_error_text());
 }
 
+/* As everywhere with OpenSSL. SSL_CERT_DIR, which it reads itself, names the directory. */
+static const char *file_of_environment(void)
+{
+    const char *path = getenv("SSL_CERT_FILE");
+
+    return path != NULL && path[0] != '\0' ? path : NULL;
+}
+
 static enum error_code trust(SSL_CTX *ctx, const struct tls_options *options, struct error *e)
 {
     if (options->ca_file.n > 0) {
@@ -43,13 +51,17 @@ static enum error_code trust(SSL_CTX *ctx, const struct tls_options *options, st
         mem_free(path);
         return code;
     }
-    /* As everywhere with OpenSSL. SSL_CERT_DIR, which it reads itself, names the directory. */
-    const char *path = getenv("SSL_CERT_FILE");
-    if (path != NULL && path[0] != '\0')
+    const char *path = file_of_environment();
+    if (path != NULL)
         TRY(trust_file(ctx, path, e));
     if (SSL_CTX_set_default_verify_dir(ctx) != 1)
         return FAIL(e, ERR_SYSTEM, "certificate directory: %s", tls_context_error_text());
     return OK;
+}
+
+bool tls_context_reads_file(const struct tls_options *options)
+{
+    return options->verify && (options->ca_file.n > 0 || file_of_environment() != NULL);
 }
 
 SSL_CTX *tls_context_begin(const SSL_METHOD *method)

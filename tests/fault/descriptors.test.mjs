@@ -47,7 +47,7 @@ before(async () => {
     if (!no_tls) {
         const certs = make(dir);
         secure = await Mock.start({ tls: certs.good });
-        env.SSL_CERT_FILE = certs.ca; /* is read when the backend is first used */
+        env.SSL_CERT_FILE = certs.ca;
         backends.secure = backend(secure);
     }
     proxy = await start({ config: { retries: 0, backends }, env });
@@ -232,7 +232,7 @@ test("descriptors: streams that run go on while others are refused", { skip }, a
     mock.models.delete("m1");
 });
 
-test("descriptors: none for the file of certificates: an error, and then it is read",
+test("descriptors: none for a connection with TLS: an error, and then it is made",
     { skip: no_tls }, async () => {
         await with_free(1, async (clients) => {
             await add(clients, 1);
