@@ -28,39 +28,47 @@ static int answer_nothing(const struct gateway *gateway, const struct site *site
 /* The answer to OPTIONS: all of it is in the head. */
 static const struct gateway_route no_content = {.path = "", .answer = answer_nothing};
 
-/* The client's key as it was shown; null without one. */
-static struct str shown_key(const struct message *m)
-{
-    struct str bearer = STR_NULL;
-    struct str keys[3] = {STR_NULL, STR_NULL, STR_NULL};
+enum { SHOWN_MAX = 4 };
 
-    for (size_t i = m->headers.n; i > 0; i--) {
-        const struct http_header *header = &m->headers.items[i - 1];
-        switch (header->name.n) {
-        case 13:
-            if (str_eq_nocase(header->name, STR("authorization")) &&
-                str_starts_nocase(header->value, STR("bearer ")))
-                bearer = str_trim(str_from(header->value, strlen("bearer ")));
-            break;
-        case 9:
-            if (str_eq_nocase(header->name, STR("x-api-key")))
-                keys[0] = header->value;
-            break;
-        case 7:
-            if (str_eq_nocase(header->name, STR("api-key")))
-                keys[1] = header->value;
-            break;
-        case 14:
-            if (str_eq_nocase(header->name, STR("x-goog-api-key")))
-                keys[2] = header->value;
-            break;
-        default:
-            break;
-        }
+/* The value of a header that shows a key; null: it is none. */
+static struct str key_in(const struct http_header *header)
+{
+    switch (header->name.n) {
+    case 13:
+        if (str_eq_nocase(header->name, STR("authorization")) &&
+            str_starts_nocase(header->value, STR("bearer ")))
+            return str_trim(str_from(header->value, strlen("bearer ")));
+        break;
+    case 9:
+        if (str_eq_nocase(header->name, STR("x-api-key")))
+            return header->value;
+        break;
+    case 7:
+        if (str_eq_nocase(header->name, STR("api-key")))
+            return header->value;
+        break;
+    case 14:
+        if (str_eq_nocase(header->name, STR("x-goog-api-key")))
+            return header->value;
+        break;
+    default:
+        break;
     }
-    for (size_t i = 0; i < COUNT_OF(keys) && str_is_null(bearer); i++)
-        bearer = keys[i];
-    return bearer;
+    return STR_NULL;
+}
+
+/* The keys that the client shows: some show one in each way that they know, not all of them ours.
+ * Returns how many. */
+static size_t shown_keys(const struct message *m, struct str shown[SHOWN_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->headers.n && n < SHOWN_MAX; i++) {
+        struct str key = key_in(&m->headers.items[i]);
+        if (key.n > 0)
+            shown[n++] = key;
+    }
+    return n;
 }
 
 /* The address that a guesser is known by; all that have none, as in memory, are one. */
@@ -73,11 +81,14 @@ static struct address address_of(const struct exchange *x)
     return address;
 }
 
-static enum error_code refuse_key(struct exchange *x, struct error *e)
+static enum error_code refuse_keys(struct exchange *x, size_t n, struct error *e)
 {
     struct address address = address_of(x);
-    int64_t wait_ms = strikes_wrong(x->station->gateway->strikes, &address,
-                                    loop_now_ms(x->station->loop));
+    int64_t wait_ms = 0;
+
+    for (size_t i = 0; i < n; i++)
+        wait_ms = strikes_wrong(x->station->gateway->strikes, &address,
+                                loop_now_ms(x->station->loop));
 
     if (wait_ms == 0)
         return FAIL(e, ERR_UNAUTHORIZED, "invalid API key");
@@ -90,20 +101,22 @@ static enum error_code authenticate(struct exchange *x, const struct message *m,
 {
     const struct site *site = x->branch->site;
     struct strikes *strikes = x->station->gateway->strikes;
-    struct str shown = shown_key(m);
+    struct str shown[SHOWN_MAX];
     const struct client_key *found = NULL;
 
     if (site->config->disable_auth)
         return OK;
-    if (str_is_null(shown) || shown.n == 0)
+    size_t shown_n = shown_keys(m, shown);
+    if (shown_n == 0)
         return FAIL(e, ERR_UNAUTHORIZED, "no API key; send it as \"Authorization: Bearer KEY\"");
     /* Every key is compared whole, so that time does not tell which one was nearest. */
-    for (size_t i = 0; i < site->keys_n; i++) {
-        if (str_eq_secret(shown, secret_reveal(&site->keys[i].key)))
-            found = &site->keys[i];
+    for (size_t i = 0; i < site->keys_n * shown_n; i++) {
+        const struct client_key *key = &site->keys[i / shown_n];
+        if (str_eq_secret(shown[i % shown_n], secret_reveal(&key->key)))
+            found = key;
     }
     if (found == NULL)
-        return refuse_key(x, e);
+        return refuse_keys(x, shown_n, e);
     if (UNLIKELY(strikes_any(strikes))) {
         struct address address = address_of(x);
         strikes_right(strikes, &address);

@@ -46,6 +46,8 @@ for (const [what, headers] of Object.entries({
     "x-api-key": { "x-api-key": KEY },
     "api-key": { "api-key": KEY },
     "x-goog-api-key": { "x-goog-api-key": KEY },
+    "a right key beside a stranger's": { "Authorization": "Bearer other", "x-api-key": KEY },
+    "the same the other way round": { "api-key": "other", "Authorization": `Bearer ${KEY}` },
     "a key given as a plain string": { "Authorization": "Bearer plain-key" },
     "an admin's key": { "Authorization": "Bearer admin-key" },
 })) {
@@ -64,6 +66,7 @@ for (const [what, headers] of Object.entries({
     "a right key and more": { "Authorization": `Bearer ${KEY}x` },
     "the backend's key": { "Authorization": "Bearer upstream-key-1" },
     "Basic with the right key": { "Authorization": `Basic ${KEY}` },
+    "two wrong keys": { "Authorization": "Bearer other", "x-api-key": `${KEY}x` },
     "the key in another letter case": { "x-api-key": KEY.toUpperCase() },
 })) {
     test(`auth: ${what} is refused, and nothing goes upstream`, async () => {

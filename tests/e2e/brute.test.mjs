@@ -71,6 +71,18 @@ test("brute: missing keys are not counted", async () => {
     await proxy.stop();
 });
 
+test("brute: each of several wrong keys in a request counts", async () => {
+    const proxy = await begin();
+    const three = { "x-api-key": "wrong-2", "api-key": "wrong-3" };
+    assert.equal((await ask(proxy, WRONG, three)).status, 401);
+    const slowed = await ask(proxy, WRONG, three);
+    is_slowed(slowed);
+    assert.match(slowed.json.error.message, /^Rate limit exceeded/);
+    assert.equal((await ask(proxy, WRONG, { ...three, "x-goog-api-key": KEY })).status, 200);
+    await strike_out(proxy);
+    await proxy.stop();
+});
+
 test("brute: X-Forwarded-For of a stranger is not believed", async () => {
     const proxy = await begin();
     for (let i = 0; i < 5; i++) {
