@@ -275,6 +275,7 @@ static void keep_headers(struct exchange *x, const struct message *m)
         (void)buf_add(lines, header->value);
         (void)buf_add(lines, STR("\r\n"));
     }
+    assert(buf_ok(lines)); /* less than twice what came */
     if (lines->n > 0)
         x->call.intake.forward_headers = str_copy(server_arena(x->client), buf_str(lines));
     buf_reset(lines);

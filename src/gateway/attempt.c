@@ -372,7 +372,7 @@ static void add_query(struct exchange *x, const struct wire *wire, struct buf *h
     (void)buf_add(head, query);
 }
 
-/* The request head, built afresh (contract, section 2, "Headers up"). */
+/* The request head, built afresh (contract, section 2, "Headers up"); null when it is too long. */
 static struct str make_head(struct exchange *x, const struct wire *wire)
 {
     struct backend *backend = x->attempt.backend;
@@ -395,7 +395,7 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
     if (same)
         (void)buf_add(head, x->call.intake.forward_headers);
     (void)buf_add(head, STR("\r\n"));
-    struct str text = str_copy(x->call.arena, buf_str(head));
+    struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
     buf_reset(head);
     return text;
 }
@@ -433,6 +433,8 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
     struct str head = make_head(x, wire);
     if (exchange_overflowed(x, e))
         return e->code;
+    if (str_is_null(head))
+        return FAIL(e, ERR_TOO_LARGE, "its head does not fit into memory (header_bytes_max)");
     const struct client_call call = {
         .head = head,
         .body = wire->body,

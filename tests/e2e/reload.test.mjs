@@ -172,6 +172,27 @@ test("reload: a body that is on its way keeps its limit, the next one has the ne
         await proxy.stop();
     });
 
+test("reload: a head that is on its way keeps its limit, and goes up whole", async () => {
+    const proxy = await start({ config: { ...to(a, "key-a"), header_bytes_max: "1MiB", workers: 1 } });
+    const client = await proxy.connect();
+    const body = JSON.stringify({ model: "m1", messages: MESSAGES });
+    const title = "t".repeat(700 * 1024);
+    const head = `POST ${CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${KEY}\r\n` +
+        `Content-Length: ${body.length}\r\nx-title: ${title}\r\n\r\n`;
+    const first = proxy.connect(); /* it has read what came before the reload */
+    client.write(head.slice(0, 1000));
+    (await first).send({ method: "GET", path: "/healthz" });
+    assert.equal((await (await first).response()).status, 200);
+    await proxy.reload({ ...to(a, "key-a"), header_bytes_max: "32KiB", workers: 1 });
+    client.write(head.slice(1000) + body);
+    assert.equal((await client.response()).status, 200);
+    assert.equal(a.posts().at(-1).get("x-title"), title);
+    client.send({ path: CHAT, headers: proxy.headers({ "x-title": title }), body });
+    assert.equal((await client.response()).status, 431);
+    (await first).destroy();
+    await proxy.stop();
+});
+
 test("reload: keepalive_timeout holds for the waits that begin after it", async () => {
     const proxy = await start({ config: to(a, "key-a") });
     const client = await proxy.connect();
