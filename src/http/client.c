@@ -538,9 +538,3 @@ void client_pause(struct client_request *request, bool pause)
     else
         conn_read_start(r->conn);
 }
-
-bool client_answered(const struct client_request *request)
-{
-    assert(request->magic == CLIENT_MAGIC);
-    return request->answered;
-}

@@ -109,5 +109,3 @@ NODISCARD enum error_code client_start(struct client_pool *pool, const struct cl
 void client_cancel(struct client_request **request);
 /* Stops and resumes reading the answer. While paused the silence time-out stands still. */
 void client_pause(struct client_request *request, bool pause);
-/* Whether any byte of an answer came. */
-bool client_answered(const struct client_request *request);

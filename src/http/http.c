@@ -103,31 +103,6 @@ struct str http_headers_get(const struct http_headers *headers, struct str name)
     return STR_NULL;
 }
 
-struct str http_method_name(enum http_method method)
-{
-    switch (method) {
-    case HTTP_GET:
-        return STR("GET");
-    case HTTP_HEAD:
-        return STR("HEAD");
-    case HTTP_POST:
-        return STR("POST");
-    case HTTP_PUT:
-        return STR("PUT");
-    case HTTP_PATCH:
-        return STR("PATCH");
-    case HTTP_DELETE:
-        return STR("DELETE");
-    case HTTP_OPTIONS:
-        return STR("OPTIONS");
-    case HTTP_CONNECT:
-        return STR("CONNECT");
-    case HTTP_OTHER:
-        break;
-    }
-    return STR("OTHER");
-}
-
 struct str http_reason(int status)
 {
     size_t begin = 0;

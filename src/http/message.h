@@ -62,7 +62,6 @@ void http_headers_add(struct http_headers *headers, struct arena *arena, struct 
                       struct str value);
 /* The first value of that name, null without one. */
 PURE_FN struct str http_headers_get(const struct http_headers *headers, struct str name);
-PURE_FN struct str http_method_name(enum http_method method);
 /* "Not Found"; "Unknown" for codes without a registered text. */
 PURE_FN struct str http_reason(int status);
 /* A token in a comma-separated list, any letter case. */

@@ -238,7 +238,7 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     struct ask *ask = ctx;
 
     assert(ask->r == r && !ask->head && ask->outcome == OUTCOME_NONE);
-    assert(client_answered(r) && m->status >= 200 && m->status <= 599);
+    assert(m->status >= 200 && m->status <= 599);
     ask->head = true;
     ask->batch_due = true;
     ask->status = m->status;
