@@ -153,6 +153,8 @@ static void add_error_lines(const struct exchange *x, int status, struct buf *li
         (void)buf_add(lines, STR(RETRY_AFTER));
     if (x->retry_after_s > 0)
         (void)buf_print(lines, "retry-after: %lld\r\n", (long long)x->retry_after_s);
+    if (code == ERR_UNAUTHORIZED) /* RFC 9110, 15.5.2: it must have a challenge */
+        (void)buf_add(lines, STR("www-authenticate: Bearer\r\n"));
     if (code == ERR_UPGRADE_REQUIRED) /* RFC 9110, 15.5.22: it must say which protocol */
         (void)buf_add(lines, STR("upgrade: HTTP/1.1\r\nconnection: upgrade\r\n"));
     if (code == ERR_UNSUPPORTED_MEDIA) /* RFC 9110, 12.5.3 */

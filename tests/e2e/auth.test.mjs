@@ -31,6 +31,7 @@ const ask = (headers, target = CHAT) => request(proxy.port, { path: target, body
 
 function refused(answer) {
     assert.equal(answer.status, 401, answer.text);
+    assert.equal(answer.get("www-authenticate"), "Bearer");
     assert.match(answer.get("content-type"), /^application\/json/);
     const { error } = answer.json;
     assert.equal(error.type, "authentication_error");
