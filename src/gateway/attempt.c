@@ -44,7 +44,7 @@ enum { ERROR_GRACE_MS = 1000 };
 
 static bool is_comment(const struct frame *frame)
 {
-    return frame->n == 1 && frame->events[0].kind == EVENT_KEEPALIVE;
+    return str_starts(frame->raw, STR(":"));
 }
 
 /* In the answer's arena. */
@@ -66,20 +66,19 @@ static void on_grace_over(struct timer *timer)
 }
 
 /* An error inside a stream is its end (contract, section 2): of what the upstream says behind it
- * only its own terminator goes down, and comments before that, however the bytes are cut into
- * reads. It must come soon. */
-static enum push error_ends_stream(struct exchange *x, bool terminator)
+ * only its own terminator goes down, and comments, however the bytes are cut into reads. It must
+ * come to its end soon. */
+static enum push error_ends_stream(struct exchange *x)
 {
     struct error_grace *grace = x->attempt.grace;
 
-    if (grace != NULL) {
-        x->attempt.ended = terminator;
-        return terminator ? PUSH_STOP : PUSH_OK;
-    }
+    if (grace != NULL)
+        return PUSH_OK;
     grace = ARENA_NEW(&x->answer, struct error_grace);
-    x->attempt.ended = terminator || arena_overflowed(&x->answer);
-    if (x->attempt.ended)
+    if (arena_overflowed(&x->answer)) {
+        x->attempt.ended = true;
         return PUSH_STOP;
+    }
     grace->x = x;
     timer_init(&grace->timer, x->station->loop, on_grace_over);
     timer_start(&grace->timer, ERROR_GRACE_MS);
@@ -111,7 +110,7 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     case PIPELINE_OK:
         if (LIKELY(!x->error_event) || !x->attempt.streams)
             return PUSH_OK;
-        return error_ends_stream(x, frame->terminator);
+        return error_ends_stream(x);
     case PIPELINE_CUT:
         x->attempt.ended = true;
         return PUSH_STOP;

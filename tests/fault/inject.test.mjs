@@ -54,7 +54,17 @@ async function open_rig(name, options) {
     rigs[name].proxy = await start({ ...options, env: own.env });
     use(name);
     await quiet();
-    rig.sockets = sockets_of(proxy.pid).length;
+    rig.sockets = await at_rest();
+}
+
+/** How many sockets there are when the last connection that asked for the gauges is closed, too. */
+async function at_rest() {
+    let least = sockets_of(proxy.pid).length;
+    for (let i = 0; i < (SLOW ? 100 : 20); i++) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        least = Math.min(least, sockets_of(proxy.pid).length);
+    }
+    return least;
 }
 
 /* ---- what the one client has ---- */
