@@ -178,7 +178,7 @@ static void request_run(struct deferred *deferred)
     event_end(r);
 }
 
-static void run_soon(struct client_request *r)
+void client_run_soon(struct client_request *r)
 {
     loop_defer(r->pool->loop, &r->deferred, request_run);
 }
@@ -207,7 +207,7 @@ static void request_send(struct client_request *r)
     r->state = CLIENT_SENT;
     r->sent_ms = loop_now_ms(r->pool->loop);
     if (!r->sent_told)
-        run_soon(r);
+        client_run_soon(r);
 }
 
 /* The connection stands: the silence time-out begins. */
@@ -287,7 +287,7 @@ static void request_connect(struct client_request *r)
     if (options->connect != NULL) {
         lower = options->connect(options->connect_ctx, pool->loop);
         if (lower == NULL) {
-            run_soon(r);
+            client_run_soon(r);
             return;
         }
     }
@@ -534,7 +534,7 @@ void client_pause(struct client_request *request, bool pause)
     if (pause)
         conn_read_stop(r->conn);
     else if (client_answer_is_held(r))
-        run_soon(r);
+        client_run_soon(r);
     else
         conn_read_start(r->conn);
 }

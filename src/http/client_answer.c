@@ -6,6 +6,7 @@
  * How       What one read decodes to gathers in the pool's one buffer; when that is full the batch
  *           comes, so that the user lets go of it, and decoding goes on. A user who paused in that
  *           batch gets no more: what is left of the read is held, and decoded when he resumes.
+ *           What decodes to very much is done in several turns.
  *
  *           read ─► parser ─► body ─┬─ plain ──────────────────────► user
  *                                   └─ coding_next ─► pool->decoded ─► user, batch when full
@@ -21,12 +22,17 @@ enum {
     DECODED_SIZE = 16 * 1024, /* of a pool's buffer */
     HELD_MAX = 1024 * 1024,   /* one read, and what TLS adds to it */
     RATIO_MAX = 100,          /* contract, section 2: beyond it is a bomb */
+    /* Of one read, at once: one of 64 KiB may decode to 100 times that, in events of 9 bytes. Then
+     * the others of the loop have their turn. */
+    TURN_BYTES = 128 * 1024,
 };
 
 struct client_coded {
+    struct client_request *request;
     struct decoding *decoding;
-    struct buf held;  /* what was read, but not decoded: the user paused */
-    size_t held_body; /* of held: bytes that the parser has passed already */
+    struct timer timer; /* the next turn */
+    struct buf held;    /* what was read, but not decoded: the user paused, or the turn is over */
+    size_t held_body;   /* of held: bytes that the parser has passed already */
 };
 
 void client_answer_forget(struct client_request *r)
@@ -37,6 +43,7 @@ void client_answer_forget(struct client_request *r)
     if (coded == NULL)
         return;
     r->coded = NULL;
+    timer_stop(&coded->timer);
     coding_free(&coded->decoding);
     buf_fini(&coded->held);
     mem_free(coded);
@@ -48,6 +55,11 @@ bool client_answer_is_held(const struct client_request *r)
 }
 
 /* ---- coded bodies ---- */
+
+static void turn_fire(struct timer *timer)
+{
+    client_run_soon(CONTAINER_OF(timer, struct client_coded, timer)->request);
+}
 
 static enum error_code coded_start(struct client_request *r, struct error *e)
 {
@@ -65,7 +77,9 @@ static enum error_code coded_start(struct client_request *r, struct error *e)
     if (pool->decoded == NULL)
         pool->decoded = mem_raw(DECODED_SIZE);
     r->coded = mem_new(sizeof(*r->coded));
+    r->coded->request = r;
     r->coded->decoding = decoding;
+    timer_init(&r->coded->timer, pool->loop, turn_fire);
     buf_init(&r->coded->held, HELD_MAX);
     buf_set_budget(&r->coded->held, pool->options.budget);
     return OK;
@@ -94,17 +108,23 @@ static void hold(struct client_request *r, struct str piece, struct str rest)
 
     assert(coded->held.n == 0);
     coded->held_body = piece.n;
-    if (buf_add(&coded->held, piece) && buf_add(&coded->held, rest))
+    if (buf_add(&coded->held, piece) && buf_add(&coded->held, rest)) {
+        if (!r->paused) {
+            conn_read_stop(r->conn);
+            timer_start(&coded->timer, 0);
+        }
         return;
+    }
     (void)FAIL(&e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
     client_fail(r, &e);
 }
 
-/* False: the user has paused, and the rest is held. */
+/* False: the user has paused, or enough was done in this turn; the rest is held. */
 static bool coded_body(struct client_request *r, struct str piece, struct str rest)
 {
     struct client_pool *pool = r->pool;
     struct str out = STR_NULL;
+    size_t total = 0;
     struct error e;
 
     for (;;) {
@@ -131,7 +151,8 @@ static bool coded_body(struct client_request *r, struct str piece, struct str re
         if (r->state == CLIENT_OVER)
             return true;
         pool->decoded_n = 0;
-        if (r->paused && piece.n + rest.n > 0) {
+        total += DECODED_SIZE;
+        if ((r->paused || total >= TURN_BYTES) && piece.n + rest.n > 0) {
             hold(r, piece, rest);
             return false;
         }
@@ -185,7 +206,7 @@ static void head_come(struct client_request *r)
     r->call.events->head(r, r->call.ctx, m);
 }
 
-/* A piece that is not simply for the user. False: he has paused, and the rest is held. */
+/* A piece that is not simply for the user. False: the rest is held, see coded_body. */
 static COLD bool body_come(struct client_request *r, struct str piece, struct str rest)
 {
     struct error e;

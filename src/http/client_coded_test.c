@@ -335,6 +335,19 @@ static void test_split(void **state)
     buf_fini(&coded);
 }
 
+/* The connection serves on, and an answer that is not coded is as ever. */
+static void serves_on(struct user *user)
+{
+    unsigned ends = user->ends;
+
+    user->pause = false;
+    start(user, NULL);
+    buf_reset(&user->body);
+    send_z(user, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_true(str_eq(buf_str(&user->body), STR("ok")));
+    assert_int_equal(user->ends, ends + 1);
+}
+
 /* More than fits between two batches. */
 static void test_large(void **state)
 {
@@ -350,12 +363,73 @@ static void test_large(void **state)
     assert_int_equal(user.ends, 1);
     assert_true(str_eq(buf_str(&user.body), str_of(text, SIZE)));
     assert_int_equal(user.lent_max, BUFFER);
-    /* The connection serves on, and an answer that is not coded is as ever. */
+    serves_on(&user);
+    teardown(&user);
+    buf_fini(&coded);
+    mem_free(text);
+}
+
+struct looker {
+    struct timer timer;
+    const struct user *user;
+    size_t seen;
+    size_t most; /* between two looks */
+};
+
+static void looker_fire(struct timer *timer)
+{
+    struct looker *looker = CONTAINER_OF(timer, struct looker, timer);
+    size_t n = looker->user->body.n;
+
+    if (n - looker->seen > looker->most)
+        looker->most = n - looker->seen;
+    looker->seen = n;
+    if (looker->user->ends == 0)
+        timer_start(timer, 0);
+}
+
+/* One read that decodes to very much: others of the loop have their turns between. */
+static void test_turns(void **state)
+{
+    enum { SIZE = 2000000, TURN = 128 * 1024, BLOCK = 4096, TEXT = 200 };
+    char *text = some_text(SIZE);
+    struct user user;
+    struct looker looker = {.user = &user};
+
+    (void)state;
+    for (size_t i = TEXT; i < SIZE; i++)
+        text[i] = i % BLOCK < TEXT ? text[i] : 'a';
+    struct buf coded = packed(str_of(text, SIZE), BITS_GZIP);
+    assert_true(coded.n < 64 * 1024);
+    setup(&user);
+    start(&user, NULL);
+    send_head(&user, "gzip", "Connection: close");
+    timer_init(&looker.timer, user.loop, looker_fire);
+    timer_start(&looker.timer, 0);
+    (void)conn_write(user.upstream, &(struct str){coded.p, coded.n}, 1);
+    conn_shutdown(user.upstream);
+    loop_test_run(user.loop);
+    assert_int_equal(user.ends, 1);
+    assert_true(str_eq(buf_str(&user.body), str_of(text, SIZE)));
+    assert_true(looker.most > 0 && looker.most <= TURN + BUFFER);
+
+    /* Who leaves between two turns, and who pauses there. */
+    start(&user, NULL);
+    user.body_limit = SIZE + TURN;
+    send_length(&user, "gzip", buf_str(&coded));
+    assert_null(user.request);
+    user.body_limit = 0;
     start(&user, NULL);
     buf_reset(&user.body);
-    send_z(&user, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    assert_true(str_eq(buf_str(&user.body), STR("ok")));
-    assert_int_equal(user.ends, 2);
+    user.pause = true;
+    send_length(&user, "gzip", buf_str(&coded));
+    while (user.ends == 1) {
+        client_pause(user.request, false);
+        loop_test_run(user.loop);
+    }
+    assert_true(str_eq(buf_str(&user.body), str_of(text, SIZE)));
+    serves_on(&user);
+    timer_stop(&looker.timer);
     teardown(&user);
     buf_fini(&coded);
     mem_free(text);
@@ -637,9 +711,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stream), cmocka_unit_test(test_split),  cmocka_unit_test(test_large),
-        cmocka_unit_test(test_pause),  cmocka_unit_test(test_held),   cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_bombs),  cmocka_unit_test(test_broken), cmocka_unit_test(test_as_is),
-        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_turns),  cmocka_unit_test(test_pause),  cmocka_unit_test(test_held),
+        cmocka_unit_test(test_cancel), cmocka_unit_test(test_bombs),  cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_as_is),  cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

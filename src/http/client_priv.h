@@ -89,6 +89,8 @@ static inline void client_check(const struct client_request *r)
 /* The batch, if one is due. */
 void client_tell_batch(struct client_request *r);
 void client_tell_sent(struct client_request *r);
+/* At this turn's end: what is held goes on, unless the user has paused. Also outside of events. */
+void client_run_soon(struct client_request *r);
 /* The request is over; memory goes with the event. */
 void client_fail(struct client_request *r, const struct error *e);
 
@@ -97,7 +99,7 @@ void client_fail(struct client_request *r, const struct error *e);
 void client_answer_read(struct client_request *r, struct str bytes);
 /* The connection's end, after a byte of the answer came. */
 void client_answer_eof(struct client_request *r);
-/* Goes on with what was held when the user paused. */
+/* Goes on with what was held, because the user paused or the turn was over. */
 void client_answer_resume(struct client_request *r);
 PURE_FN bool client_answer_is_held(const struct client_request *r);
 /* Nothing more of it is wanted. */
