@@ -212,63 +212,96 @@ static enum error_code check_body(struct exchange *x, const struct message *m, s
     return str_is_null(m->content_encoding) ? OK : check_coding(x, m, e);
 }
 
-/* The one of that length; each header of each request is asked about. */
-static struct str usual_header(size_t n)
+enum { USUAL_HEADERS = 7 };
+
+/* The one of that length, and its number; each header of each request is asked about. */
+static struct str usual_header(size_t n, size_t *ret_i)
 {
     switch (n) {
     case 7:
+        *ret_i = 0;
         return STR("x-title");
     case 11:
+        *ret_i = 1;
         return STR("openai-beta");
     case 12:
+        *ret_i = 2;
         return STR("http-referer");
     case 14:
+        *ret_i = 3;
         return STR("anthropic-beta");
     case 15:
+        *ret_i = 4;
         return STR("idempotency-key");
     case 17:
+        *ret_i = 5;
         return STR("anthropic-version");
     case 19:
+        *ret_i = 6;
         return STR("x-client-request-id");
     default:
         return STR_NULL;
     }
 }
 
-/* Headers of the client's that an upstream of the same protocol gets (contract, section 2). */
-static bool goes_up(const struct config *config, struct str name)
+/* Headers of the client's that an upstream of the same protocol gets (contract, section 2). Returns
+ * the name's number, SIZE_MAX where it does not go up. */
+static size_t goes_up(const struct config *config, struct str name)
 {
-    struct str usual = usual_header(name.n);
+    size_t i = 0;
+    struct str usual = usual_header(name.n, &i);
 
     if (!str_is_null(usual) && str_eq_nocase(name, usual))
-        return true;
-    for (size_t i = 0; i < config->forward_headers.n; i++) {
+        return i;
+    for (i = 0; i < config->forward_headers.n; i++) {
         if (str_eq_nocase(name, config->forward_headers.items[i]))
-            return true;
+            return USUAL_HEADERS + i;
     }
-    return false;
+    return SIZE_MAX;
 }
 
-/* What Connection names concerns the client's connection only. */
-static bool is_of_connection(const struct message *m, struct str name)
+/* What Connection names concerns the client's connection only. Returns by a name's number whether
+ * it is one of these; NULL: no memory. Each byte of the head is looked at once, whatever it says. */
+static const bool *connection_names(struct exchange *x, const struct message *m)
 {
+    const struct config *config = x->call.config;
+    struct arena *arena = server_arena(x->client);
+    bool *named = arena_zalloc(arena, USUAL_HEADERS + config->forward_headers.n);
+
+    if (arena_overflowed(arena))
+        return NULL;
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
-        if (str_eq_nocase(header->name, STR("connection")) && http_list_has(header->value, name))
-            return true;
+        struct str rest = header->value;
+        struct str part;
+        if (!str_eq_nocase(header->name, STR("connection")))
+            continue;
+        while (str_cut(&rest, ',', &part)) {
+            size_t number = goes_up(config, str_trim(part));
+            if (number != SIZE_MAX)
+                named[number] = true;
+        }
     }
-    return false;
+    return named;
 }
 
 static void keep_headers(struct exchange *x, const struct message *m)
 {
     const struct config *config = x->call.config;
     struct buf *lines = &x->station->head;
+    const bool *named = NULL;
 
     buf_reset(lines);
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
-        if (!goes_up(config, header->name) || is_of_connection(m, header->name))
+        size_t number = goes_up(config, header->name);
+        if (number == SIZE_MAX)
+            continue;
+        if (named == NULL)
+            named = connection_names(x, m);
+        if (named == NULL)
+            break; /* the arena has overflowed, which is looked at before it is used */
+        if (named[number])
             continue;
         (void)buf_add(lines, header->name);
         (void)buf_add(lines, STR(": "));

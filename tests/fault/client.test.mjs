@@ -543,6 +543,29 @@ for (const [where, how] of Object.entries(INJECTIONS)) {
     });
 }
 
+/* Each header that goes up is held against what Connection names: once, not once for each. */
+test("client: a large head in which Connection names much is read in no time", async () => {
+    const roomy = await start({ config: { backends: { mock: backend(mock) }, workers: 1,
+        header_bytes_max: "1MiB" } });
+    try {
+        const half = 500_000;
+        const name = "x-title: t\r\n";
+        const lines = `connection: ${",".repeat(half)}x-title\r\n` +
+            name.repeat(half / name.length);
+        const body = body_of("mock:m1");
+        const bare = await Bare.connect(roomy);
+        bare.socket.write(`POST ${CHAT} HTTP/1.1\r\nhost: localhost:${roomy.port}\r\n` +
+            `authorization: Bearer ${KEY}\r\nconnection: close\r\n${lines}` +
+            `content-length: ${body.length}\r\n\r\n${body}`);
+        await within(SLOW ? 10_000 : 3000, "the answer", bare.closed);
+        assert.deepEqual(bare.statuses, [200]);
+        assert.ok(!mock.posts().at(-1).head.names().includes("x-title"));
+        await works(roomy);
+    } finally {
+        await stop_all(roomy);
+    }
+});
+
 test("client: line breaks in a header itself are malformed HTTP", async () => {
     for (const name of ["X-Session-Id", "Idempotency-Key", "X-Forwarded", "Authorization"]) {
         for (const evil of ["a\nX-Evil: 1", "a\rX-Evil: 1", "a\u0000X-Evil: 1"]) {
