@@ -16,7 +16,9 @@
  *           All that a lent piece holds is decrypted before the owner is told, so that nothing of
  *           it is left if the owner stops reading or closes. What comes together with the
  *           handshake's end before the owner reads is kept in `stash`, what the owner wrote
- *           before it in `early`; else a connection has no buffer of its own but OpenSSL's.
+ *           before it in `early`; else a connection has no buffer of its own but OpenSSL's. What is
+ *           written between two records of one ticket waits in `early` as well: OpenSSL writes
+ *           nothing until it has that whole (RFC 8446, 5.1: messages may span records).
  *           Only close_notify is told as EOF. The stream's end without it may be anybody's doing,
  *           and is told as a failure (RFC 9112, 9.8: a body that ends with the connection would be
  *           cut unnoticed).
@@ -260,6 +262,8 @@ static bool flush_replies(struct conn_tls *tls)
     return tls->replies <= REPLIES_MAX;
 }
 
+static void write_held(struct conn_tls *tls);
+
 /* Decrypts all of `in`, tells the owner, then whether the stream has ended or broken. */
 static void pull(struct conn_tls *tls)
 {
@@ -279,6 +283,9 @@ static void pull(struct conn_tls *tls)
         why = "the other side asks for much and takes nothing";
     tls->in = STR_NULL;
     rest(tls);
+    bool held = tls->early.n > 0 && why == NULL;
+    if (held)
+        write_held(tls);
     if (n > 0)
         conn_emit_read(&tls->conn, str_of(scratch->plain, n));
     if (tls->conn.closed || tls->state != TLS_OPEN)
@@ -287,6 +294,8 @@ static void pull(struct conn_tls *tls)
         broken(tls, why);
     else if (reason == SSL_ERROR_ZERO_RETURN)
         tls->ended = true;
+    if (held && tls->state == TLS_OPEN)
+        (void)conn_drained(&tls->conn);
 }
 
 static void tell_end(struct conn_tls *tls)
@@ -338,20 +347,24 @@ static void tls_turn(struct conn *conn)
 
 /* ---- writing ---- */
 
-/* At most a record; false when OpenSSL refuses, which is told later. */
-static bool encrypt(struct conn_tls *tls, struct str bytes)
+enum encrypted { ENCRYPTED, ENCRYPT_LATER, ENCRYPT_FAILED };
+
+/* At most a record. FAILED, when OpenSSL refuses, is told later. */
+static enum encrypted encrypt(struct conn_tls *tls, struct str bytes)
 {
     size_t written = 0;
 
     assert(bytes.n > 0 && bytes.n <= RECORD_SIZE);
     ERR_clear_error();
-    if (SSL_write_ex(tls->ssl, bytes.p, bytes.n, &written) != 1) {
-        ERR_clear_error();
-        conn_fail_soon(&tls->conn, UV_EPROTO);
-        return false;
+    if (SSL_write_ex(tls->ssl, bytes.p, bytes.n, &written) == 1) {
+        assert(written == bytes.n);
+        return ENCRYPTED;
     }
-    assert(written == bytes.n);
-    return true;
+    if (SSL_get_error(tls->ssl, 0) == SSL_ERROR_WANT_READ)
+        return ENCRYPT_LATER;
+    ERR_clear_error();
+    conn_fail_soon(&tls->conn, UV_EPROTO);
+    return ENCRYPT_FAILED;
 }
 
 struct cursor {
@@ -384,17 +397,21 @@ static struct str next_record(struct cursor *cursor, char gather[RECORD_SIZE])
     return str_of(gather, filled);
 }
 
-static size_t write_early(struct conn_tls *tls, const struct str *parts, size_t n, size_t queue_max)
+/* The parts without their first `skip` bytes. */
+static size_t write_early(struct conn_tls *tls, const struct str *parts, size_t n, size_t skip,
+                          size_t queue_max)
 {
     size_t taken = 0;
 
     for (size_t i = 0; i < n; i++) {
         size_t room = queue_max > tls->early.n ? queue_max - tls->early.n : 0;
-        struct str bytes = str_head(parts[i], room);
+        struct str part = str_from(parts[i], skip);
+        struct str bytes = str_head(part, room);
         bool ok = buf_add(&tls->early, bytes);
         assert(ok);
+        skip -= parts[i].n - part.n;
         taken += bytes.n;
-        if (bytes.n < parts[i].n)
+        if (bytes.n < part.n)
             break;
     }
     return taken;
@@ -411,18 +428,21 @@ static size_t tls_write(struct conn *conn, const struct str *parts, size_t n, si
     size_t total = conn_parts_total(parts, n);
     size_t taken = 0;
 
-    if (tls->state < TLS_OPEN)
-        return write_early(tls, parts, n, queue_max);
     if (tls->state == TLS_DEAD)
         return total;
+    if (tls->state < TLS_OPEN || tls->early.n > 0)
+        return write_early(tls, parts, n, 0, queue_max);
     assert(scratch->cipher_n == 0);
     while (taken < total) {
         if (bounded && scratch->cipher_n == 0 && conn_queued(tls->lower) > 0)
             break;
         struct str record = next_record(&cursor, scratch->gather);
-        if (!encrypt(tls, record)) {
-            taken = total;
-            break;
+        enum encrypted encrypted = encrypt(tls, record);
+        if (encrypted != ENCRYPTED) {
+            flush(tls);
+            return encrypted == ENCRYPT_FAILED
+                       ? total
+                       : taken + write_early(tls, parts, n, taken, queue_max);
         }
         taken += record.n;
         if (sizeof(scratch->cipher) - scratch->cipher_n < RECORD_CIPHER_SIZE)
@@ -454,10 +474,27 @@ static void tls_shutdown(struct conn *conn)
 {
     struct conn_tls *tls = tls_of(conn);
 
-    if (tls->state != TLS_OPEN)
+    if (tls->state != TLS_OPEN || tls->early.n > 0)
         return;
     say_goodbye(tls);
     conn_shutdown(tls->lower);
+}
+
+/* What the owner did while OpenSSL could not write. */
+static void write_held(struct conn_tls *tls)
+{
+    struct conn *conn = &tls->conn;
+    struct buf held = tls->early;
+    const struct str bytes = buf_str(&held);
+
+    buf_init(&tls->early, EARLY_MAX);
+    if (bytes.n > 0)
+        (void)tls_write(conn, &bytes, 1, SIZE_MAX);
+    buf_fini(&held);
+    if (conn->want_writable)
+        want_lower_writable(tls);
+    if (conn->shut)
+        tls_shutdown(conn);
 }
 
 /* ---- the handshake ---- */
@@ -548,20 +585,11 @@ static void ssl_open(struct conn_tls *tls)
 static void handshake_done(struct conn_tls *tls)
 {
     struct conn *conn = &tls->conn;
-    struct buf early = tls->early;
 
     timer_stop(&tls->timer);
     tls->state = TLS_OPEN;
     keep_resumed(tls);
-    buf_init(&tls->early, EARLY_MAX);
-    const struct str bytes = buf_str(&early);
-    if (bytes.n > 0)
-        (void)tls_write(conn, &bytes, 1, SIZE_MAX);
-    buf_fini(&early);
-    if (conn->want_writable)
-        want_lower_writable(tls);
-    if (conn->shut)
-        tls_shutdown(conn);
+    write_held(tls);
     conn_emit_connected(conn);
     if (conn->closed || tls->state != TLS_OPEN)
         return;
