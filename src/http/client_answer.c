@@ -175,6 +175,7 @@ static bool coded_end(struct client_request *r)
 
 static void head_come(struct client_request *r)
 {
+    const struct forward *forward = r->pool->options.forward;
     struct message *m = parse_message(&r->parser);
     struct error e;
 
@@ -186,10 +187,11 @@ static void head_come(struct client_request *r)
     r->interim = m->status < 200;
     if (r->interim)
         return;
-    /* Only proxies say so; their other refusals cannot be told from an origin's answers. */
-    if (m->status == 407 && r->pool->options.forward != NULL) {
+    /* Only proxies say so; their other refusals cannot be told from an origin's answers. In a tunnel
+     * they have no word any more. */
+    if (m->status == 407 && forward != NULL && !forward_tunnels(forward)) {
         (void)FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "the proxy %.*s refused: 407 %.*s",
-                   STR_ARG(forward_name(r->pool->options.forward)), STR_ARG(http_reason(407)));
+                   STR_ARG(forward_name(forward)), STR_ARG(http_reason(407)));
         client_fail(r, &e);
         return;
     }

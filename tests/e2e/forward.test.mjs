@@ -255,6 +255,18 @@ test("forward: wrong credentials are a 502, and not in it", { skip }, async () =
         `^Could not connect.*the proxy ${via.name} refused: 407 Proxy`));
 });
 
+test("forward: a 407 out of a tunnel is the backend's own, and no word of the proxy's", { skip },
+    async () => {
+        const via = await forward();
+        const proxy = await proxy_with({ env: { ALL_PROXY: via.url() } });
+        const body = JSON.stringify({ error: { message: "who asks?", type: "x" } });
+        secure.queue.push((ex) => ex.respond({ status: 407,
+            headers: { "content-type": "application/json" }, body }));
+        const answer = await proxy.chat({ ...BODY, model: "secure:m1" });
+        assert.equal(answer.status, 407, answer.text);
+        assert.equal(answer.text, body);
+    });
+
 const ends = (bytes) => (socket) => socket.end(bytes);
 const says = (bytes) => (socket) => socket.write(bytes);
 
