@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
+#include "gateway/site.h"
 #include "pipeline/pipeline.h"
 #include "state/config.h"
 
@@ -55,6 +56,13 @@ static int show_manual(struct str topic, struct arena *arena)
         (void)fprintf(stderr, "unknown topic %.*s; topics: config, errors, metrics\n",
                       STR_ARG(topic));
     return str_is_null(text) ? 1 : 0;
+}
+
+/* What cannot be used although it is written as it should be. Returns the number of faults. */
+static size_t check_use(struct config *config, struct arena *arena, struct buf *report)
+{
+    return backend_check(config, arena, report) + listener_check(config, clock_real_ms(), report) +
+           site_check(config, report);
 }
 
 static int check_config(const struct config_result *result, size_t other_faults)
@@ -222,8 +230,7 @@ static void reload(struct gateway *gateway, struct config_source *source)
     config_read(source, &arena, &result);
     faults = result.faults;
     if (result.config != NULL)
-        faults += backend_check(result.config, &arena, &report) +
-                  listener_check(result.config, clock_real_ms(), &report);
+        faults += check_use(result.config, &arena, &report);
     log_report(result.report);
     log_report(buf_str(&report));
     if (result.config == NULL || faults > 0) {
@@ -373,8 +380,7 @@ static int act(struct config_source *source, struct config_result *result, struc
         return show_manual(result->manual_topic, arena);
     buf_init(&report, CONFIG_ARENA_MAX);
     if (result->config != NULL)
-        other_faults = backend_check(result->config, arena, &report) +
-                       listener_check(result->config, clock_real_ms(), &report);
+        other_faults = check_use(result->config, arena, &report);
     put(stderr, result->report);
     put(stderr, buf_str(&report));
     buf_fini(&report);

@@ -136,27 +136,51 @@ static enum error_code prepare_tls(struct site *site, size_t place, struct error
 }
 
 /* Most contexts are made on first use. Those that are made of a file, now: it takes time, and a
- * fault in it is a fault of the configuration. */
-static enum error_code check_tls(struct site *site, struct error *e)
+ * fault in it is a fault of the configuration. *place: where to begin, or, on a fault, where it is. */
+static enum error_code check_tls(struct site *site, size_t *place, struct error *e)
 {
     const struct config *config = site->config;
     const struct backend_set *set = site->backends;
 
-    for (size_t i = 0; i < set->n; i++) {
-        const struct backend *backend = &set->items[i];
+    for (; *place < set->n; (*place)++) {
+        const struct backend *backend = &set->items[*place];
         if (backend->functional && backend->local == NULL && backend->url.https)
-            TRY(prepare_tls(site, i, e));
+            TRY(prepare_tls(site, *place, e));
     }
-    if (is_https(&config->https_proxy) || is_https(&config->http_proxy) ||
-        is_https(&config->all_proxy))
+    if (*place == set->n && (is_https(&config->https_proxy) || is_https(&config->http_proxy) ||
+                             is_https(&config->all_proxy)))
         return prepare_tls(site, set->n, e);
     return OK;
 }
 
+size_t site_check(struct config *config, struct buf *report)
+{
+    struct backend_set *backends = NULL;
+    struct error e;
+    size_t faults = 0;
+
+    if (backend_set_new(config, &backends, &e) != OK)
+        return 0; /* which backend_check tells */
+    struct site *site = site_new(config, &backends);
+    for (size_t place = 0; check_tls(site, &place, &e) != OK; place++, faults++) {
+        bool of_backend = place < site->backends->n;
+        struct str where = of_backend ? site->backends->items[place].config->where
+                                      : config_origin(config, "ca_file");
+        (void)buf_print(report, "%.*s: error: %s%.*s: %s\n", STR_ARG(where),
+                        of_backend ? "backends." : "proxies",
+                        STR_ARG(of_backend ? site->backends->items[place].name : STR("")),
+                        e.detail);
+    }
+    site_unref(&site);
+    return faults;
+}
+
 enum error_code site_prepare(struct site *site, struct error *e)
 {
+    size_t place = 0;
+
     TRY(client_key_prepare(site, e));
-    TRY(check_tls(site, e));
+    TRY(check_tls(site, &place, e));
     return listener_tls_new(site->config, &site->listener, e);
 }
 

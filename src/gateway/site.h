@@ -40,6 +40,9 @@ NODISCARD struct site *site_new(struct config *config, struct backend_set **back
 /* Reads the files that it names, before it is used: the client key (see client_key.c), the
  * certificates. CONFIG: a fault in one. */
 NODISCARD enum error_code site_prepare(struct site *site, struct error *e);
+/* Whether what the configuration names to trust backends and proxies by can be read: faults go to
+ * report, a line each ("WHERE: error: …"). Returns their number. */
+NODISCARD size_t site_check(struct config *config, struct buf *report);
 /* Any thread. */
 struct site *site_ref(struct site *site);
 /* Any thread; nulls; takes NULL. Frees with the last reference, wipes the keys. */

@@ -94,6 +94,24 @@ test("config: a file that is not there is named", async () => {
     assert.match(all, /missing\.yaml/);
 });
 
+test("config: a file of certificates that holds none is a fault of whoever is trusted by it",
+    async () => {
+        const up = (scheme, more) => ({ protocol: "openai-chat", api_url: `${scheme}://h/v1`,
+            api_keys: ["k"], ...more });
+        const config = yaml({ https_proxy: "https://p", backends: {
+            bad: up("https", { ca_file: "config.yaml" }), plain: up("http"),
+            unverified: up("https", { tls_verify: false }), environment: up("https") } });
+        const env = { SSL_CERT_FILE: "/nonexistent/ca.pem" };
+        const { code, all } = await run(["--check-config"], { config, env });
+        assert.equal(code, 1, all);
+        assert.match(all, /config\.yaml:3:3: error: backends\.bad: [^\n]*"config\.yaml"/);
+        assert.match(all, /error: backends\.environment: [^\n]*"\/nonexistent\/ca\.pem"/);
+        assert.match(all, /error: proxies: [^\n]*"\/nonexistent\/ca\.pem"/);
+        assert.match(all, /^3 faults$/m);
+        const trusting = await run(["--check-config"], { config: config.replace(/ca_file.*/, "") });
+        assert.equal(trusting.code, 0, trusting.all);
+    });
+
 test("config: a good one is good, with every kind of value", async () => {
     const { code, all } = await check(yaml({ host: "127.0.0.1", port: 8123, workers: 2,
         proxy_timeout: 1.5, connect_timeout: "250ms", keepalive_timeout: "2m",

@@ -463,7 +463,7 @@ test("reload: ca_file of a backend is read again; a bad one keeps the old", { sk
         assert.deepEqual([await ask("old_up"), await ask("new_up")], [200, 502]);
         const stream = await half_a_stream(proxy, old_up, "old_up:m1");
         fs.writeFileSync(ca, "not a certificate\n");
-        assert.match(await proxy.reload(), /msg=reload\.failed .*ca\.pem/);
+        assert.match(await proxy.reload(), /msg=reload\.fault .*backends\.\w+: .*ca\.pem[^]*reload\.failed/);
         assert.deepEqual([await ask("old_up"), await ask("new_up")], [200, 502]);
         fs.copyFileSync(two.ca, ca);
         assert.match(await proxy.reload(), /msg=reload\.done/);
