@@ -291,9 +291,14 @@ test("limits: inflight_bytes_max: a body that cannot fit is refused from its hea
         });
         const { response } = await raw(small.port, expect(MAX + 1));
         is_error(response, 503, "server_error", "overloaded", "inflight_bytes_max");
-        /* One whose working memory passes it is refused while it is read. */
+        /* Nor is there room for the body and what holds its request. */
         is_error(await small.chat(body_of(MAX)), 503, "server_error", "overloaded",
             "inflight_bytes_max");
+        /* One that does not tell its length is refused while it comes. */
+        const chunked = await raw(small.port, Buffer.concat([request_bytes({ path: CHAT,
+            port: small.port, headers: small.headers([["Transfer-Encoding", "chunked"]]) }),
+        chunks_of(body_of(MAX), 50_000)]));
+        is_error(chunked.response, 503, "server_error", "overloaded", "inflight_bytes_max");
         /* And nothing of it stays. */
         const half = await small.chat(body_of(MAX / 4));
         assert.equal(half.status, 200, half.text);
