@@ -86,6 +86,24 @@ static enum push error_ends_stream(struct exchange *x)
     return PUSH_OK;
 }
 
+/* It may repeat our key; a whole body's bytes are looked through before they go. */
+static void error_came(struct exchange *x, struct frame *frame, struct event *event)
+{
+    const struct backend *backend = x->attempt.backend;
+    struct arena *scratch = &x->station->scratch;
+
+    if (x->attempt.streams)
+        frame->raw = plan_redact_keys(backend, frame->raw, scratch);
+    event->error.type = plan_redact_keys(backend, event->error.type, scratch);
+    event->error.code = plan_redact_keys(backend, event->error.code, scratch);
+    event->error.message = plan_redact_keys(backend, event->error.message, scratch);
+    if (x->error_event)
+        return;
+    x->error_event = true;
+    x->error_status = event->error.status;
+    metric_add(&x->station->metrics, METRIC_upstream_errors_total, backend->slot, 1);
+}
+
 /* Frames come from the decoder one by one. */
 enum push attempt_frame(void *ctx, struct frame *frame)
 {
@@ -99,12 +117,8 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     x->frames++;
     x->terminated = x->terminated || frame->terminator;
     for (uint32_t i = 0; i < frame->n; i++) {
-        if (UNLIKELY(frame->events[i].kind == EVENT_ERROR) && !x->error_event) {
-            x->error_event = true;
-            x->error_status = frame->events[i].error.status;
-            metric_add(&x->station->metrics, METRIC_upstream_errors_total, x->attempt.backend->slot,
-                       1);
-        }
+        if (UNLIKELY(frame->events[i].kind == EVENT_ERROR))
+            error_came(x, frame, &frame->events[i]);
     }
     switch (pipeline_frame(&x->call, frame)) {
     case PIPELINE_OK:

@@ -536,6 +536,17 @@ static bool refuses_usage(struct exchange *x, struct str body)
     return true;
 }
 
+/* An upstream's error with its own bytes, unless they are our key's. */
+static enum exchange_state send_error(struct exchange *x, struct str body)
+{
+    const struct attempt *attempt = &x->attempt;
+
+    body = plan_redact_keys(attempt->backend, body, x->call.arena);
+    if (exchange_overflowed(x, &x->call.error))
+        return EXCHANGE_FAIL;
+    return send_whole(x, attempt->status, whole_type(attempt), body);
+}
+
 /* An upstream's error: its own body where the client can read it. */
 static enum exchange_state whole_error(struct exchange *x, struct str body, bool json)
 {
@@ -546,11 +557,7 @@ static enum exchange_state whole_error(struct exchange *x, struct str body, bool
         translate_error(x, str_head(body, LARGE_BYTES));
         return EXCHANGE_FAIL;
     }
-    /* Its own bytes, unless they are our key's. */
-    body = plan_redact_keys(attempt->backend, body, x->call.arena);
-    if (exchange_overflowed(x, &x->call.error))
-        return EXCHANGE_FAIL;
-    return send_whole(x, attempt->status, whole_type(attempt), body);
+    return send_error(x, body);
 }
 
 /* The one frame of the body went up to the encoder. */
@@ -561,7 +568,7 @@ static enum exchange_state whole_answer(struct exchange *x, struct str body)
     if (attempt->failed)
         return EXCHANGE_FAIL;
     if (x->error_event && attempt->backend->protocol == x->call.intake.protocol)
-        return send_whole(x, attempt->status, whole_type(attempt), body);
+        return send_error(x, body);
     if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
         return EXCHANGE_FINISH;
     if (!str_is_null(x->whole))

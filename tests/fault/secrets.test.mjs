@@ -95,6 +95,10 @@ const KINDS = {
         ex.get("authorization")}`, type: "authentication_error" } }, { status: 401 }),
     json_400: (ex) => ex.json_answer({ error: { message: "bad", param: S.upstreamkey } },
         { status: 400 }),
+    json_200_error: (ex) => ex.json_answer({ error: { message: `bad ${S.upstreamkey}`,
+        code: S.upstreamkey } }),
+    stream_error: (ex) => ex.respond({ headers: { "content-type": "text/event-stream" },
+        body: `data: {"error":{"message":"bad ${S.upstreamkey}","code":"${S.upstreamkey}"}}\n\n` }),
     redirect: (ex) => ex.respond({ status: 302, headers: {
         location: `http://127.0.0.1:1/?key=${S.upstreamkey}` } }),
     cut_stream: async (ex) => {
