@@ -261,7 +261,8 @@ static size_t goes_up(const struct config *config, struct str name)
 }
 
 /* What Connection names concerns the client's connection only. Returns by a name's number whether
- * it is one of these; NULL: no memory. Each byte of the head is looked at once, whatever it says. */
+ * it is one of these; NULL: no memory. Each byte of the head is looked at once, whatever it says.
+ */
 static const bool *connection_names(struct exchange *x, const struct message *m)
 {
     const struct config *config = x->call.config;
