@@ -32,6 +32,9 @@ enum {
      * of values, of turns) are refused past it. */
     WORK_PER_BODY_BYTE = 8,
     WORK_EXTRA = 1024 * 1024,
+    /* Counted from the first byte on, until reading begins: what reading takes at least. Else those
+     * who filled inflight_bytes_max with their bodies would all find no room to be read in. */
+    RESERVE = WORK_BLOCK_SIZE + 64 * 1024,
     WASTE_ARENAS = 4,
     WASTE_BYTES = 4 * 1024 * 1024, /* less is given back at once */
 };
@@ -52,6 +55,7 @@ struct large {
     struct arena out;  /* the upstream's request */
     struct arena kept; /* an answer's events */
     struct arena lent; /* the request arena of a client that left while the job ran */
+    bool reserved;     /* RESERVE */
     bool read;         /* `request` is there, and `work` holds it */
     /* what the job is given, and what it gives */
     const struct protocol *protocol; /* the client's; of answers the upstream's */
@@ -142,11 +146,19 @@ static void give_back(struct large *large, struct buf *body, struct arena *const
     (void)job_start(large->loop, &events, waste);
 }
 
+static void reserve_give(struct large *large)
+{
+    if (large->reserved)
+        arena_budget_give(large->budget, RESERVE);
+    large->reserved = false;
+}
+
 static void destroy(struct large *large)
 {
     struct arena *const arenas[] = {&large->work, &large->out, &large->kept, &large->lent};
 
     assert(large->job == NULL);
+    reserve_give(large);
     give_back(large, &large->body, arenas, COUNT_OF(arenas));
     branch_leave(large->branch);
     large->magic = 0;
@@ -186,6 +198,11 @@ char *large_room(struct large *large, size_t used, size_t size, size_t size_max)
 
     large_check(large);
     assert(used >= body->n && used <= size && size <= size_max);
+    if (size > LARGE_BYTES && !large->reserved) {
+        large->reserved = arena_budget_take(large->budget, RESERVE);
+        if (!large->reserved)
+            return NULL;
+    }
     body->n = used < body->size ? used : body->size;
     body->size_max = size_max;
     return buf_reserve(body, size - body->n) == NULL ? NULL : body->p;
@@ -348,6 +365,7 @@ void large_read(struct large *large, const struct protocol *protocol, size_t dep
     size_t bytes_max = large->body.n * WORK_PER_BODY_BYTE + WORK_EXTRA;
 
     assert(arena_bytes(&large->work) == 0 && !large->read);
+    reserve_give(large);
     arena_init(&large->work, bytes_max, WORK_BLOCK_SIZE, large->budget);
     large->protocol = protocol;
     large->limits = (struct request_limits){.depth_max = depth_max};

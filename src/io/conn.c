@@ -28,7 +28,7 @@ static void conn_turn(struct deferred *deferred)
         if (conn->ops->drain != NULL)
             conn->ops->drain(conn);
         conn_emit_broken(conn, conn->failure);
-    } else {
+    } else if (!conn->failed) {
         conn->ops->turn(conn);
     }
 }
