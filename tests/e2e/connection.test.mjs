@@ -137,6 +137,8 @@ test("connection: an upstream connection with bytes nobody asked for is not used
         const second = await client.response();
         assert.equal(second.status, 200, second.text);
         assert.equal(second.json.choices[0].message.content, "Hello from after");
+        const [before, now] = mock.posts().slice(-2).map((ex) => ex.connection.n);
+        assert.notEqual(now, before, "the connection was used again");
         client.destroy();
     });
 
