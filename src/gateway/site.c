@@ -136,7 +136,7 @@ static enum error_code prepare_tls(struct site *site, size_t place, struct error
 }
 
 /* Most contexts are made on first use. Those that are made of a file, now: it takes time, and a
- * fault in it is a fault of the configuration. *place: where to begin, or, on a fault, where it is. */
+ * fault in it is a fault of the configuration. *place: where to begin; on a fault, where it is. */
 static enum error_code check_tls(struct site *site, size_t *place, struct error *e)
 {
     const struct config *config = site->config;

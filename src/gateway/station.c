@@ -265,7 +265,7 @@ static void set_limits(struct station *station)
     station->out.size_max = response_bytes_max + TURN_EXTRA;
     /* What the other side's head gives, each line perhaps longer by a blank, and our own lines. */
     head_size_max = header_bytes_max * 2 + HEAD_BYTES_EXTRA;
-    /* Never less: a head may have begun to come under another limit, and belongs to no branch yet. */
+    /* Never less: a head may have begun to come under another limit, and has no branch yet. */
     if (head_size_max > station->head.size_max)
         station->head.size_max = head_size_max;
     station->scratch.bytes_max = response_bytes_max * SCRATCH_PER_BODY_BYTE + TURN_EXTRA;

@@ -187,8 +187,8 @@ static void head_come(struct client_request *r)
     r->interim = m->status < 200;
     if (r->interim)
         return;
-    /* Only proxies say so; their other refusals cannot be told from an origin's answers. In a tunnel
-     * they have no word any more. */
+    /* Only proxies say so; their other refusals cannot be told from an origin's answers. In a
+     * tunnel they have no word any more. */
     if (m->status == 407 && forward != NULL && !forward_tunnels(forward)) {
         (void)FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "the proxy %.*s refused: 407 %.*s",
                    STR_ARG(forward_name(forward)), STR_ARG(http_reason(407)));
