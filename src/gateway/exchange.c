@@ -113,7 +113,7 @@ static int64_t ms_between(int64_t from_us, int64_t to_us)
 static const char *outcome(const struct exchange *x, bool left)
 {
     if (left)
-        return "client_left";
+        return x->station->aborted ? "aborted" : "client_left";
     if (x->call.error.code != OK)
         return error_name(x->call.error.code);
     return x->error_event || x->attempt.status >= 400 ? "upstream_error" : "ok";

@@ -99,6 +99,7 @@ struct station {
     struct list free_exchanges;
     size_t free_n;
     bool stopping;
+    bool aborted; /* what still ran was ended */
     bool ended;
     struct deferred end_check;
 };

@@ -211,6 +211,7 @@ void station_abort(void *ctx)
     struct station *station;
 
     CAST(station, ctx, STATION_MAGIC);
+    station->aborted = true;
     if (!station->ended)
         server_close_all(station->server);
 }

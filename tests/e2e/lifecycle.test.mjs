@@ -146,6 +146,7 @@ test("lifecycle: drain_timeout ends what does not end by itself, with exit 0", a
     assert.ok(now() - at >= 900, "it did not wait for drain_timeout");
     await within(1_000, "the client is let go", answer.done);
     assert.ok(!answer.text.includes("[DONE]"), "a broken stream must not look finished");
+    await proxy.logged(/PERF_SUMMARY.*outcome=aborted/);
     client.destroy();
     await proxy.stop();
 });
