@@ -117,20 +117,20 @@ test("dns: a slow look-up ends with connect_timeout, others do not wait for it",
 
 test("dns: two stuck look-ups hold up further names, and nothing else", { skip }, async () => {
     inject.arm({ delay: STUCK_MS }, { ops: OP.resolve, at: 1, times: 2 });
-    const order = [];
-    const ends = (name) => works("patient").then(() => order.push(name));
-    const stuck = [ends("stuck"), ends("stuck")];
+    const began = now();
+    const stuck = [works("patient"), works("patient")];
     const end = now() + 5_000;
     while (inject.hits < 2) {
         assert.ok(now() < end, "the look-ups do not begin");
         await new Promise((resolve) => setTimeout(resolve, 2));
     }
-    const third = ends("third");
+    const third = works("patient").then(() => now() - began);
     for (let i = 0; i < 5; i++) {
         assert.ok(await works("literal") < SOON_MS);
     }
-    await Promise.all([...stuck, third]);
-    assert.equal(order[0], "stuck", "no look-up had to wait: are there more threads now?");
+    await Promise.all(stuck);
+    /* Which answer is seen first is for the workers to say: it waited for a look-up's end. */
+    assert.ok(await third >= STUCK_MS - 5, "no look-up had to wait: are there more threads now?");
     inject.disarm();
 });
 
