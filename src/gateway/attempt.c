@@ -42,9 +42,19 @@ static void attempt_fail(struct exchange *x, const struct error *e)
 
 enum { ERROR_GRACE_MS = 1000 };
 
+/* Its lines are comments, or empty, all of them. */
 static bool is_comment(const struct frame *frame)
 {
-    return str_starts(frame->raw, STR(":"));
+    bool begins = true;
+
+    for (size_t i = 0; i < frame->raw.n; i++) {
+        char c = frame->raw.p[i];
+        bool line_end = c == '\n' || c == '\r';
+        if (begins && !line_end && c != ':')
+            return false;
+        begins = line_end;
+    }
+    return true;
 }
 
 /* In the answer's arena. */

@@ -116,9 +116,9 @@ static void read_sse(struct openai_chat_decoder *d, const struct sse_frame *sse,
 {
     *frame = (struct frame){.raw = sse->raw};
     d->place.known = false;
-    /* What follows the end goes on as it is, and says nothing; behind an error comments and the
-     * terminator are still known as such. */
-    if (d->terminated || (d->over && !str_is_null(sse->data))) {
+    /* What follows the end goes on as it is, and says nothing; behind an error the terminator is
+     * still known as such. */
+    if (d->terminated || d->over) {
         frame->terminator = !d->terminated && is_terminator(sse);
         d->terminated = d->terminated || frame->terminator;
     } else if (str_is_null(sse->data)) {
