@@ -18,23 +18,37 @@
 #include "base/error.h"
 #include "canon/event.h"
 #include "canon/request.h"
+#include "canon/translation.h"
 
 struct http_headers;
+struct traits;
 
 /* What a vendor of a protocol does differently. A zeroed one is the plain protocol. Grows a flag at
  * a time. */
 struct dialect {
-    bool stream_usage; /* understands stream_options.include_usage */
+    bool stream_usage;      /* understands stream_options.include_usage */
+    bool max_tokens_legacy; /* max_tokens instead of max_completion_tokens */
+    bool reasoning_content; /* takes reasoning back as reasoning_content */
+    bool think_tags;        /* <think>…</think> in its text is reasoning (think_tags:) */
 };
 
 enum operation {
     OP_GENERATE,
-    OP_MODELS, /* the list */
-    OP_MODEL,  /* one; the id is the rest of the path */
+    OP_COUNT_TOKENS, /* of a request; the answer is a number */
+    OP_MODELS,       /* the list */
+    OP_MODEL,        /* one; the id is the rest of the path */
+    /* Responses that were made before (openai-responses.md, 1): */
+    OP_REPLY_GET,
+    OP_REPLY_DELETE,
+    OP_REPLY_INPUT,  /* GET …/input_items */
+    OP_REPLY_CANCEL, /* and what only a backend of the same protocol can do: */
+    OP_COMPACT,
+    OP_CONVERSATIONS,
     OP_COUNT
 };
 
-/* A path that the protocol serves to clients. A '*' at the end takes the rest of the path. */
+/* A path that the protocol serves to clients. One '*' takes one or more bytes, also '/'; what follows
+ * it ends the path: /v1/responses/STAR/cancel. The longest pattern that fits is the route. */
 struct route {
     const char *method; /* "POST" */
     const char *path;   /* "/v1/chat/completions" */
@@ -57,6 +71,10 @@ struct json_memory;
 struct request_limits {
     struct json_memory *memory; /* of what was read before; NULL: none */
     size_t depth_max;           /* json_depth_max */
+    /* How it came: Gemini says the model, and whether to stream, in the path. */
+    enum operation operation;
+    struct str rest;  /* what the route's '*' took, percent-decoded; null without one */
+    struct str query; /* null without one */
 };
 
 /* body: the whole request body; borrowed by *ret_request as long as arena lives. BAD_REQUEST: what
@@ -72,11 +90,17 @@ typedef enum error_code request_decode_full_fn(struct request *request,
 struct encode_request {
     struct str model; /* the upstream's name of it; null: leave as it is */
     const struct dialect *dialect;
-    bool same_protocol; /* the request came in this protocol: edit its source */
-    bool add_usage;     /* ask for usage in the stream although the client did not */
+    enum operation operation;        /* OP_GENERATE or OP_COUNT_TOKENS */
+    bool same_protocol;              /* the request came in this protocol: edit its source */
+    bool add_usage;                  /* ask for usage in the stream although the client did not */
+    struct str vendor;               /* the backend's: whose signatures it takes */
+    struct translation *translation; /* what is noted; NULL when same_protocol */
 };
 /* Makes the upstream's request. same_protocol: request->edits plus the model, without session_id,
- * applied to the source; else a body from the canonical fields (needs full). */
+ * applied to the source; else a body from the canonical fields (needs full), which holds nothing of
+ * what the source had beyond them. Signatures in it are the vendor's own, unpacked (part.vendor).
+ * BAD_REQUEST: what the client asks for cannot be said in this protocol, and leaving it out would
+ * change what is meant (policy R of mapping.md). */
 typedef enum error_code request_encode_fn(struct request *request, const struct encode_request *how,
                                           struct arena *arena, struct wire *ret_wire,
                                           struct error *e);
@@ -90,6 +114,7 @@ typedef enum push frame_sink_fn(void *ctx, struct frame *frame);
 
 struct decoder_options {
     bool stream;            /* SSE; else one whole body */
+    bool array;             /* the stream is a JSON array (Gemini without alt=sse) */
     size_t event_bytes_max; /* sse_event_bytes_max */
     size_t depth_max;
     struct arena *scratch; /* events and their text; the decoder resets it before each frame */
@@ -111,9 +136,13 @@ typedef enum error_code response_decode_fn(void *decoder, struct str bytes, bool
                                            struct error *e);
 
 struct encoder_options {
-    bool stream;         /* the client asked for a stream */
-    bool same_protocol;  /* raw mode is possible */
-    bool include_usage;  /* the client wants usage in its stream */
+    bool stream;                   /* the client asked for a stream */
+    bool same_protocol;            /* raw mode is possible */
+    bool array;                    /* the client's stream is a JSON array */
+    bool include_usage;            /* the client wants usage in its stream */
+    bool stored;                   /* the answer is kept (Responses: store) */
+    const struct request *request; /* the client's; what is repeated of it is copied in init, later
+                                    * it is gone. full where the protocols differ. NULL: none */
     bool hide_usage;     /* we asked for usage, the client did not: hide exactly that frame */
     struct str model;    /* what the client is told where the upstream did not say */
     struct str id;       /* ours, where the upstream had none; the protocol prefixes it */
@@ -132,6 +161,9 @@ typedef enum error_code response_encode_fn(void *encoder, const struct frame *fr
  * everything; closing events, usage and terminator after a take-over; the whole body of a collected
  * answer. */
 typedef enum error_code encoder_end_fn(void *encoder, struct buf *out, struct error *e);
+
+/* Signatures and media that this protocol's clients have a place for go there; for an answer of
+ * another vendor they are packed before (canon/seal). */
 
 /* A failure as this protocol says it: in_stream: as its in-stream error event (nothing follows it),
  * else as a body. request_id: ours. */
@@ -155,6 +187,29 @@ struct model_entry {
 typedef void models_encode_fn(const struct model_entry *models, size_t n, bool one,
                               struct buf *out);
 
+/* The number in an upstream's answer to OP_COUNT_TOKENS; false: it is none. */
+typedef bool count_decode_fn(struct str body, struct arena *arena, int64_t *ret_tokens);
+/* The whole body for the client. */
+typedef void count_encode_fn(int64_t tokens, struct buf *out);
+
+/* The HTTP status with which this protocol's clients know an error. */
+typedef int error_status_fn(const struct error *error);
+
+/* --- checking what was sent --- */
+
+/* A checker of the protocol's grammar: does a client's SDK take this? The oracle of tests and
+ * fuzzers; debug builds run it on all that we encode. state: zeroed memory of lint_size bytes. */
+struct lint_options {
+    bool stream; /* else one whole body */
+    bool array;
+    struct arena *arena; /* lives as long as state */
+};
+typedef void lint_init_fn(void *state, const struct lint_options *options);
+/* Bytes as a client gets them, cut anywhere. INTERNAL: the first violation, "line N: …" (lines are
+ * those of the bytes, from 1). After a failure every later call fails. end: nothing follows. */
+typedef enum error_code lint_bytes_fn(void *state, struct str bytes, bool end, struct error *e);
+typedef void lint_fini_fn(void *state);
+
 struct protocol {
     const char *name;           /* "openai-chat": everywhere a user sees it */
     const struct route *routes; /* ended by a NULL path */
@@ -177,6 +232,14 @@ struct protocol {
     models_decode_fn *models_decode;
     models_encode_fn *models_encode;
     const char *stream_content_type; /* "text/event-stream; charset=utf-8" */
+    const char *array_content_type;  /* NULL: has no such streams */
+    error_status_fn *error_status;   /* NULL: error.def's */
+    count_decode_fn *count_decode;   /* NULL: upstreams of this protocol cannot count */
+    count_encode_fn *count_encode;   /* NULL: clients of this protocol do not ask */
+    size_t lint_size;                /* 0: has no checker yet */
+    lint_init_fn *lint_init;
+    lint_bytes_fn *lint_bytes;
+    lint_fini_fn *lint_fini;
 };
 
 /* All protocols in the order of protocols.def. */

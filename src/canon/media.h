@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Images and files as the protocols carry them (mapping.md, 4.5).
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "canon/request.h"
+
+/* Fills data, media_type and is_url of a part from a URL: an https URL, or data:TYPE;base64,DATA
+ * taken apart (RFC 2397). */
+void media_set_url(struct part *part, struct str url);
+/* The type of a part's data: as said, normalised (image/jpg -> image/jpeg); sniffed from its first
+ * bytes where none or a wrong one is said (png, jpeg, gif, webp, pdf). null: unknown. */
+struct str media_type_of(const struct part *part);
+/* "data:TYPE;base64,DATA", or the URL. */
+struct str media_url(const struct part *part, struct arena *arena);

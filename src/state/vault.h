@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reasoning that clients drop: kept for a while, to be put back when the conversation comes again
+ * (mapping.md, 7.2). Keyed by client and tool-call id, or by a digest of what the assistant said.
+ *
+ * One for the process, used by all workers: a short lock. Bounded in bytes (64 MiB) and age (24 h);
+ * the least recently used leave first. In memory only.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/str.h"
+
+struct vault;
+
+struct vault *vault_new(size_t bytes_max, int64_t ttl_s);
+void vault_free(struct vault **vault);
+/* client: a name that is the client's alone. key: at most 128 bytes. value is copied; one larger
+ * than a quarter of bytes_max is not kept. */
+void vault_put(struct vault *vault, struct str client, struct str key, struct str value,
+               int64_t now_s);
+/* A copy in the arena; null: not there. */
+struct str vault_get(struct vault *vault, struct str client, struct str key, int64_t now_s,
+                     struct arena *arena);
+size_t vault_bytes(struct vault *vault);
