@@ -79,8 +79,11 @@ static struct usage estimate(const struct request *request, struct str answer)
     size_t bytes = 0;
 
     for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next) {
-        for (const struct part *part = turn->parts; part != NULL; part = part->next)
+        for (const struct part *part = turn->parts; part != NULL; part = part->next) {
             bytes += part->text.n;
+            for (const struct part *inner = part->parts; inner != NULL; inner = inner->next)
+                bytes += inner->text.n;
+        }
     }
     usage.input = tokens_of(bytes);
     usage.output = tokens_of(answer.n);

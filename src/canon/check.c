@@ -18,6 +18,7 @@ enum { CHOICES_MAX = 128, BLOCKS_MAX = 4096, BLOCKS_STEP = 8 };
 struct check_block {
     enum block_kind kind;
     bool open;
+    bool sealed;
 };
 
 struct check_choice {
@@ -65,7 +66,8 @@ static bool holds(enum block_kind block, enum event_kind kind)
     case EVENT_REASONING:
         return block == BLOCK_REASONING;
     case EVENT_SIGNATURE:
-        return block == BLOCK_REASONING || block == BLOCK_REDACTED || block == BLOCK_TOOL;
+        return block == BLOCK_REASONING || block == BLOCK_REDACTED || block == BLOCK_TOOL ||
+               block == BLOCK_TEXT;
     case EVENT_TOOL_ARGS:
         return block == BLOCK_TOOL;
     case EVENT_CITATION:
@@ -138,6 +140,9 @@ static enum error_code inside(struct check *check, struct check_choice *choice,
     }
     if (!holds(block->kind, event->kind))
         return fail(check, event, "of a kind that this block does not hold", e);
+    if (block->sealed && (event->kind == EVENT_SIGNATURE || event->kind == EVENT_REASONING))
+        return fail(check, event, "after the signature of its block", e);
+    block->sealed |= event->kind == EVENT_SIGNATURE;
     if (!utf8_valid(event->text))
         return fail(check, event, "the text is not UTF-8", e);
     return OK;

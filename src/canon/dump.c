@@ -302,10 +302,9 @@ static void dump_extra(struct buf *out, const struct extra *extra)
     buf_add_char(out, ']');
 }
 
-static void dump_part(struct buf *out, const struct part *part)
+/* Without its brackets and what it holds. */
+static void dump_part_members(struct buf *out, const struct part *part)
 {
-    comma(out);
-    buf_add_char(out, '{');
     add_str(out, "kind", str_c(request_part_name(part->kind)));
     add_str(out, "text", part->text);
     add_str(out, "id", part->id);
@@ -314,10 +313,39 @@ static void dump_part(struct buf *out, const struct part *part)
     add_str(out, "data", part->data);
     add_str(out, "detail", part->detail);
     add_true(out, "is_url", part->is_url);
+    add_str(out, "signature", part->signature);
+    add_str(out, "vendor", part->vendor);
+    add_json(out, "cache", part->cache);
+    add_json(out, "citations", part->citations);
     add_true(out, "custom", part->custom);
+    add_true(out, "is_error", part->is_error);
+    add_true(out, "redacted", part->redacted);
+    add_true(out, "summary", part->summary);
+    add_true(out, "was_text", part->was_text);
     if (part->kind == PART_VENDOR)
         add_json(out, "source", part->source);
     dump_extra(out, part->extra);
+}
+
+static void dump_inner_part(struct buf *out, const struct part *part)
+{
+    comma(out);
+    buf_add_char(out, '{');
+    dump_part_members(out, part);
+    buf_add_char(out, '}');
+}
+
+static void dump_part(struct buf *out, const struct part *part)
+{
+    comma(out);
+    buf_add_char(out, '{');
+    dump_part_members(out, part);
+    if (part->parts != NULL) {
+        add_open(out, "parts", '[');
+        for (const struct part *inner = part->parts; inner != NULL; inner = inner->next)
+            dump_inner_part(out, inner);
+        buf_add_char(out, ']');
+    }
     buf_add_char(out, '}');
 }
 
@@ -327,6 +355,7 @@ static void dump_turn(struct buf *out, const struct turn *turn)
     buf_add_char(out, '{');
     add_str(out, "role", str_c(request_role_name(turn->role)));
     add_str(out, "name", turn->name);
+    add_str(out, "phase", turn->phase);
     add_true(out, "content_was_text", turn->content_was_text);
     add_true(out, "content_was_null", turn->content_was_null);
     add_open(out, "parts", '[');
@@ -348,6 +377,8 @@ static void dump_tool(struct buf *out, const struct tool *tool)
     add_str(out, "description", tool->description);
     add_json(out, "schema", tool->schema);
     add_json(out, "format", tool->format);
+    add_json(out, "cache", tool->cache);
+    add_str(out, "space", tool->space);
     add_int(out, "strict", tool->strict, -1);
     dump_extra(out, tool->extra);
     buf_add_char(out, '}');
@@ -366,10 +397,65 @@ static const char *tool_choice_name(enum tool_choice_kind kind)
         return "required";
     case TOOL_CHOICE_NAMED:
         return "named";
+    case TOOL_CHOICE_SUBSET:
+        return "subset";
     case TOOL_CHOICE_OTHER:
         return "other";
     }
     BUG("no such tool choice");
+}
+
+static const char *reasoning_name(enum reasoning_mode mode)
+{
+    switch (mode) {
+    case REASONING_ABSENT:
+        return NULL;
+    case REASONING_OFF:
+        return "off";
+    case REASONING_EFFORT:
+        return "effort";
+    case REASONING_BUDGET:
+        return "budget";
+    case REASONING_DYNAMIC:
+        return "dynamic";
+    case REASONING_MODE_COUNT:
+        break;
+    }
+    BUG("no such mode of reasoning");
+}
+
+static void dump_strings(struct buf *out, const char *key, const struct str *strings, size_t n)
+{
+    if (n == 0)
+        return;
+    add_open(out, key, '[');
+    for (size_t i = 0; i < n; i++) {
+        comma(out);
+        json_add_string(out, strings[i]);
+    }
+    buf_add_char(out, ']');
+}
+
+static void dump_reasoning(struct buf *out, const struct params *params)
+{
+    add_str(out, "reasoning", str_c(reasoning_name(params->reasoning)));
+    add_str(out, "reasoning_effort", params->reasoning_effort);
+    add_json(out, "reasoning_budget", params->reasoning_budget);
+    add_str(out, "reasoning_summary", params->reasoning_summary);
+    add_int(out, "reasoning_visible", params->reasoning_visible, -1);
+}
+
+static void dump_format(struct buf *out, const struct format *format)
+{
+    if (format->kind == FORMAT_ABSENT)
+        return;
+    add_open(out, "format", '{');
+    add_str(out, "kind", format->kind == FORMAT_JSON ? STR("json") : STR("schema"));
+    add_str(out, "name", format->name);
+    add_str(out, "description", format->description);
+    add_json(out, "schema", format->schema);
+    add_int(out, "strict", format->strict, -1);
+    buf_add_char(out, '}');
 }
 
 static void dump_params(struct buf *out, const struct params *params)
@@ -387,19 +473,15 @@ static void dump_params(struct buf *out, const struct params *params)
     add_json(out, "top_logprobs", params->top_logprobs);
     add_int(out, "logprobs", params->logprobs, -1);
     add_int(out, "parallel_tool_calls", params->parallel_tool_calls, -1);
-    if (params->stop_n > 0) {
-        add_open(out, "stop", '[');
-        for (size_t i = 0; i < params->stop_n; i++) {
-            comma(out);
-            json_add_string(out, params->stop[i]);
-        }
-        buf_add_char(out, ']');
-    }
-    add_str(out, "reasoning_effort", params->reasoning_effort);
+    dump_strings(out, "stop", params->stop, params->stop_n);
+    dump_reasoning(out, params);
     add_str(out, "verbosity", params->verbosity);
     add_str(out, "service_tier", params->service_tier);
     add_str(out, "user", params->user);
-    add_json(out, "response_format", params->response_format);
+    add_json(out, "metadata", params->metadata);
+    add_int(out, "store", params->store, -1);
+    add_str(out, "cache_key", params->cache_key);
+    dump_format(out, &params->format);
     buf_add_char(out, '}');
 }
 
@@ -411,6 +493,8 @@ bool dump_request(struct buf *out, const struct request *request)
     add_true(out, "stream", request->stream);
     add_int(out, "include_usage", request->include_usage, -1);
     add_str(out, "session_id", request->session_id);
+    add_true(out, "array", request->array);
+    add_str(out, "previous", request->previous);
     add_open(out, "turns", '[');
     for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next)
         dump_turn(out, turn);
@@ -420,7 +504,9 @@ bool dump_request(struct buf *out, const struct request *request)
         dump_tool(out, tool);
     buf_add_char(out, ']');
     add_str(out, "tool_choice", str_c(tool_choice_name(request->tool_choice)));
-    add_str(out, "tool_choice_name", request->tool_choice_name);
+    dump_strings(out, "tool_choice_names", request->tool_choice_names,
+                 request->tool_choice_names_n);
+    add_true(out, "tool_choice_required", request->tool_choice_required);
     if (request->tool_choice == TOOL_CHOICE_OTHER)
         add_json(out, "tool_choice_source", request->tool_choice_source);
     dump_params(out, &request->params);

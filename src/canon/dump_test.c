@@ -115,6 +115,7 @@ static void test_events_refused(void **state)
 static void test_request(void **state)
 {
     struct str stop[] = {STR("x")};
+    struct str names[] = {STR("f")};
     struct extra inner = {.key = STR("k"), .value = STR("[1]"), .inner = true};
     struct extra extra = {.key = STR("j"), .value = STR("null"), .next = &inner};
     struct part vendor = {.kind = PART_VENDOR, .source = STR("{\"v\":1}")};
@@ -133,13 +134,16 @@ static void test_request(void **state)
                               .turns = &turn,
                               .tools = &tool,
                               .tool_choice = TOOL_CHOICE_NAMED,
-                              .tool_choice_name = STR("f")};
+                              .tool_choice_names = names,
+                              .tool_choice_names_n = 1};
     struct buf out;
 
     (void)state;
     request.params = (struct params){.max_tokens = STR("5"),
                                      .logprobs = 0,
                                      .parallel_tool_calls = -1,
+                                     .reasoning_visible = -1,
+                                     .store = -1,
                                      .stop = stop,
                                      .stop_n = 1,
                                      .user = STR("u")};
@@ -151,7 +155,7 @@ static void test_request(void **state)
         "\"QQ==\",\"detail\":\"low\",\"extra\":[{\"key\":\"j\",\"value\":null},{\"key\":\"k\","
         "\"value\":[1],\"inner\":true}]},{\"kind\":\"vendor\",\"source\":{\"v\":1}}]}],"
         "\"tools\":[{\"name\":\"f\",\"schema\":{},\"strict\":0}],\"tool_choice\":\"named\","
-        "\"tool_choice_name\":\"f\",\"params\":{\"max_tokens\":5,\"logprobs\":0,\"stop\":"
+        "\"tool_choice_names\":[\"f\"],\"params\":{\"max_tokens\":5,\"logprobs\":0,\"stop\":"
         "[\"x\"],\"user\":\"u\"}}");
     if (!str_eq(buf_str(&out), want))
         fail_msg("%.*s", STR_ARG(buf_str(&out)));

@@ -76,6 +76,8 @@ const char *event_stop_name(enum stop_reason reason)
         return "REFUSAL";
     case STOP_PAUSE:
         return "PAUSE";
+    case STOP_CONTEXT:
+        return "CONTEXT";
     case STOP_OTHER:
         return "OTHER";
     case STOP_REASON_COUNT:

@@ -16,6 +16,21 @@
  * Lifetime: everything a frame points at is valid until the push of that frame returns (event
  * scratch); who keeps something copies it.
  * Text is valid UTF-8. Tool arguments are text as the model wrote it.
+ *
+ * What blocks hold:
+ *   TEXT       TEXT, CITATION, LOGPROBS; SIGNATURE (Gemini signs texts too)
+ *   REASONING  REASONING*, then at most one SIGNATURE: Anthropic's signature, the encrypted_content
+ *              of a Responses item, Gemini's thoughtSignature. begin.id: the item's id (Responses)
+ *   REDACTED   one SIGNATURE: reasoning that is only its vendor's to read
+ *   TOOL       TOOL_ARGS*; SIGNATURE (Gemini signs calls). No TOOL_ARGS means {}
+ *   REFUSAL    TEXT*
+ *   MEDIA      one TEXT: {"media_type":"image/png","data":"base64"} or {"url":"https://…"}
+ *   VENDOR     one TEXT: the vendor's JSON of the block; begin.name is its type. Only for the same
+ *              protocol; others drop it, or say its text (mapping.md, 4.5)
+ * SIGNATURE is whole, never in pieces; text is as the vendor sent it, or packed (canon/seal).
+ * CITATION is a url_citation as Chat Completions has it, {"type":"url_citation","url_citation":
+ * {"url","title","start_index","end_index"}}, or else the vendor's own object, which other
+ * protocols drop.
  */
 #pragma once
 
@@ -26,10 +41,10 @@ enum event_kind {
     EVENT_BLOCK_BEGIN,
     EVENT_TEXT, /* of a text or refusal block; of a media or vendor block: its JSON */
     EVENT_REASONING,
-    EVENT_SIGNATURE,
+    EVENT_SIGNATURE, /* of any block: what only its vendor understands (below) */
     EVENT_TOOL_ARGS,
-    EVENT_CITATION, /* text: the vendor's JSON */
-    EVENT_LOGPROBS, /* text: the JSON of the logprobs object */
+    EVENT_CITATION, /* text: JSON of a citation (below) */
+    EVENT_LOGPROBS, /* text: JSON of Chat Completions' logprobs object, {"content":[…]} */
     EVENT_BLOCK_END,
     EVENT_USAGE,
     EVENT_STOP,
@@ -61,7 +76,8 @@ enum stop_reason {
     STOP_FILTER,
     STOP_REFUSAL,
     STOP_PAUSE,
-    STOP_OTHER, /* native says */
+    STOP_CONTEXT, /* the model's context is full */
+    STOP_OTHER,   /* native says */
     STOP_REASON_COUNT
 };
 
@@ -91,8 +107,9 @@ struct event {
             bool custom;     /* tool: free text instead of JSON arguments */
             bool legacy;     /* tool: came as function_call, from before there were tool calls */
             uint32_t index;  /* tool: the upstream's own number of it; EVENT_NO_INDEX: none */
-            struct str id;   /* tool call's id */
-            struct str name; /* tool's name; vendor's type of the block; reasoning: its member */
+            struct str id;   /* tool call's id; reasoning: its item's */
+            struct str name; /* tool's name; vendor's type of the block; reasoning: the member that
+                              * it is, of openai-chat */
         } begin;
         struct str text; /* TEXT REASONING SIGNATURE TOOL_ARGS CITATION LOGPROBS */
         struct usage usage;

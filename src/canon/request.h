@@ -10,6 +10,17 @@
  * Changes of a request that keeps its protocol are edits of the source (edits); the typed fields
  * follow them. Every node knows its source span (null = synthetic), and keeps members that we do
  * not model in `extra`. Numbers stay source tokens. All memory is the request arena's.
+ *
+ * The conversation has one form, whatever it came in:
+ *   - Every system text, where it stands: `instructions`, `system` and systemInstruction are turns
+ *     of role SYSTEM in front, one part each block.
+ *   - Results of tools are parts TOOL_RESULT of a turn of role TOOL; what a result says are its own
+ *     parts (part.parts). A message that holds results and other things becomes two turns, results
+ *     first. Results that came one after the other may stand in one turn or in several.
+ *   - An assistant's turn holds its parts in the order of its protocol: reasoning, text, calls.
+ *   - A call's arguments are text as it came; where the protocol has an object: its compact JSON,
+ *     keys and numbers as written.
+ * What a target cannot take (order, ids, names, roles) is put right by canon/fit, not by who reads.
  */
 #pragma once
 
@@ -42,16 +53,28 @@ struct extra {
 struct part {
     enum part_kind kind;
     struct str source;     /* JSON text; null: synthetic */
-    struct str text;       /* TEXT REFUSAL REASONING; TOOL_CALL: arguments as written; TOOL_RESULT:
-                            * its text, null: the turn's other parts are the result */
-    struct str id;         /* TOOL_CALL, TOOL_RESULT: call id; FILE: file id */
-    struct str name;       /* TOOL_CALL: tool; FILE: file name; REFUSAL, REASONING: the message's
-                            * member that it is, null: an element of the content */
+    struct str text;       /* TEXT REFUSAL REASONING; TOOL_CALL: arguments as written; FILE: a
+                            * document of plain text */
+    struct str id;         /* TOOL_CALL, TOOL_RESULT: call id; FILE, IMAGE: file id; REASONING: its
+                            * item's id */
+    struct str name;       /* TOOL_CALL: tool; TOOL_RESULT: tool, null: not said; FILE: file name or
+                            * title; REFUSAL, REASONING: the member of a chat message that it is,
+                            * null: an element of the content; VENDOR: type */
     struct str media_type; /* IMAGE AUDIO FILE, where known: "image/png", audio: "wav" */
     struct str data;       /* base64, or the URL when is_url */
-    struct str detail;     /* IMAGE */
+    struct str detail;     /* IMAGE: low, high, auto, original */
+    struct str signature;  /* REASONING (redacted: all there is), TOOL_CALL, TEXT: as in SIGNATURE
+                            * events; null: none */
+    struct str vendor;     /* of signature, once it was unpacked; null: as it came */
+    struct str cache;      /* JSON text of cache_control; null: none */
+    struct str citations;  /* TEXT: JSON text of its annotations or citations; null: none */
+    struct part *parts;    /* TOOL_RESULT: what it says: TEXT, IMAGE, FILE, VENDOR */
     bool is_url;
-    bool custom; /* TOOL_CALL: free text instead of JSON arguments */
+    bool custom;   /* TOOL_CALL: free text instead of JSON arguments; TOOL_RESULT: of such a call */
+    bool is_error; /* TOOL_RESULT */
+    bool redacted; /* REASONING */
+    bool summary;  /* REASONING: text is a summary of it (Responses, Gemini) */
+    bool was_text; /* TOOL_RESULT: its content was a plain string, not a list */
     struct extra *extra;
     struct part *next;
 };
@@ -60,6 +83,7 @@ struct turn {
     enum role role;
     struct str source;
     struct str name;
+    struct str phase;      /* "commentary", "final_answer" (Responses); null: none */
     bool content_was_text; /* the content was a plain string, not a list of parts */
     bool content_was_null; /* null or absent */
     struct part *parts;
@@ -75,6 +99,8 @@ struct tool {
     struct str description;
     struct str schema; /* JSON text; null: no arguments */
     struct str format; /* custom tools: JSON text */
+    struct str cache;  /* JSON text of cache_control; null: none */
+    struct str space;  /* namespace (Responses): name is "space__name" then; null: none */
     int strict;        /* -1: not said */
     struct extra *extra;
     struct tool *next;
@@ -85,8 +111,33 @@ enum tool_choice_kind {
     TOOL_CHOICE_AUTO,
     TOOL_CHOICE_NONE,
     TOOL_CHOICE_REQUIRED,
-    TOOL_CHOICE_NAMED, /* tool_choice_name */
-    TOOL_CHOICE_OTHER  /* tool_choice_source */
+    TOOL_CHOICE_NAMED,  /* tool_choice_names[0] */
+    TOOL_CHOICE_SUBSET, /* of tool_choice_names; tool_choice_required: one of them */
+    TOOL_CHOICE_OTHER   /* tool_choice_source */
+};
+
+/* What the client asks about reasoning. */
+enum reasoning_mode {
+    REASONING_ABSENT, /* the model's own way */
+    REASONING_OFF,
+    REASONING_EFFORT,  /* reasoning_effort */
+    REASONING_BUDGET,  /* reasoning_budget, tokens */
+    REASONING_DYNAMIC, /* on, the model decides how much */
+    REASONING_MODE_COUNT
+};
+
+enum format_kind {
+    FORMAT_ABSENT, /* text */
+    FORMAT_JSON,   /* any JSON object */
+    FORMAT_SCHEMA, /* format.schema */
+};
+
+struct format {
+    enum format_kind kind;
+    struct str name; /* null: not said */
+    struct str description;
+    struct str schema; /* JSON text */
+    int strict;        /* -1: not said */
 };
 
 /* Parameters: number tokens as they came, null = absent. */
@@ -104,11 +155,18 @@ struct params {
     int parallel_tool_calls; /* -1 absent, 0, 1 */
     struct str *stop;        /* stop sequences */
     size_t stop_n;
-    struct str reasoning_effort;
+    enum reasoning_mode reasoning;
+    struct str reasoning_effort;  /* none minimal low medium high xhigh max */
+    struct str reasoning_budget;  /* number token */
+    struct str reasoning_summary; /* auto concise detailed; null: not said */
+    int reasoning_visible;        /* does the client want to see it: -1 not said, 0, 1 */
     struct str verbosity;
     struct str service_tier;
     struct str user;
-    struct str response_format; /* JSON text */
+    struct str metadata; /* JSON text of a map of strings; null: absent */
+    int store;           /* -1 absent, 0, 1 */
+    struct str cache_key;
+    struct format format;
     bool max_tokens_was_legacy; /* the member was max_tokens, not max_completion_tokens */
 };
 
@@ -122,12 +180,16 @@ struct request {
     bool stream;
     int include_usage;     /* -1: not mentioned; else what the client asked for */
     struct str session_id; /* body member, null without */
+    bool array;            /* a stream as a JSON array instead of events (Gemini) */
+    struct str previous;   /* previous_response_id (Responses); null: none */
     /* --- conversation; only when full --- */
     bool full;
     struct turn *turns;
     struct tool *tools;
     enum tool_choice_kind tool_choice;
-    struct str tool_choice_name;
+    struct str *tool_choice_names;
+    size_t tool_choice_names_n;
+    bool tool_choice_required;     /* of a subset */
     struct str tool_choice_source; /* JSON text of what it was */
     struct params params;
     struct extra *extra;

@@ -255,6 +255,7 @@ struct str openai_chat_finish_word(const struct event *stop, bool tools, bool le
             return STR("stop");
         return legacy ? STR("function_call") : STR("tool_calls");
     case STOP_LENGTH:
+    case STOP_CONTEXT:
         return STR("length");
     case STOP_FILTER:
         return STR("content_filter");

@@ -51,6 +51,7 @@ static enum error_code read_vendor_tool(struct openai_chat_reader *r, struct too
         return openai_chat_request_fail(r, tool->name, "an object");
     tool->vendor = true;
     tool->extra = NULL;
+    tool->cache = STR_NULL;
     return OK;
 }
 
@@ -69,6 +70,8 @@ static enum error_code read_tool(struct openai_chat_reader *r, struct tool *tool
     while (json_object_next(tool->source, &cursor, r->arena, &m)) {
         if (str_eq(m.key, tool->custom ? STR("custom") : STR("function")))
             TRY(openai_chat_request_object(r, &m, &inner));
+        else if (str_eq(m.key, STR("cache_control")))
+            TRY(openai_chat_request_object(r, &m, &tool->cache));
         else if (!str_eq(m.key, STR("type")))
             openai_chat_request_keep(r, &tool->extra, &m, false);
     }
@@ -136,7 +139,54 @@ static bool has_tool(const struct request *request, struct str name)
     return false;
 }
 
-/* Forms: a word; {type, function: {name}}; {type, custom: {name}}; {name} (legacy); others. */
+/* The name in {type, function: {name}} or {type, custom: {name}}; null without one. */
+static struct str named_in(struct openai_chat_reader *r, struct str object)
+{
+    struct str inner = json_object_find(object, STR("function"));
+
+    if (openai_chat_request_is_null(inner))
+        inner = json_object_find(object, STR("custom"));
+    if (openai_chat_request_is_null(inner) || json_kind_of(inner) != JSON_OBJECT)
+        return STR_NULL;
+    inner = json_object_find(inner, STR("name"));
+    if (inner.n == 0 || json_kind_of(inner) != JSON_STRING)
+        return STR_NULL;
+    return json_string_value(inner, r->arena);
+}
+
+/* {mode, tools: [named, …]}; anything else is left to who understands it. */
+static void read_subset(struct openai_chat_reader *r, struct request *request, struct str allowed)
+{
+    struct str mode = json_object_find(allowed, STR("mode"));
+    struct str tools = json_object_find(allowed, STR("tools"));
+    struct str element;
+    struct str *names;
+    size_t cursor = 0;
+    size_t n = 0;
+
+    if (tools.n == 0 || json_kind_of(tools) != JSON_ARRAY)
+        return;
+    while (json_array_next(tools, &cursor, &element)) {
+        if (json_kind_of(element) != JSON_OBJECT || str_is_null(named_in(r, element)))
+            return;
+        n++;
+    }
+    names = arena_array(r->arena, n, sizeof(*names));
+    if (n == 0 || arena_overflowed(r->arena))
+        return;
+    cursor = 0;
+    for (size_t i = 0; json_array_next(tools, &cursor, &element); i++) {
+        assert(i < n);
+        names[i] = named_in(r, element);
+    }
+    request->tool_choice = TOOL_CHOICE_SUBSET;
+    request->tool_choice_names = names;
+    request->tool_choice_names_n = n;
+    request->tool_choice_required = str_eq(mode, STR("\"required\""));
+}
+
+/* Forms: a word; {type, function: {name}}; {type, custom: {name}}; {type, allowed_tools: {…}};
+ * {name} (legacy); others. */
 static enum error_code read_choice(struct openai_chat_reader *r, struct request *request,
                                    const struct json_member *m)
 {
@@ -157,12 +207,18 @@ static enum error_code read_choice(struct openai_chat_reader *r, struct request 
         inner = json_object_find(m->value, STR("custom"));
     if (openai_chat_request_is_null(inner))
         inner = str_eq(m->key, STR("function_call")) ? m->value : STR_NULL;
-    if (openai_chat_request_is_null(inner) || json_kind_of(inner) != JSON_OBJECT)
+    if (openai_chat_request_is_null(inner) || json_kind_of(inner) != JSON_OBJECT) {
+        inner = json_object_find(m->value, STR("allowed_tools"));
+        if (inner.n > 0 && json_kind_of(inner) == JSON_OBJECT)
+            read_subset(r, request, inner);
         return OK;
+    }
     name.value = json_object_find(inner, STR("name"));
     if (str_is_null(name.value))
         return openai_chat_request_fail(r, m->key, "an object that names a tool");
-    TRY(openai_chat_request_string(r, &name, &request->tool_choice_name));
+    request->tool_choice_names = ARENA_NEW(r->arena, struct str);
+    request->tool_choice_names_n = 1;
+    TRY(openai_chat_request_string(r, &name, request->tool_choice_names));
     request->tool_choice = TOOL_CHOICE_NAMED;
     return OK;
 }
@@ -172,12 +228,19 @@ static enum error_code check_choice(struct openai_chat_reader *r, struct request
 {
     if (request->tools == NULL) {
         request->tool_choice = TOOL_CHOICE_ABSENT;
-        request->tool_choice_name = STR_NULL;
+        request->tool_choice_names = NULL;
+        request->tool_choice_names_n = 0;
+        request->tool_choice_required = false;
         request->tool_choice_source = STR_NULL;
         return OK;
     }
-    if (request->tool_choice == TOOL_CHOICE_NAMED && !has_tool(request, request->tool_choice_name))
-        return openai_chat_request_fail(r, STR("tool_choice"), "the name of one of the tools");
+    for (size_t i = 0; i < request->tool_choice_names_n; i++) {
+        if (!has_tool(request, request->tool_choice_names[i]))
+            return openai_chat_request_fail(r, STR("tool_choice"),
+                                            request->tool_choice == TOOL_CHOICE_NAMED
+                                                ? "the name of one of the tools"
+                                                : "names of the tools");
+    }
     return OK;
 }
 
@@ -189,11 +252,12 @@ struct field {
     const char *key;
     enum value_kind kind;
     size_t offset;
+    bool only_read; /* write_said writes it */
 };
 
-#define FIELD(name, kind)                            \
-    {                                                \
-#name, (kind), offsetof(struct params, name) \
+#define FIELD(name, kind)                                   \
+    {                                                       \
+#name, (kind), offsetof(struct params, name), false \
     }
 
 static const struct field fields[] = {
@@ -207,11 +271,13 @@ static const struct field fields[] = {
     FIELD(top_logprobs, VALUE_INTEGER),
     FIELD(logprobs, VALUE_BOOL),
     FIELD(parallel_tool_calls, VALUE_BOOL),
-    FIELD(reasoning_effort, VALUE_STRING),
+    {"reasoning_effort", VALUE_STRING, offsetof(struct params, reasoning_effort), true},
     FIELD(verbosity, VALUE_STRING),
     FIELD(service_tier, VALUE_STRING),
-    FIELD(user, VALUE_STRING),
-    FIELD(response_format, VALUE_JSON),
+    {"user", VALUE_STRING, offsetof(struct params, user), true},
+    FIELD(metadata, VALUE_JSON),
+    FIELD(store, VALUE_BOOL),
+    {"prompt_cache_key", VALUE_STRING, offsetof(struct params, cache_key), false},
 };
 
 /* A number token; integers may be written 1.0. */
@@ -251,6 +317,67 @@ static enum error_code read_field(struct openai_chat_reader *r, struct params *p
         return openai_chat_request_object(r, m, to);
     }
     BUG("no such kind of value");
+}
+
+/* The members of json_schema; false: there are others, which must not be lost. */
+static bool read_schema(struct openai_chat_reader *r, struct format *format, struct str object)
+{
+    struct json_member m;
+    size_t cursor = 0;
+
+    while (json_object_next(object, &cursor, r->arena, &m)) {
+        enum json_kind kind = json_kind_of(m.value);
+        if (str_eq(m.key, STR("name")) && kind == JSON_STRING)
+            format->name = json_string_value(m.value, r->arena);
+        else if (str_eq(m.key, STR("description")) && kind == JSON_STRING)
+            format->description = json_string_value(m.value, r->arena);
+        else if (str_eq(m.key, STR("schema")) && kind == JSON_OBJECT)
+            format->schema = m.value;
+        else if (str_eq(m.key, STR("strict")) && (kind == JSON_TRUE || kind == JSON_FALSE))
+            format->strict = kind == JSON_TRUE;
+        else
+            return false;
+    }
+    return true;
+}
+
+/* {type: json_object} and {type: json_schema, json_schema: {…}}. What has more members, or another
+ * type, is understood as far as it goes and kept as it came: "text", servers' grammars, and
+ * {type: json_object, schema: {…}} of some. */
+static enum error_code read_format(struct openai_chat_reader *r, struct request *request,
+                                   const struct json_member *m)
+{
+    struct format format = {.kind = FORMAT_ABSENT, .strict = -1};
+    struct str type = STR_NULL;
+    struct str object = STR_NULL;
+    struct json_member inner;
+    size_t cursor = 0;
+    bool all = true;
+
+    TRY(openai_chat_request_object(r, m, &object));
+    if (str_is_null(object))
+        return OK;
+    while (json_object_next(object, &cursor, r->arena, &inner)) {
+        enum json_kind kind = json_kind_of(inner.value);
+        if (str_eq(inner.key, STR("type"))) {
+            type = kind == JSON_STRING ? json_string_value(inner.value, r->arena) : STR_NULL;
+        } else if (str_eq(inner.key, STR("json_schema")) && kind == JSON_OBJECT) {
+            all &= read_schema(r, &format, inner.value);
+        } else {
+            if (str_eq(inner.key, STR("schema")) && kind == JSON_OBJECT)
+                format.schema = inner.value;
+            all = false;
+        }
+    }
+    bool schema = str_eq(type, STR("json_schema")) || !str_is_null(format.schema);
+    bool json = str_eq(type, STR("json_object"));
+    if (schema || json)
+        request->params.format = format;
+    if (schema || json)
+        request->params.format.kind = schema ? FORMAT_SCHEMA : FORMAT_JSON;
+    if (!all || (!str_eq(type, STR("json_schema")) && (!json || schema)))
+        openai_chat_request_keep(r, &request->extra, m, false);
+    return OK;
 }
 
 /* "" and [] are as good as none. */
@@ -336,6 +463,8 @@ static enum error_code read_member(struct openai_chat_reader *r, struct request 
         return read_tools(r, request, m, str_eq(m->key, STR("functions")));
     if (str_eq(m->key, STR("tool_choice")) || str_eq(m->key, STR("function_call")))
         return read_choice(r, request, m);
+    if (str_eq(m->key, STR("response_format")))
+        return read_format(r, request, m);
     if (str_eq(m->key, STR("stop")))
         return read_stop(r, &request->params, m);
     if (str_eq(m->key, STR("max_tokens")) || str_eq(m->key, STR("max_completion_tokens")))
@@ -345,15 +474,37 @@ static enum error_code read_member(struct openai_chat_reader *r, struct request 
     return OK;
 }
 
+static struct str find_extra(const struct extra *extra, struct str key)
+{
+    while (extra != NULL && !str_eq(extra->key, key))
+        extra = extra->next;
+    return extra == NULL ? STR_NULL : extra->value;
+}
+
+/* The newer name of the same. It stays in extra, where it is written again. */
+static void read_user(struct openai_chat_reader *r, struct request *request)
+{
+    struct str value = find_extra(request->extra, STR("safety_identifier"));
+
+    if (str_is_null(request->params.user) && value.n > 0 && json_kind_of(value) == JSON_STRING)
+        request->params.user = json_string_value(value, r->arena);
+}
+
 enum error_code openai_chat_params_read(struct openai_chat_reader *r, struct request *request)
 {
     assert(r->list == NULL);
-    request->params = (struct params){.logprobs = -1, .parallel_tool_calls = -1};
+    request->params = (struct params){.logprobs = -1,
+                                      .parallel_tool_calls = -1,
+                                      .reasoning_visible = -1,
+                                      .store = -1,
+                                      .format.strict = -1};
     request->tools = NULL;
     request->extra = NULL;
     request->tool_choice = TOOL_CHOICE_ABSENT;
     for (size_t i = 0; i < request->index.n; i++)
         TRY(read_member(r, request, &request->index.members[i]));
+    openai_chat_reasoning_read(request, r->arena);
+    read_user(r, request);
     return check_choice(r, request);
 }
 
@@ -406,6 +557,7 @@ static void write_tool(struct buf *out, const struct tool *tool)
     write_bool(out, STR("strict"), tool->strict);
     openai_chat_params_write_extra(out, tool->extra, true);
     buf_add_char(out, '}');
+    write_json(out, STR("cache_control"), tool->cache);
     openai_chat_params_write_extra(out, tool->extra, false);
     buf_add_char(out, '}');
 }
@@ -417,6 +569,29 @@ static bool is_custom_tool(const struct request *request, struct str name)
             return tool->custom;
     }
     return false;
+}
+
+/* {"type":"function","function":{"name":…}} */
+static void write_named(struct buf *out, const struct request *request, struct str name)
+{
+    buf_add(out, is_custom_tool(request, name) ? STR("{\"type\":\"custom\",\"custom\":{")
+                                               : STR("{\"type\":\"function\",\"function\":{"));
+    write_string(out, STR("name"), name);
+    buf_add(out, STR("}}"));
+}
+
+static void write_subset(struct buf *out, const struct request *request)
+{
+    buf_add(out, STR("{\"type\":\"allowed_tools\",\"allowed_tools\":{"));
+    write_string(out, STR("mode"), request->tool_choice_required ? STR("required") : STR("auto"));
+    openai_chat_add_key(out, STR("tools"));
+    buf_add_char(out, '[');
+    for (size_t i = 0; i < request->tool_choice_names_n; i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        write_named(out, request, request->tool_choice_names[i]);
+    }
+    buf_add(out, STR("]}}"));
 }
 
 static void write_choice(struct buf *out, const struct request *request)
@@ -437,11 +612,12 @@ static void write_choice(struct buf *out, const struct request *request)
         return;
     case TOOL_CHOICE_NAMED:
         openai_chat_add_key(out, key);
-        buf_add(out, is_custom_tool(request, request->tool_choice_name)
-                         ? STR("{\"type\":\"custom\",\"custom\":{")
-                         : STR("{\"type\":\"function\",\"function\":{"));
-        write_string(out, STR("name"), request->tool_choice_name);
-        buf_add(out, STR("}}"));
+        assert(request->tool_choice_names_n == 1);
+        write_named(out, request, request->tool_choice_names[0]);
+        return;
+    case TOOL_CHOICE_SUBSET:
+        openai_chat_add_key(out, key);
+        write_subset(out, request);
         return;
     case TOOL_CHOICE_OTHER:
         write_json(out, key, request->tool_choice_source);
@@ -474,6 +650,38 @@ static void write_field(struct buf *out, const struct params *params, const stru
     BUG("no such kind of value");
 }
 
+/* As json_schema, which says it all. */
+static void write_format(struct buf *out, const struct format *format)
+{
+    if (format->kind == FORMAT_ABSENT)
+        return;
+    openai_chat_add_key(out, STR("response_format"));
+    if (format->kind == FORMAT_JSON) {
+        buf_add(out, STR("{\"type\":\"json_object\"}"));
+        return;
+    }
+    buf_add(out, STR("{\"type\":\"json_schema\",\"json_schema\":{"));
+    write_string(out, STR("name"), format->name);
+    write_string(out, STR("description"), format->description);
+    write_json(out, STR("schema"), format->schema);
+    write_bool(out, STR("strict"), format->strict);
+    buf_add(out, STR("}}"));
+}
+
+/* What vendors' members in extra say is not said twice. */
+static void write_said(struct buf *out, const struct request *request, struct arena *arena)
+{
+    const struct params *params = &request->params;
+    struct str identifier = find_extra(request->extra, STR("safety_identifier"));
+
+    if (!openai_chat_reasoning_said(request, arena))
+        write_string(out, STR("reasoning_effort"), params->reasoning_effort);
+    if (str_is_null(identifier) || !str_eq(json_string_value(identifier, arena), params->user))
+        write_string(out, STR("user"), params->user);
+    if (str_is_null(find_extra(request->extra, STR("response_format"))))
+        write_format(out, &params->format);
+}
+
 static void write_stop(struct buf *out, const struct params *params)
 {
     if (params->stop_n == 0)
@@ -488,7 +696,7 @@ static void write_stop(struct buf *out, const struct params *params)
     buf_add_char(out, ']');
 }
 
-void openai_chat_params_write(struct buf *out, const struct request *request)
+void openai_chat_params_write(struct buf *out, const struct request *request, struct arena *arena)
 {
     const struct params *params = &request->params;
 
@@ -503,8 +711,11 @@ void openai_chat_params_write(struct buf *out, const struct request *request)
     write_json(out,
                params->max_tokens_was_legacy ? STR("max_tokens") : STR("max_completion_tokens"),
                params->max_tokens);
-    for (size_t i = 0; i < COUNT_OF(fields); i++)
-        write_field(out, params, &fields[i]);
+    for (size_t i = 0; i < COUNT_OF(fields); i++) {
+        if (!fields[i].only_read)
+            write_field(out, params, &fields[i]);
+    }
+    write_said(out, request, arena);
     write_stop(out, params);
     openai_chat_params_write_extra(out, request->extra, false);
 }

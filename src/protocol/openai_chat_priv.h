@@ -5,6 +5,7 @@
  *   openai_chat.c           the struct, routes, errors, model lists
  *   openai_chat_request.c   request: client's body -> canonical; head and conversation
  *   openai_chat_params.c    request: its tools and parameters
+ *   openai_chat_reasoning.c request: what vendors added about reasoning
  *   openai_chat_upstream.c  request: canonical -> upstream's body, or edits of the client's
  *   openai_chat_decode.c    answer: bytes -> frames; completion
  *   openai_chat_delta.c     answer: one chunk's or body's JSON -> events; blocks and tool calls
@@ -46,6 +47,7 @@ struct openai_chat_reader {
     struct extra **extra_of;  /* the list that was appended to last, and its end */
     struct extra **extra_end;
     struct part **parts_end; /* of the turn that is read */
+    bool details;            /* the turn's reasoning_details are parts */
     struct part lost;        /* for which there was no memory */
 };
 
@@ -65,11 +67,19 @@ NODISCARD enum error_code openai_chat_request_object(struct openai_chat_reader *
 /* Appends a member that is not modelled. */
 void openai_chat_request_keep(struct openai_chat_reader *r, struct extra **to,
                               const struct json_member *m, bool inner);
+/* Reads request->params' reasoning from what it has in extra and reasoning_effort. */
+void openai_chat_reasoning_read(struct request *request, struct arena *arena);
+/* Whether the members in extra say all that the parameters say about it. */
+bool openai_chat_reasoning_said(const struct request *request, struct arena *arena);
+/* Reads an element of reasoning_details (part->source) into its part; false: not an object. */
+NODISCARD bool openai_chat_reasoning_detail(struct part *part, struct arena *arena);
+/* extra_content.google.thought_signature of a tool call; null without one. */
+struct str openai_chat_reasoning_signature(const struct extra *extra, struct arena *arena);
 /* Tools, tool choice, parameters and extra of the root. */
 NODISCARD enum error_code openai_chat_params_read(struct openai_chat_reader *r,
                                                   struct request *request);
-/* The same as members of a body whose last byte is no '{'. */
-void openai_chat_params_write(struct buf *out, const struct request *request);
+/* The same as members of a body whose last byte is no '{'. arena: for what must be looked at. */
+void openai_chat_params_write(struct buf *out, const struct request *request, struct arena *arena);
 /* ,"key":value for each of that side. */
 void openai_chat_params_write_extra(struct buf *out, const struct extra *extra, bool inner);
 /* "key": with a comma before it unless it is an object's first member. */

@@ -327,6 +327,8 @@ static enum error_code read_part_member(struct openai_chat_reader *r, struct par
                                         const struct json_member *m, bool *ret_known)
 {
     *ret_known = true;
+    if (str_eq(m->key, STR("cache_control")))
+        return openai_chat_request_object(r, m, &part->cache);
     if (part->kind == PART_TEXT && str_eq(m->key, STR("text")))
         return openai_chat_request_string(r, m, &part->text);
     if (part->kind == PART_REFUSAL && str_eq(m->key, STR("refusal")))
@@ -469,6 +471,7 @@ static enum error_code read_call(struct openai_chat_reader *r, struct str source
         return openai_chat_request_fail(r, STR("id"), "a string");
     if (str_is_null(part->name))
         return openai_chat_request_fail(r, STR("function"), "an object");
+    part->signature = openai_chat_reasoning_signature(part->extra, r->arena);
     return OK;
 }
 
@@ -548,6 +551,28 @@ static enum error_code read_said(struct openai_chat_reader *r, struct turn *turn
     return OK;
 }
 
+/* reasoning_details, element by element; false: it is no list of objects, or not there. */
+static bool read_details(struct openai_chat_reader *r, const struct turn *turn)
+{
+    struct str list = json_object_find(turn->source, STR("reasoning_details"));
+    struct part **begin = r->parts_end;
+    struct str element;
+    size_t cursor = 0;
+
+    if (list.n == 0 || json_kind_of(list) != JSON_ARRAY)
+        return false;
+    while (json_array_next(list, &cursor, &element)) {
+        struct part *part = add_part(r, PART_REASONING, element);
+        part->name = STR("reasoning_details");
+        if (openai_chat_reasoning_detail(part, r->arena))
+            continue;
+        *begin = NULL;
+        r->parts_end = begin;
+        return false;
+    }
+    return r->parts_end != begin;
+}
+
 /* What read_said takes of an assistant's message. */
 static bool is_said(struct str key)
 {
@@ -558,7 +583,7 @@ static bool is_said(struct str key)
 static enum error_code read_assistant_member(struct openai_chat_reader *r, struct turn *turn,
                                              const struct json_member *m)
 {
-    if (is_said(m->key))
+    if (is_said(m->key) || (r->details && str_eq(m->key, STR("reasoning_details"))))
         return OK;
     if (str_eq(m->key, STR("tool_calls")))
         return read_calls(r, m);
@@ -580,6 +605,8 @@ static enum error_code read_members(struct openai_chat_reader *r, struct turn *t
             continue;
         if (str_eq(m.key, STR("name")))
             TRY(openai_chat_request_string(r, &m, &turn->name));
+        else if (turn->role == ROLE_TOOL && str_eq(m.key, STR("cache_control")))
+            TRY(openai_chat_request_object(r, &m, &turn->parts->cache));
         else if (turn->role == ROLE_ASSISTANT)
             TRY(read_assistant_member(r, turn, &m));
         else
@@ -588,7 +615,25 @@ static enum error_code read_members(struct openai_chat_reader *r, struct turn *t
     return OK;
 }
 
-/* The result that a tool turn is: its text in it, or in the parts that follow. */
+/* What a result says: parts of its own. */
+static enum error_code read_result_content(struct openai_chat_reader *r, struct turn *turn,
+                                           struct part *part, const struct json_member *content)
+{
+    turn->content_was_null = openai_chat_request_is_null(content->value);
+    if (turn->content_was_null)
+        return OK;
+    r->parts_end = &part->parts;
+    if (json_kind_of(content->value) == JSON_STRING) {
+        part->was_text = true;
+        add_part(r, PART_TEXT, content->value)->text = json_string_value(content->value, r->arena);
+    } else {
+        TRY(read_content(r, turn, content));
+    }
+    r->parts_end = &part->next;
+    return OK;
+}
+
+/* The result that a tool turn is. */
 static enum error_code read_result(struct openai_chat_reader *r, struct turn *turn, bool legacy)
 {
     struct json_member m = {.key = STR("tool_call_id"),
@@ -604,13 +649,12 @@ static enum error_code read_result(struct openai_chat_reader *r, struct turn *tu
         TRY(openai_chat_request_string(r, &m, &part->id));
     if (str_is_null(part->id))
         return openai_chat_request_fail(r, m.key, "a string");
-    turn->content_was_null = openai_chat_request_is_null(content.value);
-    if (turn->content_was_null)
+    /* Past the arena's cap there is no such node, and the request is refused. */
+    if (turn->parts != part)
         return OK;
-    if (json_kind_of(content.value) != JSON_STRING)
-        return read_content(r, turn, &content);
-    turn->content_was_text = true;
-    part->text = json_string_value(content.value, r->arena);
+    TRY(read_result_content(r, turn, part, &content));
+    TRY(read_members(r, turn));
+    part->name = turn->name;
     return OK;
 }
 
@@ -622,13 +666,12 @@ static enum error_code read_turn(struct openai_chat_reader *r, struct turn *turn
     bool legacy = false;
 
     TRY(read_role(r, turn->source, &turn->role, &legacy));
-    if (turn->role == ROLE_TOOL) {
-        TRY(read_result(r, turn, legacy));
-        return read_members(r, turn);
-    }
+    if (turn->role == ROLE_TOOL)
+        return read_result(r, turn, legacy);
     if (turn->role == ROLE_ASSISTANT) {
         TRY(read_said(r, turn, "reasoning_content", PART_REASONING));
         TRY(read_said(r, turn, "reasoning", PART_REASONING));
+        r->details = read_details(r, turn);
     }
     turn->content_was_null = true;
     if (!str_is_null(content.value))

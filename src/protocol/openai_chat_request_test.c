@@ -206,6 +206,52 @@ static void test_named_tool(void **state)
     }
 }
 
+/* Catches: a vendor's word about reasoning that is not understood, or one that counts before the
+ * protocol's own. */
+static void test_reasoning(void **state)
+{
+    static const char *const cases[][2] = {
+        {"\"k\":1", ""},
+        {"\"reasoning_effort\":\"low\"", "\"reasoning\":\"effort\",\"reasoning_effort\":\"low\""},
+        {"\"reasoning_effort\":\"none\"", "\"reasoning\":\"off\",\"reasoning_effort\":\"none\""},
+        {"\"reasoning_effort\":\"low\",\"reasoning\":{\"effort\":\"high\",\"exclude\":true}",
+         "\"reasoning\":\"effort\",\"reasoning_effort\":\"low\",\"reasoning_visible\":0"},
+        {"\"reasoning\":{\"effort\":\"high\",\"summary\":\"auto\"}",
+         "\"reasoning\":\"effort\",\"reasoning_effort\":\"high\",\"reasoning_summary\":\"auto\""},
+        {"\"reasoning\":{\"max_tokens\":2000,\"exclude\":false}",
+         "\"reasoning\":\"budget\",\"reasoning_budget\":2000,\"reasoning_visible\":1"},
+        {"\"reasoning\":{\"enabled\":true}", "\"reasoning\":\"dynamic\""},
+        {"\"reasoning\":{\"enabled\":false,\"effort\":\"high\"}", "\"reasoning\":\"off\""},
+        {"\"reasoning\":true,\"include_reasoning\":false", "\"reasoning_visible\":0"},
+        {"\"thinking\":{\"type\":\"enabled\"}", "\"reasoning\":\"dynamic\""},
+        {"\"thinking\":{\"type\":\"disabled\"}", "\"reasoning\":\"off\""},
+        {"\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":1024}",
+         "\"reasoning\":\"budget\",\"reasoning_budget\":1024"},
+        {"\"thinking\":{\"type\":7}", ""},
+        {"\"enable_thinking\":true", "\"reasoning\":\"dynamic\""},
+        {"\"enable_thinking\":true,\"thinking_budget\":99",
+         "\"reasoning\":\"budget\",\"reasoning_budget\":99"},
+        {"\"enable_thinking\":false,\"thinking_budget\":99", "\"reasoning\":\"off\""},
+        {"\"chat_template_kwargs\":{\"enable_thinking\":false}", "\"reasoning\":\"off\""},
+        {"\"chat_template_kwargs\":{\"thinking\":true}", "\"reasoning\":\"dynamic\""},
+        {"\"chat_template_kwargs\":7,\"enable_thinking\":7", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct request request = decode(str_print(&arena, "{\"messages\":[],%s}", cases[i][0]));
+        struct error e;
+        struct buf got;
+        buf_init(&got, OUT_MAX);
+        assert_int_equal(openai_chat_request_decode_full(&request, &limits, &arena, &e), OK);
+        dump_request(&got, &request);
+        struct str params = str_print(&arena, "\"params\":{%s}", cases[i][1]);
+        if (str_find(buf_str(&got), params, 0) == SIZE_MAX)
+            fail_msg("%s: %.*s", cases[i][0], STR_ARG(buf_str(&got)));
+        buf_fini(&got);
+    }
+}
+
 /* Catches: members lost or out of order where they stand before and behind a nested object's. */
 static void test_extra_order(void **state)
 {
@@ -436,6 +482,33 @@ static void test_round_trip(void **state)
         "\"stream_options\":{\"include_usage\":false}}",
         ("{\"messages\":[],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"},"
          "\"x\":1},{\"type\":\"web\"}],\"tool_choice\":{\"type\":\"allowed_tools\"}}"),
+        /* Results and their parts; cache marks. */
+        "{\"messages\":[{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"\"},{\"role\":"
+        "\"tool\",\"tool_call_id\":\"b\",\"name\":\"f\",\"cache_control\":{\"type\":\"x\"},"
+        "\"k\":1,\"content\":[{\"type\":\"text\",\"text\":\"t\",\"cache_control\":{\"ttl\":1}},"
+        "{\"type\":\"image_url\",\"image_url\":{\"url\":\"u\"}}]}],\"tools\":[{\"type\":"
+        "\"function\",\"function\":{\"name\":\"f\"},\"cache_control\":{}}]}",
+        /* Reasoning that vendors sign. */
+        "{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"reasoning\":\"r\","
+        "\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"r\",\"signature\":\"s\","
+        "\"index\":0},{\"type\":\"reasoning.encrypted\",\"data\":\"d\",\"id\":\"i\"},{\"type\":"
+        "\"reasoning.summary\",\"summary\":\"u\"}],\"tool_calls\":[{\"id\":\"c\",\"function\":"
+        "{\"name\":\"f\",\"arguments\":\"{}\"},\"extra_content\":{\"google\":{"
+        "\"thought_signature\":\"s\"}}}]},{\"role\":\"assistant\",\"content\":\"b\","
+        "\"reasoning_details\":[7]}]}",
+        /* Parameters. */
+        ROOT("\"reasoning\":{\"effort\":\"high\",\"exclude\":true},\"safety_identifier\":\"u\","
+             "\"metadata\":{\"a\":\"b\"},\"store\":false,\"prompt_cache_key\":\"k\""),
+        ROOT("\"reasoning_effort\":\"none\",\"thinking\":{\"type\":\"enabled\"},\"user\":\"u\","
+             "\"safety_identifier\":\"v\""),
+        ROOT("\"thinking\":{\"type\":\"disabled\"},\"response_format\":{\"type\":\"text\"}"),
+        ROOT("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
+             "\"description\":\"d\",\"schema\":{\"type\":\"object\"},\"strict\":true}}"),
+        ROOT("\"response_format\":{\"type\":\"json_object\",\"schema\":{}}"),
+        ROOT("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"x\":1}}"),
+        ROOT(TOOLS_F_G ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":"
+                       "\"required\",\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"g\"}},"
+                       "{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}}"),
     };
 
     (void)state;
@@ -501,6 +574,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_type_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_max_tokens, setup, teardown),
         cmocka_unit_test_setup_teardown(test_named_tool, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reasoning, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extra_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),

@@ -100,6 +100,14 @@ static void add_string(struct buf *out, const char *key, struct str value)
     json_add_string(out, value);
 }
 
+static void add_json(struct buf *out, const char *key, struct str value)
+{
+    if (str_is_null(value))
+        return;
+    openai_chat_add_key(out, str_c(key));
+    buf_add(out, value);
+}
+
 /* "key": with a URL, or data as a data URL. */
 static void add_url(struct buf *out, const char *key, const struct part *part)
 {
@@ -177,6 +185,7 @@ static void add_part(struct buf *out, const struct part *part)
     case PART_KIND_COUNT:
         BUG("not an element of the content");
     }
+    add_json(out, "cache_control", part->cache);
     openai_chat_params_write_extra(out, part->extra, false);
     buf_add_char(out, '}');
 }
@@ -189,12 +198,12 @@ static bool in_content(const struct part *part)
     return (part->kind != PART_REFUSAL && part->kind != PART_REASONING) || str_is_null(part->name);
 }
 
-static void add_content_list(struct buf *out, const struct turn *turn)
+static void add_content_list(struct buf *out, const struct part *parts)
 {
     size_t n = 0;
 
     buf_add_char(out, '[');
-    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+    for (const struct part *part = parts; part != NULL; part = part->next) {
         if (!in_content(part))
             continue;
         if (n++ > 0)
@@ -208,37 +217,31 @@ static void add_content_list(struct buf *out, const struct turn *turn)
 }
 
 /* The text that is all of the content; null: it is a list, or nothing. */
-static struct str content_text(const struct turn *turn)
+static struct str content_text(const struct part *parts)
 {
     struct str text = STR_NULL;
-    size_t n = 0;
 
-    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
-        if (turn->role == ROLE_TOOL && part->kind == PART_TOOL_RESULT)
-            text = part->text;
+    for (const struct part *part = parts; part != NULL; part = part->next) {
         if (!in_content(part))
             continue;
-        n++;
-        if (part->kind == PART_TEXT && turn->content_was_text)
-            text = part->text;
-        else
-            n++;
+        if (part->kind != PART_TEXT || !str_is_null(text))
+            return STR_NULL;
+        text = part->text;
     }
-    return n > 1 ? STR_NULL : text;
+    return text;
 }
 
-static void add_content(struct buf *out, const struct turn *turn)
+static void add_content(struct buf *out, const struct part *parts, bool was_text, bool was_null)
 {
-    struct str text = content_text(turn);
+    struct str text = was_text ? content_text(parts) : STR_NULL;
 
-    assert(turn->role < ROLE_COUNT);
     openai_chat_add_key(out, STR("content"));
     if (!str_is_null(text))
         json_add_string(out, text);
-    else if (turn->content_was_null)
+    else if (was_null)
         buf_add(out, STR("null"));
     else
-        add_content_list(out, turn);
+        add_content_list(out, parts);
 }
 
 static void add_call(struct buf *out, const struct part *part)
@@ -256,19 +259,10 @@ static void add_call(struct buf *out, const struct part *part)
     buf_add_char(out, '}');
 }
 
-/* What stands beside the content: reasoning, refusal, calls, the id of a result. */
-static void add_members(struct buf *out, const struct turn *turn)
+static void add_calls(struct buf *out, const struct turn *turn)
 {
     size_t calls = 0;
 
-    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
-        if (part->kind == PART_TOOL_RESULT) {
-            add_string(out, "tool_call_id", part->id);
-        } else if (part->kind != PART_TOOL_CALL && !in_content(part)) {
-            openai_chat_add_key(out, part->name);
-            json_add_string(out, part->text);
-        }
-    }
     for (const struct part *part = turn->parts; part != NULL; part = part->next) {
         if (part->kind != PART_TOOL_CALL)
             continue;
@@ -279,12 +273,64 @@ static void add_members(struct buf *out, const struct turn *turn)
         buf_add_char(out, ']');
 }
 
+static bool is_detail(const struct part *part)
+{
+    return part->kind == PART_REASONING && str_eq(part->name, STR("reasoning_details")) &&
+           !str_is_null(part->source);
+}
+
+/* What stands beside the content: reasoning, refusal, calls. */
+static void add_members(struct buf *out, const struct turn *turn)
+{
+    size_t details = 0;
+
+    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+        if (part->kind == PART_TOOL_CALL || in_content(part) || is_detail(part))
+            continue;
+        openai_chat_add_key(out, part->name);
+        json_add_string(out, part->text);
+    }
+    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+        if (!is_detail(part))
+            continue;
+        buf_add(out, details++ == 0 ? STR(",\"reasoning_details\":[") : STR(","));
+        buf_add(out, part->source);
+    }
+    if (details > 0)
+        buf_add_char(out, ']');
+    add_calls(out, turn);
+}
+
+/* A message for each result. */
+static void add_results(struct buf *out, const struct turn *turn)
+{
+    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+        if (part->kind != PART_TOOL_RESULT)
+            continue;
+        if (part != turn->parts)
+            buf_add_char(out, ',');
+        buf_add_char(out, '{');
+        add_string(out, "role", STR("tool"));
+        add_string(out, "name", turn->name);
+        add_content(out, part->parts, part->was_text, turn->content_was_null);
+        add_string(out, "tool_call_id", part->id);
+        add_json(out, "cache_control", part->cache);
+        openai_chat_params_write_extra(out, turn->extra, false);
+        buf_add_char(out, '}');
+    }
+}
+
 static void add_turn(struct buf *out, const struct turn *turn)
 {
+    assert(turn->role < ROLE_COUNT);
+    if (turn->role == ROLE_TOOL) {
+        add_results(out, turn);
+        return;
+    }
     buf_add_char(out, '{');
     add_string(out, "role", str_c(request_role_name(turn->role)));
     add_string(out, "name", turn->name);
-    add_content(out, turn);
+    add_content(out, turn->parts, turn->content_was_text, turn->content_was_null);
     add_members(out, turn);
     openai_chat_params_write_extra(out, turn->extra, false);
     buf_add_char(out, '}');
@@ -319,7 +365,7 @@ static enum error_code write_body(struct request *request, const struct encode_r
         add_turn(&out, turn);
     }
     buf_add_char(&out, ']');
-    openai_chat_params_write(&out, request);
+    openai_chat_params_write(&out, request, arena);
     add_stream(&out, request, how->add_usage);
     buf_add_char(&out, '}');
 
