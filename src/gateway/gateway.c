@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "gateway/strikes.h"
 #include "io/address.h"
+#include "state/replies.h"
 
 /* Without authentication only this machine may connect, whatever host says. */
 static struct str host_of(const struct config *config)
@@ -69,6 +70,12 @@ static const char *slot_name(void *ctx, size_t slot)
 
 /* --- life --- */
 
+/* Whole seconds, not fewer than were asked for. */
+static int64_t replies_ttl_s(const struct config *config)
+{
+    return (config->responses_store_ttl_ms + 999) / 1000;
+}
+
 struct gateway *gateway_new(const struct gateway_options *options)
 {
     struct gateway *gateway = mem_new(sizeof(*gateway));
@@ -79,6 +86,8 @@ struct gateway *gateway_new(const struct gateway_options *options)
     gateway->version = options->version;
     gateway->one_listener = options->one_listener || !worker_listeners_balance();
     gateway->strikes = strikes_new();
+    gateway->replies = replies_new(options->config->responses_store_max_bytes,
+                                   replies_ttl_s(options->config));
     arena_init(&gateway->arena, 1024 * 1024, 1024, NULL);
     gateway->host = str_copy(&gateway->arena, host_of(options->config));
     gateway->port_wanted = options->config->port;
@@ -200,6 +209,7 @@ enum error_code gateway_reload(struct gateway *gateway, struct config *config,
     site_unref(&gateway->site);
     gateway->site = site;
     atomic_store_explicit(&gateway->inflight.max, config->inflight_bytes_max, memory_order_relaxed);
+    replies_set_bounds(gateway->replies, config->responses_store_max_bytes, replies_ttl_s(config));
     for (size_t i = 0; i < gateway->stations_n; i++) {
         struct station *station = &gateway->stations[i];
         struct site *not_taken = atomic_exchange(&station->next_site, site_ref(site));
@@ -287,6 +297,7 @@ void gateway_free(struct gateway **gateway_ptr)
                atomic_load(&gateway->slots.loads[i].busy) == 0);
     arena_fini(&gateway->arena);
     strikes_free(&gateway->strikes);
+    replies_free(&gateway->replies);
     mem_free(gateway);
     *gateway_ptr = NULL;
 }
@@ -347,6 +358,7 @@ static void shared_metrics(const struct gateway *gateway, const struct site *sit
     size_t inflight = atomic_load_explicit(&gateway->inflight.used, memory_order_relaxed);
 
     metric_add(set, METRIC_inflight_bytes, 0, (int64_t)inflight);
+    metric_add(set, METRIC_responses_store_bytes, 0, (int64_t)replies_bytes(gateway->replies));
     for (size_t i = 0; i < n; i++) {
         size_t open = atomic_load_explicit(&slots->loads[i].connections, memory_order_relaxed);
         metric_add(set, METRIC_upstream_connections, i, (int64_t)open);

@@ -24,6 +24,7 @@
 
 struct exchange;
 struct models;
+struct replies;
 struct strikes;
 struct unpack;
 struct station;
@@ -51,6 +52,7 @@ struct gateway {
     int64_t port_wanted; /* 0: any */
     struct arena_budget inflight;
     struct strikes *strikes; /* wrong keys */
+    struct replies *replies; /* responses that may be asked for again */
     atomic_size_t connections;
     atomic_bool draining;
     atomic_size_t running;
