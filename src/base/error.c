@@ -62,6 +62,7 @@ enum error_code error_set(struct error *e, enum error_code code, const char *fil
     e->status = 0;
     e->file = file;
     e->line = line;
+    e->said = STR_NULL;
     va_start(args, format);
     int n = vsnprintf(e->detail, sizeof(e->detail), format, args);
     va_end(args);
@@ -78,9 +79,22 @@ enum error_code error_set(struct error *e, enum error_code code, const char *fil
     return code;
 }
 
+void error_told(const struct error *e, struct str ret_pieces[ERROR_PIECES])
+{
+    bool bare = e->detail[0] == '\0';
+
+    assert(e->code != OK);
+    ret_pieces[0] = str_is_null(e->said) ? str_c(error_text(e->code)) : e->said;
+    ret_pieces[1] = bare || !str_is_null(e->said) ? STR("") : STR(": ");
+    ret_pieces[2] = str_is_null(e->said) ? str_c(e->detail) : STR("");
+}
+
 struct str error_message(const struct error *e, struct arena *arena)
 {
-    if (e->detail[0] == '\0')
-        return str_c(error_text(e->code));
-    return str_print(arena, "%s: %s", error_text(e->code), e->detail);
+    struct str pieces[ERROR_PIECES];
+
+    error_told(e, pieces);
+    if (pieces[1].n == 0)
+        return pieces[0];
+    return str_print(arena, "%.*s: %.*s", STR_ARG(pieces[0]), STR_ARG(pieces[2]));
 }

@@ -26,6 +26,8 @@ struct error {
     int status;       /* HTTP status for the client; 0: the table's */
     const char *file; /* where it was born */
     int line;
+    struct str said; /* an upstream's message: all that the client is told; null: the table's text
+                       * and detail. Borrowed of whoever read it */
     char detail[ERROR_DETAIL_SIZE]; /* NUL-terminated, safe to show to the client; may be "" */
 };
 
@@ -47,7 +49,12 @@ static inline int error_status(const struct error *e)
 enum error_code error_set(struct error *e, enum error_code code, const char *file, int line,
                           const char *format, ...) PRINTF_LIKE(5, 6);
 
-/* The message for the client: text, ": " and detail (text alone without one). */
+enum { ERROR_PIECES = 3 };
+
+/* The message for the client in pieces, some may be empty: what the upstream said; else text, ": "
+ * and detail (text alone without one). */
+void error_told(const struct error *e, struct str ret_pieces[ERROR_PIECES]);
+/* The same in one. */
 struct str error_message(const struct error *e, struct arena *arena);
 
 #define FAIL(e, code, ...) error_set((e), (code), __FILE__, __LINE__, __VA_ARGS__)

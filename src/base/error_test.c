@@ -51,6 +51,23 @@ static void test_fail(void **state)
     assert_int_equal(error_status(&e), 451);
 }
 
+/* Catches: an upstream's words with ours before them, or kept for the next error. */
+static void test_said(void **state)
+{
+    struct arena arena;
+    struct error e;
+
+    (void)state;
+    arena_init(&arena, 4096, 512, NULL);
+    (void)FAIL(&e, ERR_POLICY, "%s", "d");
+    assert_true(str_eq(error_message(&e, &arena), STR("The backend refused the content: d")));
+    e.said = STR("no");
+    assert_true(str_eq(error_message(&e, &arena), STR("no")));
+    (void)FAIL(&e, ERR_POLICY, "%s", "");
+    assert_true(str_eq(error_message(&e, &arena), STR("The backend refused the content")));
+    arena_fini(&arena);
+}
+
 static enum error_code passed_on(struct error *e, bool *ret_reached)
 {
     *ret_reached = false;
@@ -112,9 +129,9 @@ static void test_message(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),   cmocka_unit_test(test_fail),
-        cmocka_unit_test(test_try),     cmocka_unit_test(test_long_detail),
-        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_table),       cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_said),        cmocka_unit_test(test_try),
+        cmocka_unit_test(test_long_detail), cmocka_unit_test(test_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,16 @@ static struct words error_words(enum error_code code)
         return (struct words){"backend_error", "upstream_error"};
     case ERR_UPSTREAM_KEY:
         return (struct words){"backend_error", "upstream_auth"};
+    case ERR_UPSTREAM_RATE_LIMITED:
+        return (struct words){"rate_limit_error", "rate_limit_exceeded"};
+    case ERR_BILLING:
+        return (struct words){"insufficient_quota", "insufficient_quota"};
+    case ERR_CONTEXT_TOO_LONG:
+        return (struct words){"invalid_request_error", "context_length_exceeded"};
+    case ERR_POLICY:
+        return (struct words){"invalid_request_error", "content_policy_violation"};
+    case ERR_UNSUPPORTED:
+        return (struct words){"invalid_request_error", "unsupported_parameter"};
     case ERR_BAD_REQUEST:
         return (struct words){"invalid_request_error", NULL};
     case ERR_BAD_HTTP:
@@ -66,6 +76,7 @@ static struct words error_words(enum error_code code)
         return (struct words){"invalid_request_error", "unsupported_media_type"};
     case ERR_UPGRADE_REQUIRED:
         return (struct words){"invalid_request_error", "upgrade_required"};
+    case ERR_UPSTREAM_OVERLOADED:
     case ERR_OVERLOADED:
     case ERR_DRAINING:
         return (struct words){"server_error", "overloaded"};
@@ -95,17 +106,16 @@ static void error_encode(const struct error *error, struct str request_id, bool 
                          struct buf *out)
 {
     struct words words = error_words(error->code);
-    const char *between = error->detail[0] == '\0' ? "" : ": ";
+    struct str pieces[ERROR_PIECES];
 
-    assert(error->code != OK);
+    error_told(error, pieces);
     /* The shape has no place for it; the client has it in x-llm-proxy-request-id. */
     (void)request_id;
     if (in_stream)
         buf_add(out, STR("data: "));
     buf_add(out, STR("{\"error\":{\"message\":\""));
-    json_add_escaped(out, str_c(error_text(error->code)));
-    json_add_escaped(out, str_c(between));
-    json_add_escaped(out, str_c(error->detail));
+    for (size_t i = 0; i < ERROR_PIECES; i++)
+        json_add_escaped(out, pieces[i]);
     buf_add(out, STR("\",\"type\":"));
     add_string(out, str_c(words.type));
     buf_add(out, STR(",\"param\":null,\"code\":"));
