@@ -312,13 +312,36 @@ static void topics(void **state)
     }
 }
 
+/* Of a long message only its beginning and its end are looked at: the loop does not wait. */
+static void topic_of_a_long_message(void **state)
+{
+    enum { LONG = 1000 * 1000 };
+    static const struct {
+        size_t at;
+        bool found;
+    } cases[] = {{0, true}, {LONG / 2, false}, {LONG - 16, true}};
+    struct arena arena;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        arena_init(&arena, 2 * LONG, 4096, NULL);
+        char *text = arena_alloc(&arena, LONG);
+        for (size_t at = 0; at < LONG; at++)
+            text[at] = at % 8 == 7 ? ' ' : 'x';
+        memcpy(text + cases[i].at, "prometheus ", strlen("prometheus "));
+        struct str answer = demo_text_answer(str_of(text, LONG));
+        assert_int_equal(str_find(answer, STR("GET /metrics"), 0) != SIZE_MAX, cases[i].found);
+        arena_fini(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(echo_streams),    cmocka_unit_test(echo_whole),
         cmocka_unit_test(usage_on_demand), cmocka_unit_test(nothing_to_echo),
         cmocka_unit_test(long_echo),       cmocka_unit_test(models),
-        cmocka_unit_test(topics),
+        cmocka_unit_test(topics),          cmocka_unit_test(topic_of_a_long_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

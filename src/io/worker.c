@@ -38,7 +38,7 @@ enum {
     ACCEPT_REST_MS = 100,
     ACCEPT_WARN_MS = 1000,
     SHORTAGE_MS = 10000, /* after the last lack of descriptors */
-    READY_TURNS = 256,
+    READY_TURNS = 32,    /* between two looks at the sockets: a turn may copy 64 KiB twice */
     WALL_CHECK_MS = 1000,
     LISTEN_BACKLOG = 1024,
     HANDED_MAX = 1024, /* accepted sockets that wait for one worker */

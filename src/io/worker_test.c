@@ -657,7 +657,7 @@ static void test_memory_and_sockets_together(void **state)
     int fd = blocking_client(world.port);
     assert_int_equal(send(fd, "ping", 4, 0), 4);
     assert_true(world_run(&world, served, LIMIT_MS));
-    assert_true(a.reads > 100);
+    assert_true(a.reads >= 16); /* of one look at the sockets */
     assert_int_equal(close(fd), 0);
     probe_fini(&a);
     probe_fini(&b);

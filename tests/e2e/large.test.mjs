@@ -17,7 +17,7 @@ import { random } from "./lib/random.mjs";
 
 const MB = 1000 * 1000;
 const SIZE = 10 * MB;
-const WAIT_MS = 20;
+const WAIT_MS = 20; /* a loaded machine; docs/ARCHITECTURE.md says what it is on a quiet one */
 /* What a process takes beside the bodies themselves: stacks of threads, the kernel's pages. A
  * sanitizer keeps what was freed, and shadows the rest. */
 const EXTRA = (SLOW ? 2000 : 2) * MB;
@@ -141,6 +141,8 @@ test("large: the loop is never busy for more than 20 ms at once with bodies of 1
             for (let round = 0; round < 5 && best > WAIT_MS; round++) {
                 measured.reset();
                 await run();
+                /* The turn that sent the answer is counted when it is over: before the next. */
+                await one.call({ method: "GET", path: "/healthz" });
                 assert.ok(measured.turns() >= 3, "turns are not counted");
                 best = Math.min(best, measured.longest_ms());
             }
