@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "canon/translation.h"
+
+enum { NAME_SHOWN_MAX = 64 };
+
+/* --- warnings --- */
+
+static void warn(struct translation *t, struct str code)
+{
+    for (size_t i = 0; i < t->warnings_n; i++) {
+        if (str_eq(t->warnings[i], code))
+            return;
+    }
+    if (t->warnings_n == TRANSLATION_WARNINGS_MAX) {
+        t->warnings[TRANSLATION_WARNINGS_MAX - 1] = STR("more");
+        return;
+    }
+    struct str kept = str_copy(t->arena, code);
+    if (!arena_overflowed(t->arena))
+        t->warnings[t->warnings_n++] = kept;
+}
+
+void translation_warn(struct translation *t, const char *code)
+{
+    if (t != NULL)
+        warn(t, str_c(code));
+}
+
+void translation_warn_of(struct translation *t, const char *code, struct str name)
+{
+    char shown[NAME_SHOWN_MAX];
+    size_t n = name.n < NAME_SHOWN_MAX ? name.n : NAME_SHOWN_MAX;
+
+    if (t == NULL)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        char c = name.p[i];
+        shown[i] = '_';
+        if (c > ' ' && c <= '~' && c != ',')
+            shown[i] = c;
+    }
+    struct str whole = str_print(t->arena, "%s:%.*s", code, (int)n, shown);
+    if (!arena_overflowed(t->arena))
+        warn(t, whole);
+}
+
+void translation_write_warnings(const struct translation *t, struct buf *out)
+{
+    for (size_t i = 0; i < t->warnings_n; i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        buf_add(out, t->warnings[i]);
+    }
+}
+
+/* --- tools --- */
+
+void translation_rename(struct translation *t, struct str ours, struct str theirs)
+{
+    struct renamed *node = ARENA_NEW(t->arena, struct renamed);
+    struct str kept_ours = str_copy(t->arena, ours);
+    struct str kept_theirs = str_copy(t->arena, theirs);
+
+    if (arena_overflowed(t->arena))
+        return;
+    *node = (struct renamed){.ours = kept_ours, .theirs = kept_theirs, .next = t->renamed};
+    t->renamed = node;
+}
+
+struct str translation_ours(const struct translation *t, struct str theirs)
+{
+    for (const struct renamed *node = t->renamed; node != NULL; node = node->next) {
+        if (str_eq(node->theirs, theirs))
+            return node->ours;
+    }
+    return theirs;
+}
+
+void translation_wrap(struct translation *t, struct str name)
+{
+    struct tool_name *node = ARENA_NEW(t->arena, struct tool_name);
+    struct str kept = str_copy(t->arena, name);
+
+    if (arena_overflowed(t->arena))
+        return;
+    *node = (struct tool_name){.name = kept, .next = t->wrapped};
+    t->wrapped = node;
+}
+
+bool translation_is_wrapped(const struct translation *t, struct str name)
+{
+    for (const struct tool_name *node = t->wrapped; node != NULL; node = node->next) {
+        if (str_eq(node->name, name))
+            return true;
+    }
+    return false;
+}
+
+/* --- the answer --- */
+
+bool translation_changes_answer(const struct translation *t)
+{
+    return t->renamed != NULL || t->wrapped != NULL || !str_is_null(t->json_tool) || t->stop_n > 0;
+}
+
+void translation_copy(const struct translation *from, struct arena *arena,
+                      struct translation *ret_copy)
+{
+    *ret_copy = (struct translation){.arena = arena};
+    for (size_t i = 0; i < from->warnings_n; i++)
+        warn(ret_copy, from->warnings[i]);
+    for (const struct renamed *node = from->renamed; node != NULL; node = node->next)
+        translation_rename(ret_copy, node->ours, node->theirs);
+    for (const struct tool_name *node = from->wrapped; node != NULL; node = node->next)
+        translation_wrap(ret_copy, node->name);
+    ret_copy->json_tool = str_copy(arena, from->json_tool);
+    struct str *stop = arena_array(arena, from->stop_n, sizeof(*stop));
+    if (from->stop_n == 0 || arena_overflowed(arena))
+        return;
+    for (size_t i = 0; i < from->stop_n; i++)
+        stop[i] = str_copy(arena, from->stop[i]);
+    ret_copy->stop = stop;
+    ret_copy->stop_n = from->stop_n;
+}
