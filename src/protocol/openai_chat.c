@@ -11,6 +11,7 @@
  */
 #include "protocol/openai_chat_priv.h"
 
+#include "protocol/openai_chat_lint.h"
 #include "text/utf8.h"
 
 enum { MESSAGE_BYTES_MAX = 2048, ERROR_DEPTH_MAX = 64, MODELS_DEPTH_MAX = 64 };
@@ -402,4 +403,8 @@ const struct protocol protocol_openai_chat = {
     .models_decode = models_decode,
     .models_encode = models_encode,
     .stream_content_type = "text/event-stream; charset=utf-8",
+    .lint_size = sizeof(struct openai_chat_lint),
+    .lint_init = openai_chat_lint_init,
+    .lint_bytes = openai_chat_lint_bytes,
+    .lint_fini = openai_chat_lint_fini,
 };

@@ -1,96 +1,97 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * What      Checks what a client gets of Chat Completions against the rules of openai_chat_lint.h.
+ * How       Streams: bytes -> SSE frames, cut anywhere -> each chunk's JSON against what the chunks
+ *           before it said. Whole bodies are kept to their end and then read. What is found wrong
+ *           sets its rule's bit; the first one also keeps its line.
+ * Owns      The frame's JSON and the part of a frame that was cut; ids are the caller's arena's.
+ * Not here  Whether what was said is what the upstream said (tests compare that).
+ */
 #include "protocol/openai_chat_lint.h"
 
 #include "text/json.h"
-#include "text/sse.h"
 
-enum { CHOICES_MAX = 128, TOOLS_MAX = 4096, BYTES_MAX = 64 * 1024 * 1024 };
+enum { TOOLS_MAX = 4096, BYTES_MAX = 256 * 1024 * 1024, SCRATCH = 64 * 1024 };
 
-struct lint_choice {
-    bool begun;
-    bool finished;
-    uint32_t tools;
-    struct str *tool_ids; /* by index, TOOLS_MAX of them; NULL before the first */
+static const char *const rule_texts[] = {
+#define LINT(name, text) text,
+    OPENAI_CHAT_LINT_RULES(LINT)
+#undef LINT
 };
 
-struct lint {
-    uint32_t broken;
-    bool include_usage;
-    bool ended; /* [DONE] or an error */
-    bool failed;
-    uint32_t usage_chunks;
-    struct str id;
-    struct str model;
-    int64_t created;
-    bool begun;
-    struct arena arena;
-    struct lint_choice choices[CHOICES_MAX];
-};
-
-static void expect(struct lint *lint, bool holds, enum openai_chat_lint_rule rule)
+static void expect(struct openai_chat_lint *lint, bool holds, enum openai_chat_lint_rule rule)
 {
     assert(rule < OPENAI_CHAT_LINT_COUNT);
-    if (!holds)
-        lint->broken |= 1u << rule;
+    if (holds)
+        return;
+    lint->broken |= 1u << rule;
+    if (lint->first_line == 0) {
+        lint->first_line = lint->line;
+        lint->first = rule;
+    }
 }
 
 #define EXPECT(lint, holds, rule) expect((lint), (holds), OPENAI_CHAT_LINT_##rule)
 
-static void lint_head(struct lint *lint, yyjson_val *root)
+/* --- what streams and whole bodies have in common --- */
+
+static void lint_head(struct openai_chat_lint *lint, yyjson_val *root, struct str object)
 {
     struct str id = json_get_str(root, STR("id"));
     struct str model = json_get_str(root, STR("model"));
     int64_t created = -1;
     bool integer = json_to_int64(json_get(root, STR("created")), &created);
 
-    EXPECT(lint, str_eq(json_get_str(root, STR("object")), STR("chat.completion.chunk")), OBJECT);
+    EXPECT(lint, str_eq(json_get_str(root, STR("object")), object), OBJECT);
     EXPECT(lint, id.n > 0 && (!lint->begun || str_eq(id, lint->id)), ID);
     EXPECT(lint,
            integer && !str_is_null(model) &&
                (!lint->begun || (str_eq(model, lint->model) && created == lint->created)),
            MODEL);
+    if (!lint->begun || !str_eq(id, lint->id))
+        lint->id = str_copy(lint->arena, id);
+    if (!lint->begun || !str_eq(model, lint->model))
+        lint->model = str_copy(lint->arena, model);
     lint->begun = true;
-    lint->id = id;
-    lint->model = model;
     lint->created = created;
 }
 
-static bool id_is_new(const struct lint_choice *c, struct str id)
+static void lint_usage(struct openai_chat_lint *lint, yyjson_val *usage)
 {
-    for (uint32_t i = 0; i < c->tools; i++) {
-        if (str_eq(c->tool_ids[i], id))
-            return false;
+    static const char *const members[] = {"prompt_tokens", "completion_tokens", "total_tokens"};
+    int64_t ignored;
+
+    if (!yyjson_is_obj(usage))
+        return;
+    for (size_t i = 0; i < COUNT_OF(members); i++) {
+        yyjson_val *count = json_get(usage, str_c(members[i]));
+        EXPECT(lint, count == NULL || json_to_int64(count, &ignored), COUNTS);
     }
-    return true;
 }
 
-static void lint_call(struct lint *lint, struct lint_choice *c, yyjson_val *call)
+static void lint_error(struct openai_chat_lint *lint, yyjson_val *error)
 {
-    struct str id = json_get_str(call, STR("id"));
-    struct str type = json_get_str(call, STR("type"));
-    yyjson_val *inner = json_get(call,
-                                 str_eq(type, STR("custom")) ? STR("custom") : STR("function"));
-    int64_t index;
-
-    if (!json_to_int64(json_get(call, STR("index")), &index) || index < 0 || index > c->tools ||
-        index >= TOOLS_MAX) {
-        EXPECT(lint, false, TOOL_INDEX);
-        return;
-    }
-    if (index < c->tools) {
-        EXPECT(lint, id.n == 0 || str_eq(id, c->tool_ids[index]), TOOL_BEGIN);
-        return;
-    }
-    if (c->tool_ids == NULL)
-        c->tool_ids = arena_array(&lint->arena, TOOLS_MAX, sizeof(*c->tool_ids));
-    assert(!arena_overflowed(&lint->arena));
-    EXPECT(lint, id.n > 0 && id_is_new(c, id), TOOL_BEGIN);
-    EXPECT(lint, str_eq(type, STR("function")) || str_eq(type, STR("custom")), TOOL_BEGIN);
-    EXPECT(lint, json_get_str(inner, STR("name")).n > 0, TOOL_BEGIN);
-    c->tool_ids[c->tools++] = id;
+    EXPECT(lint, !str_is_null(json_get_str(error, STR("message"))), ERROR);
+    EXPECT(lint, json_get(error, STR("type")) != NULL, ERROR);
+    lint->ended = true;
+    lint->failed = true;
 }
 
-static void lint_finish(struct lint *lint, struct lint_choice *c, yyjson_val *choice)
+/* NULL: the choice's index is none, which was told. */
+static struct openai_chat_lint_choice *choice_of(struct openai_chat_lint *lint, yyjson_val *choice)
+{
+    int64_t index = -1;
+    bool integer = json_to_int64(json_get(choice, STR("index")), &index);
+
+    if (!integer || index < 0 || index >= OPENAI_CHAT_LINT_CHOICES_MAX) {
+        EXPECT(lint, false, CHOICE);
+        return NULL;
+    }
+    return &lint->choices[index];
+}
+
+static void lint_finish(struct openai_chat_lint *lint, struct openai_chat_lint_choice *c,
+                        yyjson_val *choice)
 {
     static const char *const words[] = {"stop", "length", "tool_calls", "content_filter",
                                         "function_call"};
@@ -106,6 +107,65 @@ static void lint_finish(struct lint *lint, struct lint_choice *c, yyjson_val *ch
     c->finished = true;
 }
 
+static bool id_is_new(const struct openai_chat_lint_choice *c, struct str id)
+{
+    for (size_t i = 0; i < c->tools; i++) {
+        if (str_eq(c->tool_ids[i], id))
+            return false;
+    }
+    return true;
+}
+
+static void remember_tool(struct openai_chat_lint *lint, struct openai_chat_lint_choice *c,
+                          struct str id)
+{
+    if (c->tools == c->tools_size) {
+        size_t size = c->tools_size == 0 ? 8 : 2 * c->tools_size;
+        struct str *ids = arena_array(lint->arena, size, sizeof(*ids));
+        if (arena_overflowed(lint->arena))
+            return;
+        if (c->tools > 0)
+            memcpy(ids, c->tool_ids, c->tools * sizeof(*ids));
+        c->tool_ids = ids;
+        c->tools_size = size;
+    }
+    c->tool_ids[c->tools++] = str_copy(lint->arena, id);
+}
+
+/* The beginning of a call, or all of it. */
+static void lint_call_begin(struct openai_chat_lint *lint, struct openai_chat_lint_choice *c,
+                            yyjson_val *call)
+{
+    struct str id = json_get_str(call, STR("id"));
+    struct str type = json_get_str(call, STR("type"));
+    yyjson_val *inner = json_get(call,
+                                 str_eq(type, STR("custom")) ? STR("custom") : STR("function"));
+
+    EXPECT(lint, id.n > 0 && id_is_new(c, id), TOOL_BEGIN);
+    EXPECT(lint, str_eq(type, STR("function")) || str_eq(type, STR("custom")), TOOL_BEGIN);
+    EXPECT(lint, json_get_str(inner, STR("name")).n > 0, TOOL_BEGIN);
+    remember_tool(lint, c, id);
+}
+
+/* --- streams --- */
+
+static void lint_call(struct openai_chat_lint *lint, struct openai_chat_lint_choice *c,
+                      yyjson_val *call)
+{
+    struct str id = json_get_str(call, STR("id"));
+    int64_t index;
+
+    if (!json_to_int64(json_get(call, STR("index")), &index) || index < 0 ||
+        index > (int64_t)c->tools || index >= TOOLS_MAX) {
+        EXPECT(lint, false, TOOL_INDEX);
+        return;
+    }
+    if (index < (int64_t)c->tools)
+        EXPECT(lint, id.n == 0 || str_eq(id, c->tool_ids[index]), TOOL_BEGIN);
+    else
+        lint_call_begin(lint, c, call);
+}
+
 static bool says_something(yyjson_val *delta)
 {
     return json_get_str(delta, STR("content")).n > 0 || json_get_str(delta, STR("refusal")).n > 0 ||
@@ -114,21 +174,17 @@ static bool says_something(yyjson_val *delta)
            yyjson_arr_size(json_get(delta, STR("tool_calls"))) > 0;
 }
 
-static void lint_choice(struct lint *lint, yyjson_val *choice)
+static void lint_choice(struct openai_chat_lint *lint, yyjson_val *choice)
 {
+    struct openai_chat_lint_choice *c = choice_of(lint, choice);
     yyjson_val *delta = json_get(choice, STR("delta"));
-    int64_t index = -1;
     size_t at;
     size_t count;
     yyjson_val *call;
 
-    EXPECT(lint, json_to_int64(json_get(choice, STR("index")), &index), CHOICE);
     EXPECT(lint, yyjson_is_obj(delta), CHOICE);
-    if (index < 0 || index >= CHOICES_MAX) {
-        EXPECT(lint, false, CHOICE);
+    if (c == NULL)
         return;
-    }
-    struct lint_choice *c = &lint->choices[index];
     if (!c->begun)
         EXPECT(lint, str_eq(json_get_str(delta, STR("role")), STR("assistant")), ROLE);
     c->begun = true;
@@ -140,7 +196,7 @@ static void lint_choice(struct lint *lint, yyjson_val *choice)
     lint_finish(lint, c, choice);
 }
 
-static void lint_chunk(struct lint *lint, yyjson_val *root)
+static void lint_chunk(struct openai_chat_lint *lint, yyjson_val *root)
 {
     yyjson_val *choices = json_get(root, STR("choices"));
     yyjson_val *usage = json_get(root, STR("usage"));
@@ -148,11 +204,14 @@ static void lint_chunk(struct lint *lint, yyjson_val *root)
     size_t count;
     yyjson_val *choice;
 
-    lint_head(lint, root);
+    lint_head(lint, root, STR("chat.completion.chunk"));
+    lint_usage(lint, usage);
     EXPECT(lint, yyjson_is_arr(choices), CHOICE);
-    EXPECT(lint, !lint->include_usage || usage != NULL, USAGE_NULL);
+    if (lint->asked == OPENAI_CHAT_LINT_USAGE_ASKED)
+        EXPECT(lint, usage != NULL, USAGE_NULL);
     if (yyjson_arr_size(choices) == 0 && yyjson_is_obj(usage)) {
-        EXPECT(lint, lint->include_usage && lint->usage_chunks == 0, USAGE);
+        EXPECT(lint, lint->asked != OPENAI_CHAT_LINT_USAGE_NOT_ASKED && lint->usage_chunks == 0,
+               USAGE);
         lint->usage_chunks++;
     }
     yyjson_arr_foreach(choices, at, count, choice)
@@ -161,51 +220,198 @@ static void lint_chunk(struct lint *lint, yyjson_val *root)
     }
 }
 
-static void lint_frame(struct lint *lint, const struct sse_frame *frame)
+/* Lines of text, and of those the ones before its first data line. */
+static size_t count_lines(struct str text, size_t *ret_before_data)
+{
+    size_t lines = 0;
+    bool found = false;
+    bool at_begin = true;
+
+    *ret_before_data = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (at_begin && !found && str_starts(str_from(text, i), STR("data"))) {
+            *ret_before_data = lines;
+            found = true;
+        }
+        at_begin = text.p[i] == '\n' ||
+                   (text.p[i] == '\r' && (i + 1 == text.n || text.p[i + 1] != '\n'));
+        lines += at_begin;
+    }
+    return lines;
+}
+
+static void lint_data(struct openai_chat_lint *lint, struct str data)
 {
     const struct json_read_options options = {.allow_invalid_utf8 = true};
     struct error ignored;
 
-    if (str_is_null(frame->data))
-        return;
     EXPECT(lint, !lint->ended, AFTER_END);
-    if (str_eq(frame->data, STR("[DONE]"))) {
+    if (str_eq(data, STR("[DONE]"))) {
         lint->ended = true;
         return;
     }
-    yyjson_val *root = json_read(frame->data, &options, &lint->arena, &ignored);
+    yyjson_val *root = json_read(data, &options, &lint->scratch, &ignored);
+    if (!yyjson_is_obj(root))
+        EXPECT(lint, false, FRAME);
+    else if (yyjson_is_obj(json_get(root, STR("error"))))
+        lint_error(lint, json_get(root, STR("error")));
+    else
+        lint_chunk(lint, root);
+    arena_rewind(&lint->scratch);
+}
+
+static void lint_frame(struct openai_chat_lint *lint, const struct sse_frame *frame)
+{
+    size_t before_data;
+    size_t lines = count_lines(frame->raw, &before_data);
+
+    lint->line = lint->lines + before_data + 1;
+    lint->lines += lines;
+    if (!str_is_null(frame->data))
+        lint_data(lint, frame->data);
+}
+
+static void lint_stream_end(struct openai_chat_lint *lint)
+{
+    lint->line = lint->lines + (lint->lines == 0);
+    EXPECT(lint, lint->ended, DONE);
+    if (lint->failed)
+        return;
+    for (size_t i = 0; i < OPENAI_CHAT_LINT_CHOICES_MAX; i++)
+        EXPECT(lint, !lint->choices[i].begun || lint->choices[i].finished, FINISH);
+    if (lint->asked != OPENAI_CHAT_LINT_USAGE_UNKNOWN)
+        EXPECT(lint, lint->usage_chunks == (lint->asked == OPENAI_CHAT_LINT_USAGE_ASKED ? 1 : 0),
+               USAGE);
+}
+
+static void stream_bytes(struct openai_chat_lint *lint, struct str bytes, bool end)
+{
+    struct sse_frame frame;
+    struct error e = {.code = OK};
+
+    sse_feed(&lint->sse, bytes);
+    while (sse_next(&lint->sse, &frame, &e))
+        lint_frame(lint, &frame);
+    lint->line = lint->lines + 1;
+    EXPECT(lint, e.code == OK, FRAME);
+    if (!end)
+        return;
+    if (sse_end(&lint->sse, &frame))
+        lint_frame(lint, &frame);
+    lint_stream_end(lint);
+}
+
+/* --- whole bodies --- */
+
+static void lint_message(struct openai_chat_lint *lint, yyjson_val *choice)
+{
+    struct openai_chat_lint_choice *c = choice_of(lint, choice);
+    yyjson_val *message = json_get(choice, STR("message"));
+    yyjson_val *content = json_get(message, STR("content"));
+    size_t at;
+    size_t count;
+    yyjson_val *call;
+
+    EXPECT(lint, str_eq(json_get_str(message, STR("role")), STR("assistant")), MESSAGE);
+    EXPECT(lint, yyjson_is_str(content) || yyjson_is_null(content), MESSAGE);
+    if (c == NULL)
+        return;
+    EXPECT(lint, !c->begun, CHOICE);
+    c->begun = true;
+    yyjson_arr_foreach(json_get(message, STR("tool_calls")), at, count, call)
+    {
+        bool custom = str_eq(json_get_str(call, STR("type")), STR("custom"));
+        yyjson_val *inner = json_get(call, custom ? STR("custom") : STR("function"));
+        struct str member = custom ? STR("input") : STR("arguments");
+        lint_call_begin(lint, c, call);
+        EXPECT(lint, !str_is_null(json_get_str(inner, member)), MESSAGE);
+    }
+    lint_finish(lint, c, choice);
+    EXPECT(lint, c->finished, FINISH);
+}
+
+static void lint_whole(struct openai_chat_lint *lint, struct str body)
+{
+    const struct json_read_options options = {.allow_invalid_utf8 = true};
+    struct error ignored;
+    yyjson_val *root = json_read(body, &options, &lint->scratch, &ignored);
+    yyjson_val *choices = json_get(root, STR("choices"));
+    size_t at;
+    size_t count;
+    yyjson_val *choice;
+
+    lint->line = 1;
     if (!yyjson_is_obj(root)) {
         EXPECT(lint, false, FRAME);
-    } else if (yyjson_is_obj(json_get(root, STR("error")))) {
-        lint->ended = true;
-        lint->failed = true;
-    } else {
-        lint_chunk(lint, root);
+        return;
     }
+    if (yyjson_is_obj(json_get(root, STR("error")))) {
+        lint_error(lint, json_get(root, STR("error")));
+        return;
+    }
+    lint_head(lint, root, STR("chat.completion"));
+    lint_usage(lint, json_get(root, STR("usage")));
+    EXPECT(lint, yyjson_arr_size(choices) > 0, CHOICE);
+    yyjson_arr_foreach(choices, at, count, choice)
+    {
+        lint_message(lint, choice);
+    }
+}
+
+static void whole_bytes(struct openai_chat_lint *lint, struct str bytes, bool end)
+{
+    lint->line = 1;
+    EXPECT(lint, buf_add(&lint->body, bytes), FRAME);
+    if (end)
+        lint_whole(lint, buf_str(&lint->body));
+}
+
+/* --- */
+
+void openai_chat_lint_init(void *state, const struct lint_options *options)
+{
+    struct openai_chat_lint *lint = state;
+
+    lint->arena = options->arena;
+    lint->stream = options->stream;
+    arena_init(&lint->scratch, BYTES_MAX, SCRATCH, NULL);
+    sse_init(&lint->sse, BYTES_MAX);
+    buf_init(&lint->body, BYTES_MAX);
+}
+
+void openai_chat_lint_fini(void *state)
+{
+    struct openai_chat_lint *lint = state;
+
+    arena_fini(&lint->scratch);
+    sse_fini(&lint->sse);
+    buf_fini(&lint->body);
+}
+
+enum error_code openai_chat_lint_bytes(void *state, struct str bytes, bool end, struct error *e)
+{
+    struct openai_chat_lint *lint = state;
+
+    if (lint->first_line == 0 && lint->stream)
+        stream_bytes(lint, bytes, end);
+    else if (lint->first_line == 0)
+        whole_bytes(lint, bytes, end);
+    if (lint->first_line == 0)
+        return OK;
+    return FAIL(e, ERR_INTERNAL, "line %zu: %s", lint->first_line, rule_texts[lint->first]);
 }
 
 uint32_t openai_chat_lint(struct str stream, bool include_usage)
 {
-    struct lint lint = {.include_usage = include_usage};
-    struct sse sse;
-    struct sse_frame frame;
-    struct error ignored;
+    struct openai_chat_lint lint = {.line = 0};
+    struct arena arena;
 
-    arena_init(&lint.arena, BYTES_MAX, 64 * 1024, NULL);
-    sse_init(&sse, BYTES_MAX);
-    sse_feed(&sse, stream);
-    while (sse_next(&sse, &frame, &ignored))
-        lint_frame(&lint, &frame);
-    if (sse_end(&sse, &frame))
-        lint_frame(&lint, &frame);
-    sse_fini(&sse);
-
-    EXPECT(&lint, lint.ended, DONE);
-    for (size_t i = 0; i < CHOICES_MAX && !lint.failed; i++)
-        EXPECT(&lint, !lint.choices[i].begun || lint.choices[i].finished, FINISH);
-    if (!lint.failed)
-        EXPECT(&lint, lint.usage_chunks == (include_usage ? 1 : 0), USAGE);
-    arena_fini(&lint.arena);
+    arena_init(&arena, BYTES_MAX, SCRATCH, NULL);
+    openai_chat_lint_init(&lint, &(struct lint_options){.stream = true, .arena = &arena});
+    lint.asked = include_usage ? OPENAI_CHAT_LINT_USAGE_ASKED : OPENAI_CHAT_LINT_USAGE_NOT_ASKED;
+    stream_bytes(&lint, stream, true);
+    openai_chat_lint_fini(&lint);
+    arena_fini(&arena);
     return lint.broken;
 }
 

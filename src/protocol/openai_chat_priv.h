@@ -12,7 +12,7 @@
  *   openai_chat_template.c  answer: frames like an earlier one, without parsing them
  *   openai_chat_encode.c    answer: events -> raw or chunks
  *   openai_chat_collect.c   answer: events -> one whole body
- *   openai_chat_lint.c      a checker of streams, for tests and fuzzers
+ *   openai_chat_lint.c      a checker of what a client gets
  */
 #pragma once
 

@@ -223,65 +223,6 @@ static void test_models_encode(void **state)
 
 /* --- the checker of streams --------------------------------------------------------------- */
 
-#define CHUNK(rest)                                                                                \
-    "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\"," rest \
-    "}\n\n"
-#define DELTA(delta, finish) \
-    CHUNK("\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]")
-#define BEGIN DELTA("{\"role\":\"assistant\",\"content\":\"\"}", "null")
-#define CALL(index, id)                                                                   \
-    DELTA("{\"tool_calls\":[{\"index\":" index ",\"id\":\"" id                            \
-          "\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}", \
-          "null")
-#define END  DELTA("{}", "\"stop\"")
-#define DONE "data: [DONE]\n\n"
-
-/* Catches: a checker that lets pass what it is there to find. */
-static void test_lint(void **state)
-{
-    static const struct {
-        const char *stream;
-        enum openai_chat_lint_rule rule; /* COUNT: nothing is wrong */
-    } cases[] = {
-        {": hi\n\n" BEGIN CALL("0", "a") CALL("1", "b") END DONE, OPENAI_CHAT_LINT_COUNT},
-        {BEGIN "data: {\n\n" END DONE, OPENAI_CHAT_LINT_FRAME},
-        {BEGIN "data: {\"id\":\"c\",\"object\":\"x\",\"created\":1,\"model\":\"m\",\"choices\":[]}"
-               "\n\n" END DONE,
-         OPENAI_CHAT_LINT_OBJECT},
-        {BEGIN "data: {\"id\":\"d\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":"
-               "\"m\",\"choices\":[]}\n\n" END DONE,
-         OPENAI_CHAT_LINT_ID},
-        {BEGIN "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":2,\"model\":"
-               "\"m\",\"choices\":[]}\n\n" END DONE,
-         OPENAI_CHAT_LINT_MODEL},
-        {BEGIN CHUNK("\"choices\":[{\"index\":0,\"finish_reason\":\"stop\"}]") DONE,
-         OPENAI_CHAT_LINT_CHOICE},
-        {DELTA("{\"content\":\"a\"}", "\"stop\"") DONE, OPENAI_CHAT_LINT_ROLE},
-        {BEGIN CALL("1", "a") END DONE, OPENAI_CHAT_LINT_TOOL_INDEX},
-        {BEGIN CALL("0", "") END DONE, OPENAI_CHAT_LINT_TOOL_BEGIN},
-        {BEGIN CALL("0", "a") CALL("1", "a") END DONE, OPENAI_CHAT_LINT_TOOL_BEGIN},
-        {BEGIN CALL("0", "a") CALL("0", "b") END DONE, OPENAI_CHAT_LINT_TOOL_BEGIN},
-        {BEGIN DONE, OPENAI_CHAT_LINT_FINISH},
-        {BEGIN END END DONE, OPENAI_CHAT_LINT_FINISH},
-        {BEGIN DELTA("{}", "\"odd\"") DONE, OPENAI_CHAT_LINT_FINISH},
-        {BEGIN END DELTA("{\"content\":\"a\"}", "null") DONE, OPENAI_CHAT_LINT_AFTER_FINISH},
-        {BEGIN END CHUNK("\"choices\":[],\"usage\":{}") DONE, OPENAI_CHAT_LINT_USAGE},
-        {BEGIN END, OPENAI_CHAT_LINT_DONE},
-        {BEGIN END DONE DONE, OPENAI_CHAT_LINT_AFTER_END},
-        {"data: {\"error\":{}}\n\n" DONE, OPENAI_CHAT_LINT_AFTER_END},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        uint32_t broken = openai_chat_lint(str_c(cases[i].stream), false);
-        uint32_t want = cases[i].rule == OPENAI_CHAT_LINT_COUNT ? 0 : 1u << (uint32_t)cases[i].rule;
-        if (broken != want)
-            fail_msg("case %zu: %#x instead of %#x", i, broken, want);
-    }
-    assert_int_equal(openai_chat_lint(STR(BEGIN END DONE), true),
-                     1u << OPENAI_CHAT_LINT_USAGE | 1u << OPENAI_CHAT_LINT_USAGE_NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,7 +232,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_error_recordings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_models_decode, setup, teardown),
         cmocka_unit_test_setup_teardown(test_models_encode, setup, teardown),
-        cmocka_unit_test(test_lint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
