@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/manual.h"
 #include "base/mem.h"
+#include "cli/lint_stream.h"
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
 #include "gateway/site.h"
@@ -410,6 +411,8 @@ int main(int argc, char **argv)
     struct arena arena;
 
     mem_setup();
+    if (argc > 1 && strcmp(argv[1], "lint-stream") == 0)
+        return lint_stream_run(argc - 2, argv + 2, stdin, stdout, stderr);
     arena_init(&arena, CONFIG_ARENA_MAX, 4096, NULL);
     config_read(&source, &arena, &result);
     remember(&source, &result);

@@ -361,7 +361,9 @@ struct str config_help(struct arena *arena)
     buf_init(&out, CONFIG_REPORT_BYTES_MAX);
     (void)buf_add(&out,
                   STR("llm-proxy: a proxy between LLM clients and LLM backends.\n\n"
-                      "Usage: llm-proxy [OPTION]...   (--option VALUE or --option=VALUE)\n\n"));
+                      "Usage: llm-proxy [OPTION]...   (--option VALUE or --option=VALUE)\n"
+                      "       llm-proxy lint-stream --protocol NAME < CAPTURE   (checks an answer; "
+                      "see its --help)\n\n"));
     config_args_list(&out, false);
     (void)buf_add(&out, STR("\nThe command line wins over the environment, that over .env, that "
                             "over the config file.\nAll options: llm-proxy --manual config\n"));

@@ -22,6 +22,13 @@ static const char intro[] =
     "number with `KiB`, `MiB` or `GiB`. A list may be one text; in the environment and on the\n"
     "command line it is separated by commas. An empty variable is an unset one.\n";
 
+static const char commands_text[] =
+    "\n## Commands\n\n"
+    "`llm-proxy lint-stream --protocol NAME [--whole] [--array] < CAPTURE` checks the body of an\n"
+    "answer, as a client got it (`curl -sN …`), against the grammar of its protocol: a stream of\n"
+    "events, with `--whole` one whole body, with `--array` a stream as a JSON array. Exit code 0: it\n"
+    "is as it should be; 1: `line N: …` says the first violation; 2: nothing was checked.\n";
+
 static const char reload_text[] =
     "\n## Reading it again\n\n"
     "At SIGHUP everything is read again from the same sources: the config file, `.env`, the\n"
@@ -174,6 +181,7 @@ struct str config_manual(struct str topic, struct arena *arena)
                             "`--option VALUE` or `--option=VALUE`.\n\n"
                             "| option | is | |\n|---|---|---|\n"));
     config_args_list(&out, true);
+    (void)buf_add(&out, str_of(commands_text, sizeof(commands_text) - 1));
     add_later(&out);
     assert(buf_ok(&out));
     struct str text = str_copy(arena, buf_str(&out));
