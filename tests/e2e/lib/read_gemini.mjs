@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads answers of generateContent and its streams, by events or as an array. */
+import { write } from "./exact.mjs";
+import { Reading, count, usage_of } from "./reading.mjs";
+
+const FILTERS = ["SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "RECITATION",
+    "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"];
+const BROKEN = ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
+    "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"];
+const STOPS = {
+    STOP: "end", MAX_TOKENS: "max_tokens", blocked: "filter",
+    ...Object.fromEntries(FILTERS.map((name) => [name, "filter"])),
+};
+
+function add_part(reading, part) {
+    if (part.functionCall) {
+        const { name, args, id } = part.functionCall;
+        reading.tools.push({ name, arguments: write(args ?? {}), id: id ?? null });
+    } else if (typeof part.text === "string") {
+        if (part.thought) {
+            reading.add_reasoning(part.text);
+        } else {
+            reading.add_text(part.text);
+        }
+    }
+}
+
+function read_usage(reading, usage) {
+    if (!usage) {
+        return;
+    }
+    const reasoning = count(usage.thoughtsTokenCount);
+    reading.usage = usage_of({
+        input: count(usage.promptTokenCount) + count(usage.toolUsePromptTokenCount),
+        cached: count(usage.cachedContentTokenCount),
+        output: count(usage.candidatesTokenCount) + reasoning, reasoning });
+}
+
+/** values: the whole body alone, or each part of a stream. */
+export function read_gemini(values) {
+    const readings = new Map([[0, new Reading()]]);
+    for (const value of values) {
+        const first = readings.get(0);
+        if (value.error) {
+            first.fail(value.error);
+        }
+        for (const candidate of value.candidates ?? []) {
+            const index = count(candidate.index);
+            if (!readings.has(index)) {
+                readings.set(index, new Reading());
+            }
+            const reading = readings.get(index);
+            for (const part of candidate.content?.parts ?? []) {
+                add_part(reading, part);
+            }
+            reading.finish = candidate.finishReason ?? reading.finish;
+        }
+        if (value.promptFeedback?.blockReason && !value.candidates?.length) {
+            first.finish ??= "blocked";
+        }
+        read_usage(first, value.usageMetadata);
+    }
+    const all = [...readings.keys()].sort((a, b) => a - b).map((index) => {
+        const reading = readings.get(index).settle(STOPS);
+        const empty = reading.text === "" && reading.tools.length === 0;
+        return BROKEN.includes(reading.finish) && empty ?
+            Object.assign(reading, { stop: "error" }) : reading;
+    });
+    return Object.assign(all[0], all.length > 1 ? { choices: all.slice(1) } : {});
+}
