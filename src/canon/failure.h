@@ -13,9 +13,17 @@
 /* The class of an ERROR event, by its status, type, code and message. UPSTREAM_ERROR: none of the
  * others. */
 enum error_code failure_code(const struct event *error);
-/* Our error with the upstream's message (at most 2 kB of it count), what the client is told. Who
- * refuses our key is named, its words are not: backend, key: names. */
-void failure_make(const struct event *error, struct str backend, struct str key,
+/* Of whom it was asked. */
+struct failure_names {
+    struct str backend;
+    struct str key;   /* "(none)" without one */
+    struct str model; /* the upstream's name of it */
+};
+/* Our error with the upstream's message, all that the client is told (error.said: at most 2 kB of
+ * it, borrowed; who redacts it does so before). Who refuses our key is named, its words are not; a
+ * model that is not there is named before the upstream's words. The status is the code's: what the
+ * client gets is its protocol's word for it. */
+void failure_make(const struct event *error, const struct failure_names *names,
                   struct error *ret_error);
 /* Seconds to wait that the error itself names, in its words or its JSON: RetryInfo, "try again in
  * 7.66s"; 0: none. body: null where there is none. */

@@ -14,5 +14,7 @@ void media_set_url(struct part *part, struct str url);
 /* The type of a part's data: as said, normalised (image/jpg -> image/jpeg); sniffed from its first
  * bytes where none or a wrong one is said (png, jpeg, gif, webp, pdf). null: unknown. */
 struct str media_type_of(const struct part *part);
+/* Chat Completions' word for it: "wav", "mp3"; null: unknown. */
+struct str media_audio_format(const struct part *part);
 /* "data:TYPE;base64,DATA", or the URL. */
 struct str media_url(const struct part *part, struct arena *arena);

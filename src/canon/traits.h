@@ -33,12 +33,18 @@ struct traits {
     unsigned efforts;
     int64_t budget_min; /* THINKING_BUDGET; 0: may be off */
     int64_t budget_max;
+    bool dynamic;           /* THINKING_BUDGET: -1 leaves it to the model */
     bool off_refused;       /* reasoning cannot be switched off */
-    bool sampling_refused;  /* temperature, top_p, top_k */
+    bool off_refused_high;  /* not together with efforts xhigh and max */
+    bool sampling_refused;  /* temperature, top_p, top_k; of OpenAI's: penalties and logprobs too */
+    bool sampling_when_off; /* taken after all while reasoning is off */
+    bool sampling_both;     /* temperature and top_p may stand together (Anthropic) */
+    bool stop_refused;      /* stop sequences */
     bool prefill_refused;   /* an assistant's text must not stand last */
     bool developer;         /* system texts go as developer */
     bool schema;            /* structured output by schema */
     bool schema_with_tools; /* and tools at the same time */
+    bool json_schema;       /* takes JSON Schema as such (Gemini) */
     bool signatures_needed; /* calls without signature are refused (Gemini 3) */
     bool call_ids;          /* has ids of calls (Gemini) */
     bool system_refused;    /* no system text at all (Gemma) */
@@ -51,6 +57,8 @@ const struct traits *traits_of(enum traits_family family, struct str model);
 
 /* The word for what the client asks (mapping.md, 7.1), fitted to efforts; NULL: say nothing. */
 const char *traits_effort(const struct params *params, unsigned efforts);
-/* The budget in tokens: 0 off, -1 dynamic; false: say nothing. max_tokens: of the request, 0 none. */
+/* The budget in tokens: 0 off, -1 dynamic; false: say nothing. max_tokens: of the request, 0 none;
+ * the budget is below it. 0 although the client did not switch it off: max_tokens leaves no room
+ * ("dropped:thinking"). */
 bool traits_budget(const struct params *params, const struct traits *traits, int64_t max_tokens,
                    int64_t *ret_budget);

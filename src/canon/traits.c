@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+#include "canon/traits.h"
+
+enum { LOW_TO_HIGH = EFFORT_LOW | EFFORT_MEDIUM | EFFORT_HIGH, BUDGET_LEAST = 1024 };
+
+struct row {
+    enum traits_family family;
+    const char *pattern;
+    struct traits traits;
+};
+
+static const struct row rows[] = {
+#define TRAITS(of, text, ...) {TRAITS_##of, (text), {__VA_ARGS__}},
+#include "canon/traits.def"
+#undef TRAITS
+};
+
+/* --- names -------------------------------------------------------------------------------- */
+
+/* "openrouter/anthropic/claude-x", "models/gemini-x", "ft:gpt-x:…" */
+static struct str strip(struct str model)
+{
+    for (size_t i = model.n; i > 0; i--) {
+        if (model.p[i - 1] == '/') {
+            model = str_from(model, i);
+            break;
+        }
+    }
+    return str_starts(model, STR("ft:")) ? str_from(model, 3) : model;
+}
+
+static bool same_char(char a, char b, bool dots)
+{
+    if (a >= 'A' && a <= 'Z')
+        a = (char)(a - 'A' + 'a');
+    if (dots && a == '.')
+        a = '-';
+    return a == b;
+}
+
+static bool begins(struct str name, const char *pattern, bool dots)
+{
+    size_t i = 0;
+
+    while (pattern[i] != '\0' && i < name.n && same_char(name.p[i], pattern[i], dots))
+        i++;
+    return pattern[i] == '\0';
+}
+
+static bool matches(struct str name, const char *pattern, bool dots)
+{
+    if (pattern[0] == '^')
+        return begins(name, pattern + 1, dots);
+    for (size_t i = 0; i <= name.n; i++) {
+        if (begins(str_from(name, i), pattern, dots))
+            return true;
+    }
+    return false;
+}
+
+const struct traits *traits_of(enum traits_family family, struct str model)
+{
+    struct str name = strip(model);
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if (rows[i].family == family && matches(name, rows[i].pattern, family == TRAITS_ANTHROPIC))
+            return &rows[i].traits;
+    }
+    BUG("a family without its last row");
+}
+
+/* --- efforts and budgets ------------------------------------------------------------------ */
+
+/* By bit: EFFORT_NONE is the first. budget: what it stands for; 0: none; -1: the most. */
+static const struct {
+    const char *word;
+    int64_t budget;
+} efforts_by_bit[] = {
+    {"none", 0},     {"minimal", 1024}, {"low", 2048}, {"medium", 8192},
+    {"high", 16384}, {"xhigh", 32768},  {"max", -1},
+};
+
+enum { BIT_NONE, BIT_MINIMAL, BIT_LOW, BIT_MEDIUM, BIT_HIGH, BIT_XHIGH, BIT_MAX, BITS };
+
+/* BITS: no word that we know. */
+static size_t bit_of_word(struct str word)
+{
+    size_t bit = 0;
+
+    if (str_eq(word, STR("maximum")))
+        return BIT_MAX;
+    while (bit < BITS && !str_eq(word, str_c(efforts_by_bit[bit].word)))
+        bit++;
+    return bit;
+}
+
+static size_t bit_of_budget(int64_t tokens)
+{
+    if (tokens < 512)
+        return BIT_MINIMAL;
+    if (tokens < 2048)
+        return BIT_LOW;
+    if (tokens < 8192)
+        return BIT_MEDIUM;
+    return tokens < 16384 ? BIT_HIGH : BIT_XHIGH;
+}
+
+/* A number token; past any bound it is the most. */
+static int64_t tokens_of(struct str number)
+{
+    double value;
+
+    if (!str_to_double(number, &value) || value < 0)
+        return 0;
+    return value > 1e9 ? 1000000000 : (int64_t)value;
+}
+
+/* BITS: nothing is to be said. */
+static size_t wanted_bit(const struct params *params)
+{
+    switch (params->reasoning) {
+    case REASONING_OFF:
+        return BIT_NONE;
+    case REASONING_EFFORT:
+        return bit_of_word(params->reasoning_effort);
+    case REASONING_BUDGET:
+        return bit_of_budget(tokens_of(params->reasoning_budget));
+    case REASONING_ABSENT:
+    case REASONING_DYNAMIC:
+        return BITS;
+    case REASONING_MODE_COUNT:
+        break;
+    }
+    BUG("no such mode of reasoning");
+}
+
+/* The nearest one that is known: a lower one first, but reasoning asked for is not switched off. */
+static size_t clamp_bit(size_t bit, unsigned efforts)
+{
+    if ((efforts & 1u << bit) != 0)
+        return bit;
+    for (size_t lower = bit; bit > BIT_NONE && lower-- > BIT_MINIMAL;) {
+        if ((efforts & 1u << lower) != 0)
+            return lower;
+    }
+    for (size_t higher = bit + 1; higher < BITS; higher++) {
+        if ((efforts & 1u << higher) != 0)
+            return higher;
+    }
+    return BITS;
+}
+
+const char *traits_effort(const struct params *params, unsigned efforts)
+{
+    size_t bit = wanted_bit(params);
+
+    if (bit == BITS || efforts == 0)
+        return NULL;
+    bit = clamp_bit(bit, efforts);
+    return bit == BITS ? NULL : efforts_by_bit[bit].word;
+}
+
+/* Tokens that the client asks for; -1: the model's own choice. */
+static int64_t wanted_budget(const struct params *params, const struct traits *traits)
+{
+    size_t bit;
+
+    if (params->reasoning == REASONING_DYNAMIC)
+        return traits->dynamic ? -1 : efforts_by_bit[BIT_MEDIUM].budget;
+    if (params->reasoning == REASONING_BUDGET)
+        return tokens_of(params->reasoning_budget);
+    bit = wanted_bit(params);
+    assert(bit < BITS);
+    return efforts_by_bit[bit].budget < 0 ? traits->budget_max : efforts_by_bit[bit].budget;
+}
+
+bool traits_budget(const struct params *params, const struct traits *traits, int64_t max_tokens,
+                   int64_t *ret_budget)
+{
+    int64_t least = traits->off_refused ? traits->budget_min : 0;
+    int64_t budget;
+
+    if (params->reasoning == REASONING_ABSENT || traits->thinking != THINKING_BUDGET)
+        return false;
+    if (params->reasoning == REASONING_EFFORT && wanted_bit(params) == BITS)
+        return false;
+    budget = wanted_budget(params, traits);
+    if (budget > 0 && budget < traits->budget_min)
+        budget = traits->budget_min;
+    if (budget > traits->budget_max)
+        budget = traits->budget_max;
+    /* What thinking takes is of the same maximum as the answer. */
+    if (max_tokens > 0 && budget >= max_tokens)
+        budget = max_tokens / 2 > BUDGET_LEAST ? max_tokens / 2 : BUDGET_LEAST;
+    if (max_tokens > 0 && max_tokens <= BUDGET_LEAST && budget > 0)
+        budget = 0;
+    *ret_budget = budget == 0 ? least : budget;
+    return true;
+}
