@@ -44,6 +44,25 @@
 #define HAVE_ASAN 0
 #endif
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HAVE_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define HAVE_TSAN 1
+#endif
+#ifndef HAVE_TSAN
+#define HAVE_TSAN 0
+#endif
+
+/* Debug and sanitizer builds check what costs too much elsewhere: if (ATTR_CHECKS && …). */
+#if defined(__OPTIMIZE__) && !HAVE_ASAN && !HAVE_TSAN
+#define ATTR_CHECKS 0
+#else
+#define ATTR_CHECKS 1
+#endif
+
 /* Prints "BUG: why (function, file:line)" to standard error and aborts. */
 NORETURN COLD void attr_bug(const char *why, const char *function, const char *file, int line);
 

@@ -10,6 +10,7 @@
  * Not here  Moving the exchange between states; what the client gets.
  */
 #include "gateway/gateway_priv.h"
+#include "gateway/checked.h"
 #include "gateway/plan.h"
 
 #include "http/coding.h"
@@ -524,6 +525,7 @@ void attempt_fini(struct exchange *x)
         x->call.intake.protocol->encoder_fini(x->encoder);
     x->decoder = NULL;
     x->encoder = NULL;
+    checked_free(&x->checked);
     if (x->attempt.body.size_max > 0)
         buf_fini(&x->attempt.body);
 }

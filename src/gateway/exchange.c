@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/checked.h"
 #include "gateway/models.h"
 #include "gateway/unpack.h"
 #include "text/json.h"
@@ -571,8 +572,11 @@ static enum exchange_state whole_answer(struct exchange *x, struct str body)
         return send_error(x, body);
     if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
         return EXCHANGE_FINISH;
-    if (!str_is_null(x->whole))
+    if (!str_is_null(x->whole)) {
+        checked_bytes(x, x->whole, true);
+        checked_end(x);
         return send_whole(x, attempt->status, whole_type(attempt), x->whole);
+    }
     return EXCHANGE_FINISH;
 }
 
@@ -653,8 +657,11 @@ static enum exchange_state step_FINISH(struct exchange *x)
 
     if (pipeline_holds(&x->call))
         (void)pipeline_release(&x->call);
+    size_t before = out->n;
     if (down->encoder_end(x->encoder, out, &x->call.error) != OK)
         return x->committed ? EXCHANGE_BREAK : EXCHANGE_FAIL;
+    checked_bytes(x, str_from(buf_str(out), before), false);
+    checked_end(x);
     if (!x->call.request.stream) {
         /* Collected from a stream; an error in it is no success. */
         int status = !x->error_event ? 200 : x->error_status >= 400 ? x->error_status : 502;
@@ -684,8 +691,11 @@ static enum exchange_state step_BREAK(struct exchange *x)
     attempt_cancel(x);
     if (exchange_starved(x))
         exchange_fail_starved(x, &x->call.error);
+    size_t before = out->n;
     if (!x->error_event)
         x->call.intake.protocol->error_encode(e, str_of(x->id, ID_SIZE), true, out);
+    checked_bytes(x, str_from(buf_str(out), before), false);
+    checked_end(x);
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
     server_close_after(x->client);
     if (out->n > 0)
@@ -765,6 +775,7 @@ void exchange_start_encoder(struct exchange *x, bool raw_possible)
                                        .arena = &x->answer,
                                        .bytes_max = x->call.config->response_bytes_max,
                                    });
+    checked_begin(x);
 }
 
 bool exchange_emit(void *ctx, struct frame *frame)
@@ -782,17 +793,21 @@ bool exchange_emit(void *ctx, struct frame *frame)
         x->taken_over = true;
         metric_add(&x->station->metrics, METRIC_takeovers_total, x->attempt.backend->slot, 1);
     }
+    size_t before = out->n;
     if (x->call.intake.protocol->response_encode(x->encoder, frame, out, &raw, &e) != OK) {
         x->call.error = e;
         x->attempt.failed = true;
         return false;
     }
-    if (str_is_null(raw))
+    if (str_is_null(raw)) {
+        checked_bytes(x, str_from(buf_str(out), before), false);
         return true;
+    }
     if (!x->attempt.streams) {
         x->whole = raw;
         return true;
     }
+    checked_bytes(x, raw, true);
     if (!buf_add(out, raw)) {
         FAIL(&x->call.error, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max in one turn");
         x->attempt.failed = true;

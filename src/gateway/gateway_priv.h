@@ -22,6 +22,7 @@
 #define EXCHANGE_MAGIC 0xe8c4a26eu
 #define BRANCH_MAGIC   0xb4a2c4e5u
 
+struct checked;
 struct exchange;
 struct models;
 struct replies;
@@ -150,6 +151,7 @@ struct exchange {
     struct arena answer;        /* decoder, encoder, stage states */
     void *decoder;
     void *encoder;
+    struct checked *checked; /* of debug builds; NULL: not checked */
     struct str whole;      /* a whole body that goes out as it came; in HAND what is left of it */
     struct str model_sent; /* for the log; in the answer arena */
     struct str allow;      /* of a 405 and of OPTIONS */
