@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The JSON Schemas of ../shared/specs, where they are there: OpenAI's of both its protocols, and a
+ * description of Messages. Gemini has none: null.
+ *
+ * Made usable first: "nullable" beside $ref and enum, oneOf that means anyOf, formats that say
+ * nothing here; and the wire is right where the document says "required" and the wire leaves it out
+ * (specs/README.md).
+ */
+import fs from "node:fs";
+import path from "node:path";
+
+import { ROOT } from "./proxy.mjs";
+
+const SPECS = path.join(ROOT, "../shared/specs");
+export const absent = fs.existsSync(SPECS) ? false : "../shared/specs is absent";
+
+const { default: Ajv } = await import("ajv/dist/2020.js").catch(() => ({ default: null }));
+export const no_validator = Ajv ? false : "the package ajv is not installed";
+
+/* Required by the documents of answers, and not there in what the vendors send. */
+const OFTEN_ABSENT = new Set(["logprobs", "refusal", "cache_write_tokens", "obfuscation",
+    "container", "citations", "caller", "stop_details", "inference_geo", "server_tool_use",
+    "service_tier", "cache_creation", "cache_creation_input_tokens", "cache_read_input_tokens",
+    "output_tokens_details", "iterations", "speed", "encrypted_content", "input_tokens"]);
+
+/* answers: what may be absent may be null too. */
+function tidy(node, answers) {
+    if (Array.isArray(node)) {
+        return node.map((item) => tidy(item, answers));
+    }
+    if (node === null || typeof node !== "object") {
+        return node;
+    }
+    const made = {};
+    const may_be_null = (key, schema) => answers && !node.required?.includes(key) ?
+        { anyOf: [schema, { type: "null" }] } : schema;
+    for (const [name, item] of Object.entries(node)) {
+        if (name === "properties" || name === "$defs") {
+            made[name] = Object.fromEntries(Object.entries(item).map(([key, value]) =>
+                [key, name === "$defs" ? tidy(value, answers) :
+                    may_be_null(key, tidy(value, answers))]));
+        } else if (name === "oneOf") {
+            made.anyOf = tidy(item, answers);
+        } else if (name === "required" && Array.isArray(item)) {
+            made.required = item.filter((key) => !answers || !OFTEN_ABSENT.has(key));
+        } else if (!["format", "discriminator", "nullable", "default", "example",
+            "$recursiveAnchor"].includes(name)) {
+            made[name] = tidy(item, answers);
+        }
+    }
+    return node.nullable ? { anyOf: [made, { type: "null" }] } : made;
+}
+
+class Spec {
+    constructor(file, answers) {
+        const { $defs } = JSON.parse(fs.readFileSync(path.join(SPECS, file), "utf8"));
+        this.ajv = new Ajv({ strict: false, allErrors: false, validateFormats: false, validateSchema: false });
+        this.defs = $defs;
+        this.ajv.addSchema({ $id: "spec", $defs: tidy($defs, answers) });
+        this.types = new Map();
+    }
+
+    check(name, value) {
+        const validate = this.ajv.getSchema(`spec#/$defs/${name}`);
+        if (validate(value)) {
+            return null;
+        }
+        const [first] = validate.errors;
+        return `${name}${first.instancePath} ${first.message} ${JSON.stringify(first.params)}`;
+    }
+
+    /** The definition of an event by its type, among those that the root names. */
+    check_event(root, event) {
+        if (!this.types.has(root)) {
+            this.types.set(root, this.index(root));
+        }
+        const name = this.types.get(root).get(event.type);
+        return name ? this.check(name, event) : `no event of type ${event.type}`;
+    }
+
+    index(root) {
+        const list = this.defs[root].anyOf ?? this.defs[root].oneOf;
+        return new Map(list.map(({ $ref }) => $ref.split("/").at(-1)).flatMap((name) => {
+            const type = this.defs[name].properties.type;
+            return (type.enum ?? [type.const]).map((value) => [value, name]);
+        }));
+    }
+}
+
+const usable = !absent && !no_validator;
+const [openai, messages] = usable ? ["openai.json", "anthropic-via-openrouter.json"]
+    .map((file) => new Spec(file, true)) : [];
+const [openai_asked, messages_asked] = usable ? ["openai.json", "anthropic-via-openrouter.json"]
+    .map((file) => new Spec(file, false)) : [];
+
+/* OpenAI's error events nest an error object on the wire. */
+const responses_event = (event) => event.type === "error" ? null :
+    openai.check_event("ResponseStreamEvent", event);
+
+const ANSWERS = {
+    "openai-chat": {
+        whole: (value) => openai.check("CreateChatCompletionResponse", value),
+        event: (value) => value.error ? null :
+            openai.check("CreateChatCompletionStreamResponse", value),
+        request: (value) => openai_asked.check("CreateChatCompletionRequest", value),
+    },
+    "openai-responses": {
+        whole: (value) => openai.check("Response", value),
+        event: responses_event,
+        request: (value) => openai_asked.check("CreateResponse", value),
+    },
+    anthropic: {
+        whole: (value) => messages.check("MessagesResult", value),
+        event: (value) => messages.check_event("MessagesStreamEvents", value),
+        request: (value) => messages_asked.check("MessagesRequest", value),
+    },
+};
+
+/** What is wrong with a value by its protocol's document, or null. kind: whole, event, request. */
+export function violation(protocol, kind, value) {
+    return usable && ANSWERS[protocol] ? ANSWERS[protocol][kind](value) : null;
+}
