@@ -53,6 +53,10 @@ static struct words error_words(enum error_code code)
         return (struct words){"invalid_request_error", "context_length_exceeded"};
     case ERR_POLICY:
         return (struct words){"invalid_request_error", "content_policy_violation"};
+    case ERR_UNKNOWN_RESPONSE:
+        return (struct words){"invalid_request_error", "previous_response_not_found"};
+    case ERR_UNSUPPORTED_VALUE:
+        return (struct words){"invalid_request_error", "unsupported_value"};
     case ERR_UNSUPPORTED:
         return (struct words){"invalid_request_error", "unsupported_parameter"};
     case ERR_BAD_REQUEST:
