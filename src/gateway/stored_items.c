@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/stored_items.h"
+
+#include <xxhash.h>
+
+#include "text/json.h"
+#include "text/json_index.h"
+
+/* A string's text as it stands between its quotes; null for anything else. */
+static struct str bare(struct str value)
+{
+    if (value.n < 2 || value.p[0] != '"')
+        return STR_NULL;
+    return str_of(value.p + 1, value.n - 2);
+}
+
+static bool is_object(struct str value)
+{
+    return value.n > 0 && value.p[0] == '{';
+}
+
+static struct str type_of(struct str item)
+{
+    return bare(json_object_find(item, STR("type")));
+}
+
+static void add_comma(struct buf *out)
+{
+    if (out->n > 0)
+        (void)buf_add_char(out, ',');
+}
+
+bool stored_items_of_input(struct str input, struct buf *out)
+{
+    size_t cursor = 0;
+    struct str item;
+
+    if (!str_is_null(bare(input))) {
+        add_comma(out);
+        (void)buf_add(out, STR("{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":"
+                               "\"input_text\",\"text\":"));
+        (void)buf_add(out, input);
+        (void)buf_add(out, STR("}]}"));
+        return true;
+    }
+    if (input.n == 0 || input.p[0] != '[')
+        return false;
+    while (json_array_next(input, &cursor, &item)) {
+        add_comma(out);
+        (void)buf_add(out, item);
+    }
+    return true;
+}
+
+/* The object without the member `id`. */
+static void add_without_id(struct str item, struct arena *arena, struct buf *out)
+{
+    struct json_member member;
+    size_t cursor = 0;
+    bool first = true;
+
+    (void)buf_add_char(out, '{');
+    while (json_object_next(item, &cursor, arena, &member)) {
+        if (str_eq(member.key, STR("id")))
+            continue;
+        if (!first)
+            (void)buf_add_char(out, ',');
+        first = false;
+        (void)buf_add(out, str_of(item.p + member.begin, member.end - member.begin));
+    }
+    (void)buf_add_char(out, '}');
+}
+
+void stored_items_add(struct str array, bool foreign, struct arena *arena, struct buf *out)
+{
+    size_t cursor = 0;
+    struct str item;
+
+    while (json_array_next(array, &cursor, &item)) {
+        if (foreign && str_eq(type_of(item), STR("reasoning")))
+            continue;
+        add_comma(out);
+        if (foreign && is_object(item))
+            add_without_id(item, arena, out);
+        else
+            (void)buf_add(out, item);
+    }
+}
+
+struct str stored_items_id(struct str item)
+{
+    return is_object(item) ? bare(json_object_find(item, STR("id"))) : STR_NULL;
+}
+
+struct str stored_items_reference(struct str item)
+{
+    if (!is_object(item))
+        return STR_NULL;
+    struct str type = json_object_find(item, STR("type"));
+    /* Its type may be left out; a message's may, too, which has a role. */
+    bool untyped = (str_is_null(type) || str_eq(type, STR("null"))) &&
+                   str_is_null(json_object_find(item, STR("role")));
+    if (!untyped && !str_eq(bare(type), STR("item_reference")))
+        return STR_NULL;
+    return stored_items_id(item);
+}
+
+struct str stored_items_find(struct str array, struct str id)
+{
+    size_t cursor = 0;
+    struct str item;
+
+    while (json_array_next(array, &cursor, &item)) {
+        if (str_eq(stored_items_id(item), id))
+            return item;
+    }
+    return STR_NULL;
+}
+
+/* --- the list --- */
+
+static const char *prefix_of(struct str type)
+{
+    static const struct {
+        const char *type;
+        const char *prefix;
+    } rows[] = {
+        {"message", "msg"},
+        {"function_call", "fc"},
+        {"function_call_output", "fco"},
+        {"custom_tool_call", "ctc"},
+        {"custom_tool_call_output", "ctco"},
+        {"reasoning", "rs"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if (str_eq(type, str_c(rows[i].type)))
+            return rows[i].prefix;
+    }
+    return "item";
+}
+
+/* Its own, or one that the place gives it. */
+static struct str id_of(struct str item, struct str response_id, size_t place, struct arena *arena)
+{
+    struct str id = stored_items_id(item);
+    struct str type = type_of(item);
+
+    if (id.n > 0)
+        return id;
+    XXH128_hash_t hash = XXH3_128bits_withSeed(response_id.p, response_id.n, place);
+    return str_print(arena, "%s_%016llx%016llx", str_is_null(type) ? "msg" : prefix_of(type),
+                     (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+}
+
+static void add_content(struct str item, struct str content, struct buf *out)
+{
+    bool ours = str_eq(bare(json_object_find(item, STR("role"))), STR("assistant"));
+
+    if (str_is_null(bare(content))) {
+        (void)buf_add(out, content);
+        return;
+    }
+    (void)buf_add(out, ours ? STR("[{\"type\":\"output_text\",\"annotations\":[],\"text\":")
+                            : STR("[{\"type\":\"input_text\",\"text\":"));
+    (void)buf_add(out, content);
+    (void)buf_add(out, STR("}]"));
+}
+
+static void add_listed(struct str item, struct str id, struct arena *arena, struct buf *out)
+{
+    struct json_member member;
+    size_t cursor = 0;
+    bool typed = !str_is_null(type_of(item));
+
+    (void)buf_print(out, "{\"id\":\"%.*s\"", STR_ARG(id));
+    if (!typed)
+        (void)buf_add(out, STR(",\"type\":\"message\""));
+    while (json_object_next(item, &cursor, arena, &member)) {
+        bool given = str_eq(member.key, STR("id")) || (!typed && str_eq(member.key, STR("type")));
+        if (given)
+            continue;
+        (void)buf_add_char(out, ',');
+        if (str_eq(member.key, STR("content"))) {
+            (void)buf_add(out, STR("\"content\":"));
+            add_content(item, member.value, out);
+        } else {
+            (void)buf_add(out, str_of(item.p + member.begin, member.end - member.begin));
+        }
+    }
+    (void)buf_add_char(out, '}');
+}
+
+struct listing {
+    struct str *items;
+    struct str *ids;
+    size_t n;
+};
+
+static void read_items(struct str array, struct str response_id, struct arena *arena,
+                       struct listing *ret_listing)
+{
+    size_t cursor = 0;
+    size_t n = 0;
+    struct str item;
+
+    while (json_array_next(array, &cursor, &item))
+        n++;
+    ret_listing->items = arena_array(arena, n + 1, sizeof(struct str));
+    ret_listing->ids = arena_array(arena, n + 1, sizeof(struct str));
+    ret_listing->n = 0;
+    if (arena_overflowed(arena))
+        return;
+    cursor = 0;
+    for (size_t i = 0; i < n && json_array_next(array, &cursor, &item); i++) {
+        if (!is_object(item))
+            continue;
+        ret_listing->items[ret_listing->n] = item;
+        ret_listing->ids[ret_listing->n++] = id_of(item, response_id, i, arena);
+    }
+}
+
+bool stored_items_list(struct str array, struct str response_id,
+                       const struct stored_items_page *page, struct arena *arena, struct buf *out)
+{
+    struct listing all;
+    size_t begin = 0; /* places of the order asked for */
+
+    assert(page->limit > 0);
+    read_items(array, response_id, arena, &all);
+#define PLACE(i) (page->ascending ? (i) : all.n - 1 - (i))
+    if (!str_is_null(page->after)) {
+        while (begin < all.n && !str_eq(all.ids[PLACE(begin)], page->after))
+            begin++;
+        if (begin == all.n)
+            return false;
+        begin++;
+    }
+    size_t end = page->limit < all.n - begin ? begin + page->limit : all.n;
+    (void)buf_add(out, STR("{\"object\":\"list\",\"data\":["));
+    for (size_t i = begin; i < end; i++) {
+        if (i > begin)
+            (void)buf_add_char(out, ',');
+        add_listed(all.items[PLACE(i)], all.ids[PLACE(i)], arena, out);
+    }
+    (void)buf_add(out, STR("],\"first_id\":"));
+    json_add_string(out, begin < end ? all.ids[PLACE(begin)] : STR(""));
+    (void)buf_add(out, STR(",\"last_id\":"));
+    json_add_string(out, begin < end ? all.ids[PLACE(end - 1)] : STR(""));
+    (void)buf_print(out, ",\"has_more\":%s}", end < all.n ? "true" : "false");
+#undef PLACE
+    return true;
+}
