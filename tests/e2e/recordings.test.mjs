@@ -209,6 +209,9 @@ function excepted(x, wanted) {
     if (wanted.stop === null && wanted.error === null) {
         return "ends without a finish reason";
     }
+    if (wanted.finish === "queued") {
+        return "an answer that is still to be made (background)";
+    }
     if (/executableCode|codeExecutionResult/.test(x.response_body)) {
         return "code that ran at the vendor's becomes text";
     }

@@ -12,6 +12,11 @@ const STOPS = {
     ...Object.fromEntries(FILTERS.map((name) => [name, "filter"])),
 };
 
+/* Some of Google's own clients write the enumeration's number. */
+const NUMBERS = [null, "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER"];
+const word = (reason) => typeof reason === "object" && reason !== null ?
+    NUMBERS[reason.value] ?? null : reason;
+
 function add_part(reading, part) {
     if (part.functionCall) {
         const { name, args, id } = part.functionCall;
@@ -53,7 +58,7 @@ export function read_gemini(values) {
             for (const part of candidate.content?.parts ?? []) {
                 add_part(reading, part);
             }
-            reading.finish = candidate.finishReason ?? reading.finish;
+            reading.finish = word(candidate.finishReason) ?? reading.finish;
         }
         if (value.promptFeedback?.blockReason && !value.candidates?.length) {
             first.finish ??= "blocked";

@@ -118,6 +118,13 @@ const DELTAS = {
         items.at(event, "custom_tool_call").args += event.delta;
     },
     "response.output_item.added": (items, event) => items.begin(event),
+    /* Some servers say all of it only here. */
+    "response.function_call_arguments.done": (items, event) => {
+        items.at(event, "function_call").args ||= event.arguments;
+    },
+    "response.custom_tool_call_input.done": (items, event) => {
+        items.at(event, "custom_tool_call").args ||= event.input;
+    },
 };
 
 /** What deltas and the last response say differently: name of the member, or null. */
