@@ -45,6 +45,7 @@ struct fit_rules {
     bool prefill;          /* an assistant's text may stand last; else "Continue." follows (4.2) */
     bool name_of_result;   /* results say the tool's name (Gemini) */
     bool text_first;       /* texts before calls in an assistant's turn (4.3) */
+    bool no_blank_texts;   /* texts of blanks alone are refused */
     size_t tools_max;      /* 0: no bound; more: BAD_REQUEST */
 };
 
