@@ -4,6 +4,10 @@
  * (canon/translation): tools by the client's names, custom tools unwrapped, the JSON tool's
  * arguments as text, stop sequences found, <think> tags as reasoning. Works event by event, however
  * the answer was cut, and holds back only what may be the beginning of a stop sequence or a tag.
+ *
+ * Stop sequences are looked for in each block of text, not in reasoning. Of a tagged text, line
+ * breaks right behind a tag and blanks alone before <think> are left out, and no block is made of
+ * nothing: what <think></think> encloses is no reasoning when it is empty.
  */
 #pragma once
 
@@ -15,10 +19,12 @@ struct restore;
 struct restore_options {
     const struct translation *translation; /* lives as long as the answer; NULL: none */
     bool think_tags;                       /* <think>…</think> in text is reasoning */
+    uint32_t choices;                      /* that the client asked for; 0: one. After a stop
+                                            * sequence in each the rest is not waited for */
     struct arena *arena;                   /* lives as long as the answer */
 };
 
-/* NULL: there is nothing to do, frames pass as they are. */
+/* NULL: there is nothing to do, frames pass as they are; or the arena is full. */
 struct restore *restore_new(const struct restore_options *options);
 enum restore_verdict {
     RESTORE_OK,
@@ -26,9 +32,10 @@ enum restore_verdict {
     RESTORE_FULL /* the arena is full */
 };
 /* Replaces the frame's events by those the client is to see; frame->changed where they differ. The
- * events, and their text, lie in scratch, or where they were. A frame that ends the answer
- * (terminator, or the last STOP) gives up what was held. */
+ * events, and their text, lie in scratch, or where they were, or live as long as the answer. What is
+ * held of a block is given up at its end, and before an ERROR. After RESTORE_CUT nothing is let
+ * through but USAGE. */
 enum restore_verdict restore_frame(struct restore *restore, struct frame *frame,
                                    struct arena *scratch);
-/* The answer has ended: what is still held, as events in scratch; n 0 without any. */
+/* The answer broke off: what is still held, as events in scratch; n 0 without any. */
 void restore_end(struct restore *restore, struct frame *ret_frame, struct arena *scratch);
