@@ -313,7 +313,7 @@ test("large: 200 clients with large bodies at once: some are served, the others 
 
 test("large: a built-in backend without room says so as well: 503 with Retry-After, nothing else",
     async (t) => {
-        const turns = "{\"role\":\"user\",\"content\":\"abc\"},".repeat(60_000).slice(0, -1);
+        const turns = "{\"role\":\"user\",\"content\":\"of more than a few words each\"},".repeat(30_000).slice(0, -1);
         const body = `{"model":"demo:echo","messages":[${turns}]}`;
         const statuses = {};
         /* From too little to enough, which is more where a sanitizer pads what is taken: each step
