@@ -54,6 +54,42 @@ static void is(struct str got, const char *wanted)
         fail_msg("'%.*s' instead of '%s'", STR_ARG(got), wanted == NULL ? "(null)" : wanted);
 }
 
+static void tell_answer(struct fixture *f)
+{
+    struct collect_block *block;
+
+    told(f, "{\"kind\":\"START\",\"id\":\"i\",\"model\":\"m\",\"created\":7}");
+    told(f, "{\"kind\":\"KEEPALIVE\"}");
+    told(f, "{\"kind\":\"BLOCK_BEGIN\",\"block\":0,\"block_kind\":\"REASONING\",\"id\":\"rs\"}");
+    told(f, "{\"kind\":\"REASONING\",\"block\":0,\"text\":\"hm\"}");
+    told(f, "{\"kind\":\"REASONING\",\"block\":0,\"text\":\"m\"}");
+    told(f, "{\"kind\":\"SIGNATURE\",\"block\":0,\"text\":\"sig\"}");
+    told(f, "{\"kind\":\"BLOCK_END\",\"block\":0}");
+    assert_true(say(f, "{\"kind\":\"BLOCK_BEGIN\",\"block\":1,\"block_kind\":\"TEXT\"}", &block));
+    assert_int_equal(block->number, 1);
+    assert_true(block->open);
+    told(f, "{\"kind\":\"BLOCK_BEGIN\",\"block\":2,\"block_kind\":\"TOOL\",\"id\":\"c1\","
+            "\"name\":\"f\",\"custom\":true}");
+    told(f, "{\"kind\":\"TEXT\",\"block\":1,\"text\":\"one \"}");
+    told(f, "{\"kind\":\"TOOL_ARGS\",\"block\":2,\"text\":\"{\"}");
+    assert_true(say(f, "{\"kind\":\"TEXT\",\"block\":1,\"text\":\"two\"}", &block));
+    is(buf_str(&block->text), "one two");
+    told(f, "{\"kind\":\"CITATION\",\"block\":1,\"text\":\"{\\\"a\\\":1}\"}");
+    told(f, "{\"kind\":\"CITATION\",\"block\":1,\"text\":\"{\\\"b\\\":2}\"}");
+    told(f, "{\"kind\":\"LOGPROBS\",\"block\":1,\"text\":\"{}\"}");
+    told(f, "{\"kind\":\"TOOL_ARGS\",\"block\":2,\"text\":\"}\"}");
+    told(f, "{\"kind\":\"BLOCK_END\",\"block\":2}");
+    assert_true(say(f, "{\"kind\":\"BLOCK_END\",\"block\":1}", &block));
+    assert_false(block->open);
+    told(f, "{\"kind\":\"USAGE\",\"input\":5,\"output\":1}");
+    told(f, "{\"kind\":\"USAGE\",\"output\":9,\"cached\":2}");
+    assert_true(say(f,
+                    "{\"kind\":\"STOP\",\"reason\":\"SEQUENCE\",\"native\":\"n\","
+                    "\"sequence\":\"s\"}",
+                    &block));
+    assert_null(block);
+}
+
 static void test_answer(void **state)
 {
     struct fixture f;
@@ -61,36 +97,7 @@ static void test_answer(void **state)
 
     (void)state;
     begin(&f, 1024 * 1024, 4096);
-    told(&f, "{\"kind\":\"START\",\"id\":\"i\",\"model\":\"m\",\"created\":7}");
-    told(&f, "{\"kind\":\"KEEPALIVE\"}");
-    told(&f, "{\"kind\":\"BLOCK_BEGIN\",\"block\":0,\"block_kind\":\"REASONING\",\"id\":\"rs\"}");
-    told(&f, "{\"kind\":\"REASONING\",\"block\":0,\"text\":\"hm\"}");
-    told(&f, "{\"kind\":\"REASONING\",\"block\":0,\"text\":\"m\"}");
-    told(&f, "{\"kind\":\"SIGNATURE\",\"block\":0,\"text\":\"sig\"}");
-    told(&f, "{\"kind\":\"BLOCK_END\",\"block\":0}");
-    assert_true(say(&f, "{\"kind\":\"BLOCK_BEGIN\",\"block\":1,\"block_kind\":\"TEXT\"}", &block));
-    assert_int_equal(block->number, 1);
-    assert_true(block->open);
-    told(&f, "{\"kind\":\"BLOCK_BEGIN\",\"block\":2,\"block_kind\":\"TOOL\",\"id\":\"c1\","
-             "\"name\":\"f\",\"custom\":true}");
-    told(&f, "{\"kind\":\"TEXT\",\"block\":1,\"text\":\"one \"}");
-    told(&f, "{\"kind\":\"TOOL_ARGS\",\"block\":2,\"text\":\"{\"}");
-    assert_true(say(&f, "{\"kind\":\"TEXT\",\"block\":1,\"text\":\"two\"}", &block));
-    is(buf_str(&block->text), "one two");
-    told(&f, "{\"kind\":\"CITATION\",\"block\":1,\"text\":\"{\\\"a\\\":1}\"}");
-    told(&f, "{\"kind\":\"CITATION\",\"block\":1,\"text\":\"{\\\"b\\\":2}\"}");
-    told(&f, "{\"kind\":\"LOGPROBS\",\"block\":1,\"text\":\"{}\"}");
-    told(&f, "{\"kind\":\"TOOL_ARGS\",\"block\":2,\"text\":\"}\"}");
-    told(&f, "{\"kind\":\"BLOCK_END\",\"block\":2}");
-    assert_true(say(&f, "{\"kind\":\"BLOCK_END\",\"block\":1}", &block));
-    assert_false(block->open);
-    told(&f, "{\"kind\":\"USAGE\",\"input\":5,\"output\":1}");
-    told(&f, "{\"kind\":\"USAGE\",\"output\":9,\"cached\":2}");
-    assert_true(say(&f,
-                    "{\"kind\":\"STOP\",\"reason\":\"SEQUENCE\",\"native\":\"n\","
-                    "\"sequence\":\"s\"}",
-                    &block));
-    assert_null(block);
+    tell_answer(&f);
 
     const struct collect *c = &f.collect;
     assert_true(c->started);

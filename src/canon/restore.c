@@ -2,8 +2,8 @@
 /*
  * Answers put back into the client's terms.
  *
- * What      Tools renamed back; {"input":"…"} of custom tools unwrapped; the JSON tool as text; stop
- *           sequences; <think> tags.
+ * What      Tools renamed back; {"input":"…"} of custom tools unwrapped; the JSON tool as text;
+ *           stop sequences; <think> tags.
  * How       Each of the upstream's blocks has a mode that says what becomes of its events, and the
  *           number of the block that is open for it towards the client: one of the upstream's may
  *           become several (text and reasoning by turns), so the client's are numbered anew, as
@@ -535,8 +535,8 @@ static bool grow_blocks(struct restore *restore, struct restore_choice *choice)
     return true;
 }
 
-/* Whether it is certain that a text which may be tagged begins with text: the frame goes on so. Else
- * it begins when that is known. */
+/* Whether it is certain that a text which may be tagged begins with text: the frame goes on so.
+ * Else it begins when that is known. */
 static bool text_follows(const struct flow *flow, const struct event *begin)
 {
     const struct event *next = &flow->frame->events[flow->read + 1];

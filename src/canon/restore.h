@@ -32,8 +32,8 @@ enum restore_verdict {
     RESTORE_FULL /* the arena is full */
 };
 /* Replaces the frame's events by those the client is to see; frame->changed where they differ. The
- * events, and their text, lie in scratch, or where they were, or live as long as the answer. What is
- * held of a block is given up at its end, and before an ERROR. After RESTORE_CUT nothing is let
+ * events, and their text, lie in scratch, or where they were, or live as long as the answer. What
+ * is held of a block is given up at its end, and before an ERROR. After RESTORE_CUT nothing is let
  * through but USAGE. */
 enum restore_verdict restore_frame(struct restore *restore, struct frame *frame,
                                    struct arena *scratch);

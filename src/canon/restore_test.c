@@ -346,16 +346,38 @@ static bool is_text(const struct event *event)
            event->kind == EVENT_TOOL_ARGS;
 }
 
+/* The letter of an event that says no more. */
+static char letter_of(enum event_kind kind)
+{
+    if (kind == EVENT_START)
+        return 'S';
+    if (kind == EVENT_KEEPALIVE)
+        return 'K';
+    if (kind == EVENT_ERROR)
+        return 'E';
+    return kind == EVENT_USAGE ? 'U' : '\0';
+}
+
+static char mark_of(enum event_kind kind)
+{
+    if (kind == EVENT_SIGNATURE)
+        return '~';
+    if (kind == EVENT_CITATION)
+        return '@';
+    return kind == EVENT_LOGPROBS ? '%' : '=';
+}
+
+static bool goes_on(const struct out *out, const struct event *event)
+{
+    return is_text(event) && out->in_text && out->last_choice == event->choice &&
+           out->last_block == event->block;
+}
+
 static void write_event(struct out *out, const struct event *event)
 {
     struct buf *script = &out->script;
-    char mark = event->kind == EVENT_SIGNATURE  ? '~'
-                : event->kind == EVENT_CITATION ? '@'
-                : event->kind == EVENT_LOGPROBS ? '%'
-                                                : '=';
 
-    if (is_text(event) && out->in_text && out->last_choice == event->choice &&
-        out->last_block == event->block) {
+    if (goes_on(out, event)) {
         buf_add(script, event->text);
         return;
     }
@@ -366,14 +388,8 @@ static void write_event(struct out *out, const struct event *event)
         buf_add_char(script, '|');
     if (event->choice > 0)
         buf_print(script, "%u.", event->choice);
-    if (event->kind == EVENT_START) {
-        buf_add_char(script, 'S');
-    } else if (event->kind == EVENT_KEEPALIVE) {
-        buf_add_char(script, 'K');
-    } else if (event->kind == EVENT_ERROR) {
-        buf_add_char(script, 'E');
-    } else if (event->kind == EVENT_USAGE) {
-        buf_add_char(script, 'U');
+    if (letter_of(event->kind) != '\0') {
+        buf_add_char(script, letter_of(event->kind));
     } else if (event->kind == EVENT_STOP) {
         buf_print(script, "!%s", event_stop_name(event->stop.reason));
         if (!str_is_null(event->stop.sequence))
@@ -385,7 +401,7 @@ static void write_event(struct out *out, const struct event *event)
         buf_print(script, "-%u", event->block);
     } else {
         assert_true(event->text.n > 0);
-        buf_print(script, "%u%c%.*s", event->block, mark, STR_ARG(event->text));
+        buf_print(script, "%u%c%.*s", event->block, mark_of(event->kind), STR_ARG(event->text));
     }
 }
 
@@ -560,7 +576,7 @@ static void test_rows(void **state)
         check_row(&rows[i]);
 }
 
-/* Texts of few words, in all company: whatever comes out is an answer, and the same for each cut. */
+/* Texts of few words, in all company: what comes out is an answer, and the same for each cut. */
 static void test_random(void **state)
 {
     static const char *const words[] = {"<think>", "</think>", "<", "END", "EN", "\n", " ", "a"};

@@ -29,8 +29,8 @@ static bool is_empty(struct str s)
            str_trim(str_of(s.p + 1, s.n - 2)).n == 0;
 }
 
-/* Reads held on from the beginning; the number of bytes up to the text, 0: not there yet. *ret_other:
- * it cannot be one any more. */
+/* Reads from the beginning; the number of bytes up to the text, 0: not there yet. *ret_other: it
+ * cannot be one any more. */
 static size_t read_beginning(struct str begin, bool *ret_other)
 {
     size_t at = 0;

@@ -3,8 +3,8 @@
  * Reasoning that clients drop: kept for a while, to be put back when the conversation comes again
  * (mapping.md, 7.2). Keyed by client and tool-call id, or by a digest of what the assistant said.
  *
- * One for the process, used by all workers: a short lock. Bounded in bytes (64 MiB) and age (24 h);
- * the least recently used leave first. In memory only.
+ * One for the process, used by all workers: a short lock. Bounded in bytes (all that an entry takes)
+ * and age (since it was put); the least recently used leave first. In memory only.
  */
 #pragma once
 
@@ -13,13 +13,16 @@
 
 struct vault;
 
+enum { VAULT_KEY_MAX = 128 };
+
 struct vault *vault_new(size_t bytes_max, int64_t ttl_s);
+/* Nulls; takes NULL. */
 void vault_free(struct vault **vault);
-/* client: a name that is the client's alone. key: at most 128 bytes. value is copied; one larger
- * than a quarter of bytes_max is not kept. */
+/* client: a name that is the client's alone. key: at most VAULT_KEY_MAX bytes. value is copied, and
+ * takes the place of an older one; one larger than a quarter of bytes_max is not kept. */
 void vault_put(struct vault *vault, struct str client, struct str key, struct str value,
                int64_t now_s);
-/* A copy in the arena; null: not there. */
+/* A copy in the arena; null: not there, or the arena is full. */
 struct str vault_get(struct vault *vault, struct str client, struct str key, int64_t now_s,
                      struct arena *arena);
 size_t vault_bytes(struct vault *vault);
