@@ -178,6 +178,8 @@ static enum error_code match_protocol(struct exchange *x, const struct message *
                     STR_ARG(str_head(m->path, 100)));
     x->call.intake.protocol = match.protocol;
     x->call.intake.operation = match.operation;
+    x->call.intake.method = method;
+    x->call.intake.path = m->path;
     x->call.intake.rest = match.rest;
     return OK;
 }

@@ -381,6 +381,35 @@ struct str attempt_get_head(struct station *station, const struct backend *backe
     return text;
 }
 
+struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
+                              const struct wire *wire)
+{
+    struct buf *head = &x->station->head;
+
+    buf_reset(head);
+    (void)buf_add(head, wire->method);
+    (void)buf_add_char(head, ' ');
+    (void)buf_add(head, backend->base_path);
+    (void)buf_add(head, wire->path);
+    (void)buf_add(head, STR(" HTTP/1.1\r\naccept: application/json\r\n"));
+    if (!str_is_null(wire->content_type)) {
+        (void)buf_add(head, STR("content-type: "));
+        (void)buf_add(head, wire->content_type);
+        (void)buf_add(head, STR("\r\n"));
+    }
+    if (wire->body_n > 0 || str_eq(wire->method, STR("POST"))) {
+        (void)buf_add(head, STR("content-length: "));
+        (void)buf_add_int64(head, (int64_t)wire->body_bytes);
+        (void)buf_add(head, STR("\r\n"));
+    }
+    add_common(head, x->station, backend);
+    (void)buf_add(head, x->call.intake.forward_headers);
+    (void)buf_add(head, STR("\r\n"));
+    struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
+    buf_reset(head);
+    return text;
+}
+
 /* The client's query without its key, for an upstream of the same protocol. */
 static void add_query(struct exchange *x, const struct wire *wire, struct buf *head)
 {

@@ -18,6 +18,8 @@
 #include "base/mem.h"
 #include "gateway/checked.h"
 #include "gateway/models.h"
+#include "gateway/stored.h"
+#include "gateway/stored_ask.h"
 #include "gateway/unpack.h"
 #include "text/json.h"
 
@@ -157,6 +159,8 @@ static void forget(struct exchange *x, bool left)
     attempt_fini(x);
     unpack_free(&x->unpack);
     pipeline_done(&x->call);
+    stored_free(&x->stored);
+    stored_ask_free(&x->ask);
     large_free(&x->large);
     large_free(&x->large_answer);
     if (x->status != 0)
@@ -310,13 +314,19 @@ static enum exchange_state step_DECODE(struct exchange *x)
 
     if (call->intake.operation == OP_MODELS || call->intake.operation == OP_MODEL)
         return EXCHANGE_MODELS;
-    if (UNLIKELY(x->body_n > LARGE_BYTES)) {
-        large_read(x->large, call->intake.protocol, limits.depth_max, false);
-        return EXCHANGE_PARSE;
+    if (stored_ask_serves(call->intake.operation))
+        return EXCHANGE_ASK;
+    bool again = true;
+    while (again) {
+        if (UNLIKELY(x->body_n > LARGE_BYTES)) {
+            large_read(x->large, call->intake.protocol, limits.depth_max, false);
+            return EXCHANGE_PARSE;
+        }
+        if (call->intake.protocol->request_decode(body_text(x), &limits, call->arena,
+                                                  &call->request, &call->error) != OK ||
+            stored_expand(x, &again, &call->error) != OK)
+            return EXCHANGE_FAIL;
     }
-    if (call->intake.protocol->request_decode(body_text(x), &limits, call->arena, &call->request,
-                                              &call->error) != OK)
-        return EXCHANGE_FAIL;
     return begin_stages(x);
 }
 
@@ -324,8 +334,15 @@ static enum exchange_state step_PARSE(struct exchange *x)
 {
     if (large_busy(x->large))
         return EXCHANGE_PARSE;
-    if (large_take_request(x->large, &x->call.request, &x->call.error) != OK)
+    bool again = false;
+    if (large_take_request(x->large, &x->call.request, &x->call.error) != OK ||
+        stored_expand(x, &again, &x->call.error) != OK)
         return EXCHANGE_FAIL;
+    if (again) {
+        large_read(x->large, x->call.intake.protocol, (size_t)x->call.config->json_depth_max,
+                   false);
+        return EXCHANGE_PARSE;
+    }
     /* Read again, for another attempt: the stages have seen it. */
     return x->call.pipeline != NULL ? EXCHANGE_PLAN : begin_stages(x);
 }
@@ -354,7 +371,7 @@ static enum exchange_state step_PLAN(struct exchange *x)
                    false);
         return EXCHANGE_PARSE;
     }
-    if (plan_next(x, &x->call.error) != OK)
+    if (plan_next(x, &x->call.error) != OK || stored_pin(x, &x->call.error) != OK)
         return EXCHANGE_FAIL;
     if (UNLIKELY(large)) {
         attempt_write(x);
@@ -381,6 +398,8 @@ static void commit(struct exchange *x, int status, struct str content_type, int6
     x->call.intake.forward_headers = STR_NULL;
     x->call.intake.query = STR_NULL;
     x->call.intake.rest = STR_NULL;
+    x->call.intake.method = STR_NULL;
+    x->call.intake.path = STR_NULL;
     x->origin = STR_NULL;
     x->body = NULL;
 }
@@ -662,6 +681,9 @@ static enum exchange_state step_FINISH(struct exchange *x)
         return x->committed ? EXCHANGE_BREAK : EXCHANGE_FAIL;
     checked_bytes(x, str_from(buf_str(out), before), false);
     checked_end(x);
+    stored_bytes(x, str_from(buf_str(out), before));
+    if (!x->error_event)
+        stored_end(x);
     if (!x->call.request.stream) {
         /* Collected from a stream; an error in it is no success. */
         int status = !x->error_event ? 200 : x->error_status >= 400 ? x->error_status : 502;
@@ -743,6 +765,21 @@ static enum exchange_state step_MODELS(struct exchange *x)
     return EXCHANGE_SENT;
 }
 
+static enum exchange_state step_ASK(struct exchange *x)
+{
+    struct stored_answer answer;
+
+    switch (stored_ask_run(x, &x->station->out, &answer, &x->call.error)) {
+    case STORED_ASK_WAIT:
+        return EXCHANGE_ASK;
+    case STORED_ASK_FAILED:
+        return EXCHANGE_FAIL;
+    case STORED_ASK_DONE:
+        return send_whole(x, answer.status, answer.content_type, answer.body);
+    }
+    BUG("unknown state");
+}
+
 static enum exchange_state step_SENT(struct exchange *x)
 {
     attempt_cancel(x);
@@ -768,6 +805,7 @@ void exchange_start_encoder(struct exchange *x, bool raw_possible)
                                        .stream = request->stream,
                                        .same_protocol = raw_possible,
                                        .include_usage = request->include_usage == 1,
+                                       .stored = stored_keeps(x),
                                        .hide_usage = x->usage_added,
                                        .model = x->model_sent,
                                        .id = str_of(x->id, ID_SIZE),
@@ -794,6 +832,7 @@ bool exchange_emit(void *ctx, struct frame *frame)
         metric_add(&x->station->metrics, METRIC_takeovers_total, x->attempt.backend->slot, 1);
     }
     size_t before = out->n;
+    stored_frame(x, frame);
     if (x->call.intake.protocol->response_encode(x->encoder, frame, out, &raw, &e) != OK) {
         x->call.error = e;
         x->attempt.failed = true;
@@ -801,6 +840,7 @@ bool exchange_emit(void *ctx, struct frame *frame)
     }
     if (str_is_null(raw)) {
         checked_bytes(x, str_from(buf_str(out), before), false);
+        stored_bytes(x, str_from(buf_str(out), before));
         return true;
     }
     if (!x->attempt.streams) {

@@ -88,6 +88,7 @@ struct gateway *gateway_new(const struct gateway_options *options)
     gateway->strikes = strikes_new();
     gateway->replies = replies_new(options->config->responses_store_max_bytes,
                                    replies_ttl_s(options->config));
+    id_random_bytes(&gateway->owner_seed, sizeof(gateway->owner_seed));
     arena_init(&gateway->arena, 1024 * 1024, 1024, NULL);
     gateway->host = str_copy(&gateway->arena, host_of(options->config));
     gateway->port_wanted = options->config->port;

@@ -23,6 +23,8 @@
 #define BRANCH_MAGIC   0xb4a2c4e5u
 
 struct checked;
+struct stored;
+struct stored_ask;
 struct exchange;
 struct models;
 struct replies;
@@ -54,6 +56,7 @@ struct gateway {
     struct arena_budget inflight;
     struct strikes *strikes; /* wrong keys */
     struct replies *replies; /* responses that may be asked for again */
+    uint64_t owner_seed;     /* makes of a client's key the name of what is the client's */
     atomic_size_t connections;
     atomic_bool draining;
     atomic_size_t running;
@@ -152,13 +155,15 @@ struct exchange {
     void *decoder;
     void *encoder;
     struct checked *checked; /* of debug builds; NULL: not checked */
-    struct str whole;      /* a whole body that goes out as it came; in HAND what is left of it */
-    struct str model_sent; /* for the log; in the answer arena */
-    struct str allow;      /* of a 405 and of OPTIONS */
-    struct str origin;     /* of a web page that may read the answer; null: no page, or our own */
-    struct str preflight;  /* lines of the answer to a preflight */
-    struct unpack *unpack; /* of the request's body; NULL: it comes as it is */
-    int64_t retry_after_s; /* of a 429; 0: none */
+    struct stored_ask *ask;  /* what a backend was asked of a response; NULL: nothing */
+    struct stored *stored;   /* what is remembered for the store of responses; NULL: nothing */
+    struct str whole;        /* a whole body that goes out as it came; in HAND what is left of it */
+    struct str model_sent;   /* for the log; in the answer arena */
+    struct str allow;        /* of a 405 and of OPTIONS */
+    struct str origin;       /* of a web page that may read the answer; null: no page, or our own */
+    struct str preflight;    /* lines of the answer to a preflight */
+    struct unpack *unpack;   /* of the request's body; NULL: it comes as it is */
+    int64_t retry_after_s;   /* of a 429; 0: none */
     char id[ID_SIZE];
     int64_t sent_us;  /* the attempt began */
     int64_t first_us; /* the first answer byte came */
@@ -228,6 +233,10 @@ void attempt_fini(struct exchange *x);
 /* The head of a GET without body, in the arena. */
 struct str attempt_get_head(struct station *station, const struct backend *backend,
                             const char *path, struct arena *arena);
+/* The head of a request that goes up as it came to a backend of the client's protocol, in the
+ * request arena: method, path (with its query), length and type of the wire. Null: it is too long. */
+struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
+                              const struct wire *wire);
 
 /* client_key.c */
 /* Finds or makes the key (data_dir/client.key) where the configuration has none and authentication

@@ -26,7 +26,7 @@ static struct str type_of(struct str item)
 
 static void add_comma(struct buf *out)
 {
-    if (out->n > 0)
+    if (out->n > 0 && out->p[out->n - 1] != '[')
         (void)buf_add_char(out, ',');
 }
 
@@ -45,11 +45,15 @@ bool stored_items_of_input(struct str input, struct buf *out)
     }
     if (input.n == 0 || input.p[0] != '[')
         return false;
-    while (json_array_next(input, &cursor, &item)) {
-        add_comma(out);
-        (void)buf_add(out, item);
-    }
+    while (json_array_next(input, &cursor, &item))
+        stored_items_add_one(item, out);
     return true;
+}
+
+void stored_items_add_one(struct str item, struct buf *out)
+{
+    add_comma(out);
+    (void)buf_add(out, item);
 }
 
 /* The object without the member `id`. */
@@ -79,11 +83,12 @@ void stored_items_add(struct str array, bool foreign, struct arena *arena, struc
     while (json_array_next(array, &cursor, &item)) {
         if (foreign && str_eq(type_of(item), STR("reasoning")))
             continue;
-        add_comma(out);
-        if (foreign && is_object(item))
+        if (foreign && is_object(item)) {
+            add_comma(out);
             add_without_id(item, arena, out);
-        else
-            (void)buf_add(out, item);
+        } else {
+            stored_items_add_one(item, out);
+        }
     }
 }
 

@@ -9,12 +9,14 @@
 #include "base/buf.h"
 
 /* The items that the member `input` stands for: its elements, or one message of the user for a
- * string. Appended as elements, with a comma before the first when out holds any. False: it is
- * neither. */
+ * string. Appended as elements, the first with a comma before it unless out is empty or ends with
+ * an opening bracket. False: it is neither. */
 NODISCARD bool stored_items_of_input(struct str input, struct buf *out);
 /* The array's elements, in the same way. foreign: for a backend that did not make them: without
  * their ids, which it does not know, and without reasoning, which only its maker reads. */
 void stored_items_add(struct str array, bool foreign, struct arena *arena, struct buf *out);
+/* One more. */
+void stored_items_add_one(struct str item, struct buf *out);
 /* The id that an item_reference names; null: the item is none. */
 struct str stored_items_reference(struct str item);
 /* The item's id without quotes; null: it has none. */

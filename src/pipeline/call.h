@@ -21,6 +21,8 @@ struct intake {
     struct str peer;                 /* address of the client */
     const struct protocol *protocol; /* the client's */
     enum operation operation;
+    struct str method;          /* as it came */
+    struct str path;            /* as it came, without the query */
     struct str rest;            /* of the path, for routes that end in '*' */
     struct str query;           /* of the path, null without one */
     struct str forward_headers; /* ready lines for an upstream of the same protocol */

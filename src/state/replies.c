@@ -160,11 +160,24 @@ static struct str put_text(char **at, struct str s)
     return copy;
 }
 
+/* The output mostly is a piece of the response: then it is kept there. */
+static bool lies_in(struct str outer, struct str inner)
+{
+    return inner.n > 0 && outer.n > 0 && inner.p >= outer.p &&
+           inner.p + inner.n <= outer.p + outer.n;
+}
+
+static struct str same_place(struct str outer, struct str inner, struct str outer_copy)
+{
+    return str_of(outer_copy.p + (inner.p - outer.p), inner.n);
+}
+
 static struct kept *kept_new(struct str owner, const struct reply *reply)
 {
+    bool inside = lies_in(reply->response, reply->output);
     size_t bytes = sizeof(struct kept) + owner.n + reply->id.n + reply->previous.n +
                    reply->backend.n + reply->key.n + reply->response.n + reply->input.n +
-                   reply->output.n;
+                   (inside ? 0 : reply->output.n);
     struct kept *kept = mem_raw(bytes);
     char *at = kept->text;
 
@@ -179,7 +192,8 @@ static struct kept *kept_new(struct str owner, const struct reply *reply)
     kept->reply.key = put_text(&at, reply->key);
     kept->reply.response = put_text(&at, reply->response);
     kept->reply.input = put_text(&at, reply->input);
-    kept->reply.output = put_text(&at, reply->output);
+    kept->reply.output = inside ? same_place(reply->response, reply->output, kept->reply.response)
+                                : put_text(&at, reply->output);
     assert(at == (char *)kept + bytes);
     return kept;
 }
@@ -251,8 +265,11 @@ bool replies_get(struct replies *replies, struct str owner, struct str id, int64
         .key = str_copy(arena, kept->reply.key),
         .response = str_copy(arena, kept->reply.response),
         .input = str_copy(arena, kept->reply.input),
-        .output = str_copy(arena, kept->reply.output),
     };
+    const struct reply *from = &kept->reply;
+    bool inside = lies_in(from->response, from->output) && !arena_overflowed(arena);
+    ret_reply->output = inside ? same_place(from->response, from->output, ret_reply->response)
+                               : str_copy(arena, from->output);
     unref(kept);
     return true;
 }

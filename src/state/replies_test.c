@@ -79,6 +79,22 @@ static void test_all_of_a_response_comes_back_as_a_copy(void **state)
     assert_true(str_eq(got.input, STR("[1]")));
     assert_true(str_eq(got.output, STR("[2]")));
 
+    /* An output that stands in the response is not kept twice. */
+    static char long_text[4096];
+    memset(long_text, '1', sizeof(long_text));
+    struct str whole = str_of(long_text, sizeof(long_text));
+    replies_put(replies, STR("anna"),
+                &(struct reply){.id = STR("resp_3"),
+                                .backend = STR("b"),
+                                .response = whole,
+                                .output = str_from(whole, 1000)},
+                NOW);
+    assert_in_range(replies_bytes(replies), sizeof(long_text), sizeof(long_text) + 1000);
+    assert_true(replies_get(replies, STR("anna"), STR("resp_3"), NOW, &arena, &got));
+    assert_true(str_eq(got.output, str_from(whole, 1000)));
+    assert_ptr_equal(got.output.p, got.response.p + 1000);
+    assert_true(replies_delete(replies, STR("anna"), STR("resp_3")));
+
     /* What is absent stays absent: a raw pair's has no response. */
     replies_put(replies, STR("anna"),
                 &(struct reply){.id = STR("resp_2"), .backend = STR("openai")}, NOW);

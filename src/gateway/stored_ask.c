@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      Answers what is asked of kept responses.
+ * How       id ─► the store ─► kept whole: answered here
+ *                          ─► its backend has it: the request goes there as it came, and its answer
+ *                             comes down as it is, whole
+ *                          ─► nobody's: 404
+ *           What is no kept response's matter (compact, conversations) goes to the backend that the
+ *           body's model names, else the default one, if it speaks Responses.
+ * Owns      x->ask: the request to the backend, and the body of its answer.
+ * Not here  Keeping responses (stored.c), the JSON of lists (stored_items.c).
+ */
+#include "gateway/stored_ask.h"
+
+#include "base/mem.h"
+#include "gateway/plan.h"
+#include "gateway/stored_items.h"
+#include "gateway/stored_priv.h"
+#include "text/json.h"
+#include "text/json_index.h"
+
+#define STORED_ASK_MAGIC 0x57a5c0deu
+
+enum { LIST_LIMIT = 20, LIST_LIMIT_MAX = 100, STATE_ARENA = 64 * 1024 };
+
+struct stored_ask {
+    uint32_t magic;
+    struct exchange *x;
+    struct client_request *request; /* NULL: over */
+    struct backend *backend;
+    int status;
+    bool ended;
+    struct error error; /* OK: none */
+    struct str content_type;
+    struct buf body;
+    struct arena arena; /* the upstream's head */
+};
+
+/* Where the request goes. */
+struct target {
+    struct backend *backend; /* NULL: nowhere, it was answered */
+    const struct str *body;  /* pieces */
+    size_t body_n;
+};
+
+bool stored_ask_serves(enum operation operation)
+{
+    switch (operation) {
+    case OP_REPLY_GET:
+    case OP_REPLY_DELETE:
+    case OP_REPLY_INPUT:
+    case OP_REPLY_CANCEL:
+    case OP_COMPACT:
+    case OP_CONVERSATIONS:
+        return true;
+    case OP_GENERATE:
+    case OP_COUNT_TOKENS:
+    case OP_MODELS:
+    case OP_MODEL:
+    case OP_COUNT:
+        return false;
+    }
+    BUG("no such operation");
+}
+
+/* --- the query --- */
+
+/* The parameter's value, decoded; null without it. */
+static struct str parameter(const struct exchange *x, struct str name)
+{
+    struct str rest = x->call.intake.query;
+    struct str key;
+    struct str value;
+
+    while (url_query_next(&rest, &key, &value)) {
+        if (str_eq(url_decode(key, true, x->call.arena), name))
+            return str_is_null(value) ? STR("") : url_decode(value, true, x->call.arena);
+    }
+    return STR_NULL;
+}
+
+static enum error_code read_page(const struct exchange *x, struct stored_items_page *page,
+                                 struct error *e)
+{
+    struct str order = parameter(x, STR("order"));
+    struct str limit = parameter(x, STR("limit"));
+    int64_t n = LIST_LIMIT;
+
+    if (!str_is_null(order) && !str_eq(order, STR("asc")) && !str_eq(order, STR("desc")))
+        return FAIL(e, ERR_BAD_REQUEST, "order is neither asc nor desc");
+    if (!str_is_null(limit) && (!str_to_int64(limit, &n) || n < 1 || n > LIST_LIMIT_MAX))
+        return FAIL(e, ERR_BAD_REQUEST, "limit is not a number from 1 to %d", LIST_LIMIT_MAX);
+    *page = (struct stored_items_page){
+        .ascending = str_eq(order, STR("asc")),
+        .limit = (size_t)n,
+        .after = parameter(x, STR("after")),
+    };
+    return OK;
+}
+
+/* --- what is kept here --- */
+
+static enum error_code answer_get(const struct exchange *x, const struct reply *reply,
+                                  struct buf *out, struct error *e)
+{
+    if (str_eq(parameter(x, STR("stream")), STR("true")))
+        return FAIL(e, ERR_UNSUPPORTED_VALUE, "stream: a kept response is given whole");
+    (void)buf_add(out, reply->response);
+    return OK;
+}
+
+static enum error_code answer_delete(struct exchange *x, struct str owner,
+                                     const struct reply *reply, struct buf *out)
+{
+    (void)replies_delete(x->station->gateway->replies, owner, reply->id);
+    (void)buf_add(out, STR("{\"id\":"));
+    (void)json_add_string(out, reply->id);
+    (void)buf_add(out, STR(",\"object\":\"response\",\"deleted\":true}"));
+    return OK;
+}
+
+static enum error_code answer_input(const struct exchange *x, const struct reply *reply,
+                                    struct buf *out, struct error *e)
+{
+    struct stored_items_page page;
+
+    TRY(read_page(x, &page, e));
+    if (!stored_items_list(reply->input, reply->id, &page, x->call.arena, out))
+        return FAIL(e, ERR_BAD_REQUEST, "after: no item has the id %.*s",
+                    STR_ARG(str_head(page.after, 80)));
+    return OK;
+}
+
+static enum error_code answer(struct exchange *x, struct str owner, const struct reply *reply,
+                              struct buf *out, struct error *e)
+{
+    switch (x->call.intake.operation) {
+    case OP_REPLY_GET:
+        return answer_get(x, reply, out, e);
+    case OP_REPLY_DELETE:
+        return answer_delete(x, owner, reply, out);
+    case OP_REPLY_INPUT:
+        return answer_input(x, reply, out, e);
+    case OP_REPLY_CANCEL:
+        return FAIL(e, ERR_UNSUPPORTED_VALUE,
+                    "cancel: %.*s is complete; only what is made in the "
+                    "background can be cancelled",
+                    STR_ARG(str_head(reply->id, 80)));
+    case OP_GENERATE:
+    case OP_COUNT_TOKENS:
+    case OP_MODELS:
+    case OP_MODEL:
+    case OP_COMPACT:
+    case OP_CONVERSATIONS:
+    case OP_COUNT:
+        break;
+    }
+    BUG("not asked of a response");
+}
+
+/* --- whose it is --- */
+
+static enum error_code speaks(const struct exchange *x, struct backend *backend,
+                              struct target *target, struct error *e)
+{
+    struct str path = x->call.intake.path;
+
+    if (backend == NULL)
+        return FAIL(e, ERR_NO_BACKEND, "%.*s needs one", STR_ARG(str_head(path, 80)));
+    if (backend->protocol != x->call.intake.protocol || backend->local != NULL)
+        return FAIL(e, ERR_UNSUPPORTED_VALUE, "%.*s: backend %.*s does not speak Responses",
+                    STR_ARG(str_head(path, 80)), STR_ARG(str_head(backend->name, 40)));
+    if (!backend->functional)
+        return FAIL(e, ERR_NO_BACKEND, "%.*s has no key", STR_ARG(str_head(backend->name, 40)));
+    target->backend = backend;
+    return OK;
+}
+
+static enum error_code at_maker(const struct exchange *x, const struct reply *reply,
+                                struct target *target, struct error *e)
+{
+    struct backend *maker = backend_find(x->call.backends, reply->backend);
+
+    if (maker == NULL || maker->protocol != x->call.intake.protocol)
+        return FAIL(e, ERR_NOT_FOUND, "%.*s is kept by backend %.*s, which is not there",
+                    STR_ARG(str_head(reply->id, 80)), STR_ARG(str_head(reply->backend, 40)));
+    return speaks(x, maker, target, e);
+}
+
+static enum error_code of_response(struct exchange *x, struct buf *out, struct target *target,
+                                   struct error *e)
+{
+    struct arena *arena = x->call.arena;
+    struct str owner = stored_owner(x, arena);
+    struct str id = x->call.intake.rest;
+    struct reply reply;
+
+    if (!stored_get(x, owner, id, arena, &reply)) {
+        if (x->call.intake.operation == OP_REPLY_CANCEL)
+            return speaks(x, x->call.backends->preferred, target, e);
+        return FAIL(e, ERR_NOT_FOUND, "no response with the id %.*s is kept",
+                    STR_ARG(str_head(id, 80)));
+    }
+    if (exchange_overflowed(x, e))
+        return e->code;
+    if (str_is_null(reply.response))
+        return at_maker(x, &reply, target, e);
+    TRY(answer(x, owner, &reply, out, e));
+    if (!buf_ok(out))
+        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the response is larger than response_bytes_max");
+    return exchange_overflowed(x, e) ? e->code : OK;
+}
+
+/* The backend that the body names, and the body without its prefix. */
+static enum error_code of_model(struct exchange *x, struct target *target, struct error *e)
+{
+    struct arena *arena = x->call.arena;
+    size_t depth_max = (size_t)x->call.config->json_depth_max;
+    struct json_edits edits = {.n = 0};
+    struct json_index index;
+    struct backend *backend = NULL;
+    struct str name;
+    struct reply reply;
+    bool prefixed = false;
+
+    TRY(json_index_read(&index, body_text(x), depth_max, NULL, arena, e));
+    const struct json_member *model = json_index_find(&index, STR("model"));
+    const struct json_member *previous = json_index_find(&index, STR("previous_response_id"));
+    struct str asked = STR_NULL;
+    if (model != NULL && json_kind_of(model->value) == JSON_STRING)
+        asked = json_string_value(model->value, arena);
+    TRY(backend_resolve(x->call.backends, asked, &backend, &name, &prefixed, e));
+    if (previous != NULL && json_kind_of(previous->value) == JSON_STRING) {
+        struct str id = json_string_value(previous->value, arena);
+        if (!stored_get(x, stored_owner(x, arena), id, arena, &reply))
+            return FAIL(e, ERR_UNKNOWN_RESPONSE, "no response with the id %.*s is kept",
+                        STR_ARG(str_head(id, 80)));
+        if (!str_is_null(reply.response))
+            return FAIL(e, ERR_UNSUPPORTED_VALUE, "previous_response_id: %.*s is kept here only",
+                        STR_ARG(str_head(id, 80)));
+        TRY(at_maker(x, &reply, target, e));
+    } else {
+        TRY(speaks(x, backend, target, e));
+    }
+    if (prefixed && !str_is_null(asked))
+        json_edit_value(&edits, arena, &index, model, json_quote(name, arena));
+    struct str *parts;
+    size_t bytes;
+    json_edit_apply(&edits, index.source, arena, &parts, &target->body_n, &bytes);
+    target->body = parts;
+    return exchange_overflowed(x, e) ? e->code : OK;
+}
+
+static enum error_code decide(struct exchange *x, struct buf *out, struct target *target,
+                              struct error *e)
+{
+    struct str *body;
+
+    *target = (struct target){.backend = NULL};
+    switch (x->call.intake.operation) {
+    case OP_COMPACT:
+        return of_model(x, target, e);
+    case OP_CONVERSATIONS:
+        TRY(speaks(x, x->call.backends->preferred, target, e));
+        break;
+    case OP_REPLY_GET:
+    case OP_REPLY_DELETE:
+    case OP_REPLY_INPUT:
+    case OP_REPLY_CANCEL:
+        TRY(of_response(x, out, target, e));
+        break;
+    case OP_GENERATE:
+    case OP_COUNT_TOKENS:
+    case OP_MODELS:
+    case OP_MODEL:
+    case OP_COUNT:
+        BUG("not served here");
+    }
+    body = ARENA_NEW(x->call.arena, struct str);
+    *body = body_text(x);
+    target->body = body;
+    target->body_n = body->n > 0 ? 1 : 0;
+    return OK;
+}
+
+/* --- asking the backend --- */
+
+static struct stored_ask *ask_of(void *ctx)
+{
+    struct stored_ask *ask;
+
+    CAST(ask, ctx, STORED_ASK_MAGIC);
+    return ask;
+}
+
+static void on_head(struct client_request *r, void *ctx, const struct message *m)
+{
+    struct stored_ask *ask = ask_of(ctx);
+    struct str type = http_headers_get(&m->headers, STR("content-type"));
+
+    (void)r;
+    ask->status = m->status;
+    ask->content_type = str_copy(&ask->arena, str_is_null(type) ? STR("application/json") : type);
+    if (m->status >= 400)
+        metric_add(&ask->x->station->metrics, METRIC_upstream_errors_total, ask->backend->slot, 1);
+}
+
+static void on_body(struct client_request *r, void *ctx, struct str bytes)
+{
+    (void)r;
+    (void)buf_add(&ask_of(ctx)->body, bytes);
+}
+
+static void on_end(struct client_request *r, void *ctx)
+{
+    (void)r;
+    ask_of(ctx)->request = NULL;
+    ask_of(ctx)->ended = true;
+}
+
+static void on_batch(struct client_request *r, void *ctx)
+{
+    struct stored_ask *ask = ask_of(ctx);
+
+    (void)r;
+    if (!buf_ok(&ask->body)) {
+        client_cancel(&ask->request);
+        FAIL(&ask->error, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max from %.*s",
+             STR_ARG(str_head(ask->backend->name, 40)));
+        ask->ended = true;
+    }
+    if (ask->ended)
+        exchange_run(ask->x);
+}
+
+static void on_failed(struct client_request *r, void *ctx, const struct error *e)
+{
+    struct stored_ask *ask = ask_of(ctx);
+
+    (void)r;
+    ask->request = NULL;
+    ask->ended = true;
+    ask->error = *e;
+    metric_add(&ask->x->station->metrics, METRIC_attempt_failures_total, ask->backend->slot, 1);
+    exchange_run(ask->x);
+}
+
+static const struct client_events ask_events = {
+    .head = on_head,
+    .body = on_body,
+    .end = on_end,
+    .batch = on_batch,
+    .failed = on_failed,
+};
+
+/* "/responses/resp_1" of "/v1/responses/resp_1"; with the client's query. */
+static struct str path_up(const struct exchange *x)
+{
+    static const struct str dropped[] = {{"key", 3}, {"api_key", 7}};
+    struct str path = x->call.intake.path;
+    size_t at = str_find_char(path, '/', 1);
+    struct str query = STR_NULL;
+
+    assert(at != SIZE_MAX);
+    if (!str_is_null(x->call.intake.query))
+        query = url_query_without(x->call.intake.query, dropped, COUNT_OF(dropped), x->call.arena);
+    return str_print(x->call.arena, "%.*s%s%.*s", STR_ARG(str_from(path, at)),
+                     query.n > 0 ? "?" : "", STR_ARG(query));
+}
+
+static enum error_code start(struct exchange *x, const struct target *target, struct error *e)
+{
+    struct stored_ask *ask = mem_new(sizeof(*ask));
+    struct client_pool *pool = NULL;
+
+    ask->magic = STORED_ASK_MAGIC;
+    ask->x = x;
+    ask->backend = target->backend;
+    buf_init(&ask->body, x->call.config->response_bytes_max);
+    buf_set_budget(&ask->body, &x->station->gateway->inflight);
+    arena_init(&ask->arena, x->call.config->header_bytes_max + STATE_ARENA, 1024, NULL);
+    x->ask = ask;
+    struct wire wire = {.method = x->call.intake.method,
+                        .path = path_up(x),
+                        .body = target->body,
+                        .body_n = target->body_n};
+    for (size_t i = 0; i < wire.body_n; i++)
+        wire.body_bytes += wire.body[i].n;
+    if (wire.body_n > 0)
+        wire.content_type = STR("application/json");
+    struct str head = attempt_plain_head(x, ask->backend, &wire);
+    if (exchange_overflowed(x, e))
+        return e->code;
+    if (str_is_null(head))
+        return FAIL(e, ERR_TOO_LARGE, "its head does not fit into memory (header_bytes_max)");
+    TRY(branch_pool(x->branch, ask->backend, &pool, e));
+    metric_add(&x->station->metrics, METRIC_attempts_total, ask->backend->slot, 1);
+    return client_start(pool,
+                        &(struct client_call){
+                            .head = head,
+                            .body = wire.body,
+                            .body_n = wire.body_n,
+                            .decoded_bytes_max = x->call.config->response_bytes_max,
+                            .arena = &ask->arena,
+                            .events = &ask_events,
+                            .ctx = ask,
+                        },
+                        &ask->request, e);
+}
+
+/* The backend has answered. */
+static enum error_code take(struct exchange *x, struct stored_answer *ret_answer, struct error *e)
+{
+    struct stored_ask *ask = x->ask;
+    bool gone = ask->status == 404 || (ask->status >= 200 && ask->status < 300);
+
+    if (ask->error.code != OK)
+        return FAIL(e, ask->error.code, "%.200s (backend %.*s)", ask->error.detail,
+                    STR_ARG(str_head(ask->backend->name, 40)));
+    if (ask->status == 401 || ask->status == 403)
+        return FAIL(e, ERR_UPSTREAM_KEY, "backend %.*s refused its key",
+                    STR_ARG(str_head(ask->backend->name, 40)));
+    if (ask->status < 200 || (ask->status >= 300 && ask->status < 400))
+        return FAIL(e, ERR_UPSTREAM_BROKEN, "status %d from %.*s", ask->status,
+                    STR_ARG(str_head(ask->backend->name, 40)));
+    if (x->call.intake.operation == OP_REPLY_DELETE && gone)
+        (void)replies_delete(x->station->gateway->replies, stored_owner(x, x->call.arena),
+                             x->call.intake.rest);
+    *ret_answer = (struct stored_answer){
+        .status = ask->status,
+        .content_type = ask->content_type,
+        .body = ask->status < 400
+                    ? buf_str(&ask->body)
+                    : plan_redact_keys(ask->backend, buf_str(&ask->body), x->call.arena),
+    };
+    return exchange_overflowed(x, e) ? e->code : OK;
+}
+
+enum stored_ask_state stored_ask_run(struct exchange *x, struct buf *out,
+                                     struct stored_answer *ret_answer, struct error *e)
+{
+    struct target target;
+
+    assert(stored_ask_serves(x->call.intake.operation));
+    if (x->ask != NULL) {
+        if (!x->ask->ended)
+            return STORED_ASK_WAIT;
+        return take(x, ret_answer, e) == OK ? STORED_ASK_DONE : STORED_ASK_FAILED;
+    }
+    if (decide(x, out, &target, e) != OK)
+        return STORED_ASK_FAILED;
+    if (target.backend != NULL)
+        return start(x, &target, e) == OK ? STORED_ASK_WAIT : STORED_ASK_FAILED;
+    *ret_answer = (struct stored_answer){200, STR("application/json"), buf_str(out)};
+    return STORED_ASK_DONE;
+}
+
+void stored_ask_free(struct stored_ask **ask_ptr)
+{
+    struct stored_ask *ask = *ask_ptr;
+
+    *ask_ptr = NULL;
+    if (ask == NULL)
+        return;
+    client_cancel(&ask->request);
+    buf_fini(&ask->body);
+    arena_fini(&ask->arena);
+    ask->magic = 0;
+    mem_free(ask);
+}
