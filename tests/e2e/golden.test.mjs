@@ -5,9 +5,11 @@
  * README tells the format. INDEX says which rows of the translation matrix they cover.
  *
  * GOLDEN=part     only the cases whose file names have that part
+ * SEEN=dir        writes there, a file a case, what reached the upstream and the client
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
+import path from "node:path";
 import { after } from "node:test";
 
 import { Num, parse, write } from "./lib/exact.mjs";
@@ -188,11 +190,21 @@ function check_client(one, turn, got, bindings, out) {
     }
 }
 
+/* For whoever writes a case: a line a turn. */
+function remember(one, up, got) {
+    if (process.env.SEEN) {
+        fs.appendFileSync(path.join(process.env.SEEN, one.file), JSON.stringify({
+            target: up?.target ?? null, upstream: up?.body.toString() ?? null, status: got.status,
+            client: got.text, warnings: got.get("x-llm-proxy-warnings") ?? "" }) + "\n");
+    }
+}
+
 async function run_turn(one, turn, bindings, out) {
     const { path: target, headers, body, stream } = request_of(one, turn, bindings);
     mock.requests.length = 0;
     mock.fallback = (ex) => answer(ex, one, turn.upstream);
     const got = await proxy.call({ path: target, headers, body });
+    remember(one, mock.posts()[0], got);
     check_client(one, turn, got, bindings, out);
     check_upstream(one, turn, stream, mock.posts(), bindings, out);
 }
