@@ -1,14 +1,1196 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * JSON Schemas fitted to vendors.
+ *
+ * What      A schema written again with what the target knows; what it does not know and a model can
+ *           read goes into descriptions.
+ * How       A node is seen as layers: what its $ref points at, the members of its allOf, and it
+ *           itself; of a keyword the last layer that has it counts, properties and required are
+ *           joined. Members are written in the order of the layers. Only schema positions are
+ *           followed, so that a property may be called "format".
+ *             Gemini's subset, Anthropic's formats   $ref is replaced by what it points at
+ *             Gemini's JSON Schema                   $ref and $defs stay
+ *           A $ref to a node that is being written, or too deep, or past the bound of the output,
+ *           becomes an object that may hold anything: the result is finite, and of bounded size.
+ * Owns      Nothing: the result lies in the arena.
+ * Not here  Which target a model wants (canon/traits, the protocols).
+ */
 #include "canon/schema.h"
 
+#include "text/json.h"
 #include "text/json_index.h"
+
+enum {
+    DEPTH_MAX = 128,        /* of the source */
+    WRITTEN_DEPTH_MAX = 64, /* of the result */
+    LAYERS_MAX = 16,
+    REFS_MAX = 8, /* of $ref inside $ref */
+    BYTES_MORE = 64 * 1024,
+    BYTES_FACTOR = 8,
+    BYTES_MAX = 16 * 1024 * 1024
+};
+
+enum { GEMINI = 1, JSON = 2, FORMAT = 4, ALL = 7 };
+
+enum {
+    TYPE_STRING = 1,
+    TYPE_NUMBER = 2,
+    TYPE_INTEGER = 4,
+    TYPE_BOOLEAN = 8,
+    TYPE_ARRAY = 16,
+    TYPE_OBJECT = 32,
+    TYPE_NULL = 64,
+    TYPE_ANY = 127,
+    TYPE_NUMBERS = TYPE_NUMBER | TYPE_INTEGER
+};
+
+static const char *const type_names[] = {"string", "number", "integer", "boolean",
+                                         "array",  "object", "null"};
+
+/* Keywords with a value that is no schema: for which targets they are written as they are, for
+ * which said in words, and of which types they tell. */
+static const struct keyword {
+    const char *key;
+    unsigned raw;
+    unsigned said;
+    unsigned types;
+    const char *before;
+    const char *after;
+} keywords[] = {
+    {"title", ALL, 0, TYPE_ANY, "", ""},
+    {"default", ALL, 0, TYPE_ANY, "", ""},
+    {"example", GEMINI, 0, TYPE_ANY, "", ""},
+    {"propertyOrdering", GEMINI | JSON, 0, TYPE_OBJECT, "", ""},
+    {"$id", JSON, 0, TYPE_ANY, "", ""},
+    {"$anchor", JSON, 0, TYPE_ANY, "", ""},
+    {"minItems", GEMINI | JSON, FORMAT, TYPE_ARRAY, "at least ", " items"},
+    {"maxItems", GEMINI | JSON, FORMAT, TYPE_ARRAY, "at most ", " items"},
+    {"minProperties", GEMINI, JSON | FORMAT, TYPE_OBJECT, "at least ", " members"},
+    {"maxProperties", GEMINI, JSON | FORMAT, TYPE_OBJECT, "at most ", " members"},
+    {"minimum", GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at least ", ""},
+    {"maximum", GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at most ", ""},
+    {"exclusiveMinimum", 0, ALL, TYPE_NUMBERS, "more than ", ""},
+    {"exclusiveMaximum", 0, ALL, TYPE_NUMBERS, "less than ", ""},
+    {"multipleOf", 0, ALL, TYPE_NUMBERS, "a multiple of ", ""},
+    {"minLength", GEMINI, JSON | FORMAT, TYPE_STRING, "at least ", " characters"},
+    {"maxLength", GEMINI, JSON | FORMAT, TYPE_STRING, "at most ", " characters"},
+    {"pattern", GEMINI, JSON | FORMAT, TYPE_STRING, "matching ", ""},
+    {"format", 0, 0, TYPE_STRING | TYPE_NUMBERS, "format ", ""},
+};
+
+struct layers {
+    yyjson_val *nodes[LAYERS_MAX];
+    size_t n;
+    size_t refs;              /* on the stack before this node's */
+    bool cut;                 /* a $ref was not followed */
+    yyjson_val *alternatives; /* of anyOf or oneOf, two or more; NULL: none */
+    bool nullable;
+    unsigned types; /* 0: none said */
+};
+
+struct writer {
+    unsigned target; /* GEMINI, JSON or FORMAT */
+    struct arena *arena;
+    yyjson_val *root;
+    struct buf out;
+    size_t refs_until; /* bytes of output past which no $ref is followed */
+    yyjson_val *refs[REFS_MAX];
+    size_t refs_n;
+    size_t depth;
+};
+
+/* --- reading a node ----------------------------------------------------------------------- */
+
+/* The value of "#/a/b"; NULL: there is none. */
+static yyjson_val *resolve(const struct writer *w, struct str ref)
+{
+    struct str rest = str_from(ref, 2);
+    struct str step;
+    yyjson_val *at = w->root;
+
+    if (str_eq(ref, STR("#")))
+        return at;
+    if (!str_starts(ref, STR("#/")))
+        return NULL;
+    while (str_cut(&rest, '/', &step)) {
+        int64_t index;
+        if (yyjson_is_arr(at) && str_to_int64(step, &index) && index >= 0)
+            at = yyjson_arr_get(at, (size_t)index);
+        else
+            at = json_get(at, step);
+    }
+    return at;
+}
+
+static bool on_stack(const struct writer *w, const yyjson_val *node, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        if (w->refs[i] == node)
+            return true;
+    }
+    return false;
+}
+
+static void add_layers(struct writer *w, struct layers *l, yyjson_val *node);
+
+static void follow(struct writer *w, struct layers *l, struct str ref)
+{
+    yyjson_val *to = resolve(w, ref);
+
+    if (to == NULL)
+        return;
+    /* Twice in one allOf: once is enough. */
+    if (on_stack(w, to, l->refs, w->refs_n))
+        return;
+    if (to == w->root || on_stack(w, to, 0, l->refs) || w->refs_n == REFS_MAX ||
+        w->out.n > w->refs_until) {
+        l->cut = true;
+        return;
+    }
+    w->refs[w->refs_n++] = to;
+    add_layers(w, l, to);
+}
+
+static void add_layers(struct writer *w, struct layers *l, yyjson_val *node)
+{
+    yyjson_val *all = json_get(node, STR("allOf"));
+    struct str ref = json_get_str(node, STR("$ref"));
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    if (!yyjson_is_obj(node))
+        return;
+    if (ref.n > 0)
+        follow(w, l, ref);
+    if (yyjson_is_arr(all)) {
+        yyjson_arr_foreach(all, at, count, element) add_layers(w, l, element);
+    }
+    if (l->n < LAYERS_MAX)
+        l->nodes[l->n++] = node;
+}
+
+/* The keyword's value of the last layer that has it. */
+static yyjson_val *get(const struct layers *l, const char *key)
+{
+    for (size_t i = l->n; i-- > 0;) {
+        yyjson_val *value = json_get(l->nodes[i], str_c(key));
+        if (value != NULL)
+            return value;
+    }
+    return NULL;
+}
+
+static unsigned type_bit(struct str name)
+{
+    for (size_t i = 0; i < COUNT_OF(type_names); i++) {
+        if (str_eq_nocase(name, str_c(type_names[i])))
+            return 1u << i;
+    }
+    return 0;
+}
+
+static unsigned types_of(yyjson_val *type)
+{
+    unsigned types = 0;
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    if (yyjson_is_str(type))
+        return type_bit(json_str(type));
+    if (yyjson_is_arr(type)) {
+        yyjson_arr_foreach(type, at, count, element) types |= type_bit(json_str(element));
+    }
+    return types;
+}
+
+static bool says_null(yyjson_val *node)
+{
+    yyjson_val *constant = json_get(node, STR("const"));
+    yyjson_val *list = json_get(node, STR("enum"));
+
+    if (types_of(json_get(node, STR("type"))) == TYPE_NULL)
+        return true;
+    return yyjson_is_null(constant) ||
+           (yyjson_arr_size(list) == 1 && yyjson_is_null(yyjson_arr_get_first(list)));
+}
+
+/* A lone alternative beside null is the node itself. */
+static void read_alternatives(struct writer *w, struct layers *l)
+{
+    yyjson_val *list = get(l, "anyOf");
+    yyjson_val *survivor = NULL;
+    size_t survivors = 0;
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    if (!yyjson_is_arr(list))
+        list = get(l, "oneOf");
+    if (!yyjson_is_arr(list))
+        return;
+    yyjson_arr_foreach(list, at, count, element)
+    {
+        if (w->target == GEMINI && says_null(element)) {
+            l->nullable = true;
+            continue;
+        }
+        survivor = element;
+        survivors++;
+    }
+    if (survivors != 1 || w->target != GEMINI) {
+        l->alternatives = survivors > 0 ? list : NULL;
+        return;
+    }
+    /* The node's own words count before those of its alternative. */
+    struct layers merged = {.refs = l->refs, .nullable = l->nullable, .cut = l->cut};
+    add_layers(w, &merged, survivor);
+    bool more = yyjson_is_arr(json_get(survivor, STR("anyOf"))) ||
+                yyjson_is_arr(json_get(survivor, STR("oneOf")));
+    yyjson_val *inner = more ? survivor : NULL;
+    for (size_t i = 0; i < l->n && merged.n < LAYERS_MAX; i++)
+        merged.nodes[merged.n++] = l->nodes[i];
+    *l = merged;
+    if (inner != NULL) {
+        yyjson_val *inner_list = json_get(inner, STR("anyOf"));
+        l->alternatives = yyjson_is_arr(inner_list) ? inner_list : json_get(inner, STR("oneOf"));
+    }
+}
+
+static void read_types(const struct writer *w, struct layers *l)
+{
+    yyjson_val *list = get(l, "enum");
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    l->types = types_of(get(l, "type"));
+    l->nullable |= yyjson_is_true(get(l, "nullable"));
+    if (w->target != GEMINI)
+        return;
+    if (yyjson_is_arr(list)) {
+        yyjson_arr_foreach(list, at, count, element) l->nullable |= yyjson_is_null(element);
+    }
+    if ((l->types & TYPE_NULL) != 0 && l->types != TYPE_NULL) {
+        l->nullable = true;
+        l->types &= ~(unsigned)TYPE_NULL;
+    }
+    /* Every integer is a number. */
+    if ((l->types & TYPE_NUMBERS) == TYPE_NUMBERS)
+        l->types &= ~(unsigned)TYPE_INTEGER;
+}
+
+static bool has_properties(const struct layers *l)
+{
+    return yyjson_obj_size(get(l, "properties")) > 0;
+}
+
+/* The types to say; 0: none. A schema of Gemini's has one, or alternatives that have. */
+static unsigned types_to_say(const struct writer *w, const struct layers *l)
+{
+    if (w->target == GEMINI && l->alternatives != NULL)
+        return 0;
+    if (l->types != 0)
+        return l->types;
+    if (yyjson_is_obj(get(l, "properties")) || l->cut)
+        return TYPE_OBJECT;
+    if (get(l, "items") != NULL || get(l, "prefixItems") != NULL)
+        return TYPE_ARRAY;
+    return w->target == GEMINI ? TYPE_STRING : 0;
+}
+
+/* --- writing pieces ----------------------------------------------------------------------- */
+
+static void write(struct writer *w, struct str text)
+{
+    buf_add(&w->out, text);
+}
+
+static void write_key(struct writer *w, struct str key)
+{
+    if (w->out.p[w->out.n - 1] != '{')
+        buf_add_char(&w->out, ',');
+    json_add_string(&w->out, key);
+    buf_add_char(&w->out, ':');
+}
+
+static void write_value(struct writer *w, yyjson_val *value)
+{
+    struct str text = json_text(value, w->arena);
+
+    write(w, text.n > 0 ? text : STR("null"));
+}
+
+static void write_node(struct writer *w, yyjson_val *node);
+
+/* --- what is said in words ---------------------------------------------------------------- */
+
+static bool is_simple_pattern(struct str pattern)
+{
+    return str_find(pattern, STR("(?"), 0) == SIZE_MAX &&
+           str_find(pattern, STR("\\p"), 0) == SIZE_MAX;
+}
+
+static bool takes_format(const struct writer *w, unsigned types, struct str format)
+{
+    static const char *const formats[] = {"date-time", "time", "date", "duration", "email",
+                                          "hostname",  "uri",  "ipv4", "ipv6",     "uuid"};
+
+    if (w->target == JSON)
+        return true;
+    if (w->target == GEMINI && (types & TYPE_INTEGER) != 0)
+        return str_eq(format, STR("int32")) || str_eq(format, STR("int64"));
+    if (w->target == GEMINI && (types & TYPE_NUMBER) != 0)
+        return str_eq(format, STR("float")) || str_eq(format, STR("double"));
+    if (w->target == GEMINI)
+        return str_eq(format, STR("date-time")) || str_eq(format, STR("enum"));
+    for (size_t i = 0; i < COUNT_OF(formats); i++) {
+        if (str_eq(format, str_c(formats[i])))
+            return true;
+    }
+    return false;
+}
+
+/* Whether the keyword is written as it is for this target. */
+static bool takes(const struct writer *w, const struct keyword *keyword, unsigned types,
+                  yyjson_val *value)
+{
+    struct str text = json_str(value);
+
+    if (str_eq(str_c(keyword->key), STR("format")))
+        return text.n > 0 && takes_format(w, types, text);
+    if (str_eq(str_c(keyword->key), STR("pattern")) && w->target == GEMINI)
+        return is_simple_pattern(text);
+    if (str_eq(str_c(keyword->key), STR("minItems")) && w->target == FORMAT) {
+        struct str number = json_number_token(value);
+        return str_eq(number, STR("0")) || str_eq(number, STR("1"));
+    }
+    return (keyword->raw & w->target) != 0;
+}
+
+static void note(struct buf *notes, const char *before, struct str text, const char *after)
+{
+    if (notes->n > 0)
+        buf_add(notes, STR("; "));
+    buf_print(notes, "%s%.*s%s", before, STR_ARG(text), after);
+}
+
+/* Values that are no strings, or of a type that has no list of them. */
+static bool says_values(const struct writer *w, const struct layers *l, yyjson_val *list)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    if (w->target != GEMINI || !yyjson_is_arr(list))
+        return false;
+    if (l->types != 0 && l->types != TYPE_STRING)
+        return true;
+    yyjson_arr_foreach(list, at, count, element)
+    {
+        if (!yyjson_is_str(element) && !yyjson_is_null(element))
+            return true;
+    }
+    return false;
+}
+
+static void note_values(const struct writer *w, const struct layers *l, struct buf *notes)
+{
+    yyjson_val *list = get(l, "enum");
+    yyjson_val *constant = get(l, "const");
+
+    if (w->target != GEMINI)
+        return;
+    if (says_values(w, l, list))
+        note(notes, "one of ", json_text(list, w->arena), "");
+    if (constant != NULL && !yyjson_is_str(constant) && !yyjson_is_null(constant))
+        note(notes, "always ", json_text(constant, w->arena), "");
+}
+
+static void note_keywords(const struct writer *w, const struct layers *l, unsigned types,
+                          struct buf *notes)
+{
+    for (size_t i = 0; i < COUNT_OF(keywords); i++) {
+        const struct keyword *keyword = &keywords[i];
+        yyjson_val *value = get(l, keyword->key);
+        struct str text = json_str(value);
+        bool special = str_eq(str_c(keyword->key), STR("format")) ||
+                       str_eq(str_c(keyword->key), STR("pattern"));
+        if (value == NULL || (keyword->types & types) == 0 || takes(w, keyword, types, value))
+            continue;
+        if (!special && (keyword->said & w->target) == 0)
+            continue;
+        if (text.n == 0)
+            text = json_number_token(value);
+        if (text.n > 0)
+            note(notes, keyword->before, text, keyword->after);
+    }
+}
+
+/* What is lost otherwise, for the description. */
+static void write_notes(struct writer *w, const struct layers *l, unsigned types, struct buf *notes)
+{
+    yyjson_val *more = get(l, "additionalProperties");
+
+    note_keywords(w, l, types, notes);
+    note_values(w, l, notes);
+    if (yyjson_is_true(get(l, "uniqueItems")) && (types & TYPE_ARRAY) != 0)
+        note(notes, "", STR("all items differ"), "");
+    if (w->target != JSON && yyjson_is_obj(more) && (types & TYPE_OBJECT) != 0) {
+        struct str type = json_get_str(more, STR("type"));
+        if (type.n > 0)
+            note(notes, "any keys, with values of type ", type, "");
+    }
+    if (l->cut && w->target != JSON)
+        note(notes, "", STR("nested further in the same way"), "");
+}
+
+static void write_description(struct writer *w, const struct layers *l, struct str notes)
+{
+    struct str text = json_str(get(l, "description"));
+
+    if (text.n == 0 && notes.n == 0)
+        return;
+    write_key(w, STR("description"));
+    buf_add_char(&w->out, '"');
+    json_add_escaped(&w->out, text);
+    if (notes.n > 0) {
+        write(w, text.n > 0 ? STR(" (") : STR(""));
+        json_add_escaped(&w->out, notes);
+        write(w, text.n > 0 ? STR(")") : STR(""));
+    }
+    buf_add_char(&w->out, '"');
+}
+
+/* --- writing a node ----------------------------------------------------------------------- */
+
+/* Whether a later layer has that property too. */
+static bool superseded(const struct layers *l, size_t layer, struct str name)
+{
+    for (size_t i = layer + 1; i < l->n; i++) {
+        if (json_get(json_get(l->nodes[i], STR("properties")), name) != NULL)
+            return true;
+    }
+    return false;
+}
+
+static bool has_property(const struct layers *l, struct str name)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        yyjson_val *property = json_get(json_get(l->nodes[i], STR("properties")), name);
+        if (property != NULL && !yyjson_is_false(property))
+            return true;
+    }
+    return false;
+}
+
+static size_t write_properties(struct writer *w, const struct layers *l)
+{
+    size_t written = 0;
+
+    write_key(w, STR("properties"));
+    buf_add_char(&w->out, '{');
+    for (size_t i = 0; i < l->n; i++) {
+        yyjson_val *properties = json_get(l->nodes[i], STR("properties"));
+        size_t at;
+        size_t count;
+        yyjson_val *key;
+        yyjson_val *value;
+        if (!yyjson_is_obj(properties))
+            continue;
+        yyjson_obj_foreach(properties, at, count, key, value)
+        {
+            if (yyjson_is_false(value) || superseded(l, i, json_str(key)))
+                continue;
+            write_key(w, json_str(key));
+            write_node(w, value);
+            written++;
+        }
+    }
+    buf_add_char(&w->out, '}');
+    return written;
+}
+
+/* Whether an earlier layer requires it too. */
+static bool required_before(const struct layers *l, size_t layer, struct str name)
+{
+    for (size_t i = 0; i < layer; i++) {
+        yyjson_val *list = json_get(l->nodes[i], STR("required"));
+        size_t at;
+        size_t count;
+        yyjson_val *element;
+        if (!yyjson_is_arr(list))
+            continue;
+        yyjson_arr_foreach(list, at, count, element)
+        {
+            if (str_eq(json_str(element), name))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void write_required(struct writer *w, const struct layers *l)
+{
+    size_t written = 0;
+
+    for (size_t i = 0; i < l->n; i++) {
+        yyjson_val *list = json_get(l->nodes[i], STR("required"));
+        size_t at;
+        size_t count;
+        yyjson_val *element;
+        if (!yyjson_is_arr(list))
+            continue;
+        yyjson_arr_foreach(list, at, count, element)
+        {
+            struct str name = json_str(element);
+            if (!has_property(l, name) || required_before(l, i, name))
+                continue;
+            if (written++ == 0) {
+                write_key(w, STR("required"));
+                buf_add_char(&w->out, '[');
+            } else {
+                buf_add_char(&w->out, ',');
+            }
+            json_add_string(&w->out, name);
+        }
+    }
+    if (written > 0)
+        buf_add_char(&w->out, ']');
+}
+
+static void write_ordering(struct writer *w, const struct layers *l)
+{
+    size_t written = 0;
+
+    write_key(w, STR("propertyOrdering"));
+    buf_add_char(&w->out, '[');
+    for (size_t i = 0; i < l->n; i++) {
+        yyjson_val *properties = json_get(l->nodes[i], STR("properties"));
+        size_t at;
+        size_t count;
+        yyjson_val *key;
+        yyjson_val *value;
+        if (!yyjson_is_obj(properties))
+            continue;
+        yyjson_obj_foreach(properties, at, count, key, value)
+        {
+            if (yyjson_is_false(value) || superseded(l, i, json_str(key)))
+                continue;
+            if (written++ > 0)
+                buf_add_char(&w->out, ',');
+            json_add_string(&w->out, json_str(key));
+        }
+    }
+    buf_add_char(&w->out, ']');
+}
+
+static void write_object(struct writer *w, const struct layers *l)
+{
+    yyjson_val *more = get(l, "additionalProperties");
+    size_t n = 0;
+
+    if (has_properties(l) || w->target == FORMAT || yyjson_is_obj(get(l, "properties"))) {
+        if (has_properties(l) || w->target != GEMINI)
+            n = write_properties(w, l);
+        write_required(w, l);
+    }
+    if (n > 1 && w->target == GEMINI && get(l, "propertyOrdering") == NULL)
+        write_ordering(w, l);
+    if (w->target == FORMAT) {
+        write_key(w, STR("additionalProperties"));
+        write(w, STR("false"));
+    } else if (w->target == JSON && more != NULL) {
+        write_key(w, STR("additionalProperties"));
+        if (yyjson_is_obj(more))
+            write_node(w, more);
+        else
+            write_value(w, more);
+    }
+}
+
+static void write_list(struct writer *w, const char *key, yyjson_val *list)
+{
+    size_t written = 0;
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    write_key(w, str_c(key));
+    buf_add_char(&w->out, '[');
+    yyjson_arr_foreach(list, at, count, element)
+    {
+        if (w->target == GEMINI && says_null(element))
+            continue;
+        if (written++ > 0)
+            buf_add_char(&w->out, ',');
+        write_node(w, element);
+    }
+    buf_add_char(&w->out, ']');
+}
+
+static void write_array(struct writer *w, const struct layers *l)
+{
+    yyjson_val *items = get(l, "items");
+    yyjson_val *tuple = get(l, "prefixItems");
+
+    if (yyjson_is_arr(items)) {
+        tuple = items;
+        items = NULL;
+    }
+    if (w->target == JSON && yyjson_is_arr(tuple))
+        write_list(w, "prefixItems", tuple);
+    if (yyjson_is_obj(items) || (items != NULL && w->target == GEMINI && tuple == NULL)) {
+        write_key(w, STR("items"));
+        write_node(w, items);
+    } else if (w->target != JSON && yyjson_arr_size(tuple) == 1) {
+        write_key(w, STR("items"));
+        write_node(w, yyjson_arr_get_first(tuple));
+    } else if (w->target != JSON && yyjson_arr_size(tuple) > 1) {
+        write_key(w, STR("items"));
+        buf_add_char(&w->out, '{');
+        write_list(w, "anyOf", tuple);
+        buf_add_char(&w->out, '}');
+    } else if (w->target == GEMINI) {
+        write_key(w, STR("items"));
+        write(w, STR("{\"type\":\"string\"}"));
+    }
+}
+
+/* enum, and const as one. */
+static void write_values(struct writer *w, const struct layers *l)
+{
+    yyjson_val *list = get(l, "enum");
+    yyjson_val *constant = get(l, "const");
+    size_t written = 0;
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    if (constant != NULL && (w->target != GEMINI || yyjson_is_str(constant))) {
+        write_key(w, STR("enum"));
+        buf_add_char(&w->out, '[');
+        write_value(w, constant);
+        buf_add_char(&w->out, ']');
+        return;
+    }
+    if (!yyjson_is_arr(list) || says_values(w, l, list))
+        return;
+    if (w->target != GEMINI) {
+        write_key(w, STR("enum"));
+        write_value(w, list);
+        return;
+    }
+    yyjson_arr_foreach(list, at, count, element)
+    {
+        if (json_str(element).n == 0)
+            continue;
+        if (written++ == 0) {
+            write_key(w, STR("enum"));
+            buf_add_char(&w->out, '[');
+        } else {
+            buf_add_char(&w->out, ',');
+        }
+        json_add_string(&w->out, json_str(element));
+    }
+    if (written > 0)
+        buf_add_char(&w->out, ']');
+}
+
+static void write_keywords(struct writer *w, const struct layers *l, unsigned types, bool any)
+{
+    for (size_t i = 0; i < COUNT_OF(keywords); i++) {
+        yyjson_val *value = get(l, keywords[i].key);
+        if (value == NULL || (keywords[i].types & types) == 0 ||
+            any != (keywords[i].types == TYPE_ANY))
+            continue;
+        if (!takes(w, &keywords[i], types, value))
+            continue;
+        write_key(w, str_c(keywords[i].key));
+        write_value(w, value);
+    }
+}
+
+static const char *type_name(unsigned type)
+{
+    size_t i = 0;
+
+    while (i + 1 < COUNT_OF(type_names) && (type & 1u << i) == 0)
+        i++;
+    return type_names[i];
+}
+
+static bool is_one(unsigned types)
+{
+    return (types & (types - 1)) == 0;
+}
+
+/* "type": a name, or the names as they came. */
+static void write_type(struct writer *w, const struct layers *l, unsigned types)
+{
+    if (types == 0)
+        return;
+    write_key(w, STR("type"));
+    if (is_one(types))
+        json_add_string(&w->out, str_c(type_name(types)));
+    else
+        write_value(w, get(l, "type"));
+}
+
+/* What a node says of values of these types; of: all of which there may be keywords. */
+static void write_typed(struct writer *w, const struct layers *l, unsigned of, unsigned types)
+{
+    write_values(w, l);
+    write_keywords(w, l, of, false);
+    if ((types & TYPE_OBJECT) != 0)
+        write_object(w, l);
+    if ((types & TYPE_ARRAY) != 0)
+        write_array(w, l);
+}
+
+/* Several types: each is an alternative. */
+static void write_types(struct writer *w, const struct layers *l)
+{
+    bool first = true;
+
+    write_key(w, STR("anyOf"));
+    buf_add_char(&w->out, '[');
+    for (unsigned type = 1; type < TYPE_NULL; type <<= 1) {
+        if ((l->types & type) == 0)
+            continue;
+        write(w, first ? STR("{") : STR(",{"));
+        first = false;
+        write_key(w, STR("type"));
+        json_add_string(&w->out, str_c(type_name(type)));
+        struct layers one = *l;
+        one.types = type;
+        write_typed(w, &one, type, type);
+        buf_add_char(&w->out, '}');
+    }
+    buf_add_char(&w->out, ']');
+}
+
+/* Alternatives without a type of their own only narrow what the node says: "one of these is
+ * required" cannot be said. */
+static bool says_alternatives(const struct writer *w, const struct layers *l)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    if (l->alternatives == NULL)
+        return false;
+    if (w->target != GEMINI)
+        return true;
+    if (has_properties(l))
+        return false;
+    yyjson_arr_foreach(l->alternatives, at, count, element)
+    {
+        static const char *const telling[] = {"type",  "$ref",  "properties", "enum", "const",
+                                              "items", "anyOf", "oneOf",      "allOf"};
+        for (size_t i = 0; i < COUNT_OF(telling); i++) {
+            if (json_get(element, str_c(telling[i])) != NULL)
+                return true;
+        }
+    }
+    return false;
+}
+
+static void write_defs(struct writer *w, yyjson_val *node)
+{
+    yyjson_val *defs = json_get(node, STR("$defs"));
+    size_t at;
+    size_t count;
+    yyjson_val *key;
+    yyjson_val *value;
+
+    if (!yyjson_is_obj(defs))
+        defs = json_get(node, STR("definitions"));
+    if (w->target != JSON || !yyjson_is_obj(defs))
+        return;
+    write_key(w, STR("$defs"));
+    buf_add_char(&w->out, '{');
+    yyjson_obj_foreach(defs, at, count, key, value)
+    {
+        write_key(w, json_str(key));
+        write_node(w, value);
+    }
+    buf_add_char(&w->out, '}');
+}
+
+static void write_members(struct writer *w, struct layers *l)
+{
+    bool several;
+    unsigned types;
+    struct buf notes;
+
+    if (!says_alternatives(w, l))
+        l->alternatives = NULL;
+    types = types_to_say(w, l);
+    several = w->target == GEMINI && !is_one(types);
+    unsigned of = types == 0 && w->target != GEMINI ? TYPE_ANY : types;
+    buf_init(&notes, BYTES_MORE);
+    write_notes(w, l, of, &notes);
+    if (!several)
+        write_type(w, l, types);
+    write_description(w, l, buf_str(&notes));
+    buf_fini(&notes);
+    write_keywords(w, l, TYPE_ANY, true);
+    if (l->nullable && w->target == GEMINI) {
+        write_key(w, STR("nullable"));
+        write(w, STR("true"));
+    }
+    if (l->alternatives != NULL)
+        write_list(w, "anyOf", l->alternatives);
+    if (several)
+        write_types(w, l);
+    else if (w->target != GEMINI || types != 0)
+        write_typed(w, l, of, types);
+}
+
+/* {"$ref":"#/$defs/…"} */
+static void write_ref(struct writer *w, struct str ref)
+{
+    write_key(w, STR("$ref"));
+    buf_add_char(&w->out, '"');
+    if (str_starts(ref, STR("#/definitions/"))) {
+        write(w, STR("#/$defs/"));
+        ref = str_from(ref, 14);
+    }
+    json_add_escaped(&w->out, ref);
+    buf_add_char(&w->out, '"');
+}
+
+static void write_node(struct writer *w, yyjson_val *node)
+{
+    struct layers l = {.refs = w->refs_n};
+    struct str ref = json_get_str(node, STR("$ref"));
+    size_t refs = w->refs_n;
+
+    if (!yyjson_is_obj(node) || yyjson_obj_size(node) == 0) {
+        write(w, w->target == GEMINI ? STR("{\"type\":\"string\"}") : STR("{}"));
+        return;
+    }
+    if (w->depth == WRITTEN_DEPTH_MAX) {
+        write(w, STR("{\"type\":\"object\"}"));
+        return;
+    }
+    w->depth++;
+    buf_add_char(&w->out, '{');
+    if (w->target == JSON && ref.n > 0) {
+        write_ref(w, ref);
+        write_defs(w, node);
+    } else {
+        add_layers(w, &l, node);
+        read_alternatives(w, &l);
+        read_types(w, &l);
+        write_members(w, &l);
+        write_defs(w, node);
+    }
+    buf_add_char(&w->out, '}');
+    w->refs_n = refs;
+    w->depth--;
+}
+
+static struct str rewrite(yyjson_val *root, unsigned target, size_t source_n, struct arena *arena)
+{
+    struct writer w = {.target = target,
+                       .arena = arena,
+                       .root = root,
+                       .refs_until = source_n * BYTES_FACTOR + BYTES_MORE};
+
+    buf_init(&w.out, BYTES_MAX);
+    write_node(&w, root);
+    struct str text = buf_ok(&w.out) ? str_copy(arena, buf_str(&w.out)) : STR_NULL;
+    buf_fini(&w.out);
+    return arena_overflowed(arena) ? STR_NULL : text;
+}
+
+/* --- tools of OpenAI and Anthropic: the root is an object --------------------------------- */
+
+#define NO_ARGUMENTS "{\"type\":\"object\",\"properties\":{}}"
+
+/* The root's members that it has beside those which are joined. */
+static void write_rest(struct writer *w, const struct layers *l)
+{
+    static const char *const joined[] = {"type",  "properties", "required", "anyOf", "oneOf",
+                                         "allOf", "$ref",       "enum",     "not"};
+
+    for (size_t i = 0; i < l->n; i++) {
+        size_t at;
+        size_t count;
+        yyjson_val *key;
+        yyjson_val *value;
+        yyjson_obj_foreach(l->nodes[i], at, count, key, value)
+        {
+            bool skip = get(l, yyjson_get_str(key)) != value;
+            for (size_t k = 0; k < COUNT_OF(joined); k++)
+                skip |= str_eq(json_str(key), str_c(joined[k]));
+            if (skip)
+                continue;
+            write_key(w, json_str(key));
+            write_value(w, value);
+        }
+    }
+}
+
+static void write_properties_raw(struct writer *w, const struct layers *l)
+{
+    write_key(w, STR("properties"));
+    buf_add_char(&w->out, '{');
+    for (size_t i = 0; i < l->n; i++) {
+        yyjson_val *properties = json_get(l->nodes[i], STR("properties"));
+        size_t at;
+        size_t count;
+        yyjson_val *key;
+        yyjson_val *value;
+        if (!yyjson_is_obj(properties))
+            continue;
+        yyjson_obj_foreach(properties, at, count, key, value)
+        {
+            if (superseded(l, i, json_str(key)))
+                continue;
+            write_key(w, json_str(key));
+            write_value(w, value);
+        }
+    }
+    buf_add_char(&w->out, '}');
+}
+
+/* A root that is a choice: an object that has what any of them has, and needs what none may leave
+ * out. */
+static struct str flatten(yyjson_val *root, struct arena *arena)
+{
+    struct writer w = {.target = FORMAT, .arena = arena, .root = NULL, .refs_until = SIZE_MAX};
+    struct layers own = {.n = 0};
+    struct layers all = {.n = 0};
+    yyjson_val *list;
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    w.root = root;
+    buf_init(&w.out, BYTES_MAX);
+    add_layers(&w, &own, root);
+    list = get(&own, "anyOf");
+    if (!yyjson_is_arr(list))
+        list = get(&own, "oneOf");
+    if (yyjson_is_arr(list)) {
+        yyjson_arr_foreach(list, at, count, element) add_layers(&w, &all, element);
+    }
+    for (size_t i = 0; i < own.n && all.n < LAYERS_MAX; i++)
+        all.nodes[all.n++] = own.nodes[i];
+    write(&w, STR("{\"type\":\"object\""));
+    write_properties_raw(&w, &all);
+    write_required(&w, &own);
+    write_rest(&w, &own);
+    buf_add_char(&w.out, '}');
+    struct str text = buf_ok(&w.out) ? str_copy(arena, buf_str(&w.out)) : STR_NULL;
+    buf_fini(&w.out);
+    return arena_overflowed(arena) ? STR_NULL : text;
+}
+
+/* text with members put in front of its own. */
+static struct str put_in_front(struct str text, struct str members, struct arena *arena)
+{
+    struct str rest = str_trim(str_from(text, 1));
+    bool empty = rest.n == 1;
+    size_t n = 1 + members.n + (empty ? 0 : 1) + rest.n;
+    char *to = arena_alloc(arena, n);
+
+    if (arena_overflowed(arena))
+        return STR_NULL;
+    to[0] = '{';
+    memcpy(to + 1, members.p, members.n);
+    if (!empty)
+        to[1 + members.n] = ',';
+    memcpy(to + n - rest.n, rest.p, rest.n);
+    return str_of(to, n);
+}
+
+/* Almost all are fine as they are, and stay byte for byte. */
+static struct str tool_schema(struct str schema, struct arena *arena)
+{
+    static const char *const choices[] = {"anyOf", "oneOf", "allOf", "$ref", "enum", "not"};
+    const struct json_read_options options = {.depth_max = DEPTH_MAX};
+    struct str type = json_object_find(schema, STR("type"));
+    struct error ignored;
+    bool choice = false;
+
+    for (size_t i = 0; i < COUNT_OF(choices); i++)
+        choice |= !str_is_null(json_object_find(schema, str_c(choices[i])));
+    if (choice || (!str_is_null(type) && !str_eq(type, STR("\"object\"")))) {
+        yyjson_val *root = json_read(schema, &options, arena, &ignored);
+        return root == NULL ? STR(NO_ARGUMENTS) : flatten(root, arena);
+    }
+    if (str_is_null(json_object_find(schema, STR("properties"))))
+        schema = put_in_front(schema, STR("\"properties\":{}"), arena);
+    if (str_is_null(type) && schema.n > 0)
+        schema = put_in_front(schema, STR("\"type\":\"object\""), arena);
+    return schema;
+}
+
+/* --- Gemini's subset as JSON Schema ------------------------------------------------------- */
+
+static void plain_node(struct writer *w, yyjson_val *node);
+
+/* Its value is a number that may have come as a string (int64 in JSON of protobuf). */
+static bool is_count(struct str key)
+{
+    static const char *const keys[] = {"minItems",      "maxItems",  "minProperties",
+                                       "maxProperties", "minLength", "maxLength"};
+
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        if (str_eq(key, str_c(keys[i])))
+            return true;
+    }
+    return false;
+}
+
+static void plain_type(struct writer *w, yyjson_val *type, bool nullable)
+{
+    unsigned types = types_of(type);
+
+    if (types == 0 || !yyjson_is_str(type)) {
+        write_value(w, type);
+        return;
+    }
+    write(w, nullable ? STR("[") : STR(""));
+    json_add_string(&w->out, str_c(type_name(types)));
+    write(w, nullable ? STR(",\"null\"]") : STR(""));
+}
+
+static void plain_list(struct writer *w, yyjson_val *list, bool nullable)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    buf_add_char(&w->out, '[');
+    yyjson_arr_foreach(list, at, count, element)
+    {
+        if (at > 0)
+            buf_add_char(&w->out, ',');
+        plain_node(w, element);
+    }
+    if (nullable)
+        write(w, STR(",{\"type\":\"null\"}"));
+    buf_add_char(&w->out, ']');
+}
+
+static void plain_properties(struct writer *w, yyjson_val *properties)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *key;
+    yyjson_val *value;
+
+    buf_add_char(&w->out, '{');
+    yyjson_obj_foreach(properties, at, count, key, value)
+    {
+        write_key(w, json_str(key));
+        plain_node(w, value);
+    }
+    buf_add_char(&w->out, '}');
+}
+
+static void plain_member(struct writer *w, struct str key, yyjson_val *value, bool nullable)
+{
+    write_key(w, key);
+    if (str_eq(key, STR("type")))
+        plain_type(w, value, nullable);
+    else if (str_eq(key, STR("properties")) && yyjson_is_obj(value))
+        plain_properties(w, value);
+    else if (str_eq(key, STR("anyOf")) && yyjson_is_arr(value))
+        plain_list(w, value, nullable);
+    else if (str_eq(key, STR("items")))
+        plain_node(w, value);
+    else if (is_count(key) && yyjson_is_str(value))
+        write(w, json_str(value));
+    else
+        write_value(w, value);
+}
+
+static void plain_node(struct writer *w, yyjson_val *node)
+{
+    bool nullable = yyjson_is_true(json_get(node, STR("nullable")));
+    size_t at;
+    size_t count;
+    yyjson_val *key;
+    yyjson_val *value;
+
+    if (!yyjson_is_obj(node)) {
+        write_value(w, node);
+        return;
+    }
+    buf_add_char(&w->out, '{');
+    yyjson_obj_foreach(node, at, count, key, value)
+    {
+        if (!str_eq(json_str(key), STR("nullable")) &&
+            !str_eq(json_str(key), STR("propertyOrdering")))
+            plain_member(w, json_str(key), value, nullable);
+    }
+    buf_add_char(&w->out, '}');
+}
+
+static struct str plain(yyjson_val *root, struct arena *arena)
+{
+    struct writer w = {.target = JSON, .arena = arena, .root = root};
+
+    buf_init(&w.out, BYTES_MAX);
+    plain_node(&w, root);
+    struct str text = buf_ok(&w.out) ? str_copy(arena, buf_str(&w.out)) : STR_NULL;
+    buf_fini(&w.out);
+    return arena_overflowed(arena) ? STR_NULL : text;
+}
+
+/* --- entry -------------------------------------------------------------------------------- */
+
+/* Whether a root says that there are no arguments. */
+static bool is_nothing(yyjson_val *root)
+{
+    static const char *const telling[] = {"$ref",  "anyOf", "oneOf", "allOf",
+                                          "items", "enum",  "const", "additionalProperties"};
+    unsigned types = types_of(json_get(root, STR("type")));
+
+    if ((types != 0 && types != TYPE_OBJECT) ||
+        yyjson_obj_size(json_get(root, STR("properties"))) > 0)
+        return false;
+    for (size_t i = 0; i < COUNT_OF(telling); i++) {
+        yyjson_val *value = json_get(root, str_c(telling[i]));
+        if (value != NULL && !yyjson_is_false(value))
+            return false;
+    }
+    return true;
+}
 
 struct str schema_fit(struct str schema, enum schema_target target, struct arena *arena)
 {
-    (void)arena;
-    if (schema.n > 0 && json_kind_of(schema) == JSON_OBJECT)
-        return schema;
-    if (target == SCHEMA_GEMINI || target == SCHEMA_GEMINI_JSON)
-        return STR_NULL;
-    return STR("{\"type\":\"object\",\"properties\":{}}");
+    const struct json_read_options options = {.depth_max = DEPTH_MAX};
+    bool gemini = target == SCHEMA_GEMINI || target == SCHEMA_GEMINI_JSON;
+    struct str nothing = gemini ? STR_NULL : STR(NO_ARGUMENTS);
+    struct error ignored;
+
+    if (schema.n == 0 || json_kind_of(schema) != JSON_OBJECT)
+        return nothing;
+    if (target == SCHEMA_OPENAI_TOOL || target == SCHEMA_ANTHROPIC_TOOL)
+        return tool_schema(schema, arena);
+    yyjson_val *root = json_read(schema, &options, arena, &ignored);
+    if (!yyjson_is_obj(root) || (gemini && is_nothing(root)))
+        return nothing;
+    switch (target) {
+    case SCHEMA_GEMINI:
+        return rewrite(root, GEMINI, schema.n, arena);
+    case SCHEMA_GEMINI_JSON:
+        return rewrite(root, JSON, schema.n, arena);
+    case SCHEMA_ANTHROPIC_FORMAT:
+        return rewrite(root, FORMAT, schema.n, arena);
+    case SCHEMA_PLAIN:
+        return plain(root, arena);
+    case SCHEMA_OPENAI_TOOL:
+    case SCHEMA_ANTHROPIC_TOOL:
+        break;
+    }
+    BUG("no such target of schemas");
 }
