@@ -24,7 +24,8 @@ enum {
     DEPTH_MAX = 128,        /* of the source */
     WRITTEN_DEPTH_MAX = 64, /* of the result */
     LAYERS_MAX = 16,
-    REFS_MAX = 8, /* of $ref inside $ref */
+    REFS_MAX = 8,           /* of $ref inside $ref */
+    LOOKED_INTO_MAX = 1024, /* properties, required ones: of more, doubles stay */
     BYTES_MORE = 64 * 1024,
     BYTES_FACTOR = 8,
     BYTES_MAX = 16 * 1024 * 1024
@@ -465,11 +466,19 @@ static void write_description(struct writer *w, const struct layers *l, struct s
 
 /* --- writing a node ----------------------------------------------------------------------- */
 
+/* Whether that layer has that property; asked of each property, so a large object says no. */
+static yyjson_val *property_of(yyjson_val *node, struct str name)
+{
+    yyjson_val *properties = json_get(node, STR("properties"));
+
+    return yyjson_obj_size(properties) > LOOKED_INTO_MAX ? NULL : json_get(properties, name);
+}
+
 /* Whether a later layer has that property too. */
 static bool superseded(const struct layers *l, size_t layer, struct str name)
 {
     for (size_t i = layer + 1; i < l->n; i++) {
-        if (json_get(json_get(l->nodes[i], STR("properties")), name) != NULL)
+        if (property_of(l->nodes[i], name) != NULL)
             return true;
     }
     return false;
@@ -478,8 +487,10 @@ static bool superseded(const struct layers *l, size_t layer, struct str name)
 static bool has_property(const struct layers *l, struct str name)
 {
     for (size_t i = 0; i < l->n; i++) {
-        yyjson_val *property = json_get(json_get(l->nodes[i], STR("properties")), name);
+        yyjson_val *property = property_of(l->nodes[i], name);
         if (property != NULL && !yyjson_is_false(property))
+            return true;
+        if (yyjson_obj_size(json_get(l->nodes[i], STR("properties"))) > LOOKED_INTO_MAX)
             return true;
     }
     return false;
@@ -512,23 +523,32 @@ static size_t write_properties(struct writer *w, const struct layers *l)
     return written;
 }
 
-/* Whether an earlier layer requires it too. */
-static bool required_before(const struct layers *l, size_t layer, struct str name)
+/* Whether one of the list's elements before that one says the same. */
+static bool listed_before(yyjson_val *list, size_t before, struct str name)
 {
-    for (size_t i = 0; i < layer; i++) {
-        yyjson_val *list = json_get(l->nodes[i], STR("required"));
-        size_t at;
-        size_t count;
-        yyjson_val *element;
-        if (!yyjson_is_arr(list))
-            continue;
-        yyjson_arr_foreach(list, at, count, element)
-        {
-            if (str_eq(json_str(element), name))
-                return true;
-        }
+    size_t at;
+    size_t count;
+    yyjson_val *element;
+
+    if (!yyjson_is_arr(list) || yyjson_arr_size(list) > LOOKED_INTO_MAX)
+        return false;
+    yyjson_arr_foreach(list, at, count, element)
+    {
+        if (at >= before)
+            return false;
+        if (str_eq(json_str(element), name))
+            return true;
     }
     return false;
+}
+
+static bool required_before(const struct layers *l, size_t layer, size_t at, struct str name)
+{
+    for (size_t i = 0; i < layer; i++) {
+        if (listed_before(json_get(l->nodes[i], STR("required")), SIZE_MAX, name))
+            return true;
+    }
+    return listed_before(json_get(l->nodes[layer], STR("required")), at, name);
 }
 
 static void write_required(struct writer *w, const struct layers *l)
@@ -545,7 +565,7 @@ static void write_required(struct writer *w, const struct layers *l)
         yyjson_arr_foreach(list, at, count, element)
         {
             struct str name = json_str(element);
-            if (!has_property(l, name) || required_before(l, i, name))
+            if (!has_property(l, name) || required_before(l, i, at, name))
                 continue;
             if (written++ == 0) {
                 write_key(w, STR("required"));
