@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: MIT */
+/* Kept responses in the life of an exchange, and what is asked of them; without a network. */
+#include "gateway/exchange_probe_priv.h"
+#include "gateway/stored.h"
+#include "gateway/stored_ask.h"
+#include "gateway/stored_priv.h"
+#include "text/json.h"
+
+enum { MEMORY = 64 * 1024 * 1024 };
+
+/* Only its name is looked at. */
+static const struct protocol responses = {.name = "openai-responses"};
+
+static struct client_key anna = {.name = STR_INIT("anna")};
+static struct client_key bob = {.name = STR_INIT("bob")};
+
+struct asked {
+    struct exchange x;
+    struct arena arena;
+    struct plan_element element;
+    struct error e;
+};
+
+static void decode(struct asked *asked)
+{
+    struct request *request = &asked->x.call.request;
+    struct arena *arena = &asked->arena;
+
+    *request = (struct request){.source = body_text(&asked->x)};
+    assert_int_equal(json_index_read(&request->index, request->source, 64, NULL, arena, &asked->e),
+                     OK);
+    const struct json_member *model = json_index_find(&request->index, STR("model"));
+    const struct json_member *stream = json_index_find(&request->index, STR("stream"));
+    const struct json_member *previous = json_index_find(&request->index,
+                                                         STR("previous_response_id"));
+    request->model = model == NULL ? STR_NULL : json_string_value(model->value, arena);
+    request->stream = stream != NULL && str_eq(stream->value, STR("true"));
+    request->previous = previous == NULL ? STR_NULL : json_string_value(previous->value, arena);
+}
+
+static struct asked *begin(struct fixture *f, const struct client_key *client, const char *body)
+{
+    struct asked *asked = mem_new(sizeof(*asked));
+    struct exchange *x = &asked->x;
+    struct str text = str_c(body);
+
+    arena_init(&asked->arena, MEMORY, 4096, NULL);
+    arena_init(&x->answer, MEMORY, 4096, NULL);
+    x->magic = EXCHANGE_MAGIC;
+    x->station = &f->station;
+    x->branch = f->station.branch;
+    x->call.config = f->gateway->site->config;
+    x->call.backends = f->gateway->site->backends;
+    x->call.arena = &asked->arena;
+    x->call.intake.client = client;
+    x->call.intake.protocol = &responses;
+    x->call.intake.operation = OP_GENERATE;
+    x->body_n = text.n;
+    x->body = str_z(&asked->arena, text);
+    x->attempt.backend = f->gateway->site->backends->preferred;
+    asked->element.backend = x->attempt.backend;
+    x->call.element = &asked->element;
+    decode(asked);
+    return asked;
+}
+
+static void end(struct asked **asked_ptr)
+{
+    struct asked *asked = *asked_ptr;
+
+    stored_free(&asked->x.stored);
+    stored_ask_free(&asked->x.ask);
+    large_free(&asked->x.large);
+    arena_fini(&asked->x.answer);
+    arena_fini(&asked->arena);
+    mem_free(asked);
+    *asked_ptr = NULL;
+}
+
+/* As the exchange does; returns the body that goes on. */
+static struct str expand(struct asked *asked)
+{
+    bool again = false;
+
+    if (stored_expand(&asked->x, &again, &asked->e) != OK)
+        fail_msg("%s", asked->e.detail);
+    if (again) {
+        decode(asked);
+        assert_int_equal(stored_expand(&asked->x, &again, &asked->e), OK);
+        assert_false(again);
+    }
+    return body_text(&asked->x);
+}
+
+static void expect_body(struct asked *asked, const char *want)
+{
+    struct str got = expand(asked);
+
+    if (!str_eq(got, str_c(want)))
+        fail_msg("\n--- got\n%.*s\n--- want\n%s", STR_ARG(got), want);
+}
+
+static void expect_refused(struct asked *asked, enum error_code code, const char *said)
+{
+    bool again = false;
+
+    assert_int_equal(stored_expand(&asked->x, &again, &asked->e), code);
+    if (strstr(asked->e.detail, said) == NULL)
+        fail_msg("%s", asked->e.detail);
+    end(&asked);
+}
+
+static struct fixture fixture;
+
+/* Their keys are what tells them apart. */
+static int begin_test(void **state)
+{
+    (void)state;
+    anna.key = secret_new(STR("the key of anna"));
+    bob.key = secret_new(STR("the key of bob"));
+    setup(&fixture);
+    connect_client(&fixture);
+    return 0;
+}
+
+static int end_test(void **state)
+{
+    (void)state;
+    teardown(&fixture);
+    secret_free(&anna.key);
+    secret_free(&bob.key);
+    return 0;
+}
+
+static struct backend *the_backend(void)
+{
+    return fixture.gateway->site->backends->preferred;
+}
+
+#define ITEM(id, text) "{\"id\":\"" id "\",\"type\":\"message\",\"text\":\"" text "\"}"
+#define USER(text)                                                                                   \
+    "{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"" text \
+    "\"}]}"
+#define RESPONSE(id, status, output)                                                           \
+    "{\"id\":\"" id "\",\"object\":\"response\",\"status\":\"" status "\",\"output\":[" output \
+    "],\"usage\":null}"
+
+/* An answer that was translated, as a stream or whole. */
+static void answer(struct asked *asked, const char *event, const char *response)
+{
+    static char text[4096];
+
+    if (!asked->x.call.request.stream) {
+        stored_bytes(&asked->x, str_c(response));
+        stored_end(&asked->x);
+        return;
+    }
+    stored_bytes(&asked->x, STR("event: response.created\ndata: {\"response\":{\"id\":\"no\"}}\n\n"
+                                "event: response.output_text.delta\ndata: {\"delta\":\"event: "
+                                "response.completed\\ndata: {}\"}\n\n"));
+    int n = snprintf(text, sizeof(text),
+                     "event: x\ndata: {}\n\nevent: response.%s\ndata: {\"type\":\"response.%s\","
+                     "\"sequence_number\":7,\"response\":%s}\n\n",
+                     event, event, response);
+    stored_bytes(&asked->x, str_of(text, (size_t)n));
+    stored_end(&asked->x);
+}
+
+static void make(const struct client_key *client, const char *body, const char *event,
+                 const char *response)
+{
+    struct asked *asked = begin(&fixture, client, body);
+
+    (void)expand(asked);
+    (void)stored_keeps(&asked->x);
+    answer(asked, event, response);
+    end(&asked);
+}
+
+static bool kept(const struct client_key *client, const char *id)
+{
+    struct asked *asked = begin(&fixture, client, "{}");
+    struct reply reply;
+    struct str owner = stored_owner(&asked->x, &asked->arena);
+    bool found = stored_get(&asked->x, owner, str_c(id), &asked->arena, &reply);
+
+    end(&asked);
+    return found;
+}
+
+/* --- continued over any backend --- */
+
+static void test_a_chain_stands_before_the_request(void **state)
+{
+    (void)state;
+    struct asked *asked;
+
+    make(&anna, "{\"input\":\"one\",\"stream\":true}", "completed",
+         RESPONSE("resp_1", "completed", ITEM("msg_1", "eins")));
+    make(&anna, "{\"previous_response_id\":\"resp_1\",\"input\":[" USER("two") "]}", "",
+         RESPONSE("resp_2", "incomplete", ITEM("msg_2", "zwei")));
+
+    asked = begin(&fixture, &anna,
+                  "{ \"previous_response_id\" : \"resp_2\", \"input\" : \"three\" , \"a\":1}");
+    expect_body(asked, "{ \"input\" : [" USER("one") "," ITEM("msg_1", "eins") "," USER(
+                           "two") "," ITEM("msg_2", "zwei") "," USER("three") "] , \"a\":1}");
+    /* What the client is told, and what is kept of this one: its own. */
+    assert_true(str_eq(asked->x.call.request.previous, STR("resp_2")));
+    assert_true(stored_keeps(&asked->x));
+    answer(asked, "completed", RESPONSE("resp_3", "completed", ""));
+    end(&asked);
+
+    asked = begin(&fixture, &anna, "{\"previous_response_id\":\"resp_3\",\"input\":[]}");
+    expect_body(asked, "{\"input\":[" USER("one") "," ITEM("msg_1", "eins") "," USER(
+                           "two") "," ITEM("msg_2", "zwei") "," USER("three") "]}");
+    end(&asked);
+    /* Without an input of its own. */
+    asked = begin(&fixture, &anna, "{\"previous_response_id\":\"resp_1\"}");
+    expect_body(asked, "{\"input\":[" USER("one") "," ITEM("msg_1", "eins") "]}");
+    end(&asked);
+}
+
+/* Catches: ids and reasoning of one vendor in what goes to another. */
+static void test_for_one_that_speaks_responses_the_items_are_bare(void **state)
+{
+    (void)state;
+    make(&anna, "{\"input\":\"one\"}", "",
+         RESPONSE("resp_1", "completed",
+                  "{\"type\":\"reasoning\",\"id\":\"rs_1\"}," ITEM("msg_1", "eins")));
+    the_backend()->protocol = &responses;
+    struct asked *asked = begin(&fixture, &anna,
+                                "{\"input\":\"two\",\"previous_response_id\":\"resp_1\"}");
+    expect_body(asked, "{\"input\":[" USER("one") ",{\"type\":\"message\",\"text\":\"eins\"}," USER(
+                           "two") "]}");
+    /* That backend keeps it itself. */
+    assert_false(stored_keeps(&asked->x));
+    end(&asked);
+}
+
+static void test_what_is_not_kept(void **state)
+{
+    static const char *const refused[] = {
+        "{\"input\":\"a\",\"store\":false}",
+        "{\"input\":\"a\",\"store\" : false,\"stream\":true}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        struct asked *asked = begin(&fixture, &anna, refused[i]);
+        (void)expand(asked);
+        assert_false(stored_keeps(&asked->x));
+        answer(asked, "completed", RESPONSE("resp_1", "completed", ""));
+        end(&asked);
+        assert_false(kept(&anna, "resp_1"));
+    }
+    /* store: null is the default. A failed one is not kept. */
+    make(&anna, "{\"input\":\"a\",\"store\":null}", "", RESPONSE("resp_2", "failed", ""));
+    assert_false(kept(&anna, "resp_2"));
+    make(&anna, "{\"input\":\"a\",\"store\":null}", "", RESPONSE("resp_2", "completed", ""));
+    assert_true(kept(&anna, "resp_2"));
+    /* One that broke off has no end. */
+    struct asked *asked = begin(&fixture, &anna, "{\"input\":\"a\",\"stream\":true}");
+    (void)expand(asked);
+    assert_true(stored_keeps(&asked->x));
+    stored_bytes(&asked->x, STR("event: response.completed\ndata: {\"response\":" RESPONSE(
+                                "resp_3", "completed", "") "}\n\n"));
+    end(&asked);
+    assert_false(kept(&anna, "resp_3"));
+    /* Counting tokens makes none. */
+    asked = begin(&fixture, &anna, "{\"input\":\"a\"}");
+    asked->x.call.intake.operation = OP_COUNT_TOKENS;
+    (void)expand(asked);
+    assert_false(stored_keeps(&asked->x));
+    end(&asked);
+}
+
+static void test_unknown_and_foreign_ones(void **state)
+{
+    (void)state;
+    make(&anna, "{\"input\":\"one\"}", "", RESPONSE("resp_1", "completed", ITEM("msg_1", "x")));
+    expect_refused(begin(&fixture, &bob, "{\"input\":\"\",\"previous_response_id\":\"resp_1\"}"),
+                   ERR_UNKNOWN_RESPONSE, "resp_1");
+    expect_refused(begin(&fixture, NULL, "{\"input\":\"\",\"previous_response_id\":\"resp_1\"}"),
+                   ERR_UNKNOWN_RESPONSE, "resp_1");
+    expect_refused(begin(&fixture, &anna, "{\"input\":\"\",\"previous_response_id\":\"nope\"}"),
+                   ERR_UNKNOWN_RESPONSE, "nope");
+    /* An item's place in the store is no response. */
+    expect_refused(begin(&fixture, &anna,
+                         "{\"input\":\"\",\"previous_response_id\":\"item msg_1\"}"),
+                   ERR_UNKNOWN_RESPONSE, "item msg_1");
+    /* A hole in the chain. */
+    make(&anna, "{\"input\":\"two\",\"previous_response_id\":\"resp_1\"}", "",
+         RESPONSE("resp_2", "completed", ""));
+    struct asked *asked = begin(&fixture, &anna, "{}");
+    assert_true(replies_delete(fixture.gateway->replies, stored_owner(&asked->x, &asked->arena),
+                               STR("resp_1")));
+    end(&asked);
+    expect_refused(begin(&fixture, &anna, "{\"input\":\"\",\"previous_response_id\":\"resp_2\"}"),
+                   ERR_UNKNOWN_RESPONSE, "resp_1");
+    expect_refused(begin(&fixture, &anna, "{\"input\":7}"), ERR_BAD_REQUEST, "input");
+}
+
+static void test_items_that_are_referred_to(void **state)
+{
+    (void)state;
+    make(&anna, "{\"input\":\"one\"}", "", RESPONSE("resp_1", "completed", ITEM("msg_1", "x")));
+    struct asked *asked = begin(&fixture, &anna,
+                                "{\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}," USER(
+                                    "two") "]}");
+    expect_body(asked, "{\"input\":[" ITEM("msg_1", "x") "," USER("two") "]}");
+    end(&asked);
+    expect_refused(begin(&fixture, &bob, "{\"input\":[{\"id\":\"msg_1\"}]}"), ERR_BAD_REQUEST,
+                   "msg_1");
+    expect_refused(begin(&fixture, &anna, "{\"input\":[{\"id\":\"msg_2\"}]}"), ERR_BAD_REQUEST,
+                   "msg_2");
+    /* One that speaks Responses knows its own. */
+    the_backend()->protocol = &responses;
+    asked = begin(&fixture, &anna, "{\"input\":[{\"id\":\"msg_2\"}]}");
+    expect_body(asked, "{\"input\":[{\"id\":\"msg_2\"}]}");
+    end(&asked);
+}
+
+/* Catches: a large conversation that is put together in the request's arena, or not at all. */
+static void test_large_ones(void **state)
+{
+    (void)state;
+    struct buf body;
+
+    buf_init(&body, MEMORY);
+    (void)buf_add(&body, STR("{\"input\":[\""));
+    while (body.n < 3 * LARGE_BYTES / 4)
+        (void)buf_add(&body, STR("some words, "));
+    (void)buf_add(&body, STR("\"]}"));
+    (void)buf_add_char(&body, '\0');
+    make(&anna, body.p, "", RESPONSE("resp_1", "completed", ""));
+    body.n -= 2; /* behind the input */
+    (void)buf_add(&body, STR(",\"previous_response_id\":\"resp_1\"}"));
+    (void)buf_add_char(&body, '\0');
+    struct asked *asked = begin(&fixture, &anna, body.p);
+    struct str got = expand(asked);
+    assert_true(got.n > 6 * LARGE_BYTES / 4);
+    assert_non_null(asked->x.large);
+    assert_int_equal(asked->x.body_n, got.n);
+    end(&asked);
+    /* And past body_bytes_max it is refused. */
+    struct config *config = fixture.result.config;
+    size_t before = config->body_bytes_max;
+    config->body_bytes_max = LARGE_BYTES;
+    expect_refused(begin(&fixture, &anna, body.p), ERR_TOO_LARGE, "body_bytes_max");
+    config->body_bytes_max = before;
+    buf_fini(&body);
+}
+
+/* --- kept by their backend --- */
+
+static void start_raw(const struct client_key *client, const char *body, const char *id)
+{
+    struct event event = {.kind = EVENT_START, .start = {.id = str_c(id)}};
+    struct frame frame = {.events = &event, .n = 1};
+    struct asked *asked = begin(&fixture, client, body);
+
+    (void)expand(asked);
+    assert_false(stored_keeps(&asked->x));
+    stored_frame(&asked->x, &frame);
+    stored_frame(&asked->x, &frame);
+    stored_end(&asked->x);
+    end(&asked);
+}
+
+static void test_one_that_its_backend_keeps_is_continued_there(void **state)
+{
+    (void)state;
+    struct backend other = {.name = STR_INIT("other"), .functional = true, .protocol = &responses};
+
+    the_backend()->protocol = &responses;
+    start_raw(&anna, "{\"input\":\"a\",\"store\":false}", "resp_1");
+    assert_false(kept(&anna, "resp_1"));
+    start_raw(&anna, "{\"input\":\"a\"}", "resp_1");
+    assert_true(kept(&anna, "resp_1"));
+    assert_false(kept(&bob, "resp_1"));
+
+    static const char next[] = "{\"input\":\"b\",\"previous_response_id\":\"resp_1\"}";
+    struct asked *asked = begin(&fixture, &anna, next);
+    expect_body(asked, next);
+    assert_int_equal(stored_pin(&asked->x, &asked->e), OK);
+    assert_ptr_equal(asked->x.attempt.backend, the_backend());
+    /* Without a prefix the model is no reason to go elsewhere. */
+    asked->element.backend = &other;
+    asked->x.attempt.backend = &other;
+    asked->x.call.request.model = STR("m");
+    assert_int_equal(stored_pin(&asked->x, &asked->e), OK);
+    assert_ptr_equal(asked->x.attempt.backend, the_backend());
+    /* With one it is. */
+    asked->element = (struct plan_element){.backend = &other, .model = STR("m")};
+    assert_int_equal(stored_pin(&asked->x, &asked->e), ERR_UNKNOWN_RESPONSE);
+    the_backend()->functional = false;
+    assert_int_equal(stored_pin(&asked->x, &asked->e), ERR_UNKNOWN_RESPONSE);
+    the_backend()->functional = true;
+    end(&asked);
+}
+
+/* --- what is asked of them --- */
+
+static struct str ask(struct asked **ret_asked, const struct client_key *client,
+                      enum operation operation, const char *rest, const char *query)
+{
+    struct asked *asked = begin(&fixture, client, "{}");
+    struct buf *out = &fixture.station.out;
+    struct stored_answer got = {.status = 0};
+
+    *ret_asked = asked;
+    asked->x.call.intake.operation = operation;
+    asked->x.call.intake.rest = str_c(rest);
+    asked->x.call.intake.query = str_c(query);
+    asked->x.call.intake.path = STR("/v1/responses/x");
+    buf_reset(out);
+    if (stored_ask_run(&asked->x, out, &got, &asked->e) == STORED_ASK_FAILED)
+        return STR_NULL;
+    assert_int_equal(got.status, 200);
+    return got.body;
+}
+
+static void expect_answer(const struct client_key *client, enum operation operation,
+                          const char *rest, const char *query, const char *want)
+{
+    struct asked *asked;
+    struct str got = ask(&asked, client, operation, rest, query);
+
+    if (!str_eq(got, str_c(want)))
+        fail_msg("%s %s: %.*s (%s)", rest, query == NULL ? "" : query, STR_ARG(got),
+                 str_is_null(got) ? asked->e.detail : "");
+    end(&asked);
+}
+
+static void expect_no_answer(const struct client_key *client, enum operation operation,
+                             const char *rest, const char *query, enum error_code code)
+{
+    struct asked *asked;
+
+    assert_true(str_is_null(ask(&asked, client, operation, rest, query)));
+    assert_int_equal(asked->e.code, code);
+    end(&asked);
+}
+
+static void test_what_is_asked_of_one(void **state)
+{
+    static const char one[] = RESPONSE("resp_1", "completed", ITEM("msg_1", "eins"));
+    static const char items[] =
+        "{\"object\":\"list\",\"data\":[{\"id\":\"u_1\",\"type\":\"message\",\"role\":\"user\","
+        "\"content\":[{\"type\":\"input_text\",\"text\":\"hi\"}]}],\"first_id\":\"u_1\","
+        "\"last_id\":\"u_1\",\"has_more\":false}";
+
+    (void)state;
+    make(&anna, "{\"input\":[{\"id\":\"u_1\",\"role\":\"user\",\"content\":\"hi\"}]}", "", one);
+    expect_answer(&anna, OP_REPLY_GET, "resp_1", NULL, one);
+    expect_answer(&anna, OP_REPLY_GET, "resp_1", "include[]=x&stream=false", one);
+    expect_answer(&anna, OP_REPLY_INPUT, "resp_1", "order=asc&limit=1", items);
+    expect_no_answer(&anna, OP_REPLY_GET, "resp_1", "stream=true", ERR_UNSUPPORTED_VALUE);
+    expect_no_answer(&anna, OP_REPLY_INPUT, "resp_1", "order=up", ERR_BAD_REQUEST);
+    expect_no_answer(&anna, OP_REPLY_INPUT, "resp_1", "limit=0", ERR_BAD_REQUEST);
+    expect_no_answer(&anna, OP_REPLY_INPUT, "resp_1", "limit=101", ERR_BAD_REQUEST);
+    expect_no_answer(&anna, OP_REPLY_INPUT, "resp_1", "after=u_9", ERR_BAD_REQUEST);
+    expect_no_answer(&anna, OP_REPLY_CANCEL, "resp_1", NULL, ERR_UNSUPPORTED_VALUE);
+    /* Nobody else's. */
+    expect_no_answer(&bob, OP_REPLY_GET, "resp_1", NULL, ERR_NOT_FOUND);
+    expect_no_answer(&bob, OP_REPLY_INPUT, "resp_1", NULL, ERR_NOT_FOUND);
+    expect_no_answer(&bob, OP_REPLY_DELETE, "resp_1", NULL, ERR_NOT_FOUND);
+    expect_no_answer(&anna, OP_REPLY_GET, "item msg_1", NULL, ERR_NOT_FOUND);
+
+    expect_answer(&anna, OP_REPLY_DELETE, "resp_1", NULL,
+                  "{\"id\":\"resp_1\",\"object\":\"response\",\"deleted\":true}");
+    expect_no_answer(&anna, OP_REPLY_GET, "resp_1", NULL, ERR_NOT_FOUND);
+    expect_no_answer(&anna, OP_REPLY_DELETE, "resp_1", NULL, ERR_NOT_FOUND);
+    /* No backend to ask. */
+    expect_no_answer(&anna, OP_REPLY_CANCEL, "resp_1", NULL, ERR_UNSUPPORTED_VALUE);
+    expect_no_answer(&anna, OP_COMPACT, NULL, NULL, ERR_UNSUPPORTED_VALUE);
+    expect_no_answer(&anna, OP_CONVERSATIONS, NULL, NULL, ERR_UNSUPPORTED_VALUE);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_chain_stands_before_the_request),
+        TEST(test_for_one_that_speaks_responses_the_items_are_bare),
+        TEST(test_what_is_not_kept),
+        TEST(test_unknown_and_foreign_ones),
+        TEST(test_items_that_are_referred_to),
+        TEST(test_large_ones),
+        TEST(test_one_that_its_backend_keeps_is_continued_there),
+        TEST(test_what_is_asked_of_one),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
