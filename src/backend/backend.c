@@ -137,11 +137,15 @@ static struct backend merge(const struct backend_config *config,
     if (backend.local == NULL && !str_is_null(config->protocol))
         backend.protocol = protocol_find(config->protocol);
     backend.dialect = plain || config->quirks_off ? (struct dialect){0} : vendor->dialect;
+    backend.dialect.think_tags = chosen(config->think_tags, backend.dialect.think_tags);
     backend.key_header = plain ? key_header_of(config->protocol) : vendor->key_header;
     backend.colon_names = chosen(config->colon_names, vendor->colon_names);
     backend.slash_names = chosen(config->slash_names, vendor->slash_names);
     /* At another URL than the vendor's own something else may answer, which needs none. */
+    bool own_url = !plain && str_is_null(config->api_url);
     backend.key_needed = vendor->key_needed && str_is_null(config->api_url);
+    backend.vendor = own_url ? str_c(vendor->name) : config->name;
+    backend.also = own_url && str_is_null(config->protocol) ? vendor->also : NULL;
     if (config->models.n > 0)
         backend.default_model = config->models.items[0];
     else if (backend.local != NULL)

@@ -48,6 +48,9 @@ struct backend {
     size_t slot;  /* of the metric label: the place, until the gateway gives one by the name */
     const struct backend_config *config;
     const struct protocol *protocol; /* NULL only when not functional: not in this build */
+    /* That the same URL speaks as well: its clients are served by it, as they came. NULL: none. */
+    const struct protocol *also;
+    struct str vendor; /* whose signatures it makes, and takes back */
     struct dialect dialect;
     const struct local_backend *local; /* NULL: a network backend */
     struct url url;                    /* base, with the version segment */
@@ -77,6 +80,11 @@ NODISCARD enum error_code backend_set_new(struct config *config, struct backend_
                                           struct error *e);
 void backend_set_free(struct backend_set **set);
 struct backend *backend_find(const struct backend_set *set, struct str name);
+/* Whether the protocol is spoken with it: its own, or the one that it has as well. */
+static inline bool backend_speaks(const struct backend *backend, const struct protocol *protocol)
+{
+    return protocol == backend->protocol || (protocol != NULL && protocol == backend->also);
+}
 /* Checks every backend of a configuration without keeping anything: faults and warnings as lines
  * for the report of config_read's caller ("config.yaml:12:3: error: …"); returns how many faults.
  * Warned of: backends that are not functional, and why; keys of another shape than the vendor's. */

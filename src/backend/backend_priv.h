@@ -8,6 +8,7 @@
 struct backend_vendor {
     const char *name;
     const struct protocol *protocol; /* NULL: this build does not have it */
+    const struct protocol *also;     /* spoken at its own URL, too; NULL: none */
     const char *url;                 /* NULL: local */
     const char *variable;            /* prefix of its key's and URL's; NULL: local */
     enum key_header key_header;

@@ -43,6 +43,7 @@ static struct config *config_with(struct backend_config *backends, size_t n, str
         backends[i].where = STR("config.yaml:1:1");
         backends[i].colon_names = -1;
         backends[i].slash_names = -1;
+        backends[i].think_tags = -1;
     }
     result.config->backends = backends;
     result.config->backends_n = n;

@@ -16,6 +16,8 @@
 #include "gateway/strikes.h"
 #include "gateway/unpack.h"
 #include "http/coding.h"
+#include "text/url.h"
+#include "text/utf8.h"
 
 static int answer_nothing(const struct gateway *gateway, const struct site *site, struct buf *out)
 {
@@ -28,7 +30,7 @@ static int answer_nothing(const struct gateway *gateway, const struct site *site
 /* The answer to OPTIONS: all of it is in the head. */
 static const struct gateway_route no_content = {.path = "", .answer = answer_nothing};
 
-enum { SHOWN_MAX = 4 };
+enum { SHOWN_MAX = 5 };
 
 /* The value of a header that shows a key; null: it is none. */
 static struct str key_in(const struct http_header *header)
@@ -57,12 +59,49 @@ static struct str key_in(const struct http_header *header)
     return STR_NULL;
 }
 
+/* A list of models, or one. */
+static bool is_models_path(struct str path)
+{
+    return str_starts(path, STR("/v1/models")) || str_starts(path, STR("/v2/models"));
+}
+
+const struct protocol *admit_shape(const struct message *m)
+{
+    const struct protocol *anthropic = protocol_find(STR("anthropic"));
+
+    if (str_is_null(m->path))
+        return protocol_table[0];
+    if (anthropic != NULL && is_models_path(m->path) &&
+        !str_is_null(http_headers_get(&m->headers, STR("anthropic-version"))))
+        return anthropic;
+    return protocol_of_path(m->method_name, m->path);
+}
+
+/* ?key=K, which Gemini's clients may send; null: none. */
+static struct str key_in_query(const struct message *m, struct arena *arena)
+{
+    struct str rest = m->query;
+    struct str name;
+    struct str value;
+
+    if (str_is_null(rest) || !str_eq(str_c(admit_shape(m)->name), STR("gemini")))
+        return STR_NULL;
+    while (url_query_next(&rest, &name, &value)) {
+        if (str_eq(name, STR("key")) && value.n > 0)
+            return url_decode(value, true, arena);
+    }
+    return STR_NULL;
+}
+
 /* The keys that the client shows: some show one in each way that they know, not all of them ours.
  * Returns how many. */
-static size_t shown_keys(const struct message *m, struct str shown[SHOWN_MAX])
+static size_t shown_keys(const struct message *m, struct arena *arena, struct str shown[SHOWN_MAX])
 {
+    struct str in_query = key_in_query(m, arena);
     size_t n = 0;
 
+    if (in_query.n > 0)
+        shown[n++] = in_query;
     for (size_t i = 0; i < m->headers.n && n < SHOWN_MAX; i++) {
         struct str key = key_in(&m->headers.items[i]);
         if (key.n > 0)
@@ -106,7 +145,7 @@ static enum error_code authenticate(struct exchange *x, const struct message *m,
 
     if (site->config->disable_auth)
         return OK;
-    size_t shown_n = shown_keys(m, shown);
+    size_t shown_n = shown_keys(m, server_arena(x->client), shown);
     if (shown_n == 0)
         return FAIL(e, ERR_UNAUTHORIZED, "no API key; send it as \"Authorization: Bearer KEY\"");
     /* Every key is compared whole, so that time does not tell which one was nearest. */
@@ -176,7 +215,10 @@ static enum error_code match_protocol(struct exchange *x, const struct message *
     if (match.protocol == NULL)
         return FAIL(e, ERR_NOT_FOUND, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
                     STR_ARG(str_head(m->path, 100)));
-    x->call.intake.protocol = match.protocol;
+    if (!utf8_valid(match.rest) || str_find_char(match.rest, '\0', 0) != SIZE_MAX)
+        return FAIL(e, ERR_BAD_REQUEST, "the path is not UTF-8");
+    bool models = match.operation == OP_MODELS || match.operation == OP_MODEL;
+    x->call.intake.protocol = models ? admit_shape(m) : match.protocol;
     x->call.intake.operation = match.operation;
     x->call.intake.method = method;
     x->call.intake.path = m->path;

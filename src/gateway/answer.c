@@ -10,15 +10,15 @@
 #include "base/log.h"
 #include "gateway/origin.h"
 #include "gateway/peer.h"
+#include "gateway/quota.h"
 
 /* Of what is refused for want of room: a moment later there may be some. */
 #define RETRY_AFTER "retry-after: 1\r\n"
 
-/* Which of the upstream's headers go down (contract, section 2). Retry-After apart. */
+/* Which of the upstream's headers go down (contract, section 2). Retry-After and ids apart. */
 static bool goes_down(struct str name)
 {
-    static const struct str whole[] = {STR_INIT("retry-after-ms"), STR_INIT("x-should-retry"),
-                                       STR_INIT("x-request-id"), STR_INIT("request-id")};
+    static const struct str whole[] = {STR_INIT("retry-after-ms"), STR_INIT("x-should-retry")};
     static const struct str starts[] = {STR_INIT("x-ratelimit-"), STR_INIT("anthropic-ratelimit-"),
                                         STR_INIT("openai-")};
 
@@ -40,6 +40,18 @@ static bool goes_down(struct str name)
             return true;
     }
     return false;
+}
+
+static bool is_id(struct str name)
+{
+    return str_eq_nocase(name, STR("x-request-id")) || str_eq_nocase(name, STR("request-id"));
+}
+
+static struct str upstreams_id(const struct message *m)
+{
+    struct str id = http_headers_get(&m->headers, STR("x-request-id"));
+
+    return str_is_null(id) ? http_headers_get(&m->headers, STR("request-id")) : id;
 }
 
 static void add_line(struct buf *out, struct str name, struct str value)
@@ -92,16 +104,38 @@ static void add_retry_after(struct buf *out, struct str value, int64_t now_ms)
     (void)buf_print(out, "retry-after: %lld\r\n", (long long)whole);
 }
 
-void answer_headers_down(const struct message *m, int64_t now_ms, struct buf *out)
+void answer_headers_down(const struct exchange *x, const struct message *m, int64_t now_ms,
+                         struct buf *out)
 {
+    bool same = exchange_is_same(x);
+
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
         if (str_eq_nocase(header->name, STR("retry-after"))) {
             add_retry_after(out, header->value, now_ms);
-        } else if (goes_down(header->name)) {
+        } else if (same && (goes_down(header->name) || is_id(header->name))) {
+            add_line(out, header->name, header->value);
+        } else if (!same && str_eq_nocase(header->name, STR("x-should-retry"))) {
             add_line(out, header->name, header->value);
         }
     }
+    if (!same)
+        quota_lines(x->attempt.protocol, x->call.intake.protocol, m, now_ms, out);
+}
+
+/* Ours, or of an upstream of another protocol its own, as the client's protocol has it. */
+static void add_id(const struct exchange *x, struct buf *lines)
+{
+    const struct message *m = x->call.error.code == ERR_OVERLOADED ? NULL : x->attempt.head;
+    const struct protocol *protocol = x->call.intake.protocol;
+    struct str theirs = m == NULL ? STR_NULL : upstreams_id(m);
+    struct str id = str_is_null(theirs) ? str_of(x->id, ID_SIZE) : theirs;
+
+    if (!str_is_null(theirs) && exchange_is_same(x))
+        return; /* it is there */
+    add_line(lines, STR("x-request-id"), id);
+    if (protocol != NULL && str_eq(str_c(protocol->name), STR("anthropic")))
+        add_line(lines, STR("request-id"), id);
 }
 
 /* A header value of ours: bytes outside visible ASCII become %XX. */
@@ -121,17 +155,17 @@ static void add_encoded(struct buf *out, struct str name, struct str value)
 
 static void add_own_lines(struct exchange *x, struct buf *lines)
 {
-    bool upstreams_id = false;
-
-    if (x->attempt.head != NULL && x->call.error.code != ERR_OVERLOADED) {
-        answer_headers_down(x->attempt.head, loop_wall_ms(x->station->loop), lines);
-        const struct http_headers *headers = &x->attempt.head->headers;
-        upstreams_id = !str_is_null(http_headers_get(headers, STR("x-request-id"))) ||
-                       !str_is_null(http_headers_get(headers, STR("request-id")));
-    }
-    if (!upstreams_id)
-        add_line(lines, STR("x-request-id"), str_of(x->id, ID_SIZE));
+    if (x->attempt.head != NULL && x->call.error.code != ERR_OVERLOADED)
+        answer_headers_down(x, x->attempt.head, loop_wall_ms(x->station->loop), lines);
+    add_id(x, lines);
     add_line(lines, STR("x-llm-proxy-request-id"), str_of(x->id, ID_SIZE));
+    if (x->translation != NULL && x->translation->warnings_n > 0) {
+        (void)buf_add(lines, STR("x-llm-proxy-warnings: "));
+        translation_write_warnings(x->translation, lines);
+        (void)buf_add(lines, STR("\r\n"));
+    }
+    if (x->estimated)
+        (void)buf_add(lines, STR("x-llm-proxy-estimated: true\r\n"));
     if (x->attempt.backend == NULL)
         return;
     add_encoded(lines, STR("x-llm-proxy-backend"), x->attempt.backend->name);
@@ -147,12 +181,14 @@ static void add_error_lines(const struct exchange *x, int status, struct buf *li
 {
     enum error_code code = x->call.error.code;
 
-    if (code == OK || code == ERR_UPSTREAM_ERROR)
+    if (code == OK)
         return;
-    if (status == 503)
+    if (status == 503 && !x->upstreams_error)
         (void)buf_add(lines, STR(RETRY_AFTER));
     if (x->retry_after_s > 0)
         (void)buf_print(lines, "retry-after: %lld\r\n", (long long)x->retry_after_s);
+    if (x->upstreams_error)
+        return;
     if (code == ERR_UNAUTHORIZED) /* RFC 9110, 15.5.2: it must have a challenge */
         (void)buf_add(lines, STR("www-authenticate: Bearer\r\n"));
     if (code == ERR_UPGRADE_REQUIRED) /* RFC 9110, 15.5.22: it must say which protocol */
@@ -186,27 +222,19 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
     buf_reset(lines);
 }
 
-/* The protocol whose error shape suits a path that no exchange belongs to. */
-static const struct protocol *shape_of(struct station *station, const struct message *m)
+int answer_status(const struct protocol *protocol, const struct error *e)
 {
-    struct route_match match;
-
-    if (m != NULL && !str_is_null(m->path)) {
-        protocol_route(STR("POST"), m->path, &station->scratch, &match);
-        if (match.protocol != NULL)
-            return match.protocol;
-    }
-    return protocol_table[0];
+    return protocol->error_status == NULL ? error_status(e) : protocol->error_status(e);
 }
 
 void answer_error(struct station *station, struct server_conn *client, const struct error *e,
                   const struct message *m)
 {
-    const struct protocol *protocol = shape_of(station, m);
+    const struct protocol *protocol = m == NULL ? protocol_table[0] : admit_shape(m);
     const struct config *config = station->branch->site->config;
     char id[ID_SIZE];
     bool trusted;
-    int status = error_status(e);
+    int status = answer_status(protocol, e);
 
     id_make(&station->ids, id);
     buf_reset(&station->out);

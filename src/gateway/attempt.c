@@ -9,10 +9,14 @@
  * Owns      The client request; a whole body that came in several pieces.
  * Not here  Moving the exchange between states; what the client gets.
  */
-#include "gateway/gateway_priv.h"
+#include "gateway/attempt.h"
+
 #include "gateway/checked.h"
+#include "gateway/failed.h"
+#include "gateway/gateway_priv.h"
 #include "gateway/plan.h"
 
+#include "canon/restore.h"
 #include "http/coding.h"
 #include "http/message.h"
 
@@ -23,7 +27,8 @@ void attempt_blame(struct exchange *x)
     struct error told = *e;
 
     assert(e->code != OK);
-    if (told.code == ERR_OVERLOADED || str_find(str_c(told.detail), name, 0) != SIZE_MAX)
+    if (told.code == ERR_OVERLOADED || x->upstreams_error ||
+        str_find(str_c(told.detail), name, 0) != SIZE_MAX)
         return;
     (void)FAIL(e, told.code, "%.200s (backend %.*s)", told.detail, STR_ARG(str_head(name, 40)));
     e->status = told.status;
@@ -115,10 +120,49 @@ static void error_came(struct exchange *x, struct frame *frame, struct event *ev
     metric_add(&x->station->metrics, METRIC_upstream_errors_total, backend->slot, 1);
 }
 
+/* Looks for errors. True: the client speaks another protocol, and gets it as one of ours. */
+static bool error_is_ours(struct exchange *x, struct frame *frame)
+{
+    for (uint32_t i = 0; i < frame->n; i++) {
+        struct event *event = &frame->events[i];
+        if (LIKELY(event->kind != EVENT_ERROR))
+            continue;
+        error_came(x, frame, event);
+        if (exchange_is_same(x))
+            continue;
+        failed_told(x, event, frame->whole ? frame->raw : STR_NULL);
+        struct error e = x->call.error;
+        attempt_fail(x, &e);
+        return true;
+    }
+    return false;
+}
+
+/* What the request's writing left to be done. CUT: the answer ends with this frame. */
+static enum push restore(struct exchange *x, struct frame *frame, bool *ret_cut)
+{
+    struct error e = {.code = OK};
+
+    switch (restore_frame(x->restore, frame, &x->station->scratch)) {
+    case RESTORE_OK:
+        return PUSH_OK;
+    case RESTORE_CUT:
+        *ret_cut = true;
+        return PUSH_OK;
+    case RESTORE_FULL:
+        FAIL(&e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max (%zu bytes)",
+             x->call.config->response_bytes_max);
+        attempt_fail(x, &e);
+        return PUSH_STOP;
+    }
+    BUG("unknown verdict");
+}
+
 /* Frames come from the decoder one by one. */
 enum push attempt_frame(void *ctx, struct frame *frame)
 {
     struct exchange *x;
+    bool cut = false;
 
     CAST(x, ctx, EXCHANGE_MAGIC);
     if (UNLIKELY(x->attempt.grace != NULL) && !frame->terminator && !is_comment(frame)) {
@@ -127,12 +171,16 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     }
     x->frames++;
     x->terminated = x->terminated || frame->terminator;
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (UNLIKELY(frame->events[i].kind == EVENT_ERROR))
-            error_came(x, frame, &frame->events[i]);
-    }
+    if (error_is_ours(x, frame))
+        return PUSH_STOP;
+    if (UNLIKELY(x->restore != NULL) && restore(x, frame, &cut) != PUSH_OK)
+        return PUSH_STOP;
     switch (pipeline_frame(&x->call, frame)) {
     case PIPELINE_OK:
+        if (UNLIKELY(cut)) {
+            x->attempt.ended = true;
+            return PUSH_STOP;
+        }
         if (LIKELY(!x->error_event) || !x->attempt.streams)
             return PUSH_OK;
         return error_ends_stream(x);
@@ -146,28 +194,48 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     BUG("unknown verdict");
 }
 
-/* What kind of answer this is, by status and content type. */
-static bool is_stream(const struct exchange *x, const struct message *m)
+void attempt_complete(struct exchange *x)
 {
+    struct frame frame = {.n = 0};
+
+    if (LIKELY(x->restore == NULL) || x->attempt.failed)
+        return;
+    restore_end(x->restore, &frame, &x->station->scratch);
+    if (frame.n > 0 && pipeline_frame(&x->call, &frame) == PIPELINE_FULL) {
+        struct error e = x->call.error;
+        attempt_fail(x, &e);
+    }
+    arena_rewind(&x->station->scratch);
+}
+
+/* What kind of answer this is, by status and content type. */
+static bool is_stream(struct exchange *x, const struct message *m)
+{
+    const struct request *request = &x->call.request;
     struct str type = http_headers_get(&m->headers, STR("content-type"));
 
-    if (m->status != 200)
+    if (m->status != 200 || x->call.intake.operation != OP_GENERATE)
         return false;
     if (str_starts_nocase(type, STR("text/event-stream")))
         return true;
+    if (!request->stream)
+        return false;
+    /* Asked for as the client did: an array of elements, one after the other. */
+    x->attempt.array = request->array && exchange_is_same(x) &&
+                       str_starts_nocase(type, STR("application/json"));
     /* Some servers name no type, or a plain one, for the stream that they were asked for. */
-    return x->call.request.stream &&
-           (str_is_null(type) || str_starts_nocase(type, STR("text/plain")));
+    return x->attempt.array || str_is_null(type) || str_starts_nocase(type, STR("text/plain"));
 }
 
 static void start_decoder(struct exchange *x, bool upstream_streams)
 {
-    const struct protocol *up = x->attempt.backend->protocol;
+    const struct protocol *up = x->attempt.protocol;
     const struct config *config = x->call.config;
 
     x->decoder = arena_zalloc(&x->answer, up->decoder_size);
     up->decoder_init(x->decoder, &(struct decoder_options){
                                      .stream = upstream_streams,
+                                     .array = x->attempt.array,
                                      .event_bytes_max = config->sse_event_bytes_max,
                                      .depth_max = (size_t)config->json_depth_max,
                                      .scratch = &x->station->scratch,
@@ -175,6 +243,25 @@ static void start_decoder(struct exchange *x, bool upstream_streams)
                                      .sink = attempt_frame,
                                      .sink_ctx = x,
                                  });
+    x->restore = restore_new(&(struct restore_options){
+        .translation = x->translation,
+        .think_tags = x->attempt.backend->dialect.think_tags,
+        .arena = &x->answer,
+    });
+}
+
+static void start_coders(struct exchange *x)
+{
+    const struct request *request = &x->call.request;
+    const struct attempt *attempt = &x->attempt;
+    bool same_form = attempt->streams == request->stream &&
+                     (!request->stream || attempt->array == request->array);
+
+    if (x->call.intake.operation != OP_GENERATE)
+        return;
+    start_decoder(x, attempt->streams);
+    exchange_start_encoder(x, exchange_is_same(x) && same_form);
+    exchange_release(x);
 }
 
 /* We asked for identity, but take what the client of http/ can decode; other bytes would reach our
@@ -204,9 +291,7 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     x->first_us = loop_now_us(x->station->loop);
     if (m->status >= 400)
         metric_add(&x->station->metrics, METRIC_upstream_errors_total, x->attempt.backend->slot, 1);
-    start_decoder(x, x->attempt.streams);
-    exchange_start_encoder(x, x->attempt.backend->protocol == x->call.intake.protocol &&
-                                  x->attempt.streams == x->call.request.stream);
+    start_coders(x);
     buf_init(&x->attempt.body, x->call.config->response_bytes_max);
     buf_set_budget(&x->attempt.body, &x->station->gateway->inflight);
     check_coding(x, m);
@@ -252,7 +337,7 @@ static void decode(struct exchange *x, struct str bytes, bool end)
     e.code = OK;
     if (x->attempt.failed || x->attempt.ended)
         return;
-    if (x->attempt.backend->protocol->response_decode(x->decoder, bytes, end, &e) != OK)
+    if (x->attempt.protocol->response_decode(x->decoder, bytes, end, &e) != OK)
         attempt_fail(x, &e);
 }
 
@@ -279,8 +364,10 @@ static void on_end(struct client_request *r, void *ctx)
     CAST(x, ctx, EXCHANGE_MAGIC);
     assert(r == x->attempt.request);
     x->attempt.request = NULL; /* over after its batch, which comes with this read */
-    if (x->attempt.streams)
+    if (x->attempt.streams && !x->attempt.ended) {
         decode(x, STR_NULL, true);
+        attempt_complete(x);
+    }
     x->attempt.ended = !x->attempt.failed;
 }
 
@@ -336,6 +423,31 @@ static const struct client_events attempt_events = {
     .failed = on_failed,
 };
 
+/* Whether there is such a line already: of the client's, or of the configuration's. */
+static bool has_line(const struct backend *backend, struct str forwarded, struct str name)
+{
+    struct str line;
+
+    while (str_cut(&forwarded, '\n', &line)) {
+        if (str_starts_nocase(line, name))
+            return true;
+    }
+    for (size_t i = 0; i < backend->config->headers.n; i++) {
+        if (str_starts_nocase(backend->config->headers.items[i], name))
+            return true;
+    }
+    return false;
+}
+
+/* Servers of Anthropic's protocol refuse what does not say which version it is of. */
+static void add_version(struct buf *head, const struct backend *backend,
+                        const struct protocol *protocol, struct str forwarded)
+{
+    if (str_eq(str_c(protocol->name), STR("anthropic")) &&
+        !has_line(backend, forwarded, STR("anthropic-version:")))
+        (void)buf_add(head, STR("anthropic-version: 2023-06-01\r\n"));
+}
+
 /* The lines that every request to this backend has: host, agent, key, the configured ones. */
 static void add_common(struct buf *head, const struct station *station,
                        const struct backend *backend)
@@ -375,6 +487,7 @@ struct str attempt_get_head(struct station *station, const struct backend *backe
     (void)buf_add(head, str_c(path));
     (void)buf_add(head, STR(" HTTP/1.1\r\naccept: application/json\r\n"));
     add_common(head, station, backend);
+    add_version(head, backend, backend->protocol, STR_NULL);
     (void)buf_add(head, STR("\r\n"));
     struct str text = str_copy(arena, buf_str(head));
     buf_reset(head);
@@ -416,8 +529,7 @@ static void add_query(struct exchange *x, const struct wire *wire, struct buf *h
     static const struct str dropped[] = {{"key", 3}, {"api_key", 7}};
     struct str query = wire->query;
 
-    if (x->attempt.backend->protocol == x->call.intake.protocol &&
-        !str_is_null(x->call.intake.query))
+    if (exchange_is_same(x) && !str_is_null(x->call.intake.query))
         query = url_query_without(x->call.intake.query, dropped, COUNT_OF(dropped), x->call.arena);
     if (str_is_null(query) || query.n == 0)
         return;
@@ -430,7 +542,8 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
 {
     struct backend *backend = x->attempt.backend;
     struct buf *head = &x->station->head;
-    bool same = backend->protocol == x->call.intake.protocol;
+    const struct request *request = &x->call.request;
+    struct str forwarded = exchange_is_same(x) ? x->call.intake.forward_headers : STR_NULL;
 
     buf_reset(head);
     (void)buf_add(head, wire->method);
@@ -442,11 +555,12 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
     (void)buf_add(head, wire->content_type);
     (void)buf_add(head, STR("\r\ncontent-length: "));
     (void)buf_add_int64(head, (int64_t)wire->body_bytes);
-    (void)buf_add(head, x->call.request.stream ? STR("\r\naccept: text/event-stream\r\n")
-                                               : STR("\r\naccept: application/json\r\n"));
+    (void)buf_add(head, request->stream && !request->array
+                            ? STR("\r\naccept: text/event-stream\r\n")
+                            : STR("\r\naccept: application/json\r\n"));
     add_common(head, x->station, backend);
-    if (same)
-        (void)buf_add(head, x->call.intake.forward_headers);
+    add_version(head, backend, x->attempt.protocol, forwarded);
+    (void)buf_add(head, forwarded);
     (void)buf_add(head, STR("\r\n"));
     struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
     buf_reset(head);
@@ -458,22 +572,24 @@ static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
 {
     const struct request *request = &x->call.request;
     const struct backend *backend = x->attempt.backend;
-    bool same = backend->protocol == x->call.intake.protocol;
+    bool same = exchange_is_same(x);
     struct str model = str_is_null(x->call.element->model) ? request->model
                                                            : x->call.element->model;
 
     x->model_sent = str_copy(&x->answer, str_head(model, 256));
     *ret_full = !same || backend->local != NULL;
     /* Asked for where the dialect has it, the client did not mention it, and something counts (the
-     * usage stage always does). */
-    x->usage_added = request->stream && request->include_usage == -1 &&
-                     backend->dialect.stream_usage && !backend->config->quirks_off &&
+     * usage stage always does); for a client of another protocol always. */
+    x->usage_added = request->stream && !(same && request->include_usage != -1) &&
+                     (!same || (backend->dialect.stream_usage && !backend->config->quirks_off)) &&
                      !atomic_load_explicit(&backend->usage_refused, memory_order_relaxed);
     return (struct encode_request){
         .model = x->call.element->model,
         .dialect = &backend->dialect,
+        .operation = x->call.intake.operation,
         .same_protocol = same,
         .add_usage = x->usage_added,
+        .vendor = backend->vendor,
     };
 }
 
@@ -507,17 +623,33 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
     return OK;
 }
 
+/* It outlives the request that it was made of. */
+static void keep_translation(struct exchange *x, const struct translation *t)
+{
+    struct translation *kept = ARENA_NEW(&x->answer, struct translation);
+
+    if (arena_overflowed(&x->answer))
+        return;
+    translation_copy(t, &x->answer, kept);
+    x->translation = kept;
+}
+
 enum error_code attempt_start(struct exchange *x, struct error *e)
 {
-    const struct request_limits limits = {.depth_max = (size_t)x->call.config->json_depth_max};
+    const struct request_limits limits = exchange_limits(x);
     struct request *request = &x->call.request;
+    struct translation translation = {.arena = x->call.arena};
     struct wire wire;
     bool full;
 
-    const struct encode_request how = how_to_say(x, &full);
+    struct encode_request how = how_to_say(x, &full);
     if (full)
         TRY(x->call.intake.protocol->request_decode_full(request, &limits, x->call.arena, e));
-    TRY(x->attempt.backend->protocol->request_encode(request, &how, x->call.arena, &wire, e));
+    if (!how.same_protocol)
+        how.translation = &translation;
+    TRY(x->attempt.protocol->request_encode(request, &how, x->call.arena, &wire, e));
+    if (!how.same_protocol)
+        keep_translation(x, &translation);
     return send(x, &wire, e);
 }
 
@@ -526,7 +658,7 @@ void attempt_write(struct exchange *x)
     bool full;
     const struct encode_request how = how_to_say(x, &full);
 
-    large_write(x->large, &x->call.request, x->attempt.backend->protocol, &how, full);
+    large_write(x->large, &x->call.request, x->attempt.protocol, &how, full);
 }
 
 enum error_code attempt_written(struct exchange *x, struct error *e)
@@ -534,6 +666,8 @@ enum error_code attempt_written(struct exchange *x, struct error *e)
     struct wire wire;
 
     TRY(large_take_wire(x->large, &x->call.request, &wire, e));
+    if (!exchange_is_same(x))
+        keep_translation(x, large_translation(x->large));
     return send(x, &wire, e);
 }
 
@@ -549,11 +683,12 @@ void attempt_fini(struct exchange *x)
         timer_stop(&x->attempt.grace->timer);
     x->attempt.grace = NULL;
     if (x->decoder != NULL)
-        x->attempt.backend->protocol->decoder_fini(x->decoder);
+        x->attempt.protocol->decoder_fini(x->decoder);
     if (x->encoder != NULL)
         x->call.intake.protocol->encoder_fini(x->encoder);
     x->decoder = NULL;
     x->encoder = NULL;
+    x->restore = NULL;
     checked_free(&x->checked);
     if (x->attempt.body.size_max > 0)
         buf_fini(&x->attempt.body);
@@ -565,5 +700,6 @@ void attempt_again(struct exchange *x)
     attempt_fini(x);
     x->attempt = (struct attempt){.backend = NULL};
     x->call.element = NULL;
+    x->translation = NULL;
     x->first_us = 0;
 }

@@ -14,6 +14,7 @@
 #include "gateway/gateway_priv.h"
 
 #include "base/mem.h"
+#include "gateway/local.h"
 #include "gateway/models.h"
 
 struct branch *branch_new(struct station *station, struct site *site)

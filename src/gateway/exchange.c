@@ -12,11 +12,14 @@
  * Not here  Upstream I/O (attempt), heads of answers (answer), HTTP framing (http/).
  */
 #include "gateway/gateway_priv.h"
+#include "gateway/attempt.h"
 #include "gateway/plan.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/checked.h"
+#include "gateway/count.h"
+#include "gateway/failed.h"
 #include "gateway/models.h"
 #include "gateway/stored.h"
 #include "gateway/stored_ask.h"
@@ -306,20 +309,57 @@ static enum exchange_state begin_stages(struct exchange *x)
     return EXCHANGE_STAGES;
 }
 
+struct request_limits exchange_limits(const struct exchange *x)
+{
+    const struct intake *intake = &x->call.intake;
+
+    return (struct request_limits){
+        .depth_max = (size_t)x->call.config->json_depth_max,
+        .operation = intake->operation,
+        .rest = intake->rest,
+        .query = intake->query,
+    };
+}
+
+void exchange_warn(struct exchange *x, const char *code, struct str name)
+{
+    if (x->translation == NULL) {
+        struct translation *made = ARENA_NEW(&x->answer, struct translation);
+        if (arena_overflowed(&x->answer))
+            return;
+        made->arena = &x->answer;
+        x->translation = made;
+    }
+    translation_warn_of(x->translation, code, name);
+}
+
+static bool counts(const struct exchange *x)
+{
+    return x->call.intake.operation == OP_COUNT_TOKENS;
+}
+
+/* To count tokens the conversation may be needed, whoever counts. */
+static void read_large(struct exchange *x)
+{
+    const struct request_limits limits = exchange_limits(x);
+
+    large_read(x->large, x->call.intake.protocol, &limits, counts(x));
+}
+
 static enum exchange_state step_DECODE(struct exchange *x)
 {
     struct call *call = &x->call;
-    const struct request_limits limits = {.depth_max = (size_t)call->config->json_depth_max,
-                                          .memory = x->station->memory};
+    struct request_limits limits = exchange_limits(x);
 
     if (call->intake.operation == OP_MODELS || call->intake.operation == OP_MODEL)
         return EXCHANGE_MODELS;
     if (stored_ask_serves(call->intake.operation))
         return EXCHANGE_ASK;
+    limits.memory = x->station->memory;
     bool again = true;
     while (again) {
         if (UNLIKELY(x->body_n > LARGE_BYTES)) {
-            large_read(x->large, call->intake.protocol, limits.depth_max, false);
+            read_large(x);
             return EXCHANGE_PARSE;
         }
         if (call->intake.protocol->request_decode(body_text(x), &limits, call->arena,
@@ -339,8 +379,7 @@ static enum exchange_state step_PARSE(struct exchange *x)
         stored_expand(x, &again, &x->call.error) != OK)
         return EXCHANGE_FAIL;
     if (again) {
-        large_read(x->large, x->call.intake.protocol, (size_t)x->call.config->json_depth_max,
-                   false);
+        read_large(x);
         return EXCHANGE_PARSE;
     }
     /* Read again, for another attempt: the stages have seen it. */
@@ -367,17 +406,32 @@ static enum exchange_state step_PLAN(struct exchange *x)
     bool large = x->body_n > LARGE_BYTES;
 
     if (UNLIKELY(large) && !large_is_read(x->large)) {
-        large_read(x->large, x->call.intake.protocol, (size_t)x->call.config->json_depth_max,
-                   false);
+        read_large(x);
         return EXCHANGE_PARSE;
     }
     if (plan_next(x, &x->call.error) != OK || stored_pin(x, &x->call.error) != OK)
         return EXCHANGE_FAIL;
+    if (UNLIKELY(counts(x)) && count_is_ours(x))
+        return EXCHANGE_COUNT;
     if (UNLIKELY(large)) {
         attempt_write(x);
         return EXCHANGE_WRITE;
     }
     return attempt_start(x, &x->call.error) == OK ? EXCHANGE_AWAIT : EXCHANGE_FAIL;
+}
+
+static enum exchange_state step_COUNT(struct exchange *x)
+{
+    const struct request_limits limits = exchange_limits(x);
+    struct call *call = &x->call;
+
+    if (call->intake.protocol->request_decode_full(&call->request, &limits, call->arena,
+                                                   &call->error) != OK ||
+        exchange_overflowed(x, &call->error))
+        return EXCHANGE_FAIL;
+    count_estimate(x, &x->station->out);
+    send_out(x, 200, STR("application/json"));
+    return EXCHANGE_SENT;
 }
 
 static enum exchange_state step_WRITE(struct exchange *x)
@@ -394,7 +448,8 @@ static void commit(struct exchange *x, int status, struct str content_type, int6
     x->committed = true;
     x->attempt.head = NULL;
     x->call.arena = NULL;
-    x->call.request = (struct request){.stream = x->call.request.stream};
+    x->call.request = (struct request){.stream = x->call.request.stream,
+                                       .array = x->call.request.array};
     x->call.intake.forward_headers = STR_NULL;
     x->call.intake.query = STR_NULL;
     x->call.intake.rest = STR_NULL;
@@ -434,14 +489,16 @@ void exchange_writable(struct exchange *x)
 /* The upstream's own where its events go down, as it may name a charset; else the protocol's. */
 static struct str stream_content_type(const struct exchange *x)
 {
+    const struct protocol *protocol = x->call.intake.protocol;
     const struct message *head = x->attempt.head;
+    bool array = x->call.request.array && protocol->array_content_type != NULL;
     struct str type = STR_NULL;
 
-    if (head != NULL)
+    if (head != NULL && exchange_is_same(x) && x->attempt.array == array)
         type = http_headers_get(&head->headers, STR("content-type"));
-    if (str_starts_nocase(type, STR("text/event-stream")))
+    if (array ? x->attempt.array : str_starts_nocase(type, STR("text/event-stream")))
         return type;
-    return str_c(x->call.intake.protocol->stream_content_type);
+    return str_c(array ? protocol->array_content_type : protocol->stream_content_type);
 }
 
 static enum exchange_state step_AWAIT(struct exchange *x)
@@ -463,7 +520,9 @@ static enum exchange_state step_AWAIT(struct exchange *x)
 
 void exchange_release(struct exchange *x)
 {
-    if (UNLIKELY(x->large != NULL) && x->attempt.sent)
+    /* An answer in another protocol may repeat parts of the request: its encoder copies them. */
+    if (UNLIKELY(x->large != NULL) && x->attempt.sent &&
+        (exchange_is_same(x) || x->encoder != NULL))
         large_let_go(x->large, &x->call);
     if (x->state != EXCHANGE_RELAY || x->released || !x->attempt.sent)
         return;
@@ -481,33 +540,6 @@ static enum exchange_state step_RELAY(struct exchange *x)
     flush(x);
     exchange_release(x);
     return EXCHANGE_RELAY;
-}
-
-/* An upstream's error that the client cannot get as it came: what it says, in our shape. */
-static void translate_error(struct exchange *x, struct str body)
-{
-    const struct attempt *attempt = &x->attempt;
-    struct event event = {.kind = EVENT_ERROR};
-    struct error *e = &x->call.error;
-    int status = attempt->status;
-
-    attempt->backend->protocol->error_decode(status, body, x->call.arena, &event);
-    if (status == 401 || status == 403) {
-        const struct backend_key *key = plan_key(attempt->backend);
-        FAIL(e, ERR_UPSTREAM_KEY, "backend %.*s refused its key %.*s",
-             STR_ARG(str_head(attempt->backend->name, 40)),
-             STR_ARG(str_head(key == NULL ? STR("(none)") : key->name, 40)));
-        return;
-    }
-    if (status < 400) {
-        FAIL(e, ERR_UPSTREAM_BROKEN, "status %d from %.*s", status,
-             STR_ARG(str_head(attempt->backend->name, 40)));
-        return;
-    }
-    struct str said = plan_redact(attempt->backend, event.error.message, x->call.arena);
-    FAIL(e, ERR_UPSTREAM_ERROR, "%.*s (%d from %.*s)", STR_ARG(str_head(said, 150)), status,
-         STR_ARG(str_head(attempt->backend->name, 40)));
-    e->status = status;
 }
 
 static struct str whole_type(const struct attempt *attempt)
@@ -570,14 +602,40 @@ static enum exchange_state send_error(struct exchange *x, struct str body)
 /* An upstream's error: its own body where the client can read it. */
 static enum exchange_state whole_error(struct exchange *x, struct str body, bool json)
 {
-    const struct attempt *attempt = &x->attempt;
-    bool same = attempt->backend->protocol == x->call.intake.protocol;
-
-    if (attempt->status < 400 || !same || !json) {
-        translate_error(x, str_head(body, LARGE_BYTES));
+    if (x->attempt.status < 400 || !exchange_is_same(x) || !json) {
+        failed_whole(x, str_head(body, LARGE_BYTES));
         return EXCHANGE_FAIL;
     }
     return send_error(x, body);
+}
+
+/* Nobody could count: it is done here. */
+static enum exchange_state count_again(struct exchange *x)
+{
+    attempt_again(x);
+    x->estimate = true;
+    return EXCHANGE_PLAN;
+}
+
+/* A backend's answer to how many tokens a request has. */
+static enum exchange_state counted(struct exchange *x, struct str body)
+{
+    struct attempt *attempt = &x->attempt;
+    struct buf *out = &x->station->out;
+
+    if (body.n > LARGE_BYTES) {
+        FAIL(&x->call.error, ERR_UPSTREAM_TOO_LARGE, "a number of %zu bytes", body.n);
+        attempt_blame(x);
+        return EXCHANGE_FAIL;
+    }
+    if (attempt->status != 200)
+        return count_is_refused(x, body) ? count_again(x) : whole_error(x, body, is_json(x, body));
+    if (exchange_is_same(x))
+        return send_whole(x, attempt->status, whole_type(attempt), body);
+    if (!count_translate(x, body, out))
+        return count_again(x);
+    send_out(x, 200, STR("application/json"));
+    return EXCHANGE_SENT;
 }
 
 /* The one frame of the body went up to the encoder. */
@@ -587,7 +645,7 @@ static enum exchange_state whole_answer(struct exchange *x, struct str body)
 
     if (attempt->failed)
         return EXCHANGE_FAIL;
-    if (x->error_event && attempt->backend->protocol == x->call.intake.protocol)
+    if (x->error_event && exchange_is_same(x))
         return send_error(x, body);
     if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
         return EXCHANGE_FINISH;
@@ -607,9 +665,11 @@ static bool is_success(const struct attempt *attempt)
 static enum exchange_state step_WHOLE(struct exchange *x)
 {
     struct attempt *attempt = &x->attempt;
-    const struct protocol *up = attempt->backend->protocol;
+    const struct protocol *up = attempt->protocol;
     struct str body = str_is_null(attempt->span) ? buf_str(&attempt->body) : attempt->span;
 
+    if (UNLIKELY(counts(x)))
+        return counted(x, body);
     if (UNLIKELY(body.n > LARGE_BYTES)) {
         x->large_answer = large_new(x->branch, exchange_wake, x);
         large_adopt(x->large_answer, &attempt->body);
@@ -630,6 +690,7 @@ static enum exchange_state step_WHOLE(struct exchange *x)
         attempt_blame(x);
         return EXCHANGE_FAIL;
     }
+    attempt_complete(x);
     return whole_answer(x, body);
 }
 
@@ -648,6 +709,8 @@ static enum exchange_state step_DIGEST(struct exchange *x)
     }
     if (frame != NULL)
         (void)attempt_frame(x, frame);
+    arena_rewind(&x->station->scratch);
+    attempt_complete(x);
     large_forget_events(large);
     return whole_answer(x, large_body(large));
 }
@@ -714,7 +777,7 @@ static enum exchange_state step_BREAK(struct exchange *x)
     if (exchange_starved(x))
         exchange_fail_starved(x, &x->call.error);
     size_t before = out->n;
-    if (!x->error_event)
+    if (!x->error_event || x->upstreams_error)
         x->call.intake.protocol->error_encode(e, str_of(x->id, ID_SIZE), true, out);
     checked_bytes(x, str_from(buf_str(out), before), false);
     checked_end(x);
@@ -749,7 +812,7 @@ static enum exchange_state step_FAIL(struct exchange *x)
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
     if (!x->body_complete) /* what still comes of the body is of no use to anybody */
         server_close_after(x->client);
-    send_out(x, error_status(e), STR("application/json"));
+    send_out(x, answer_status(protocol, e), STR("application/json"));
     return EXCHANGE_SENT;
 }
 
@@ -794,6 +857,12 @@ static enum exchange_state step_OVER(struct exchange *x)
 
 /* --- frames on their way to the client --- */
 
+/* Whether the request can be looked into still. */
+static bool is_there(const struct exchange *x)
+{
+    return !x->committed && (x->body_n <= LARGE_BYTES || large_is_read(x->large));
+}
+
 void exchange_start_encoder(struct exchange *x, bool raw_possible)
 {
     const struct protocol *down = x->call.intake.protocol;
@@ -804,9 +873,11 @@ void exchange_start_encoder(struct exchange *x, bool raw_possible)
     down->encoder_init(x->encoder, &(struct encoder_options){
                                        .stream = request->stream,
                                        .same_protocol = raw_possible,
+                                       .array = request->array,
                                        .include_usage = request->include_usage == 1,
                                        .stored = stored_keeps(x),
-                                       .hide_usage = x->usage_added,
+                                       .request = is_there(x) ? request : NULL,
+                                       .hide_usage = x->usage_added && exchange_is_same(x),
                                        .model = x->model_sent,
                                        .id = str_of(x->id, ID_SIZE),
                                        .now_s = loop_wall_ms(x->station->loop) / 1000,
@@ -827,7 +898,8 @@ bool exchange_emit(void *ctx, struct frame *frame)
     struct buf *out = &x->station->out;
     if (UNLIKELY(x->encoder == NULL)) /* a stage answers by itself */
         exchange_start_encoder(x, false);
-    if (UNLIKELY(frame->changed) && !x->taken_over && x->attempt.backend != NULL) {
+    if (UNLIKELY(frame->changed) && !x->taken_over && x->attempt.backend != NULL &&
+        exchange_is_same(x)) {
         x->taken_over = true;
         metric_add(&x->station->metrics, METRIC_takeovers_total, x->attempt.backend->slot, 1);
     }

@@ -28,6 +28,7 @@ struct stored_ask;
 struct exchange;
 struct models;
 struct replies;
+struct restore;
 struct strikes;
 struct unpack;
 struct station;
@@ -123,10 +124,12 @@ enum exchange_state {
 struct attempt {
     struct client_request *request; /* NULL: none runs */
     struct backend *backend;
-    const struct message *head; /* of the answer; in the request arena, gone at commit */
+    const struct protocol *protocol; /* that is spoken with it */
+    const struct message *head;      /* of the answer; in the request arena, gone at commit */
     int status;
     bool sent;    /* the last byte of the request was taken */
     bool streams; /* the answer is a stream of events */
+    bool array;   /* of elements of a JSON array */
     bool ended;   /* complete */
     bool failed;  /* the call's error says why */
     bool paused;
@@ -154,16 +157,18 @@ struct exchange {
     struct arena answer;        /* decoder, encoder, stage states */
     void *decoder;
     void *encoder;
-    struct checked *checked; /* of debug builds; NULL: not checked */
-    struct stored_ask *ask;  /* what a backend was asked of a response; NULL: nothing */
-    struct stored *stored;   /* what is remembered for the store of responses; NULL: nothing */
-    struct str whole;        /* a whole body that goes out as it came; in HAND what is left of it */
-    struct str model_sent;   /* for the log; in the answer arena */
-    struct str allow;        /* of a 405 and of OPTIONS */
-    struct str origin;       /* of a web page that may read the answer; null: no page, or our own */
-    struct str preflight;    /* lines of the answer to a preflight */
-    struct unpack *unpack;   /* of the request's body; NULL: it comes as it is */
-    int64_t retry_after_s;   /* of a 429; 0: none */
+    struct checked *checked;         /* of debug builds; NULL: not checked */
+    struct translation *translation; /* of the request; in the answer arena. NULL: none */
+    struct restore *restore;         /* of the answer; NULL: nothing to do */
+    struct stored_ask *ask;          /* what a backend was asked of a response; NULL: nothing */
+    struct stored *stored; /* what is remembered for the store of responses; NULL: nothing */
+    struct str whole;      /* a whole body that goes out as it came; in HAND what is left of it */
+    struct str model_sent; /* for the log; in the answer arena */
+    struct str allow;      /* of a 405 and of OPTIONS */
+    struct str origin;     /* of a web page that may read the answer; null: no page, or our own */
+    struct str preflight;  /* lines of the answer to a preflight */
+    struct unpack *unpack; /* of the request's body; NULL: it comes as it is */
+    int64_t retry_after_s; /* of an error; 0: none */
     char id[ID_SIZE];
     int64_t sent_us;  /* the attempt began */
     int64_t first_us; /* the first answer byte came */
@@ -177,8 +182,11 @@ struct exchange {
     bool committed;
     bool released; /* the request arena was given back */
     bool error_event;
-    bool terminated;  /* the upstream's end marker came */
-    int error_status; /* that it stands for; 0: unknown */
+    bool upstreams_error; /* the call's error is what the upstream said */
+    bool estimate;        /* the backend cannot count tokens */
+    bool estimated;       /* what the client gets was */
+    bool terminated;      /* the upstream's end marker came */
+    int error_status;     /* that it stands for; 0: unknown */
     int attempts;
     bool quiet; /* no line in the log: probes */
     uint8_t peer_n;
@@ -201,6 +209,15 @@ void exchange_done(struct exchange *x);
 void exchange_fail(struct exchange *x);
 /* raw_possible: the upstream's answer has the client's protocol and form (stream or whole). */
 void exchange_start_encoder(struct exchange *x, bool raw_possible);
+/* The client's protocol is spoken with the backend as well. */
+static inline bool exchange_is_same(const struct exchange *x)
+{
+    return x->attempt.protocol == x->call.intake.protocol;
+}
+/* What decoding the client's request is to know. */
+struct request_limits exchange_limits(const struct exchange *x);
+/* Something to be told in x-llm-proxy-warnings ("CODE:NAME"). */
+void exchange_warn(struct exchange *x, const char *code, struct str name);
 /* Memory was not to be had because all requests together hold what inflight_bytes_max allows. */
 bool exchange_starved(const struct exchange *x);
 void exchange_fail_starved(const struct exchange *x, struct error *e);
@@ -213,30 +230,6 @@ void exchange_release(struct exchange *x);
 /* Pipeline's sink: a frame that has passed all stages. */
 bool exchange_emit(void *ctx, struct frame *frame);
 void exchange_writable(struct exchange *x);
-
-/* attempt.c */
-/* Starts an upstream try of x's element. Events drive the exchange from then on. */
-NODISCARD enum error_code attempt_start(struct exchange *x, struct error *e);
-/* The same for a request in x->large: starts the job that writes it for the element; then
- * attempt_written goes on. */
-void attempt_write(struct exchange *x);
-NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
-/* A frame of the upstream's, on its way up. ctx: x. */
-enum push attempt_frame(void *ctx, struct frame *frame);
-/* Forgets the attempt that has ended, for another one. Before commit only. */
-void attempt_again(struct exchange *x);
-/* The error of x's call is the backend's: its detail names it, unless it does already. */
-void attempt_blame(struct exchange *x);
-/* Cancels it if it runs. */
-void attempt_cancel(struct exchange *x);
-void attempt_fini(struct exchange *x);
-/* The head of a GET without body, in the arena. */
-struct str attempt_get_head(struct station *station, const struct backend *backend,
-                            const char *path, struct arena *arena);
-/* The head of a request that goes up as it came to a backend of the client's protocol, in the
- * request arena: method, path (with its query), length and type of the wire. Null: it is too long. */
-struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
-                              const struct wire *wire);
 
 /* client_key.c */
 /* Finds or makes the key (data_dir/client.key) where the configuration has none and authentication
@@ -266,12 +259,17 @@ NODISCARD enum error_code branch_pool(struct branch *branch, struct backend *bac
 /* Queues the head of an answer. lines: further header lines. */
 void answer_head(struct exchange *x, int status, struct str content_type, int64_t length);
 /* Header lines of the upstream's answer that go down, appended to out. */
-void answer_headers_down(const struct message *m, int64_t now_ms, struct buf *out);
+void answer_headers_down(const struct exchange *x, const struct message *m, int64_t now_ms,
+                         struct buf *out);
+/* The status with which the protocol's clients know an error. */
+int answer_status(const struct protocol *protocol, const struct error *e);
 /* An error without an exchange (refused before admission). */
 void answer_error(struct station *station, struct server_conn *client, const struct error *e,
                   const struct message *m);
 
 /* admit.c */
+/* The protocol whose errors a client expects that asks for this. */
+const struct protocol *admit_shape(const struct message *m);
 /* Route, key, limits. ERR_*: what the client is to be told. On OK the intake is filled.
  * *ret_route: a path outside the protocols. */
 NODISCARD enum error_code admit(struct exchange *x, const struct message *m,
@@ -299,8 +297,3 @@ void station_take_site(void *station);
 void station_branch_ended(struct station *station);
 /* Asks the other workers to close idle connections to backends that have too many. */
 void station_crowded(struct station *station);
-
-/* local.c */
-/* A connection to a backend inside this process. */
-struct conn *local_connect(struct server *local, struct loop *loop);
-struct server *local_server_new(struct branch *branch);

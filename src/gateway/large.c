@@ -30,7 +30,7 @@ enum {
     OUT_BLOCK_SIZE = 4096,
     /* How much more than the body itself reading it may take: hostile bodies (millions of members,
      * of values, of turns) are refused past it. */
-    WORK_PER_BODY_BYTE = 8,
+    WORK_PER_BODY_BYTE = 12,
     WORK_EXTRA = 1024 * 1024,
     /* Counted from the first byte on, until reading begins: what reading takes at least. Else those
      * who filled inflight_bytes_max with their bodies would all find no room to be read in. */
@@ -63,6 +63,7 @@ struct large {
     struct request_limits limits;
     struct request request;
     struct encode_request how;
+    struct translation translation;
     bool full;
     struct wire wire;
     struct frame frame;
@@ -360,7 +361,8 @@ static void start(struct large *large, enum large_job what)
     large->job = job_start(large->loop, &events, large);
 }
 
-void large_read(struct large *large, const struct protocol *protocol, size_t depth_max, bool full)
+void large_read(struct large *large, const struct protocol *protocol,
+                const struct request_limits *limits, bool full)
 {
     size_t bytes_max = large->body.n * WORK_PER_BODY_BYTE + WORK_EXTRA;
 
@@ -368,7 +370,8 @@ void large_read(struct large *large, const struct protocol *protocol, size_t dep
     reserve_give(large);
     arena_init(&large->work, bytes_max, WORK_BLOCK_SIZE, large->budget);
     large->protocol = protocol;
-    large->limits = (struct request_limits){.depth_max = depth_max};
+    large->limits = *limits;
+    large->limits.memory = NULL; /* the worker's */
     large->full = full;
     start(large, JOB_READ);
 }
@@ -398,6 +401,8 @@ void large_write(struct large *large, const struct request *request,
     large->request = *request;
     large->upstream = upstream;
     large->how = *how;
+    large->translation = (struct translation){.arena = &large->out};
+    large->how.translation = how->same_protocol ? NULL : &large->translation;
     large->full = full;
     start(large, JOB_WRITE);
 }
@@ -416,6 +421,12 @@ enum error_code large_take_wire(struct large *large, struct request *request, st
     return OK;
 }
 
+const struct translation *large_translation(const struct large *large)
+{
+    assert(large->job == NULL && large->what == JOB_WRITE);
+    return &large->translation;
+}
+
 bool large_is_read(const struct large *large)
 {
     return large->read;
@@ -432,6 +443,7 @@ void large_let_go(struct large *large, struct call *call)
     for (size_t i = 0; i < call->plan.n && call->arena != NULL; i++)
         call->plan.elements[i].model = str_copy(call->arena, call->plan.elements[i].model);
     call->request = (struct request){.stream = call->request.stream,
+                                     .array = call->request.array,
                                      .include_usage = call->request.include_usage,
                                      .edits = call->request.edits};
     struct arena *const work_only[] = {&large->work};

@@ -43,8 +43,10 @@ size_t large_size(const struct large *large);
 void large_body_end(struct large *large, size_t n);
 struct str large_body(const struct large *large);
 
-/* Starts to read the request. full: with its conversation. */
-void large_read(struct large *large, const struct protocol *protocol, size_t depth_max, bool full);
+/* Starts to read the request. full: with its conversation. What limits point at lives as long as
+ * the request arena. */
+void large_read(struct large *large, const struct protocol *protocol,
+                const struct request_limits *limits, bool full);
 /* What was read, with the edits that *request has. It lives until large_let_go. */
 NODISCARD enum error_code large_take_request(struct large *large, struct request *request,
                                              struct error *e);
@@ -55,6 +57,8 @@ void large_write(struct large *large, const struct request *request,
 /* The pieces live as long as large, or until the next large_write. */
 NODISCARD enum error_code large_take_wire(struct large *large, struct request *request,
                                           struct wire *ret_wire, struct error *e);
+/* What writing it noted; as long as the pieces. */
+const struct translation *large_translation(const struct large *large);
 /* What was read is there (else large_read comes before large_write). */
 bool large_is_read(const struct large *large);
 /* The upstream has the request: all but the body, and the pieces that were sent, is given back.

@@ -10,6 +10,8 @@
  * Owns      One struct local per request, in its arena.
  * Not here  What is answered (backend/).
  */
+#include "gateway/local.h"
+
 #include "gateway/gateway_priv.h"
 
 #define LOCAL_MAGIC 0x10ca1b5eu
@@ -157,7 +159,7 @@ static void start(struct local *local)
 
     if (local->large != NULL) {
         large_body_end(local->large, local->body_n);
-        large_read(local->large, protocol, limits.depth_max, true);
+        large_read(local->large, protocol, &limits, true);
         return;
     }
     if (protocol->request_decode(str_of(local->body == NULL ? "" : local->body, local->body_n),

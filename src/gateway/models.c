@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/attempt.h"
 #include "gateway/gateway_priv.h"
 #include "text/json_index.h"
 
@@ -36,7 +37,8 @@ struct models_entry {
     struct arena call; /* of the running request */
     struct buf body;
     int status;
-    bool known; /* an answer, or a failure, was there once */
+    bool known;  /* an answer, or a failure, was there once */
+    bool failed; /* the last time */
     int64_t fresh_until_ms;
     struct arena arena; /* of the list */
     struct model_entry *items;
@@ -80,6 +82,7 @@ static void finish(struct models_entry *entry, const char *failure)
     buf_fini(&entry->body);
     arena_reset(&entry->call);
     entry->known = true;
+    entry->failed = failure != NULL;
     entry->fresh_until_ms = now_ms + (failure == NULL ? KEEP_MS : KEEP_FAILURE_MS);
     if (failure != NULL)
         LOG(GATEWAY, WARN, "models.failed", F_STR("backend", entry->backend->name),
@@ -365,13 +368,17 @@ enum error_code models_answer(struct models *models, struct exchange *x, struct 
     const struct intake *intake = &x->call.intake;
     struct gather gather = {.arena = x->call.arena};
 
-    for (size_t i = 0; i < entry_count(models); i++)
-        gather_backend(&gather, &models->entries[i]);
+    for (size_t i = 0; i < entry_count(models); i++) {
+        const struct models_entry *entry = &models->entries[i];
+        gather_backend(&gather, entry);
+        if (is_asked(entry->backend) && entry->failed)
+            exchange_warn(x, "models_failed", entry->backend->name);
+    }
     if (intake->operation == OP_MODELS) {
         intake->protocol->models_encode(gather.items, gather.n, false, out);
         return OK;
     }
-    struct str id = url_decode(intake->rest, false, x->call.arena);
+    struct str id = intake->rest;
     const struct model_entry *entry = find(&gather, models->branch->site->backends->preferred, id);
     if (entry == NULL)
         return FAIL(e, ERR_MODEL_NOT_FOUND, "%.*s", STR_ARG(str_head(id, 100)));

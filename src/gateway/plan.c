@@ -69,6 +69,19 @@ struct str plan_redact(const struct backend *backend, struct str text, struct ar
     return text;
 }
 
+/* Its second one for clients of that, and to count tokens where the first cannot. */
+static const struct protocol *protocol_for(const struct exchange *x, const struct backend *backend)
+{
+    const struct protocol *also = backend->also;
+    bool counts = x->call.intake.operation == OP_COUNT_TOKENS;
+
+    if (also == NULL)
+        return backend->protocol;
+    if (also == x->call.intake.protocol)
+        return also;
+    return counts && backend->protocol->count_decode == NULL ? also : backend->protocol;
+}
+
 enum error_code plan_next(struct exchange *x, struct error *e)
 {
     struct plan *plan = &x->call.plan;
@@ -81,5 +94,6 @@ enum error_code plan_next(struct exchange *x, struct error *e)
                     STR_ARG(element->backend->name));
     x->call.element = element;
     x->attempt.backend = element->backend;
+    x->attempt.protocol = protocol_for(x, element->backend);
     return OK;
 }

@@ -54,6 +54,8 @@ static void on_head(struct server_conn *client, struct message *m)
     struct exchange *x = exchange_new(station, client);
 
     if (admit(x, m, &x->route, &x->call.error) != OK) {
+        if (x->call.intake.protocol == NULL)
+            x->call.intake.protocol = admit_shape(m);
         x->body_complete = !m->chunked && (!m->has_length || m->content_length == 0);
         exchange_fail(x);
         return;

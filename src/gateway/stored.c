@@ -319,7 +319,7 @@ static bool stays_responses(const struct exchange *x)
 
     return backend_resolve(x->call.backends, x->call.request.model, &backend, &model, &prefixed,
                            &ignored) == OK &&
-           stored_is_responses(backend->protocol);
+           backend_speaks(backend, x->call.intake.protocol);
 }
 
 static struct stored *stored_new(struct exchange *x)
@@ -403,7 +403,7 @@ static void put(struct exchange *x, const struct reply *reply)
 /* The answer comes from one that speaks Responses, and keeps it itself. */
 static bool kept_there(const struct exchange *x)
 {
-    return x->attempt.backend != NULL && stored_is_responses(x->attempt.backend->protocol);
+    return x->attempt.backend != NULL && stored_is_responses(x->attempt.protocol);
 }
 
 bool stored_keeps(struct exchange *x)

@@ -13,6 +13,7 @@
 #include "gateway/stored_ask.h"
 
 #include "base/mem.h"
+#include "gateway/attempt.h"
 #include "gateway/plan.h"
 #include "gateway/stored_items.h"
 #include "gateway/stored_priv.h"
@@ -167,7 +168,7 @@ static enum error_code speaks(const struct exchange *x, struct backend *backend,
 
     if (backend == NULL)
         return FAIL(e, ERR_NO_BACKEND, "%.*s needs one", STR_ARG(str_head(path, 80)));
-    if (backend->protocol != x->call.intake.protocol || backend->local != NULL)
+    if (!backend_speaks(backend, x->call.intake.protocol) || backend->local != NULL)
         return FAIL(e, ERR_UNSUPPORTED_VALUE, "%.*s: backend %.*s does not speak Responses",
                     STR_ARG(str_head(path, 80)), STR_ARG(str_head(backend->name, 40)));
     if (!backend->functional)
@@ -181,7 +182,7 @@ static enum error_code at_maker(const struct exchange *x, const struct reply *re
 {
     struct backend *maker = backend_find(x->call.backends, reply->backend);
 
-    if (maker == NULL || maker->protocol != x->call.intake.protocol)
+    if (maker == NULL || !backend_speaks(maker, x->call.intake.protocol))
         return FAIL(e, ERR_NOT_FOUND, "%.*s is kept by backend %.*s, which is not there",
                     STR_ARG(str_head(reply->id, 80)), STR_ARG(str_head(reply->backend, 40)));
     return speaks(x, maker, target, e);

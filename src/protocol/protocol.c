@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "protocol/protocol.h"
 
+#include "text/url.h"
+
 #define PROTOCOL(variable) extern const struct protocol variable;
 #include "protocol/protocols.def"
 #undef PROTOCOL
@@ -21,23 +23,35 @@ const struct protocol *protocol_find(struct str name)
     return NULL;
 }
 
-/* Whether a route's path serves this one; its rest for those that end in '*', which must not be
- * empty. */
+/* Whether a route's path serves this one; what its '*' takes of it, which is not empty. */
 static bool route_serves(const struct route *route, struct str path, struct str *ret_rest)
 {
     struct str pattern = str_c(route->path);
+    size_t star = str_find_char(pattern, '*', 0);
 
     assert(route->path[0] == '/');
     assert(route->operation < OP_COUNT);
-    if (!str_ends(pattern, STR("*"))) {
-        *ret_rest = STR_NULL;
+    *ret_rest = STR_NULL;
+    if (star == SIZE_MAX)
         return str_eq(pattern, path);
-    }
-    pattern.n--;
-    if (!str_starts(path, pattern) || path.n == pattern.n)
+    struct str before = str_head(pattern, star);
+    struct str behind = str_from(pattern, star + 1);
+    if (path.n <= before.n + behind.n || !str_starts(path, before) || !str_ends(path, behind))
         return false;
-    *ret_rest = str_from(path, pattern.n);
+    *ret_rest = str_of(path.p + before.n, path.n - before.n - behind.n);
     return true;
+}
+
+/* Of two that serve a path the one that says more of it. */
+static bool is_nearer(const struct route *route, const struct route *than)
+{
+    if (than == NULL)
+        return true;
+    struct str a = str_c(route->path);
+    struct str b = str_c(than->path);
+    return a.n != b.n
+               ? a.n > b.n
+               : str_find_char(a, '*', 0) == SIZE_MAX && str_find_char(b, '*', 0) != SIZE_MAX;
 }
 
 /* HEAD comes with GET (RFC 9110, 9.3.2: the same but for the content). */
@@ -83,21 +97,63 @@ static struct str methods_of(struct str path, struct arena *arena)
 void protocol_route(struct str method, struct str path, struct arena *arena,
                     struct route_match *ret_match)
 {
+    const struct route *best = NULL;
+    struct str rest;
+
+    *ret_match = (struct route_match){.protocol = NULL};
     for (size_t i = 0; i < protocol_count; i++) {
         for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
-            struct str rest;
-            if (!method_serves(str_c(route->method), method) || !route_serves(route, path, &rest))
+            if (!method_serves(str_c(route->method), method) || !route_serves(route, path, &rest) ||
+                !is_nearer(route, best))
                 continue;
-            *ret_match = (struct route_match){
-                .protocol = protocol_table[i],
-                .operation = route->operation,
-                .rest = rest,
-                .path_known = true,
-                .allow = STR_NULL,
-            };
-            return;
+            best = route;
+            *ret_match = (struct route_match){.protocol = protocol_table[i],
+                                              .operation = route->operation,
+                                              .rest = rest,
+                                              .path_known = true};
         }
     }
-    struct str allow = methods_of(path, arena);
-    *ret_match = (struct route_match){.path_known = !str_is_null(allow), .allow = allow};
+    if (best != NULL) {
+        if (!str_is_null(ret_match->rest))
+            ret_match->rest = url_decode(ret_match->rest, false, arena);
+        return;
+    }
+    ret_match->allow = methods_of(path, arena);
+    ret_match->path_known = !str_is_null(ret_match->allow);
+}
+
+/* How many segments path and pattern begin with together; one more where both go on with an action
+ * behind a colon, as Gemini's do. */
+static size_t nearness(struct str path, struct str pattern, bool post)
+{
+    size_t common = 0;
+    struct str a;
+    struct str b;
+
+    while (str_cut(&path, '/', &a) && str_cut(&pattern, '/', &b)) {
+        if (post && str_starts(b, STR("*:")) && str_find_char(a, ':', 0) != SIZE_MAX)
+            return common + 1;
+        if (!str_eq(a, b))
+            break;
+        common++;
+    }
+    return common;
+}
+
+const struct protocol *protocol_of_path(struct str method, struct str path)
+{
+    const struct protocol *nearest = protocol_table[0];
+    bool post = str_eq(method, STR("POST"));
+    size_t most = 0;
+
+    for (size_t i = 0; i < protocol_count; i++) {
+        for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
+            size_t common = nearness(path, str_c(route->path), post);
+            if (common <= most)
+                continue;
+            most = common;
+            nearest = protocol_table[i];
+        }
+    }
+    return nearest;
 }

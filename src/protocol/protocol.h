@@ -252,9 +252,12 @@ const struct protocol *protocol_find(struct str name);
 struct route_match {
     const struct protocol *protocol; /* NULL: no such path, or not with this method */
     enum operation operation;
-    struct str rest;
+    struct str rest; /* percent-decoded; whatever bytes that makes */
     bool path_known;
     struct str allow;
 };
 void protocol_route(struct str method, struct str path, struct arena *arena,
                     struct route_match *ret_match);
+/* The protocol that a path's beginning is of, also where nothing is served there: it gives errors
+ * their shape. Never NULL. */
+const struct protocol *protocol_of_path(struct str method, struct str path);

@@ -65,6 +65,7 @@ struct backend_config {
     int64_t upstream_connections_max;
     int colon_names; /* -1: by vendor */
     int slash_names; /* -1: by vendor */
+    int think_tags;  /* -1: by vendor */
     bool quirks_off;
     struct str_list headers; /* headers: as "Name: value" */
     struct str where;        /* "config.yaml:12:3", "OPENAI_API_KEY" */

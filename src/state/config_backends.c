@@ -57,6 +57,7 @@ static struct backend_config *add(struct config_reader *r, struct str name, stru
         .name = copy(r, name),
         .colon_names = -1,
         .slash_names = -1,
+        .think_tags = -1,
         .where = copy(r, where),
     };
     return backend;

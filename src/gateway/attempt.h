@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* Attempts: one upstream try of an exchange. */
+#pragma once
+
+#include "base/error.h"
+#include "canon/event.h"
+#include "protocol/protocol.h"
+
+struct backend;
+struct exchange;
+struct station;
+
+/* Starts an upstream try of x's element. Events drive the exchange from then on. */
+NODISCARD enum error_code attempt_start(struct exchange *x, struct error *e);
+/* The same for a request in x->large: starts the job that writes it for the element; then
+ * attempt_written goes on. */
+void attempt_write(struct exchange *x);
+NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
+/* A frame of the upstream's, on its way up. ctx: x. */
+enum push attempt_frame(void *ctx, struct frame *frame);
+/* Forgets the attempt that has ended, for another one. Before commit only. */
+void attempt_again(struct exchange *x);
+/* The answer is complete: what is still held back of it goes up. */
+void attempt_complete(struct exchange *x);
+/* The error of x's call is the backend's: its detail names it, unless it does already. */
+void attempt_blame(struct exchange *x);
+/* Cancels it if it runs. */
+void attempt_cancel(struct exchange *x);
+void attempt_fini(struct exchange *x);
+/* The head of a GET without body, in the arena. */
+struct str attempt_get_head(struct station *station, const struct backend *backend,
+                            const char *path, struct arena *arena);
+/* The head of a request that goes up as it came to a backend of the client's protocol, in the
+ * request arena: method, path (with its query), length and type of the wire. Null: it is too
+ * long. */
+struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
+                              const struct wire *wire);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      An upstream's error for a client of another protocol: as one of ours, with the
+ *           upstream's words, without our keys in them (contract, section 2; mapping.md, 11).
+ * Not here  Errors that reach the client with their own bytes (exchange, attempt); what class they
+ *           are of (canon/failure), how the client's protocol says them (protocol/).
+ */
+#include "gateway/failed.h"
+
+#include "gateway/gateway_priv.h"
+#include "gateway/plan.h"
+#include "gateway/quota.h"
+
+#include "canon/failure.h"
+
+enum { WAIT_S_MAX = 7 * 24 * 3600 };
+
+/* How long to wait, where the answer's own retry-after does not say it. */
+static void note_wait(struct exchange *x, const struct event *error, struct str body)
+{
+    const struct message *head = x->attempt.head;
+    double wait_s = failure_wait_s(error, body, &x->answer);
+
+    if (head == NULL || x->committed ||
+        !str_is_null(http_headers_get(&head->headers, STR("retry-after"))))
+        return;
+    double by_head = quota_wait_s(head, loop_wall_ms(x->station->loop));
+    if (wait_s <= 0)
+        wait_s = by_head;
+    if (wait_s <= 0 || wait_s > WAIT_S_MAX)
+        return;
+    x->retry_after_s = (int64_t)wait_s;
+    if ((double)x->retry_after_s < wait_s)
+        x->retry_after_s++;
+}
+
+void failed_told(struct exchange *x, const struct event *error, struct str body)
+{
+    const struct backend *backend = x->attempt.backend;
+    const struct backend_key *key = plan_key(backend);
+    const struct failure_names names = {
+        .backend = backend->name,
+        .key = key == NULL ? STR("(none)") : key->name,
+        .model = x->model_sent,
+    };
+    struct event event = *error;
+
+    assert(error->kind == EVENT_ERROR);
+    event.error.message = plan_redact(backend, event.error.message, &x->answer);
+    failure_make(&event, &names, &x->call.error);
+    x->call.error.said = str_copy(&x->answer, x->call.error.said);
+    x->upstreams_error = true;
+    note_wait(x, error, body);
+}
+
+void failed_whole(struct exchange *x, struct str body)
+{
+    const struct attempt *attempt = &x->attempt;
+    struct event event = {.kind = EVENT_ERROR};
+
+    if (attempt->status < 400) {
+        FAIL(&x->call.error, ERR_UPSTREAM_BROKEN, "status %d from %.*s", attempt->status,
+             STR_ARG(str_head(attempt->backend->name, 40)));
+        return;
+    }
+    attempt->protocol->error_decode(attempt->status, body, x->call.arena, &event);
+    failed_told(x, &event, body);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      What upstreams say of their limits in headers, as clients of another protocol know it
+ *           (mapping.md, section 11), and how long it says to wait.
+ * How       Of OpenAI:    x-ratelimit-{limit,remaining,reset}-{requests,tokens}; a duration
+ *           Of Anthropic: anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}; a time
+ *           (RFC 3339). Anthropic's other limits, and Gemini, have no counterpart.
+ * Not here  Headers that go down as they are, and Retry-After (answer).
+ */
+#include "gateway/quota.h"
+
+#include <time.h>
+
+#include "http/message.h"
+#include "protocol/protocol.h"
+
+enum { WAIT_S_MAX = 7 * 24 * 3600, DAY_S = 24 * 3600, NAME_MAX_BYTES = 48 };
+
+static const char *const kinds[] = {"requests", "tokens"};
+static const char *const members[] = {"limit", "remaining", "reset"};
+enum { REMAINING = 1, RESET = 2 };
+
+/* --- times --- */
+
+/* What a duration's number counts, in seconds; 0: no unit. *ret_n: its length. */
+static double unit_of(struct str text, size_t *ret_n)
+{
+    static const struct {
+        struct str name;
+        double seconds;
+    } units[] = {
+        {STR_INIT("ms"), 0.001}, {STR_INIT("s"), 1},     {STR_INIT("m"), 60},
+        {STR_INIT("h"), 3600},   {STR_INIT("d"), DAY_S},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(units); i++) {
+        *ret_n = units[i].name.n;
+        if (str_starts(text, units[i].name))
+            return units[i].seconds;
+    }
+    return 0;
+}
+
+/* "6m0s", "120ms", "1m26.4s", "12". */
+static bool read_duration(struct str text, double *ret_s)
+{
+    double total = 0;
+
+    if (str_to_double(text, ret_s))
+        return *ret_s >= 0 && *ret_s <= WAIT_S_MAX;
+    while (text.n > 0) {
+        double value;
+        size_t n = 0;
+        while (n < text.n && ((text.p[n] >= '0' && text.p[n] <= '9') || text.p[n] == '.'))
+            n++;
+        if (!str_to_double(str_head(text, n), &value))
+            return false;
+        text = str_from(text, n);
+        double unit = unit_of(text, &n);
+        if (unit <= 0)
+            return false;
+        total += value * unit;
+        text = str_from(text, n);
+    }
+    *ret_s = total;
+    return total >= 0 && total <= WAIT_S_MAX;
+}
+
+/* How far a zone is east of Greenwich, in seconds: "Z", "+02:00", behind ".5". */
+static bool read_zone(struct str zone, int64_t *ret_east_s)
+{
+    int64_t hours = 0;
+    int64_t minutes = 0;
+
+    if (zone.n > 0 && zone.p[0] == '.') {
+        size_t n = 1;
+        while (n < zone.n && zone.p[n] >= '0' && zone.p[n] <= '9')
+            n++;
+        zone = str_from(zone, n);
+    }
+    *ret_east_s = 0;
+    if (str_eq_nocase(zone, STR("z")))
+        return true;
+    if (zone.n != 6 || (zone.p[0] != '+' && zone.p[0] != '-') ||
+        !str_to_int64(str_of(zone.p + 1, 2), &hours) ||
+        !str_to_int64(str_of(zone.p + 4, 2), &minutes))
+        return false;
+    *ret_east_s = hours * 3600 + minutes * 60;
+    if (zone.p[0] == '-')
+        *ret_east_s = -*ret_east_s;
+    return true;
+}
+
+static bool digits(struct str text, size_t at, size_t n, int *ret)
+{
+    int64_t value;
+
+    if (at + n > text.n || text.p[at] < '0' || text.p[at] > '9' ||
+        !str_to_int64(str_of(text.p + at, n), &value))
+        return false;
+    *ret = (int)value;
+    return true;
+}
+
+/* "2026-01-01T00:00:00Z", "2026-01-01T02:00:00.5+02:00" (RFC 3339), as seconds from now, at least
+ * 0. */
+static bool read_time(struct str text, int64_t now_ms, double *ret_s)
+{
+    enum { CLOCK_END = 19 };
+    struct tm tm = {.tm_year = 0};
+    int64_t east_s;
+
+    if (!digits(text, 0, 4, &tm.tm_year) || !digits(text, 5, 2, &tm.tm_mon) ||
+        !digits(text, 8, 2, &tm.tm_mday) || !digits(text, 11, 2, &tm.tm_hour) ||
+        !digits(text, 14, 2, &tm.tm_min) || !digits(text, 17, 2, &tm.tm_sec))
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    if (!read_zone(str_from(text, CLOCK_END), &east_s))
+        return false;
+    double wait = (double)(timegm(&tm) - east_s) - (double)now_ms / 1000;
+    *ret_s = wait > 0 ? wait : 0;
+    return wait <= WAIT_S_MAX;
+}
+
+/* --- headers --- */
+
+enum family { FAMILY_NONE, FAMILY_OPENAI, FAMILY_ANTHROPIC };
+
+static enum family family_of(const struct protocol *protocol)
+{
+    struct str name = str_c(protocol->name);
+
+    if (str_starts(name, STR("openai-")))
+        return FAMILY_OPENAI;
+    return str_eq(name, STR("anthropic")) ? FAMILY_ANTHROPIC : FAMILY_NONE;
+}
+
+/* The header's name; in `to`. */
+static struct str name_of(enum family family, size_t kind, size_t member, char to[NAME_MAX_BYTES])
+{
+    int n = family == FAMILY_OPENAI
+                ? snprintf(to, NAME_MAX_BYTES, "x-ratelimit-%s-%s", members[member], kinds[kind])
+                : snprintf(to, NAME_MAX_BYTES, "anthropic-ratelimit-%s-%s", kinds[kind],
+                           members[member]);
+
+    assert(n > 0 && n < NAME_MAX_BYTES);
+    return str_of(to, (size_t)n);
+}
+
+static struct str value_of(const struct message *m, enum family family, size_t kind, size_t member)
+{
+    char name[NAME_MAX_BYTES];
+
+    return http_headers_get(&m->headers, name_of(family, kind, member, name));
+}
+
+static bool read_reset(enum family family, struct str value, int64_t now_ms, double *ret_s)
+{
+    if (str_is_null(value))
+        return false;
+    return family == FAMILY_OPENAI ? read_duration(value, ret_s) : read_time(value, now_ms, ret_s);
+}
+
+static void add_reset(enum family family, double wait_s, int64_t now_ms, struct buf *out)
+{
+    if (family == FAMILY_OPENAI) {
+        (void)buf_print(out, "%.3fs\r\n", wait_s);
+        return;
+    }
+    time_t when = (time_t)(now_ms / 1000) + (time_t)(wait_s + 0.999);
+    struct tm tm;
+    char text[32];
+    (void)gmtime_r(&when, &tm);
+    size_t n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    (void)buf_add(out, str_of(text, n));
+    (void)buf_add(out, STR("\r\n"));
+}
+
+void quota_lines(const struct protocol *from_protocol, const struct protocol *to_protocol,
+                 const struct message *m, int64_t now_ms, struct buf *out)
+{
+    enum family from = family_of(from_protocol);
+    enum family to = family_of(to_protocol);
+    char name[NAME_MAX_BYTES];
+
+    if (from == FAMILY_NONE || to == FAMILY_NONE)
+        return;
+    for (size_t kind = 0; kind < COUNT_OF(kinds); kind++) {
+        for (size_t member = 0; member < COUNT_OF(members); member++) {
+            struct str value = value_of(m, from, kind, member);
+            double wait_s = 0;
+            int64_t count;
+            if (member == RESET ? !read_reset(from, value, now_ms, &wait_s)
+                                : !str_to_int64(value, &count))
+                continue;
+            (void)buf_add(out, name_of(to, kind, member, name));
+            (void)buf_add(out, STR(": "));
+            if (member == RESET && from != to) {
+                add_reset(to, wait_s, now_ms, out);
+                continue;
+            }
+            (void)buf_add(out, value);
+            (void)buf_add(out, STR("\r\n"));
+        }
+    }
+}
+
+/* Of what is used up, the longest. */
+static double reset_wait_s(const struct message *m, int64_t now_ms)
+{
+    static const enum family families[] = {FAMILY_OPENAI, FAMILY_ANTHROPIC};
+    double longest = 0;
+
+    for (size_t i = 0; i < COUNT_OF(families); i++) {
+        for (size_t kind = 0; kind < COUNT_OF(kinds); kind++) {
+            double wait_s = 0;
+            if (!str_eq(value_of(m, families[i], kind, REMAINING), STR("0")))
+                continue;
+            struct str reset = value_of(m, families[i], kind, RESET);
+            if (read_reset(families[i], reset, now_ms, &wait_s) && wait_s > longest)
+                longest = wait_s;
+        }
+    }
+    return longest;
+}
+
+double quota_wait_s(const struct message *m, int64_t now_ms)
+{
+    struct str value = http_headers_get(&m->headers, STR("retry-after-ms"));
+    double wait_s = 0;
+    int64_t at_ms = 0;
+
+    if (str_to_double(value, &wait_s) && wait_s >= 0)
+        return wait_s / 1000;
+    wait_s = reset_wait_s(m, now_ms);
+    if (wait_s > 0)
+        return wait_s;
+    /* OpenRouter: when, in milliseconds since 1970. */
+    value = http_headers_get(&m->headers, STR("x-ratelimit-reset"));
+    if (str_to_int64(value, &at_ms) && at_ms > now_ms &&
+        at_ms - now_ms < WAIT_S_MAX * INT64_C(1000))
+        return (double)(at_ms - now_ms) / 1000;
+    return 0;
+}
