@@ -11,6 +11,7 @@
  *           (openai_responses_decode.c, openai_responses_encode.c), responses that are kept
  *           (gateway).
  */
+#include "protocol/openai_responses_lint.h"
 #include "protocol/openai_responses_priv.h"
 
 extern const struct protocol protocol_openai_chat;
@@ -149,7 +150,7 @@ static void error_in_stream(struct str body, struct str request_id, struct buf *
     enc.id = str_print(&arena, "resp_%.*s", STR_ARG(request_id));
     enc.model = STR("");
     openai_responses_collect_echo(&enc);
-    buf_add(out, STR("event: error\ndata: {\"type\":\"error\",\"sequence_number\":0,"));
+    buf_add(out, STR("event: error\ndata: {\"type\":\"error\",\"sequence_number\":0"));
     openai_responses_add_error(out, &event);
     buf_add(out, STR("}\n\nevent: response.failed\n"
                      "data: {\"type\":\"response.failed\",\"sequence_number\":1,\"response\":"));
@@ -260,4 +261,8 @@ const struct protocol protocol_openai_responses = {
     .stream_content_type = "text/event-stream; charset=utf-8",
     .count_decode = count_decode,
     .count_encode = count_encode,
+    .lint_size = sizeof(struct openai_responses_lint),
+    .lint_init = openai_responses_lint_init,
+    .lint_bytes = openai_responses_lint_bytes,
+    .lint_fini = openai_responses_lint_fini,
 };

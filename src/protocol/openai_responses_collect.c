@@ -297,7 +297,8 @@ void openai_responses_collect_echo(struct openai_responses_encoder *enc)
     struct str tools = member(request, "tools");
     struct buf out;
 
-    enc->encrypted = wants_encrypted(request);
+    /* An upstream of the same protocol was asked by the client itself. */
+    enc->encrypted = enc->options.same_protocol || wants_encrypted(request);
     if (request != NULL && request->full)
         learn_spaces(enc);
     buf_init(&out, ECHO_BYTES_MAX);
@@ -469,6 +470,19 @@ static struct str incomplete_reason(const struct openai_responses_encoder *enc)
     return enc->reason == STOP_FILTER ? STR("content_filter") : STR_NULL;
 }
 
+static struct str status_word(const struct openai_responses_encoder *enc,
+                              enum openai_responses_status status, struct str reason)
+{
+    if (status == OPENAI_RESPONSES_IN_PROGRESS)
+        return STR("in_progress");
+    if (status == OPENAI_RESPONSES_FAILED)
+        return STR("failed");
+    /* A response in the background, that is not there yet. */
+    if (enc->options.same_protocol && enc->reason == STOP_OTHER && enc->native.n > 0)
+        return enc->native;
+    return str_is_null(reason) ? STR("completed") : STR("incomplete");
+}
+
 static void add_output(struct buf *out, const struct openai_responses_encoder *enc)
 {
     size_t n = 0;
@@ -487,16 +501,12 @@ void openai_responses_collect_write(const struct openai_responses_encoder *enc,
                                     struct buf *out)
 {
     struct str reason = status == OPENAI_RESPONSES_FINISHED ? incomplete_reason(enc) : STR_NULL;
-    const char *word = status == OPENAI_RESPONSES_IN_PROGRESS ? "in_progress"
-                       : status == OPENAI_RESPONSES_FAILED    ? "failed"
-                       : str_is_null(reason)                  ? "completed"
-                                                              : "incomplete";
 
     buf_add_char(out, '{');
     openai_responses_add_string(out, "id", enc->id);
     buf_add(out, STR(",\"object\":\"response\",\"created_at\":"));
     buf_add_int64(out, enc->created_s);
-    openai_responses_add_string(out, "status", str_c(word));
+    openai_responses_add_string(out, "status", status_word(enc, status, reason));
     buf_add(out, STR(",\"error\":"));
     if (error == NULL) {
         buf_add(out, STR("null"));

@@ -108,10 +108,12 @@ static void response_event(struct openai_responses_encoder *enc, const char *typ
 /* response.created and response.in_progress, once. */
 static void begin_answer(struct openai_responses_encoder *enc, struct buf *out)
 {
-    if (enc->created)
-        return;
+    if (!enc->created)
+        response_event(enc, "response.created", OPENAI_RESPONSES_IN_PROGRESS, NULL, out);
     enc->created = true;
-    response_event(enc, "response.created", OPENAI_RESPONSES_IN_PROGRESS, NULL, out);
+    if (enc->running)
+        return;
+    enc->running = true;
     response_event(enc, "response.in_progress", OPENAI_RESPONSES_IN_PROGRESS, NULL, out);
 }
 
@@ -203,8 +205,11 @@ static void learn_head(struct openai_responses_encoder *enc, struct openai_respo
     struct buf head;
 
     buf_init(&head, ERROR_BODY_MAX);
+    buf_add_char(&head, '{');
     add_place(piece, &head);
     buf_add(&head, STR(",\"delta\":\""));
+    if (buf_ok(&head))
+        head.p[0] = ','; /* it goes on behind the number */
     piece->delta_head = str_copy(enc->options.arena, buf_str(&head));
     buf_fini(&head);
 }
@@ -213,8 +218,10 @@ static void learn_head(struct openai_responses_encoder *enc, struct openai_respo
 static void say(struct openai_responses_encoder *enc, struct openai_responses_piece *piece,
                 struct str text, struct str logprobs, struct buf *out)
 {
+    /* What is done stays as it was said. */
+    if (piece->text_done)
+        return;
     struct str escaped = openai_responses_collect_text(enc, piece, text);
-
     enc->last = piece;
     if (silent(enc))
         return;
@@ -283,17 +290,9 @@ static struct openai_responses_sent *begin_item(struct openai_responses_encoder 
     return item;
 }
 
-static void end_piece(struct openai_responses_encoder *enc, struct openai_responses_piece *piece,
-                      struct buf *out)
+static void text_done_event(struct openai_responses_encoder *enc,
+                            const struct openai_responses_piece *piece, struct buf *out)
 {
-    if (!piece->open)
-        return;
-    piece->open = false;
-    if (piece->kind == OPENAI_RESPONSES_ARGUMENTS && piece->text.n == 0 &&
-        piece->item->kind == OPENAI_RESPONSES_FUNCTION)
-        say(enc, piece, STR("{}"), STR(""), out);
-    if (silent(enc))
-        return;
     event_begin(enc, done_type(piece), out);
     add_place(piece, out);
     if (piece->kind == OPENAI_RESPONSES_ARGUMENTS && piece->item->kind == OPENAI_RESPONSES_FUNCTION)
@@ -308,9 +307,23 @@ static void end_piece(struct openai_responses_encoder *enc, struct openai_respon
         buf_add_char(out, ']');
     }
     event_end(out);
-    part_event(enc, piece, true, out);
 }
 
+static void end_piece(struct openai_responses_encoder *enc, struct openai_responses_piece *piece,
+                      struct buf *out)
+{
+    if (!piece->open)
+        return;
+    piece->open = false;
+    if (piece->kind == OPENAI_RESPONSES_ARGUMENTS && piece->text.n == 0 && !piece->text_done &&
+        piece->item->kind == OPENAI_RESPONSES_FUNCTION)
+        say(enc, piece, STR("{}"), STR(""), out);
+    if (silent(enc))
+        return;
+    if (!piece->text_done)
+        text_done_event(enc, piece, out);
+    part_event(enc, piece, true, out);
+}
 static void end_item(struct openai_responses_encoder *enc, struct openai_responses_sent *item,
                      struct buf *out)
 {
@@ -721,7 +734,6 @@ static void error_event(struct openai_responses_encoder *enc, const struct event
     } else {
         begin_answer(enc, out);
         event_begin(enc, "error", out);
-        buf_add_char(out, ',');
         openai_responses_add_error(out, error);
         event_end(out);
         for (struct openai_responses_sent *item = enc->items; item != NULL; item = item->next)

@@ -138,6 +138,16 @@ static void see_part_done(struct openai_responses_encoder *enc, struct str data,
     }
 }
 
+/* output_text.done and the like: what comes after it is the part's end. */
+static void see_text_done(struct openai_responses_encoder *enc, struct str data)
+{
+    const struct openai_responses_sent *item = item_of(enc, data);
+
+    for (struct openai_responses_piece *p = item == NULL ? NULL : item->pieces; p != NULL;
+         p = p->next)
+        p->text_done = p->text_done || p->open;
+}
+
 /* The item in the upstream's words; its texts are in them. */
 static void see_item_done(struct openai_responses_encoder *enc, struct str data)
 {
@@ -217,7 +227,6 @@ static void see_event(struct openai_responses_encoder *enc, const struct event *
 
     if (event->kind == EVENT_START) {
         enc->started = true;
-        enc->created = true;
         if (event->start.id.n > 0)
             enc->id = str_copy(arena, event->start.id);
         if (event->start.model.n > 0)
@@ -256,12 +265,31 @@ static void see_data(struct openai_responses_encoder *enc, struct str data)
     else
         enc->sequence++;
     enc->created = true;
+    enc->running = enc->running || !str_eq(type, STR("\"response.created\""));
     if (str_eq(type, STR("\"response.output_item.added\"")))
         see_item_added(enc, data);
     else if (str_eq(type, STR("\"response.content_part.added\"")))
         see_part_added(enc, data, false);
     else if (str_eq(type, STR("\"response.reasoning_summary_part.added\"")))
         see_part_added(enc, data, true);
+}
+
+static bool is_text_done(struct str type)
+{
+    static const struct str types[] = {
+        STR_INIT("\"response.output_text.done\""),
+        STR_INIT("\"response.refusal.done\""),
+        STR_INIT("\"response.reasoning_text.done\""),
+        STR_INIT("\"response.reasoning_summary_text.done\""),
+        STR_INIT("\"response.function_call_arguments.done\""),
+        STR_INIT("\"response.custom_tool_call_input.done\""),
+    };
+
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        if (str_eq(type, types[i]))
+            return true;
+    }
+    return false;
 }
 
 static void see_end(struct openai_responses_encoder *enc, struct str data)
@@ -274,6 +302,8 @@ static void see_end(struct openai_responses_encoder *enc, struct str data)
         see_part_done(enc, data, false);
     else if (str_eq(type, STR("\"response.reasoning_summary_part.done\"")))
         see_part_done(enc, data, true);
+    else if (is_text_done(type))
+        see_text_done(enc, data);
 }
 
 void openai_responses_observe_frame(struct openai_responses_encoder *enc, const struct frame *frame)

@@ -149,6 +149,7 @@ struct openai_responses_piece {
     uint32_t index; /* content_index, summary_index */
     uint32_t block; /* EVENT_NO_BLOCK: none (any more) */
     bool open;
+    bool text_done;         /* raw: its .done went out */
     struct buf text;        /* JSON-escaped, without quotes */
     struct buf annotations; /* JSON objects, commas between */
     uint32_t annotations_n;
@@ -191,6 +192,7 @@ struct openai_responses_encoder {
     bool raw_sent;  /* a whole body was handed out as it was */
     bool started;   /* START was seen */
     bool created;   /* response.created went out */
+    bool running;   /* response.in_progress, or response.queued, went out */
     bool failed;    /* an ERROR went out */
     bool over;      /* the terminal event went out */
     bool encrypted; /* the client wants encrypted_content */
@@ -264,13 +266,6 @@ enum openai_responses_status {
 void openai_responses_collect_write(const struct openai_responses_encoder *enc,
                                     enum openai_responses_status status, const struct event *error,
                                     struct buf *out);
-
-/* --- lint --- */
-
-struct openai_responses_lint;
-lint_init_fn openai_responses_lint_init;
-lint_bytes_fn openai_responses_lint_bytes;
-lint_fini_fn openai_responses_lint_fini;
 
 /* --- pieces of JSON that several files write --- */
 
