@@ -39,7 +39,7 @@ static int setup(void **state)
     f.entries[1] = (struct backend_config){.name = STR("router"), .slash_names = 1};
     f.entries[2] = (struct backend_config){.name = STR("tags"), .colon_names = 1};
     f.entries[3] = (struct backend_config){.name = STR("demo")};
-    f.entries[4] = (struct backend_config){.name = STR("claude"), .protocol = STR("anthropic")};
+    f.entries[4] = (struct backend_config){.name = STR("claude"), .protocol = STR("telepathy")};
     for (size_t i = 1; i < 5; i++) {
         f.entries[i].api_url = i == 3 ? STR_NULL : url;
         if (i < 3)
@@ -124,8 +124,11 @@ static const struct {
      "opemai (known: openai, router, tags, demo, claude); did you mean openai?",
      ERR_UNKNOWN_BACKEND, false},
     {"openai", "anthropic:x", NULL,
-     "anthropic (known: openai, router, tags, demo, claude); ANTHROPIC_API_KEY will",
+     "anthropic (known: openai, router, tags, demo, claude); to configure it set ANTHROPIC_API_KEY",
      ERR_UNKNOWN_BACKEND, false},
+    {"openai", "groq:x", NULL,
+     "groq (known: openai, router, tags, demo, claude); GROQ_API_KEY will", ERR_UNKNOWN_BACKEND,
+     false},
     {"openai", "OpenAI:x", NULL, "OpenAI (known: ", ERR_UNKNOWN_BACKEND, false},
     {"openai", ":x", NULL, " (known: ", ERR_UNKNOWN_BACKEND, false},
     {"openai", ":", NULL, " (known: ", ERR_UNKNOWN_BACKEND, false},

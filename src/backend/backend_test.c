@@ -160,6 +160,8 @@ static void vendors(void **state)
         {.name = STR("demo")},
         {.name = STR("show"), .type = STR("demo")},
         {.name = STR("claude"), .protocol = STR("anthropic"), .api_url = STR("http://h")},
+        {.name = STR("anthropic"), .keys = &key, .keys_n = 1},
+        {.name = STR("other"), .protocol = STR("telepathy"), .api_url = STR("http://h")},
         {.name = STR("openrouter"), .keys = &key, .keys_n = 1},
         {.name = STR("ollama"), .protocol = STR("openai-chat")},
     };
@@ -178,7 +180,9 @@ static void vendors(void **state)
         {true, false, false, KEY_BEARER, "", "api.openai.com"},
         {true, true, false, KEY_BEARER, "assistant", ""},
         {true, true, false, KEY_BEARER, "assistant", ""},
-        {false, false, false, KEY_X_API_KEY, "", "h"},
+        {true, false, false, KEY_X_API_KEY, "", "h"},
+        {true, false, false, KEY_X_API_KEY, "", "api.anthropic.com"},
+        {false, false, false, KEY_BEARER, "", "h"},
         {false, false, false, KEY_BEARER, "", ""},
         {false, false, false, KEY_BEARER, "", ""},
     };
@@ -241,8 +245,8 @@ static void checking(void **state)
          .keys = &odd,
          .keys_n = 1,
          .api_url = STR("https://elsewhere/v1")},
-        {.name = STR("gemini"), .keys = &odd, .keys_n = 1},
-        {.name = STR("claude"), .protocol = STR("anthropic"), .api_url = STR("http://h")},
+        {.name = STR("groq"), .keys = &odd, .keys_n = 1},
+        {.name = STR("claude"), .protocol = STR("telepathy"), .api_url = STR("http://h")},
         {.name = STR("bad"), .protocol = STR("openai-chat"), .api_url = STR("gopher://h")},
     };
     static const char expected[] =
@@ -250,10 +254,10 @@ static void checking(void **state)
         "OPENAI_API_KEY)\n"
         "config.yaml:1:1: warning: backends.own.api_keys.odd: Invalid API key format: keys of "
         "openai begin with sk-\n"
-        "config.yaml:1:1: warning: backends.gemini is not functional: this version does not know "
+        "config.yaml:1:1: warning: backends.groq is not functional: this version does not know "
         "this vendor yet; with protocol: and api_url: it does\n"
         "config.yaml:1:1: warning: backends.claude is not functional: this version does not "
-        "speak anthropic yet\n"
+        "speak telepathy yet\n"
         "config.yaml:1:1: error: backends.bad.api_url: must not be a URL that does not begin "
         "with http:// or https://\n";
     struct arena *arena = *state;

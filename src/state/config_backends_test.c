@@ -205,12 +205,12 @@ static void later(void **state)
         "failover_routes: {a: {policy: ordered, elements: ['x:y', 'z']}}\n"
         "backends:\n"
         "  openrouter: {api_keys: {default: your-api-key}}\n"
-        "  gemini: {api_keys: {default: your-api-key}}\n"
+        "  mistral: {api_keys: {default: your-api-key}}\n"
         "disable_interactive_commands: false\n";
-    static char anthropic[] = "ANTHROPIC_API_KEY=sk-ant-1";
+    static char groq[] = "GROQ_API_KEY=gsk-1";
     static char mode[] = "TOOL_LOOP_MODE=warn";
     static char proxy[] = "https_proxy=http://proxy:1";
-    static char *environment[] = {anthropic, mode, proxy, NULL};
+    static char *environment[] = {groq, mode, proxy, NULL};
     static const char *const names[] = {
         "command_prefix (config.yaml:1:17)",
         "retries (",
@@ -229,7 +229,7 @@ static void later(void **state)
         "failover_routes (",
         "backends.openrouter (vendor openrouter) (",
         "disable_interactive_commands (",
-        "environment ANTHROPIC_API_KEY",
+        "environment GROQ_API_KEY",
         "logging.file (command line)",
         "command_prefix (command line)",
         "redact_api_keys_in_prompts (command line)",
