@@ -13,6 +13,12 @@ void answer_init(struct answer *answer, const char *expect, size_t expect_n)
     answer_reset(answer);
 }
 
+void answer_init_loose(struct answer *answer, const char *const *needles)
+{
+    answer_init(answer, NULL, 0);
+    answer->needles = needles;
+}
+
 void answer_reset(struct answer *answer)
 {
     answer->seen = 0;
@@ -30,10 +36,29 @@ static void fail(struct answer *answer, const char *why)
     answer->why = why;
 }
 
+/* Each behind the one before it. */
+static bool holds_needles(const struct answer *answer)
+{
+    const char *at = answer->body;
+    const char *end = answer->body + answer->seen;
+
+    for (const char *const *needle = answer->needles; *needle != NULL; needle++) {
+        at = at == NULL ? NULL : memmem(at, (size_t)(end - at), *needle, strlen(*needle));
+        if (at == NULL)
+            return false;
+        at += strlen(*needle);
+    }
+    return true;
+}
+
 /* The body ended: was it all of it? */
 static void finish(struct answer *answer)
 {
-    if (answer->seen == answer->expect_n)
+    if (answer->expect == NULL && holds_needles(answer))
+        answer->state = ANSWER_DONE;
+    else if (answer->expect == NULL)
+        fail(answer, "the body does not say what the upstream said");
+    else if (answer->seen == answer->expect_n)
         answer->state = ANSWER_DONE;
     else
         fail(answer, "the body is shorter than it must be");
@@ -89,15 +114,28 @@ static size_t feed_head(struct answer *answer, const char *p, size_t n)
     return answer->head_n - before;
 }
 
+static void keep(struct answer *answer, const char *p, size_t n)
+{
+    if (answer->body_size - answer->seen < n) {
+        answer->body_size = 2 * (answer->seen + n);
+        answer->body = realloc(answer->body, answer->body_size);
+        if (answer->body == NULL)
+            abort();
+    }
+    memcpy(answer->body + answer->seen, p, n);
+}
+
 static size_t feed_body(struct answer *answer, const char *p, size_t n)
 {
     size_t take = n < answer->left ? n : answer->left;
 
-    if (answer->expect_n - answer->seen < take) {
+    if (answer->expect == NULL) {
+        keep(answer, p, take);
+    } else if (answer->expect_n - answer->seen < take) {
         fail(answer, "the body is longer than it must be");
         return take;
     }
-    if (memcmp(answer->expect + answer->seen, p, take) != 0) {
+    if (answer->expect != NULL && memcmp(answer->expect + answer->seen, p, take) != 0) {
         fail(answer, "the body is not the one that the upstream sent");
         return take;
     }

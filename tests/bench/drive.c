@@ -153,6 +153,8 @@ static void link_answered(struct drive *drive, struct link *link)
 {
     link->busy = false;
     drive->busy--;
+    drive->result.whole_answers++;
+    drive->result.whole_bytes += link->answer.seen;
     if (drive->phase == MEASURE)
         drive->result.answers++;
 }
@@ -244,7 +246,10 @@ static struct drive *drive_new(const struct drive_options *options)
         abort();
     for (int i = 0; i < options->connections; i++) {
         drive->links[i].fd = -1;
-        answer_init(&drive->links[i].answer, options->expect, options->expect_n);
+        if (options->expect == NULL)
+            answer_init_loose(&drive->links[i].answer, options->needles);
+        else
+            answer_init(&drive->links[i].answer, options->expect, options->expect_n);
     }
     if (options->subject != 0)
         drive->subject = procfs_tree(options->subject);
@@ -253,8 +258,10 @@ static struct drive *drive_new(const struct drive_options *options)
 
 static struct drive_result drive_end(struct drive *drive)
 {
-    for (int i = 0; i < drive->options->connections; i++)
+    for (int i = 0; i < drive->options->connections; i++) {
         link_close(drive, &drive->links[i]);
+        free(drive->links[i].answer.body);
+    }
     percentiles(drive);
     struct drive_result result = drive->result;
     close(drive->epoll);

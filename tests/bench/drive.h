@@ -16,7 +16,8 @@ struct drive_options {
     pid_t subject;       /* whose CPU or memory is read; 0: nobody's */
     const char *request; /* HTTP, head and body */
     size_t request_n;
-    const char *expect; /* the whole body that must come back */
+    const char *const *needles; /* what must stand in a body, where it is not known to the byte */
+    const char *expect;         /* the whole body that must come back; NULL: needles */
     size_t expect_n;
     size_t first_n; /* hold: as much of it comes before the wake */
 };
@@ -24,8 +25,10 @@ struct drive_options {
 struct drive_result {
     uint64_t answers; /* complete and correct, in the measured time */
     uint64_t body_bytes;
-    uint64_t errors; /* in the whole run */
-    const char *why; /* the first error */
+    uint64_t whole_answers; /* in the whole run, */
+    uint64_t whole_bytes;   /* and their bodies */
+    uint64_t errors;        /* in the whole run */
+    const char *why;        /* the first error */
     int64_t wall_ns;
     uint64_t cpu_ns;
     int64_t first_byte_p50_ns;

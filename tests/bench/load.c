@@ -4,12 +4,13 @@
  *
  *   load loop    --port P --answer A [--request R] [--connections N] [--warmup-ms N] [--time-ms N]
  *                [--stagger-us N] [--subject PID]          a closed loop of requests
+ *                --backend F [--client F] [--ask Q]         the same in the forms of protocols
  *   load hold    --port P --wake-port P --connections N [--time-ms N] [--subject PID]
  *                                                          silent streams, all open at once
  *   load start   --port P --cpu N --log F -- PROGRAM ARG…  from exec to the first GET /healthz
  *   load wait    --port P                                  until GET /healthz answers
  *   load ports   --connections N                           N free ports
- *   load request --request R --answer A                    prints a request's body
+ *   load request --request R --answer A                    prints a request's body (or --backend F …)
  *
  * Prints one line of key=value. Exit 0, also with errors=… in the line; 1 when nothing could be
  * measured; 2 for a wrong command line.
@@ -31,6 +32,7 @@
 #include <unistd.h>
 
 #include "drive.h"
+#include "form.h"
 #include "loopback.h"
 #include "procfs.h"
 #include "shape.h"
@@ -44,6 +46,9 @@ struct args {
     struct drive_options drive;
     enum shape_answer answer;
     enum shape_request request;
+    enum form client;  /* FORMS: the same as the backend's, straight to it */
+    enum form backend; /* FORMS: chat completions, as shape.h has them */
+    enum form_ask ask;
     int cpu;
     const char *log;
     char **program; /* NULL-terminated; may be empty */
@@ -79,18 +84,29 @@ static int number(const char *text)
 static void args_parse(struct args *args, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},        {"wake-port", required_argument, NULL, 'k'},
-        {"answer", required_argument, NULL, 'a'},      {"request", required_argument, NULL, 'r'},
-        {"connections", required_argument, NULL, 'c'}, {"warmup-ms", required_argument, NULL, 'w'},
-        {"time-ms", required_argument, NULL, 't'},     {"stagger-us", required_argument, NULL, 'g'},
-        {"subject", required_argument, NULL, 's'},     {"cpu", required_argument, NULL, 'u'},
-        {"log", required_argument, NULL, 'l'},         {NULL, 0, NULL, 0},
+        {"port", required_argument, NULL, 'p'},
+        {"wake-port", required_argument, NULL, 'k'},
+        {"answer", required_argument, NULL, 'a'},
+        {"request", required_argument, NULL, 'r'},
+        {"connections", required_argument, NULL, 'c'},
+        {"warmup-ms", required_argument, NULL, 'w'},
+        {"time-ms", required_argument, NULL, 't'},
+        {"stagger-us", required_argument, NULL, 'g'},
+        {"subject", required_argument, NULL, 's'},
+        {"cpu", required_argument, NULL, 'u'},
+        {"log", required_argument, NULL, 'l'},
+        {"client", required_argument, NULL, 'C'},
+        {"backend", required_argument, NULL, 'B'},
+        {"ask", required_argument, NULL, 'A'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
     *args = (struct args){
         .drive = {.connections = 1, .time_ms = 1000},
         .cpu = -1,
+        .client = FORMS,
+        .backend = FORMS,
         .log = "/dev/null",
     };
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -128,6 +144,15 @@ static void args_parse(struct args *args, int argc, char **argv)
         case 'l':
             args->log = optarg;
             break;
+        case 'C':
+            args->client = form_find(optarg);
+            break;
+        case 'B':
+            args->backend = form_find(optarg);
+            break;
+        case 'A':
+            args->ask = form_ask_find(optarg);
+            break;
         default:
             exit(2);
         }
@@ -135,8 +160,36 @@ static void args_parse(struct args *args, int argc, char **argv)
     args->program = argv + optind;
 }
 
+/* In the forms of two protocols; of one: as it comes from the upstream, to the byte. */
+static void forms_fill(struct args *args)
+{
+    bool same = args->client == args->backend || args->client == FORMS;
+    struct shape_text expect;
+    char prefix[32] = "";
+
+    if (args->client == FORMS)
+        args->client = args->backend;
+    else
+        snprintf(prefix, sizeof(prefix), "b_%s:", form_names[args->backend]);
+    struct shape_text request = form_request_http(args->client, args->ask, args->answer, prefix,
+                                                  args->drive.port);
+    args->drive.request = request.p;
+    args->drive.request_n = request.n;
+    args->drive.needles = form_needles(args->client, args->backend, args->answer);
+    if (!same)
+        return;
+    expect = args->answer == SHAPE_UNARY ? form_unary(args->backend)
+                                         : form_stream(args->backend).text;
+    args->drive.expect = expect.p;
+    args->drive.expect_n = expect.n;
+}
+
 static void shapes_fill(struct args *args)
 {
+    if (args->backend != FORMS) {
+        forms_fill(args);
+        return;
+    }
     struct shape_text request = shape_request_http(args->request, args->answer, args->drive.port);
     struct shape_text expect;
 
@@ -154,6 +207,14 @@ static void shapes_fill(struct args *args)
     args->drive.expect_n = expect.n;
 }
 
+/* In the measured time; answers that it cut count as far as they came. */
+static double events_of(const struct drive_result *r)
+{
+    return r->whole_bytes == 0 ? 0
+                               : (double)r->body_bytes * SHAPE_EVENTS * (double)r->whole_answers /
+                                     (double)r->whole_bytes;
+}
+
 static int run_loop(struct args *args)
 {
     shapes_fill(args);
@@ -161,8 +222,7 @@ static int run_loop(struct args *args)
 
     printf("answers=%" PRIu64 " errors=%" PRIu64 " wall_ns=%" PRId64 " cpu_ns=%" PRIu64
            " events=%.0f p50_ns=%" PRId64 " p99_ns=%" PRId64 "\n",
-           r.answers, r.errors, r.wall_ns, r.cpu_ns,
-           (double)r.body_bytes * SHAPE_EVENTS / (double)args->drive.expect_n, r.first_byte_p50_ns,
+           r.answers, r.errors, r.wall_ns, r.cpu_ns, events_of(&r), r.first_byte_p50_ns,
            r.first_byte_p99_ns);
     if (r.why != NULL)
         fprintf(stderr, "load: %" PRIu64 " errors; the first: %s\n", r.errors, r.why);
@@ -268,10 +328,18 @@ static int run_ports(const struct args *args)
     return found == args->drive.connections ? 0 : 1;
 }
 
-static int run_request(const struct args *args)
+static int run_request(struct args *args)
 {
-    struct shape_text body = shape_request_body(args->request, args->answer);
+    struct shape_text body;
 
+    if (args->backend == FORMS) {
+        body = shape_request_body(args->request, args->answer);
+    } else {
+        shapes_fill(args);
+        const char *at = memmem(args->drive.request, args->drive.request_n, "\r\n\r\n", 4) + 4;
+        body.p = (char *)at;
+        body.n = args->drive.request_n - (size_t)(at - args->drive.request);
+    }
     return fwrite(body.p, 1, body.n, stdout) == body.n ? 0 : 1;
 }
 

@@ -2,8 +2,8 @@
 /*
  * The upstream of the bench: answers chat completions as cheaply as a socket allows.
  *
- * What      HTTP/1.1 with keep-alive on 127.0.0.1. The body's model chooses the answer (shape.h);
- *           GET /v1/models lists them, GET /bench/wake lets all silent streams end.
+ * What      HTTP/1.1 with keep-alive on 127.0.0.1. The path chooses the protocol (form.h), the body's
+ *           model (Gemini: the path's) the answer (shape.h); GET /v1/models lists them, GET /bench/wake lets all silent streams end.
  * How       One thread, level-triggered epoll. Every answer was made at start, as pieces of
  *           constant bytes; a request costs one read and one write for each piece.
  *           A connection with pieces left waits in the lane of its answer. All waits of a lane
@@ -11,7 +11,7 @@
  *           is the earliest head of a lane.
  *           With --tls CA_FILE it listens on a second port, for TLS (mock_tls).
  * Owns      Its connections. Prints "port N" when it listens, and "tls_port N". Ends with its
- *           parent, by SIGTERM, or after ten minutes.
+ *           parent, by SIGTERM, or after an hour.
  * Not here  Pipelining, chunked requests, anything tolerant: a request it does not understand
  *           closes the connection, which the load client reports.
  */
@@ -33,15 +33,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "form.h"
 #include "mock_tls.h"
 #include "shape.h"
 
 #define HEAD_MAX     8192
 #define READ_BYTES   (256 * 1024)
-#define MODEL_WITHIN 256 /* the model stands in this many first bytes of the body */
-#define LIFE_S       600
+#define MODEL_WITHIN 512 /* the model stands in this many first bytes of the body */
+#define LIFE_S       3600
 #define TURN_EVENTS  256
 #define NS_PER_S     1000000000LL
+#define PACE_NS      5000000
 
 struct piece {
     const char *p;
@@ -49,6 +51,7 @@ struct piece {
 };
 
 struct reply {
+    enum shape_answer answer; /* its lane */
     struct piece pieces[SHAPE_EVENTS];
     int count;
     int64_t period_ns; /* between two pieces; 0: only a wake sends the next one */
@@ -83,7 +86,7 @@ struct mock {
     int64_t now_ns;
     struct peer *doomed; /* closed in this turn; freed at its end */
     struct lane lanes[SHAPE_ANSWERS];
-    struct reply replies[SHAPE_ANSWERS];
+    struct reply replies[FORMS][SHAPE_ANSWERS];
     struct reply models, awake, unknown;
     char in[READ_BYTES];
 };
@@ -132,9 +135,9 @@ static void make_whole(struct reply *reply, const char *status, struct shape_tex
 }
 
 /* `first` events at once, then `step` of them every period; each event is a chunk of its own. */
-static void make_stream(struct reply *reply, int first, int step, int64_t period_ns)
+static void make_stream(struct reply *reply, enum form form, int first, int step, int64_t period_ns)
 {
-    struct shape_stream stream = shape_stream();
+    struct shape_stream stream = form_stream(form);
     struct shape_text text = {0};
     size_t ends[SHAPE_EVENTS];
     size_t begin = 0;
@@ -164,21 +167,27 @@ static void make_replies(struct mock *mock)
     struct shape_text empty = {0};
 
     shape_add(&empty, "{}");
-    make_whole(&mock->replies[SHAPE_UNARY], "200 OK", shape_unary());
     make_whole(&mock->models, "200 OK", shape_models());
     make_whole(&mock->awake, "200 OK", empty);
     make_whole(&mock->unknown, "404 Not Found", empty);
-    make_stream(&mock->replies[SHAPE_BURST], SHAPE_EVENTS, 1, 0);
-    make_stream(&mock->replies[SHAPE_PACED], 1, 1, 5000000);
-    make_stream(&mock->replies[SHAPE_FIRST], 1, SHAPE_EVENTS - 1, 1000000);
-    make_stream(&mock->replies[SHAPE_SILENT], 1, SHAPE_EVENTS - 1, 0);
+    for (int form = 0; form < FORMS; form++) {
+        struct reply *replies = mock->replies[form];
+
+        for (int i = 0; i < SHAPE_ANSWERS; i++)
+            replies[i].answer = (enum shape_answer)i;
+        make_whole(&replies[SHAPE_UNARY], "200 OK", form_unary((enum form)form));
+        make_stream(&replies[SHAPE_BURST], (enum form)form, SHAPE_EVENTS, 1, 0);
+        make_stream(&replies[SHAPE_PACED], (enum form)form, 1, 1, PACE_NS);
+        make_stream(&replies[SHAPE_FIRST], (enum form)form, 1, SHAPE_EVENTS - 1, PACE_NS / 5);
+        make_stream(&replies[SHAPE_SILENT], (enum form)form, 1, SHAPE_EVENTS - 1, 0);
+    }
 }
 
 /* ---- lanes ------------------------------------------------------------------------------ */
 
 static void lane_append(struct mock *mock, struct peer *peer, int64_t from_ns)
 {
-    int index = (int)(peer->reply - mock->replies);
+    int index = (int)peer->reply->answer;
     struct lane *lane = &mock->lanes[index];
 
     assert(index >= 0 && index < SHAPE_ANSWERS && peer->lane < 0);
@@ -289,18 +298,37 @@ static void wake_silent(struct mock *mock)
     }
 }
 
-static const struct reply *choose_by_model(const struct mock *mock, const struct peer *peer)
+static const struct reply *choose_by_model(const struct mock *mock, enum form form,
+                                           const char *model, const char *begin, char end)
 {
-    const char *model = strstr(peer->head + peer->body_at, "\"bench-");
-
     if (model == NULL)
         return &mock->unknown;
-    model += strlen("\"bench-");
+    model += strlen(begin);
     for (int i = 0; i < SHAPE_ANSWERS; i++) {
         size_t n = strlen(shape_answer_names[i]);
 
-        if (strncmp(model, shape_answer_names[i], n) == 0 && model[n] == '"')
-            return &mock->replies[i];
+        if (strncmp(model, shape_answer_names[i], n) == 0 && model[n] == end)
+            return &mock->replies[form][i];
+    }
+    return &mock->unknown;
+}
+
+static const struct reply *choose(const struct mock *mock, const struct peer *peer)
+{
+    static const char *const paths[FORMS] = {
+        [FORM_CHAT] = "POST /v1/chat/completions ",
+        [FORM_ANTHROPIC] = "POST /v1/messages ",
+        [FORM_RESPONSES] = "POST /v1/responses ",
+        [FORM_GEMINI] = "POST /v1beta/models/bench-",
+    };
+
+    for (int form = 0; form < FORMS; form++) {
+        if (strncmp(peer->head, paths[form], strlen(paths[form])) != 0)
+            continue;
+        if (form == FORM_GEMINI)
+            return choose_by_model(mock, FORM_GEMINI, peer->head, paths[form], ':');
+        return choose_by_model(mock, (enum form)form,
+                               strstr(peer->head + peer->body_at, "\"bench-"), "\"bench-", '"');
     }
     return &mock->unknown;
 }
@@ -310,15 +338,13 @@ static void peer_answer(struct mock *mock, struct peer *peer)
     peer->head[peer->head_n] = '\0';
     peer->piece = 0;
     peer->sent = 0;
-    if (strncmp(peer->head, "POST /v1/chat/completions ", 26) == 0) {
-        peer->reply = choose_by_model(mock, peer);
-    } else if (strncmp(peer->head, "GET /v1/models ", 15) == 0) {
+    if (strncmp(peer->head, "GET /v1/models ", 15) == 0) {
         peer->reply = &mock->models;
     } else if (strncmp(peer->head, "GET /bench/wake ", 16) == 0) {
         wake_silent(mock);
         peer->reply = &mock->awake;
     } else {
-        peer->reply = &mock->unknown;
+        peer->reply = choose(mock, peer);
     }
     peer->head_n = 0;
     peer->reading_body = false;
@@ -426,7 +452,7 @@ static int64_t run_lanes(struct mock *mock)
     for (int i = 0; i < SHAPE_ANSWERS; i++) {
         struct lane *lane = &mock->lanes[i];
 
-        if (mock->replies[i].period_ns == 0)
+        if (mock->replies[FORM_CHAT][i].period_ns == 0)
             continue;
         while (lane->head != NULL && lane->head->due_ns <= mock->now_ns) {
             struct peer *peer = lane->head;

@@ -88,7 +88,7 @@ static uint32_t next_random(uint32_t *seed)
 }
 
 /* About `n` bytes of prose and code, as they stand inside a JSON string. */
-static void add_prose(struct shape_text *text, uint32_t *seed, size_t n)
+void shape_add_prose(struct shape_text *text, uint32_t *seed, size_t n)
 {
     size_t end = text->n + n;
 
@@ -120,12 +120,12 @@ static void add_tool(struct shape_text *body, uint32_t *seed, unsigned i)
 {
     shape_add(body, "%s{\"type\":\"function\",\"function\":{\"name\":\"%s_%s\",\"description\":\"",
               i == 0 ? "" : ",", verbs[i % 8], nouns[i / 8]);
-    add_prose(body, seed, 150);
+    shape_add_prose(body, seed, 150);
     shape_add(body, "\",\"parameters\":{\"type\":\"object\",\"properties\":{"
                     "\"path\":{\"type\":\"string\",\"description\":\"");
-    add_prose(body, seed, 80);
+    shape_add_prose(body, seed, 80);
     shape_add(body, "\"},\"pattern\":{\"type\":\"string\",\"description\":\"");
-    add_prose(body, seed, 40);
+    shape_add_prose(body, seed, 40);
     shape_add(body,
               "\"},\"limit\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":%u,"
               "\"default\":50},\"mode\":{\"type\":\"string\",\"enum\":[\"fast\",\"exact\"]}},"
@@ -138,7 +138,7 @@ static void add_turn(struct shape_text *body, uint32_t *seed, unsigned i)
     shape_add(body, ",{\"role\":\"assistant\",\"content\":");
     if (i % 3 == 0) {
         shape_add(body, "\"");
-        add_prose(body, seed, 180);
+        shape_add_prose(body, seed, 180);
         shape_add(body, "\"");
     } else {
         shape_add(body, "null");
@@ -150,7 +150,7 @@ static void add_turn(struct shape_text *body, uint32_t *seed, unsigned i)
               i, i * 2654435761u, verbs[i % 8], nouns[i % 5], i, 10 + i);
     shape_add(body, ",{\"role\":\"tool\",\"tool_call_id\":\"call_%08x%08x\",\"content\":\"", i,
               i * 2654435761u);
-    add_prose(body, seed, i % 4 == 0 ? 900 : 320);
+    shape_add_prose(body, seed, i % 4 == 0 ? 900 : 320);
     shape_add(body, "\"}");
 }
 
@@ -159,14 +159,14 @@ static void add_prompt(struct shape_text *body)
     uint32_t seed = 20240513;
 
     shape_add(body, "\"messages\":[{\"role\":\"system\",\"content\":\"");
-    add_prose(body, &seed, 7000);
+    shape_add_prose(body, &seed, 7000);
     shape_add(body, "\"},{\"role\":\"user\",\"content\":\"");
-    add_prose(body, &seed, 600);
+    shape_add_prose(body, &seed, 600);
     shape_add(body, "\"}");
     for (unsigned i = 0; i < PROMPT_TURNS; i++)
         add_turn(body, &seed, i);
     shape_add(body, ",{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"");
-    add_prose(body, &seed, 300);
+    shape_add_prose(body, &seed, 300);
     shape_add(body, "\"}]}],\"tools\":[");
     for (unsigned i = 0; i < PROMPT_TOOLS; i++)
         add_tool(body, &seed, i);
@@ -265,10 +265,19 @@ struct shape_text shape_models(void)
     return body;
 }
 
+const char *shape_word(int i)
+{
+    uint32_t seed = 11;
+    uint32_t r = next_random(&seed);
+
+    while (i-- > 0)
+        r = next_random(&seed);
+    return words[r % 32];
+}
+
 struct shape_stream shape_stream(void)
 {
     struct shape_stream stream = {0};
-    uint32_t seed = 11;
 
     for (int i = 0; i < SHAPE_EVENTS; i++) {
         static const char head[] = "data: {\"id\":\"chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG\","
@@ -286,7 +295,7 @@ struct shape_stream shape_stream(void)
                       head);
         } else {
             shape_add(&stream.text, "%s{\"content\":\" %s\"},\"finish_reason\":null}]}\n\n", head,
-                      words[next_random(&seed) % 32]);
+                      shape_word(i - 1));
         }
         stream.end[i] = stream.text.n;
     }

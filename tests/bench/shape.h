@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define SHAPE_EVENTS 64
 
@@ -48,6 +49,11 @@ enum shape_request shape_request_find(const char *name);
 __attribute__((format(printf, 2, 3))) void shape_add(struct shape_text *text, const char *format,
                                                      ...);
 void shape_add_bytes(struct shape_text *text, const void *bytes, size_t n);
+
+/* About n bytes of prose and code, as they stand inside a JSON string. */
+void shape_add_prose(struct shape_text *text, uint32_t *seed, size_t n);
+/* The i-th piece of text of a stream, without the blank before it. */
+const char *shape_word(int i);
 
 /* Body of a request, and the whole HTTP request around it, with the head of an OpenAI SDK. */
 struct shape_text shape_request_body(enum shape_request request, enum shape_answer answer);
