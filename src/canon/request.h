@@ -195,6 +195,8 @@ struct request {
     struct str tool_choice_source; /* JSON text of what it was */
     struct params params;
     struct extra *extra;
+    struct str bound; /* a member without which the request means something else, and which only
+                       * its own protocol has ("cachedContent"): fit_request refuses it; null */
 };
 
 const char *request_role_name(enum role role);

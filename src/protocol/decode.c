@@ -110,7 +110,15 @@ static bool complete(const struct decode *d)
     return d->over || d->terminated || d->ops->complete(d);
 }
 
-/* What a frame's data says; data null: a keep-alive. */
+/* Some say an error as a list of one. */
+static yyjson_val *value_of(yyjson_val *root)
+{
+    yyjson_val *first = yyjson_arr_get_first(root);
+
+    return json_get(first, STR("error")) != NULL ? first : root;
+}
+
+/* What a frame's data says. */
 static void read_data(struct decode *d, struct str data, struct str event, struct frame *frame)
 {
     struct error ignored;
@@ -118,11 +126,7 @@ static void read_data(struct decode *d, struct str data, struct str event, struc
     /* What follows the end goes on as it is, and says nothing. */
     if (d->terminated || d->over)
         return;
-    if (str_is_null(data)) {
-        (void)decode_event(d, EVENT_KEEPALIVE, 0, EVENT_NO_BLOCK);
-        return;
-    }
-    yyjson_val *root = parse(d, data, &ignored);
+    yyjson_val *root = value_of(parse(d, data, &ignored));
     if (yyjson_is_obj(root)) {
         d->ops->read(d, root, event, frame);
     } else if (d->ops->read_other != NULL && d->ops->read_other(d, data, frame)) {
@@ -131,6 +135,35 @@ static void read_data(struct decode *d, struct str data, struct str event, struc
     } else {
         d->not_json++;
     }
+}
+
+/* A frame without data: comments, a keep-alive. Google says errors within a stream as plain JSON,
+ * without the "data:" of an event. */
+static void read_bare(struct decode *d, struct str raw, struct frame *frame)
+{
+    struct str text = str_trim(raw);
+    struct error ignored;
+
+    if (d->terminated || d->over)
+        return;
+    if (text.n > 0 && (text.p[0] == '{' || text.p[0] == '[')) {
+        yyjson_val *root = value_of(parse(d, text, &ignored));
+        if (json_get(root, STR("error")) != NULL)
+            d->ops->read(d, root, STR_NULL, frame);
+        else
+            d->not_json++;
+    } else {
+        (void)decode_event(d, EVENT_KEEPALIVE, 0, EVENT_NO_BLOCK);
+    }
+}
+
+static void read_sse(struct decode *d, const struct sse_frame *sse, struct frame *frame)
+{
+    *frame = (struct frame){.raw = sse->raw};
+    if (str_is_null(sse->data))
+        read_bare(d, sse->raw, frame);
+    else
+        read_data(d, sse->data, sse->event, frame);
 }
 
 /* The stream has ended: what the upstream left out, as a frame of no bytes. */
@@ -161,8 +194,8 @@ static enum error_code decode_sse(struct decode *d, struct str bytes, bool end, 
     e->code = OK;
     sse_feed(&d->sse, bytes);
     while (!d->quit && sse_next(&d->sse, &sse, e)) {
-        struct frame frame = {.raw = sse.raw};
-        read_data(d, sse.data, sse.event, &frame);
+        struct frame frame;
+        read_sse(d, &sse, &frame);
         TRY(push(d, &frame, e));
     }
     if (e->code != OK)
@@ -172,8 +205,8 @@ static enum error_code decode_sse(struct decode *d, struct str bytes, bool end, 
     if (!end || d->quit)
         return OK;
     if (sse_end(&d->sse, &sse)) {
-        struct frame frame = {.raw = sse.raw};
-        read_data(d, sse.data, sse.event, &frame);
+        struct frame frame;
+        read_sse(d, &sse, &frame);
         if (complete(d))
             TRY(push(d, &frame, e));
         else
@@ -184,22 +217,27 @@ static enum error_code decode_sse(struct decode *d, struct str bytes, bool end, 
 
 /* --- a JSON array ------------------------------------------------------------------------- */
 
-/* Takes one byte; true: an element, or the array, ends with it. */
-static bool array_step(struct decode *d, char c)
+/* Within a string: where in bytes it ends, or all of it. */
+static size_t string_step(struct decode *d, struct str bytes, size_t at)
 {
-    if (d->in_string) {
+    while (at < bytes.n && d->in_string) {
+        char c = bytes.p[at++];
         if (d->after_backslash)
             d->after_backslash = false;
         else if (c == '\\')
             d->after_backslash = true;
         else
             d->in_string = c != '"';
-        return false;
     }
+    return at;
+}
+
+/* Takes one byte outside of strings; true: an element, or the array, ends with it. */
+static bool array_step(struct decode *d, char c)
+{
     if (c == '"') {
         d->in_string = true;
     } else if (c == '[' || c == '{') {
-        d->array_begun = true;
         d->depth++;
     } else if ((c == ']' || c == '}') && d->depth > 0) {
         d->depth--;
@@ -226,30 +264,46 @@ static enum error_code array_frame(struct decode *d, struct str raw, struct erro
     return push(d, &frame, e);
 }
 
+/* The bytes up to the next end of an element, from *at on; false: there is none in them. */
+static bool array_next(struct decode *d, struct str bytes, size_t *at)
+{
+    while (*at < bytes.n) {
+        if (d->in_string)
+            *at = string_step(d, bytes, *at);
+        else if (array_step(d, bytes.p[(*at)++]))
+            return true;
+    }
+    return false;
+}
+
+static enum error_code array_too_long(const struct decode *d, struct error *e)
+{
+    return FAIL(e, ERR_UPSTREAM_TOO_LARGE,
+                "an event is longer than %zu bytes (sse_event_bytes_max)",
+                d->options.event_bytes_max);
+}
+
 static enum error_code decode_array(struct decode *d, struct str bytes, bool end, struct error *e)
 {
     size_t begin = 0;
+    size_t at = 0;
 
-    for (size_t i = 0; i < bytes.n && !d->quit; i++) {
-        if (!array_step(d, bytes.p[i]))
-            continue;
-        struct str piece = str_of(bytes.p + begin, i + 1 - begin);
-        begin = i + 1;
+    while (!d->quit && array_next(d, bytes, &at)) {
+        struct str piece = str_of(bytes.p + begin, at - begin);
+        begin = at;
         if (d->carry.n > 0) {
             (void)buf_add(&d->carry, piece);
             piece = buf_str(&d->carry);
         }
         if (!buf_ok(&d->carry) || piece.n > d->options.event_bytes_max)
-            break;
+            return array_too_long(d, e);
         TRY(array_frame(d, piece, e));
         buf_reset(&d->carry);
     }
     if (!d->quit)
         (void)buf_add(&d->carry, str_from(bytes, begin));
     if (!buf_ok(&d->carry))
-        return FAIL(e, ERR_UPSTREAM_TOO_LARGE,
-                    "an event is longer than %zu bytes (sse_event_bytes_max)",
-                    d->options.event_bytes_max);
+        return array_too_long(d, e);
     if (!end || d->quit)
         return OK;
     if (d->carry.n > 0 && d->array_ended) {

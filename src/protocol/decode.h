@@ -49,7 +49,6 @@ struct decode {
     uint32_t depth; /* open brackets, the array's own is 1; 0: before or behind it */
     bool in_string;
     bool after_backslash;
-    bool array_begun;
     bool array_ended;
 };
 

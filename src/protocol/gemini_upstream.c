@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Gemini: the request that an upstream gets.
+ *
+ * What      The path, which says the model and what is asked; a client's request of this protocol
+ *           as its own bytes with a few spans replaced.
+ * How       same_protocol: a copy of the request's edits, and of ours: a model in the body follows
+ *           the path's, no session_id. The request itself stays as it is, so that it can be encoded
+ *           again for the next attempt.
+ * Owns      Nothing: pieces lie in the arena and in the client's body.
+ * Not here  Requests of other protocols: gemini_write.c.
+ */
+#include "protocol/gemini_priv.h"
+
+static struct json_edits edits_copy(const struct json_edits *edits, struct arena *arena)
+{
+    struct json_edits copy = {.n = edits->n, .size = edits->n};
+
+    assert(edits->n == 0 || edits->items != NULL);
+    if (edits->n == 0)
+        return copy;
+    copy.items = arena_array(arena, edits->n, sizeof(*copy.items));
+    if (arena_overflowed(arena))
+        return (struct json_edits){.n = 0};
+    memcpy(copy.items, edits->items, edits->n * sizeof(*copy.items));
+    return copy;
+}
+
+/* As it stands in the body: with "models/" where it has no folder of its own. */
+static struct str body_model(struct str model, struct arena *arena)
+{
+    bool folder = str_find_char(model, '/', 0) != SIZE_MAX;
+
+    return json_quote(folder ? model : str_print(arena, "models/%.*s", STR_ARG(model)), arena);
+}
+
+/* countTokens: a model stands in generateContentRequest as well. */
+static void edit_inner_model(const struct request *request, struct str model,
+                             struct json_edits *edits, struct arena *arena)
+{
+    for (size_t i = 0; i < request->index.n; i++) {
+        const struct json_member *outer = &request->index.members[i];
+        struct json_member m;
+        size_t cursor = 0;
+        if (!gemini_request_is(outer->key, "generateContentRequest") ||
+            json_kind_of(outer->value) != JSON_OBJECT)
+            continue;
+        while (json_object_next(outer->value, &cursor, arena, &m)) {
+            if (!str_eq(m.key, STR("model")))
+                continue;
+            size_t begin = (size_t)(m.value.p - request->source.p);
+            json_edit_span(edits, arena, begin, begin + m.value.n, body_model(model, arena));
+        }
+    }
+}
+
+static void edit_source(const struct request *request, struct str model, struct arena *arena,
+                        struct wire *wire)
+{
+    struct json_edits edits = edits_copy(&request->edits, arena);
+    const struct json_member *session = json_index_find(&request->index, STR("session_id"));
+    struct str *parts;
+
+    assert(!str_is_null(request->source));
+    if (request->model_member != NULL)
+        json_edit_value(&edits, arena, &request->index, request->model_member,
+                        body_model(model, arena));
+    edit_inner_model(request, model, &edits, arena);
+    if (session != NULL)
+        json_edit_remove(&edits, arena, &request->index, session);
+    json_edit_apply(&edits, request->source, arena, &parts, &wire->body_n, &wire->body_bytes);
+    wire->body = parts;
+}
+
+static bool is_plain(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("-._~/:@", c) != NULL);
+}
+
+/* "/models/M:streamGenerateContent"; what has a folder of its own ("tunedModels/x") keeps it. */
+static struct str path_of(const struct request *request, struct str model, enum operation operation,
+                          struct arena *arena)
+{
+    const char *action = operation == OP_COUNT_TOKENS ? "countTokens"
+                         : request->stream            ? "streamGenerateContent"
+                                                      : "generateContent";
+    bool folder = str_starts(model, STR("tunedModels/")) || str_starts(model, STR("dynamic/")) ||
+                  str_starts(model, STR("publishers/"));
+    struct buf path;
+
+    buf_init(&path, arena->bytes_max);
+    buf_add(&path, folder ? STR("/") : STR("/models/"));
+    for (size_t i = 0; i < model.n; i++) {
+        if (is_plain(model.p[i]))
+            buf_add_char(&path, model.p[i]);
+        else
+            buf_print(&path, "%%%02X", (unsigned)(unsigned char)model.p[i]);
+    }
+    buf_print(&path, ":%s", action);
+    struct str text = str_copy(arena, buf_str(&path));
+    buf_fini(&path);
+    return text;
+}
+
+enum error_code gemini_upstream_encode(struct request *request, const struct encode_request *how,
+                                       struct arena *arena, struct wire *ret_wire, struct error *e)
+{
+    struct str model = gemini_model_bare(str_is_null(how->model) ? request->model : how->model);
+    bool events = how->operation != OP_COUNT_TOKENS && request->stream && !request->array;
+    struct wire wire = {
+        .method = STR("POST"),
+        .path = path_of(request, model, how->operation, arena),
+        .query = events ? STR("alt=sse") : STR_NULL,
+        .content_type = STR("application/json"),
+    };
+
+    if (how->same_protocol) {
+        edit_source(request, model, arena, &wire);
+    } else {
+        struct str *piece = ARENA_NEW(arena, struct str);
+        TRY(gemini_write(request, how, arena, piece, e));
+        wire.body = piece;
+        wire.body_n = 1;
+        wire.body_bytes = piece->n;
+    }
+    if (arena_overflowed(arena))
+        return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
+    *ret_wire = wire;
+    return OK;
+}
