@@ -510,6 +510,7 @@ bool dump_request(struct buf *out, const struct request *request)
     if (request->tool_choice == TOOL_CHOICE_OTHER)
         add_json(out, "tool_choice_source", request->tool_choice_source);
     dump_params(out, &request->params);
+    add_str(out, "bound", request->bound);
     dump_extra(out, request->extra);
     buf_add_char(out, '}');
     return buf_ok(out);

@@ -536,8 +536,9 @@ enum error_code fit_request(const struct request *request, const struct fit_rule
 
     assert(request->full);
     if (!str_is_null(request->bound))
-        return FAIL(e, ERR_BAD_REQUEST, "\"%.*s\" needs a backend of the client's protocol",
+        return FAIL(e, ERR_UNSUPPORTED, "\"%.*s\" needs a backend of the client's protocol",
                     STR_ARG(request->bound));
+    TRY(fit_extra_check(&f, request->extra, e));
     TRY(fit_tools_make(&f, request, &fitted, e));
     shape(&f, request->turns, &front, &shaped);
     fit_calls_pair(&f, shaped.first, &calls);

@@ -37,6 +37,13 @@ NODISCARD enum error_code fit_tools_make(struct fitter *f, const struct request 
 /* The target's name of a tool: itself where it is legal. */
 struct str fit_tools_name(const struct fitter *f, struct str name);
 
+/* --- fit_extra.c --- */
+
+/* Members of the root that were not modelled are left out: tells of those that meant something.
+ * UNSUPPORTED: without one the request would mean something else. */
+NODISCARD enum error_code fit_extra_check(struct fitter *f, const struct extra *extra,
+                                          struct error *e);
+
 /* --- fit.c --- */
 
 /* A byte string's hash, the same everywhere and always: it stands in ids and names. */

@@ -14,7 +14,7 @@
 
 #include "canon/dump.h"
 
-enum { ARENA_MAX = 64 * 1024 * 1024 };
+enum { ARENA_MAX = 1024 * 1024 * 1024 };
 
 static struct arena arena;
 
@@ -429,6 +429,238 @@ static void test_order(void **state)
     check_rows(rows, COUNT_OF(rows));
 }
 
+/* Catches: a request that means something else without what was left out. */
+static void test_extra(void **state)
+{
+    static const struct {
+        const char *key;
+        const char *value;
+        enum error_code code;
+        const char *warnings;
+    } cases[] = {
+        {"odd", "1", OK, ""},
+        {"logit_bias", "{\"1\":2}", OK, "dropped:logit_bias"},
+        {"logit_bias", "{}", OK, ""},
+        {"safetySettings", "[{}]", OK, "dropped:safetySettings"},
+        {"cachedContent", "\"c\"", ERR_UNSUPPORTED, ""},
+        {"background", "false", OK, ""},
+        {"background", "true", ERR_UNSUPPORTED, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct translation t = {.arena = &arena};
+        struct extra extra = {.key = str_c(cases[i].key), .value = str_c(cases[i].value)};
+        struct request request = read_request("U a");
+        struct request fitted;
+        struct error e;
+        struct buf warnings;
+        request.extra = &extra;
+        buf_init(&warnings, ARENA_MAX);
+        assert_int_equal(fit_request(&request, &chat, &t, &arena, &fitted, &e), cases[i].code);
+        translation_write_warnings(&t, &warnings);
+        expect(buf_str(&warnings), cases[i].warnings);
+        buf_fini(&warnings);
+    }
+}
+
+static struct tool make_tool(const char *name)
+{
+    return (struct tool){.name = str_c(name), .strict = -1};
+}
+
+/* Names, doubles, tools that run elsewhere, custom ones; and which of them may be called. */
+static void test_tools(void **state)
+{
+    struct tool tools[] = {make_tool("f"), make_tool("a b"), make_tool("f"), make_tool("web"),
+                           make_tool("c")};
+    struct str names[] = {STR("a b"), STR("web"), STR("none")};
+    struct translation t = {.arena = &arena};
+    struct request request = read_request("U q");
+    struct request fitted;
+    struct error e;
+    struct buf warnings;
+
+    (void)state;
+    for (size_t i = 0; i + 1 < COUNT_OF(tools); i++)
+        tools[i].next = &tools[i + 1];
+    tools[3].vendor = true;
+    tools[4].custom = true;
+    tools[4].description = STR("d");
+    tools[4].format = STR("{\"type\":\"grammar\",\"syntax\":\"lark\",\"definition\":\"g\"}");
+    request.tools = tools;
+    request.tool_choice = TOOL_CHOICE_SUBSET;
+    request.tool_choice_names = names;
+    request.tool_choice_names_n = COUNT_OF(names);
+    buf_init(&warnings, ARENA_MAX);
+    assert_int_equal(fit_request(&request, &anthropic, &t, &arena, &fitted, &e), OK);
+    expect(fitted.tools->name, "f");
+    assert_true(str_starts(fitted.tools->next->name, STR("a_b_")));
+    expect(fitted.tools->next->next->name, "c");
+    expect(fitted.tools->next->next->description, "d\n\ninput must follow this Lark grammar:\ng");
+    assert_false(fitted.tools->next->next->custom);
+    assert_null(fitted.tools->next->next->next);
+    assert_int_equal(fitted.tool_choice_names_n, 1);
+    assert_true(str_eq(fitted.tool_choice_names[0], fitted.tools->next->name));
+    expect(translation_ours(&t, fitted.tools->next->name), "a b");
+    assert_true(translation_is_wrapped(&t, STR("c")));
+    translation_write_warnings(&t, &warnings);
+    expect(buf_str(&warnings), "dropped:tool:f,dropped:tool:web");
+
+    /* Nothing is left to choose. */
+    request.tools = &tools[3];
+    tools[3].next = NULL;
+    assert_int_equal(fit_request(&request, &anthropic, &t, &arena, &fitted, &e), OK);
+    assert_int_equal(fitted.tool_choice, TOOL_CHOICE_ABSENT);
+    assert_int_equal(fitted.params.parallel_tool_calls, -1);
+    request.tools = tools;
+    request.tool_choice_names = names + 2;
+    request.tool_choice_names_n = 1;
+    assert_int_equal(fit_request(&request, &anthropic, &t, &arena, &fitted, &e), OK);
+    assert_int_equal(fitted.tool_choice, TOOL_CHOICE_ABSENT);
+    assert_int_equal(fitted.params.parallel_tool_calls, 1);
+    buf_fini(&warnings);
+}
+
+static void test_too_many_tools(void **state)
+{
+    const struct fit_rules rules = {.tools_max = 2};
+    struct tool tools[3] = {make_tool("a"), make_tool("b"), make_tool("c")};
+    struct request request = read_request("U q");
+    struct request fitted;
+    struct error e;
+
+    (void)state;
+    tools[0].next = &tools[1];
+    request.tools = tools;
+    assert_int_equal(fit_request(&request, &rules, NULL, &arena, &fitted, &e), OK);
+    tools[1].next = &tools[2];
+    assert_int_equal(fit_request(&request, &rules, NULL, &arena, &fitted, &e), ERR_BAD_REQUEST);
+}
+
+static void test_names(void **state)
+{
+    static const struct {
+        enum fit_names names;
+        const char *name;
+        bool legal;
+    } cases[] = {
+        {FIT_NAMES_OPENAI, "a-Z_9", true},
+        {FIT_NAMES_OPENAI, "a.b", false},
+        {FIT_NAMES_OPENAI, "", false},
+        {FIT_NAMES_GEMINI, "a.b:c-d", true},
+        {FIT_NAMES_GEMINI, "9a", false},
+        {FIT_NAMES_GEMINI, "-a", false},
+        {FIT_NAMES_ANTHROPIC, "9a", true},
+        {FIT_NAMES_ANTHROPIC, "\xc3\xa4", false},
+        {FIT_NAMES_OPENAI, "a1234567890123456789012345678901234567890123456789012345678901234",
+         false},
+        {FIT_NAMES_ANTHROPIC, "a1234567890123456789012345678901234567890123456789012345678901234",
+         true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct fit_rules rules = {.names = cases[i].names};
+        struct translation t = {.arena = &arena};
+        struct tool tool = make_tool(cases[i].name);
+        struct request request = read_request("U q");
+        struct request fitted;
+        struct error e;
+        request.tools = &tool;
+        assert_int_equal(fit_request(&request, &rules, &t, &arena, &fitted, &e), OK);
+        assert_int_equal(str_eq(fitted.tools->name, tool.name), cases[i].legal);
+        assert_true(fitted.tools->name.n > 0 && fitted.tools->name.n <= 128);
+        /* A name that was made is legal. */
+        tool.name = fitted.tools->name;
+        assert_int_equal(fit_request(&request, &rules, &t, &arena, &fitted, &e), OK);
+        assert_true(str_eq(fitted.tools->name, tool.name));
+    }
+}
+
+static struct str result_of(const char *text, bool is_error)
+{
+    struct part inner = {.kind = PART_TEXT, .text = str_c(text)};
+    const struct part result = {.kind = PART_TOOL_RESULT, .parts = &inner, .is_error = is_error};
+
+    return fit_result(&result, &arena);
+}
+
+static void test_result_object(void **state)
+{
+    struct part last = {.kind = PART_TEXT, .text = STR("b")};
+    struct part image = {.kind = PART_IMAGE, .next = &last};
+    struct part first = {.kind = PART_TEXT, .text = STR("a"), .next = &image};
+    const struct part result = {.kind = PART_TOOL_RESULT, .parts = &first};
+    bool media;
+
+    (void)state;
+    expect(result_of("plain \"x\"", false), "{\"output\":\"plain \\\"x\\\"\"}");
+    expect(result_of(" {\"a\": 1.0} ", false), "{\"a\": 1.0}");
+    expect(result_of("[1,2]", false), "{\"output\":[1,2]}");
+    expect(result_of("7", false), "{\"output\":7}");
+    expect(result_of("{\"a\":", false), "{\"output\":\"{\\\"a\\\":\"}");
+    expect(result_of("", false), "{\"output\":\"\"}");
+    expect(result_of("{\"a\":1}", true), "{\"error\":\"{\\\"a\\\":1}\"}");
+    expect(fit_result_text(&result, &arena, &media), "a\nb");
+    assert_true(media);
+}
+
+/* Catches: work that grows with the square of what a client sends. */
+static void test_many(void **state)
+{
+    struct request request;
+    struct request fitted;
+    struct translation t = {.arena = &arena};
+    struct error e;
+    struct buf text;
+
+    (void)state;
+    buf_init(&text, ARENA_MAX);
+    buf_add(&text, STR("A call:c:f:{}"));
+    for (int i = 0; i < 20000; i++)
+        buf_print(&text, "|call:%d:f:{}|call:c:f:{}", i);
+    for (int i = 20000; i-- > 0;)
+        buf_print(&text, "\nT res:%d:r|res:c:s", i);
+    request = read_request(str_z(&arena, buf_str(&text)));
+    assert_int_equal(fit_request(&request, &anthropic, &t, &arena, &fitted, &e), OK);
+    size_t n = 0;
+    for (const struct part *part = fitted.turns->next->next->parts; part != NULL; part = part->next)
+        n += part->kind == PART_TOOL_RESULT;
+    assert_int_equal(n, 40001);
+    buf_fini(&text);
+}
+
+/* Catches: a conversation that lacks what there was no memory for. */
+static void test_memory(void **state)
+{
+    struct request request = read_request(
+        "S s\nA think:t|a|call:1.2:f g:{\nU u|vend:x\nS t\nT res:1.2:r|err:zz:q\nA call:b:f:");
+    struct str want = STR_NULL;
+    size_t refused = 0;
+
+    (void)state;
+    for (size_t most = 32768; most >= 512; most -= 64) {
+        struct arena small;
+        arena_init(&small, most, 512, NULL);
+        struct translation t = {.arena = &small};
+        struct request fitted;
+        struct error e;
+        enum error_code code = fit_request(&request, &anthropic, &t, &small, &fitted, &e);
+        if (code == OK) {
+            struct str got = write_request(&fitted);
+            if (str_is_null(want))
+                want = got;
+            assert_true(str_eq(got, want));
+        } else {
+            assert_int_equal(code, ERR_TOO_LARGE);
+            refused++;
+        }
+        arena_fini(&small);
+    }
+    assert_true(refused > 4 && want.n > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +670,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_extra, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tools, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_many_tools, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_result_object, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,7 @@ struct traits {
     bool stop_refused;      /* stop sequences */
     bool prefill_refused;   /* an assistant's text must not stand last */
     bool developer;         /* system texts go as developer */
+    bool custom_tools;      /* custom tools, allowed_tools, verbosity (OpenAI's newer ones) */
     bool schema;            /* structured output by schema */
     bool schema_with_tools; /* and tools at the same time */
     bool json_schema;       /* takes JSON Schema as such (Gemini) */

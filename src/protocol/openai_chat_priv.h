@@ -6,6 +6,7 @@
  *   openai_chat_request.c   request: client's body -> canonical; head and conversation
  *   openai_chat_params.c    request: its tools and parameters
  *   openai_chat_reasoning.c request: what vendors added about reasoning
+ *   openai_chat_translate.c request: of another protocol -> in the form of this one
  *   openai_chat_upstream.c  request: canonical -> upstream's body, or edits of the client's
  *   openai_chat_decode.c    answer: bytes -> frames; completion
  *   openai_chat_delta.c     answer: one chunk's or body's JSON -> events; blocks and tool calls
@@ -33,6 +34,13 @@ enum {
 request_decode_fn openai_chat_request_decode;
 request_decode_full_fn openai_chat_request_decode_full;
 request_encode_fn openai_chat_upstream_encode;
+/* A request of another protocol as one of this: its copy, which openai_chat_upstream.c prints.
+ * how->translation is there. UNSUPPORTED, BAD_REQUEST, TOO_LARGE. */
+NODISCARD enum error_code openai_chat_translate_request(const struct request *request,
+                                                        const struct encode_request *how,
+                                                        struct arena *arena,
+                                                        struct request *ret_request,
+                                                        struct error *e);
 
 /* Reading a conversation: where we are, for the path in a type error. */
 struct openai_chat_reader {

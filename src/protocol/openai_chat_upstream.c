@@ -347,7 +347,7 @@ static void add_stream(struct buf *out, const struct request *request, bool add_
         buf_add(out, STR(",\"stream_options\":{\"include_usage\":false}"));
 }
 
-static enum error_code write_body(struct request *request, const struct encode_request *how,
+static enum error_code write_body(const struct request *request, const struct encode_request *how,
                                   struct arena *arena, struct wire *wire, struct error *e)
 {
     struct str *piece = ARENA_NEW(arena, struct str);
@@ -380,6 +380,19 @@ static enum error_code write_body(struct request *request, const struct encode_r
     return OK;
 }
 
+/* Without a translation to note things in the request is written as it stands. */
+static enum error_code encode_body(const struct request *request, const struct encode_request *how,
+                                   struct arena *arena, struct wire *wire, struct error *e)
+{
+    struct request translated;
+
+    if (how->translation != NULL) {
+        TRY(openai_chat_translate_request(request, how, arena, &translated, e));
+        request = &translated;
+    }
+    return write_body(request, how, arena, wire, e);
+}
+
 enum error_code openai_chat_upstream_encode(struct request *request,
                                             const struct encode_request *how, struct arena *arena,
                                             struct wire *ret_wire, struct error *e)
@@ -394,7 +407,7 @@ enum error_code openai_chat_upstream_encode(struct request *request,
     if (how->same_protocol)
         edit_source(request, how, arena, &wire);
     else
-        TRY(write_body(request, how, arena, &wire, e));
+        TRY(encode_body(request, how, arena, &wire, e));
     if (arena_overflowed(arena))
         return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
     *ret_wire = wire;

@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chat Completions: a request of another protocol in the form of this one.
+ *
+ * What      A canonical request becomes one that openai_chat_upstream.c can print: messages with
+ *           what they may hold, parameters with values that the model takes.
+ * How       canon/fit orders turns, calls and results; what it gives is our copy and is changed in
+ *           place. Then a list of messages is made of it: system texts in front become one message,
+ *           each result is one, and what a result shows beside text comes from the user, after the
+ *           last result in the row. Members of the source that were not modelled are left out.
+ * Owns      Nothing: all lies in the arena.
+ * Not here  Printing (openai_chat_upstream.c, openai_chat_params.c).
+ */
+#include "protocol/openai_chat_priv.h"
+
+#include "canon/fit.h"
+#include "canon/media.h"
+#include "canon/schema.h"
+#include "canon/traits.h"
+
+enum { TOOLS_MAX = 128, STOPS_MAX = 4, NAME_MAX_BYTES = 64 };
+
+struct translator {
+    const struct encode_request *how;
+    const struct traits *traits;
+    struct translation *t;
+    struct arena *arena;
+    struct error *e;
+    struct request *request;
+    struct turn **end;     /* of the messages so far */
+    struct turn *attached; /* the user's message with what results show; NULL: nothing yet */
+    struct part **attached_end;
+    bool keeps_reasoning;
+};
+
+/* --- texts -------------------------------------------------------------------------------- */
+
+/* The texts of these parts of that kind, joined. Null: there is none. */
+static struct str join_texts(const struct translator *x, const struct part *parts,
+                             enum part_kind kind, struct str between)
+{
+    struct str only = STR_NULL;
+    size_t total = 0;
+    size_t n = 0;
+
+    for (const struct part *part = parts; part != NULL; part = part->next) {
+        if (part->kind != kind || str_is_null(part->text))
+            continue;
+        total += part->text.n + between.n;
+        only = part->text;
+        n++;
+    }
+    if (n <= 1)
+        return only;
+    char *to = arena_alloc(x->arena, total);
+    if (arena_overflowed(x->arena))
+        return STR("");
+    n = 0;
+    for (const struct part *part = parts; part != NULL; part = part->next) {
+        if (part->kind != kind || str_is_null(part->text))
+            continue;
+        if (n > 0 && between.n > 0) {
+            memcpy(to + n, between.p, between.n);
+            n += between.n;
+        }
+        if (part->text.n > 0)
+            memcpy(to + n, part->text.p, part->text.n);
+        n += part->text.n;
+    }
+    assert(n <= total);
+    return str_of(to, n);
+}
+
+/* NULL past the arena's cap. */
+static struct part *new_part(const struct translator *x, enum part_kind kind, struct str text)
+{
+    struct part *part = ARENA_NEW(x->arena, struct part);
+
+    if (arena_overflowed(x->arena))
+        return NULL;
+    part->kind = kind;
+    part->text = text;
+    return part;
+}
+
+static void add_message(struct translator *x, struct turn *turn)
+{
+    turn->next = NULL;
+    turn->extra = NULL;
+    turn->phase = STR_NULL;
+    *x->end = turn;
+    x->end = &turn->next;
+}
+
+static struct turn *new_message(struct translator *x, enum role role, struct part *parts)
+{
+    struct turn *turn = ARENA_NEW(x->arena, struct turn);
+
+    if (arena_overflowed(x->arena))
+        return NULL;
+    turn->role = role;
+    turn->content_was_text = true;
+    turn->parts = parts;
+    add_message(x, turn);
+    return turn;
+}
+
+/* --- system texts ------------------------------------------------------------------------- */
+
+static enum role system_role(const struct translator *x)
+{
+    if (x->traits->system_refused)
+        return ROLE_USER;
+    return x->traits->developer ? ROLE_DEVELOPER : ROLE_SYSTEM;
+}
+
+/* What we must say to the model: the last of the system texts. */
+static struct str note_of_format(const struct translator *x, const struct format *format)
+{
+    struct str pieces[] = {STR("Respond only with a JSON object that follows this JSON Schema:\n"),
+                           format->schema};
+
+    if (format->kind == FORMAT_SCHEMA && !x->traits->schema)
+        return openai_chat_join(x->arena, pieces[0], pieces[1]);
+    return STR("Respond only with a JSON object.");
+}
+
+static bool says_json(struct str text)
+{
+    for (size_t at = 0; at + 4 <= text.n; at++) {
+        if ((text.p[at] | 0x20) == 'j' && str_starts_nocase(str_from(text, at), STR("json")))
+            return true;
+    }
+    return false;
+}
+
+/* Servers refuse json_object where nothing in the conversation says "JSON". */
+static bool conversation_says_json(const struct request *request)
+{
+    for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next) {
+        for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+            if (part->kind == PART_TEXT && says_json(part->text))
+                return true;
+        }
+    }
+    return false;
+}
+
+static struct turn *next_turn(struct turn *turn)
+{
+    return turn->next;
+}
+
+static bool is_system(const struct turn *turn)
+{
+    return turn->role == ROLE_SYSTEM || turn->role == ROLE_DEVELOPER;
+}
+
+/* One message of all system texts in front, and of ours. Returns the turn behind them. */
+static struct turn *system_in_front(struct translator *x, struct str note)
+{
+    struct part *parts = NULL;
+    struct part **end = &parts;
+    struct turn *turn = x->request->turns;
+
+    for (; turn != NULL && is_system(turn); turn = next_turn(turn)) {
+        *end = turn->parts;
+        while (*end != NULL)
+            end = &(*end)->next;
+    }
+    if (!str_is_null(note))
+        *end = new_part(x, PART_TEXT, note);
+    struct str text = join_texts(x, parts, PART_TEXT, STR("\n\n"));
+    if (!str_is_null(text))
+        (void)new_message(x, system_role(x), new_part(x, PART_TEXT, text));
+    return turn;
+}
+
+static void system_later(struct translator *x, struct turn *turn)
+{
+    struct str text = join_texts(x, turn->parts, PART_TEXT, STR("\n\n"));
+
+    turn->role = system_role(x);
+    turn->parts = new_part(x, PART_TEXT, text);
+    turn->content_was_text = true;
+    add_message(x, turn);
+}
+
+/* --- what users say ----------------------------------------------------------------------- */
+
+static enum error_code fit_file(struct translator *x, struct part *part)
+{
+    if (!str_is_null(part->text)) {
+        struct str title = part->name;
+        if (title.n > 0)
+            part->text = openai_chat_join(x->arena, openai_chat_join(x->arena, title, STR("\n\n")),
+                                          part->text);
+        part->kind = PART_TEXT;
+        part->name = STR_NULL;
+        return OK;
+    }
+    if (str_is_null(part->data))
+        return FAIL(x->e, ERR_UNSUPPORTED, "a file by its id, which another backend has");
+    if (part->is_url)
+        return FAIL(x->e, ERR_UNSUPPORTED, "a file by its URL: it must be in the request");
+    part->id = STR_NULL;
+    part->media_type = media_type_of(part);
+    if (part->name.n == 0)
+        part->name = str_eq(part->media_type, STR("application/pdf")) ? STR("document.pdf")
+                                                                      : STR("document");
+    if (str_is_null(part->media_type))
+        part->media_type = STR("application/octet-stream");
+    return OK;
+}
+
+static enum error_code fit_media(struct translator *x, struct part *part)
+{
+    switch (part->kind) {
+    case PART_IMAGE:
+        if (str_is_null(part->data))
+            return FAIL(x->e, ERR_UNSUPPORTED, "an image by its id, which another backend has");
+        part->id = STR_NULL;
+        part->media_type = media_type_of(part);
+        if (str_eq(part->detail, STR("original")))
+            part->detail = STR("high");
+        return OK;
+    case PART_AUDIO:
+        if (part->is_url || str_is_null(part->data))
+            return FAIL(x->e, ERR_UNSUPPORTED, "audio by its URL: it must be in the request");
+        part->media_type = media_audio_format(part);
+        return OK;
+    case PART_FILE:
+        return fit_file(x, part);
+    case PART_TEXT:
+    case PART_REFUSAL:
+    case PART_REASONING:
+    case PART_TOOL_CALL:
+    case PART_TOOL_RESULT:
+    case PART_VENDOR:
+    case PART_KIND_COUNT:
+        break;
+    }
+    return OK;
+}
+
+/* Nothing but what this protocol has. */
+static void strip(struct part *part)
+{
+    part->source = STR_NULL;
+    part->cache = STR_NULL;
+    part->citations = STR_NULL;
+    part->extra = NULL;
+}
+
+static enum error_code say_user(struct translator *x, struct turn *turn)
+{
+    bool texts = true;
+
+    for (struct part *part = turn->parts; part != NULL; part = part->next) {
+        TRY(fit_media(x, part));
+        strip(part);
+        texts = texts && part->kind == PART_TEXT;
+    }
+    turn->content_was_text = texts;
+    if (texts && turn->parts->next != NULL)
+        turn->parts = new_part(x, PART_TEXT, join_texts(x, turn->parts, PART_TEXT, STR("\n\n")));
+    add_message(x, turn);
+    return OK;
+}
+
+/* --- what the assistant said -------------------------------------------------------------- */
+
+/* {"google":{"thought_signature":"…"}} */
+static struct extra *signature_of(const struct translator *x, const struct part *call)
+{
+    struct extra *extra;
+
+    if (str_is_null(call->signature) || !str_eq(x->how->vendor, STR("gemini")))
+        return NULL;
+    extra = ARENA_NEW(x->arena, struct extra);
+    if (arena_overflowed(x->arena))
+        return NULL;
+    extra->key = STR("extra_content");
+    extra->value = openai_chat_join(x->arena,
+                                    openai_chat_join(x->arena,
+                                                     STR("{\"google\":{\"thought_signature\":"),
+                                                     json_quote(call->signature, x->arena)),
+                                    STR("}}"));
+    return extra;
+}
+
+/* The calls, in a list of their own. */
+static struct part *calls_of(struct translator *x, struct part *parts)
+{
+    struct part *calls = NULL;
+    struct part **end = &calls;
+
+    for (struct part *part = parts, *next; part != NULL; part = next) {
+        next = part->next;
+        if (part->kind == PART_IMAGE || part->kind == PART_AUDIO || part->kind == PART_FILE)
+            translation_warn_of(x->t, "dropped:part", str_c(request_part_name(part->kind)));
+        if (part->kind != PART_TOOL_CALL)
+            continue;
+        struct extra *extra = signature_of(x, part);
+        *end = part;
+        end = &part->next;
+        strip(part);
+        part->extra = extra;
+    }
+    *end = NULL;
+    return calls;
+}
+
+/* A message has one text, one refusal, one reasoning, and its calls. */
+static void say_assistant(struct translator *x, struct turn *turn)
+{
+    struct str text = join_texts(x, turn->parts, PART_TEXT, STR(""));
+    struct str refusal = join_texts(x, turn->parts, PART_REFUSAL, STR(""));
+    struct str reasoning = join_texts(x, turn->parts, PART_REASONING, STR("\n\n"));
+    struct part *parts = calls_of(x, turn->parts);
+    bool calls = parts != NULL;
+
+    if (!x->keeps_reasoning)
+        reasoning = STR_NULL;
+    else if (str_is_null(reasoning))
+        reasoning = STR("");
+    if (!calls && str_is_null(text) && str_is_null(refusal) && reasoning.n == 0)
+        return;
+    struct part *said[] = {
+        str_is_null(reasoning) ? NULL : new_part(x, PART_REASONING, reasoning),
+        str_is_null(refusal) ? NULL : new_part(x, PART_REFUSAL, refusal),
+        /* Without calls or refusal null is refused by many. */
+        str_is_null(text) && (calls || !str_is_null(refusal))
+            ? NULL
+            : new_part(x, PART_TEXT, str_is_null(text) ? STR("") : text),
+    };
+    if (arena_overflowed(x->arena))
+        return;
+    if (said[0] != NULL)
+        said[0]->name = STR("reasoning_content");
+    if (said[1] != NULL)
+        said[1]->name = STR("refusal");
+    turn->content_was_null = said[2] == NULL;
+    turn->content_was_text = said[2] != NULL;
+    for (size_t i = 0; i < COUNT_OF(said); i++) {
+        if (said[i] == NULL)
+            continue;
+        said[i]->next = parts;
+        parts = said[i];
+    }
+    turn->parts = parts;
+    add_message(x, turn);
+}
+
+/* --- results ------------------------------------------------------------------------------ */
+
+/* What a result shows beside its text: in a message of the user's, after all results. */
+static enum error_code attach(struct translator *x, struct part *result)
+{
+    struct part *label;
+
+    if (x->attached == NULL) {
+        x->attached = ARENA_NEW(x->arena, struct turn);
+        if (arena_overflowed(x->arena))
+            return OK;
+        x->attached->role = ROLE_USER;
+        x->attached_end = &x->attached->parts;
+    }
+    label = new_part(x, PART_TEXT,
+                     str_print(x->arena, "[attached to the tool result %.*s]",
+                               STR_ARG(result->id)));
+    if (label == NULL)
+        return OK;
+    *x->attached_end = label;
+    x->attached_end = &label->next;
+    for (struct part *part = result->parts, *next; part != NULL; part = next) {
+        next = part->next;
+        if (part->kind == PART_TEXT)
+            continue;
+        TRY(fit_media(x, part));
+        strip(part);
+        part->next = NULL;
+        *x->attached_end = part;
+        x->attached_end = &part->next;
+    }
+    return OK;
+}
+
+static void add_attached(struct translator *x)
+{
+    if (x->attached == NULL)
+        return;
+    add_message(x, x->attached);
+    x->attached = NULL;
+}
+
+static struct str what_is_attached(const struct part *parts)
+{
+    for (const struct part *part = parts; part != NULL; part = part->next) {
+        if (part->kind != PART_TEXT && part->kind != PART_IMAGE)
+            return STR("[file attached]");
+    }
+    return STR("[image attached]");
+}
+
+/* A plain string: what all servers take. */
+static enum error_code say_result(struct translator *x, struct turn *turn)
+{
+    struct part *result = turn->parts;
+    bool media;
+    struct str text = fit_result_text(result, x->arena, &media);
+
+    assert(result->kind == PART_TOOL_RESULT && result->next == NULL);
+    if (result->is_error && !str_starts_nocase(text, STR("error")))
+        text = openai_chat_join(x->arena, STR("Error: "), text);
+    if (media) {
+        struct str note = what_is_attached(result->parts);
+        if (text.n > 0)
+            text = openai_chat_join(x->arena, text, STR("\n"));
+        text = openai_chat_join(x->arena, text, note);
+        TRY(attach(x, result));
+    }
+    strip(result);
+    result->parts = new_part(x, PART_TEXT, text);
+    result->was_text = true;
+    turn->name = STR_NULL;
+    turn->content_was_null = false;
+    add_message(x, turn);
+    return OK;
+}
+
+/* --- messages ----------------------------------------------------------------------------- */
+
+static bool has_reasoning(const struct request *request)
+{
+    for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next) {
+        for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+            if (part->kind == PART_REASONING && part->text.n > 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static enum error_code make_messages(struct translator *x, struct str note)
+{
+    struct turn *turn;
+    struct turn *messages = NULL;
+
+    x->end = &messages;
+    x->keeps_reasoning = x->how->dialect != NULL && x->how->dialect->reasoning_content &&
+                         has_reasoning(x->request);
+    turn = system_in_front(x, note);
+    for (struct turn *next; turn != NULL && !arena_overflowed(x->arena); turn = next) {
+        next = turn->next;
+        if (turn->role != ROLE_TOOL)
+            add_attached(x);
+        switch (turn->role) {
+        case ROLE_SYSTEM:
+        case ROLE_DEVELOPER:
+            system_later(x, turn);
+            break;
+        case ROLE_USER:
+            TRY(say_user(x, turn));
+            break;
+        case ROLE_ASSISTANT:
+            say_assistant(x, turn);
+            break;
+        case ROLE_TOOL:
+            TRY(say_result(x, turn));
+            break;
+        case ROLE_COUNT:
+            BUG("no such role");
+        }
+    }
+    add_attached(x);
+    x->request->turns = messages;
+    return OK;
+}
+
+/* --- parameters --------------------------------------------------------------------------- */
+
+static bool is_number(struct str token, double value)
+{
+    double is;
+
+    return !str_is_null(token) && str_to_double(token, &is) && is >= value && is <= value;
+}
+
+/* Drops a parameter; neutral: the value that says nothing. */
+static void drop(struct translator *x, struct str *token, double neutral, const char *warning)
+{
+    if (str_is_null(*token))
+        return;
+    if (!is_number(*token, neutral))
+        translation_warn(x->t, warning);
+    *token = STR_NULL;
+}
+
+static void fit_sampling(struct translator *x, struct params *params)
+{
+    bool off = x->traits->sampling_when_off && str_eq(params->reasoning_effort, STR("none"));
+    double temperature;
+
+    drop(x, &params->top_k, -1, "dropped:top_k");
+    if (str_to_double(params->temperature, &temperature) && temperature > 2) {
+        params->temperature = STR("2");
+        translation_warn(x->t, "changed:temperature");
+    }
+    if (!x->traits->sampling_refused || off)
+        return;
+    drop(x, &params->temperature, 1, "dropped:temperature");
+    drop(x, &params->top_p, 1, "dropped:top_p");
+    drop(x, &params->frequency_penalty, 0, "dropped:frequency_penalty");
+    drop(x, &params->presence_penalty, 0, "dropped:presence_penalty");
+    drop(x, &params->top_logprobs, 0, "dropped:top_logprobs");
+    if (params->logprobs == 1)
+        translation_warn(x->t, "dropped:logprobs");
+    params->logprobs = -1;
+}
+
+static void fit_stop(struct translator *x, struct params *params)
+{
+    if (x->traits->stop_refused && params->stop_n > 0) {
+        x->t->stop = params->stop;
+        x->t->stop_n = params->stop_n;
+        params->stop_n = 0;
+    }
+    if (params->stop_n > STOPS_MAX) {
+        translation_warn(x->t, "dropped:stop");
+        params->stop_n = STOPS_MAX;
+    }
+}
+
+/* Null: the default, or not known here. */
+static struct str tier_of(struct str tier)
+{
+    static const struct {
+        struct str said;
+        struct str meant;
+    } tiers[] = {
+        {STR_INIT("standard_only"), STR_INIT("default")}, /* Anthropic */
+        {STR_INIT("standard"), STR_INIT("default")},      /* Gemini */
+        {STR_INIT("default"), STR_INIT("default")},
+        {STR_INIT("flex"), STR_INIT("flex")},
+        {STR_INIT("priority"), STR_INIT("priority")},
+        {STR_INIT("scale"), STR_INIT("scale")},
+        {STR_INIT("fast"), STR_INIT("fast")},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(tiers); i++) {
+        if (str_eq_nocase(tier, tiers[i].said))
+            return tiers[i].meant;
+    }
+    return STR_NULL;
+}
+
+/* [A-Za-z0-9_-]{1,64} */
+static struct str format_name(const struct translator *x, struct str name)
+{
+    char *to;
+
+    if (name.n == 0)
+        return STR("response");
+    name = str_head(name, NAME_MAX_BYTES);
+    to = arena_alloc(x->arena, name.n);
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        to[i] = plain || c == '-' ? c : '_';
+    }
+    return str_of(to, name.n);
+}
+
+/* Returns what the model must be told about it; null: nothing. */
+static struct str fit_format(struct translator *x, struct format *format)
+{
+    const struct format asked = *format;
+
+    if (format->kind == FORMAT_ABSENT)
+        return STR_NULL;
+    if (str_is_null(format->schema))
+        format->kind = FORMAT_JSON;
+    if (format->kind == FORMAT_SCHEMA && x->traits->schema) {
+        format->name = format_name(x, format->name);
+        return STR_NULL;
+    }
+    *format = (struct format){.kind = FORMAT_JSON, .strict = -1};
+    if (asked.kind == FORMAT_JSON && conversation_says_json(x->request))
+        return STR_NULL;
+    return note_of_format(x, &asked);
+}
+
+static void fit_params(struct translator *x)
+{
+    struct params *params = &x->request->params;
+    const char *effort = NULL;
+
+    if (x->traits->thinking == THINKING_EFFORT)
+        effort = traits_effort(params, x->traits->efforts);
+    params->reasoning_effort = str_c(effort);
+    params->max_tokens_was_legacy = x->how->dialect != NULL && x->how->dialect->max_tokens_legacy &&
+                                    !x->traits->developer;
+    fit_sampling(x, params);
+    fit_stop(x, params);
+    if (!str_is_null(params->top_logprobs))
+        params->logprobs = 1;
+    if (!x->traits->custom_tools)
+        params->verbosity = STR_NULL;
+    if (params->store == 0)
+        params->store = -1;
+    params->service_tier = tier_of(params->service_tier);
+}
+
+/* --- tools -------------------------------------------------------------------------------- */
+
+static bool is_chosen(const struct request *request, struct str name)
+{
+    for (size_t i = 0; i < request->tool_choice_names_n; i++) {
+        if (str_eq(request->tool_choice_names[i], name))
+            return true;
+    }
+    return false;
+}
+
+/* A choice that servers do not know as such: those tools alone. */
+static void keep_chosen(struct request *request)
+{
+    struct tool **to = &request->tools;
+
+    while (*to != NULL) {
+        if (is_chosen(request, (*to)->name))
+            to = &(*to)->next;
+        else
+            *to = (*to)->next;
+    }
+    request->tool_choice = request->tool_choice_required ? TOOL_CHOICE_REQUIRED : TOOL_CHOICE_AUTO;
+}
+
+static void fit_tools(struct translator *x)
+{
+    struct request *request = x->request;
+
+    if (request->tool_choice == TOOL_CHOICE_SUBSET && !x->traits->custom_tools)
+        keep_chosen(request);
+    for (struct tool *tool = request->tools; tool != NULL; tool = tool->next) {
+        tool->source = STR_NULL;
+        tool->cache = STR_NULL;
+        tool->extra = NULL;
+        if (!tool->custom)
+            tool->schema = schema_fit(tool->schema, SCHEMA_OPENAI_TOOL, x->arena);
+    }
+}
+
+enum error_code openai_chat_translate_request(const struct request *request,
+                                              const struct encode_request *how, struct arena *arena,
+                                              struct request *ret_request, struct error *e)
+{
+    struct str model = str_is_null(how->model) ? request->model : how->model;
+    const struct traits *traits = traits_of(TRAITS_OPENAI, model);
+    const struct fit_rules rules = {
+        .system = FIT_SYSTEM_KEEP,
+        .ids = FIT_IDS_OPENAI,
+        .names = FIT_NAMES_OPENAI,
+        .wrap_custom = !traits->custom_tools,
+        .prefill = true,
+        .tools_max = TOOLS_MAX,
+    };
+    struct translator x = {.how = how,
+                           .traits = traits,
+                           .t = how->translation,
+                           .arena = arena,
+                           .e = e,
+                           .request = ret_request};
+
+    assert(how->translation != NULL);
+    TRY(fit_request(request, &rules, how->translation, arena, ret_request, e));
+    ret_request->extra = NULL;
+    fit_params(&x);
+    fit_tools(&x);
+    struct str note = fit_format(&x, &ret_request->params.format);
+    TRY(make_messages(&x, note));
+    if (arena_overflowed(arena))
+        return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
+    return OK;
+}
