@@ -782,7 +782,9 @@ static enum exchange_state step_BREAK(struct exchange *x)
     checked_bytes(x, str_from(buf_str(out), before), false);
     checked_end(x);
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
-    server_close_after(x->client);
+    /* What the upstream said is an answer; what broke off is none, and the client is to see that. */
+    if (!x->upstreams_error)
+        server_close_after(x->client);
     if (out->n > 0)
         server_body(x->client, buf_str(out));
     server_end(x->client);
