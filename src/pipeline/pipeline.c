@@ -159,6 +159,7 @@ static void copy_event(struct arena *arena, struct event *event)
     case EVENT_BLOCK_BEGIN:
         event->begin.id = copy(arena, event->begin.id);
         event->begin.name = copy(arena, event->begin.name);
+        event->begin.space = copy(arena, event->begin.space);
         break;
     case EVENT_TEXT:
     case EVENT_REASONING:

@@ -428,9 +428,7 @@ static void begin_call(struct openai_responses_decoder *d, struct openai_respons
         item->call_id = str_print(d->base.options.arena, "call_%u", item->index);
     begin->begin.id = item->call_id;
     begin->begin.name = utf8_repair(name, scratch);
-    if (space.n > 0)
-        begin->begin.name = openai_responses_params_full_name(scratch, utf8_repair(space, scratch),
-                                                              begin->begin.name);
+    begin->begin.space = space.n > 0 ? utf8_repair(space, scratch) : STR_NULL;
     begin->begin.custom = item->kind == OPENAI_RESPONSES_CUSTOM;
     item->block = begin->block;
     d->calls = true;
@@ -633,27 +631,43 @@ static void read_usage(struct openai_responses_decoder *d, yyjson_val *usage)
 
 static void read_error(struct openai_responses_decoder *d, yyjson_val *root)
 {
-    struct event *event = decode_event(&d->base, EVENT_ERROR, 0, EVENT_NO_BLOCK);
     yyjson_val *inner = json_get(root, STR("error"));
     yyjson_val *fields = yyjson_is_obj(inner) ? inner : root;
-    struct arena *scratch = d->base.options.scratch;
-    struct str message = get_str(fields, "message");
+    struct event *event = &d->error;
+    struct str message = keep_str(d, fields, "message");
     int64_t status;
 
-    if (message.n == 0)
-        message = json_str(inner);
-    event->error.message = message.n > 0 ? utf8_repair(message, scratch)
-                                         : STR("the response failed");
-    event->error.code = utf8_repair(get_str(fields, "code"), scratch);
+    if (d->failed)
+        return;
+    *event = (struct event){.kind = EVENT_ERROR, .block = EVENT_NO_BLOCK};
+    if (message.n == 0 && yyjson_is_str(inner))
+        message = keep_str(d, root, "error");
+    event->error.message = message.n > 0 ? message : STR("the response failed");
+    event->error.code = keep_str(d, fields, "code");
     /* Of a flat error it is the event's. */
     if (fields != root)
-        event->error.type = utf8_repair(get_str(fields, "type"), scratch);
+        event->error.type = keep_str(d, fields, "type");
     event->error.status = openai_responses_status_of(event->error.code);
     if (event->error.status == 0)
         event->error.status = openai_responses_status_of(event->error.type);
     if (json_to_int64(json_get(fields, STR("code")), &status) && status >= 400 && status <= 599)
         event->error.status = (int)status;
+    d->failed = true;
+}
+
+/* The answer ends with the error that was read. */
+static void say_error(struct openai_responses_decoder *d)
+{
+    *decode_event(&d->base, EVENT_ERROR, 0, EVENT_NO_BLOCK) = d->error;
     d->base.over = true;
+}
+
+/* Within a response response.failed follows, and belongs to it: the answer ends with that. */
+static void read_error_event(struct openai_responses_decoder *d, yyjson_val *root)
+{
+    read_error(d, root);
+    if (!d->started)
+        say_error(d);
 }
 
 /* Every block that is open ends. */
@@ -709,6 +723,7 @@ static void read_terminal(struct openai_responses_decoder *d, yyjson_val *respon
         begin_answer(d, response);
         read_usage(d, json_get(response, STR("usage")));
         read_error(d, response);
+        say_error(d);
         return;
     }
     finish_answer(d, response);
@@ -824,7 +839,7 @@ static void read_event(struct openai_responses_decoder *d, yyjson_val *root, str
     else if (word == WORD_TERMINAL)
         read_terminal(d, response);
     else if (word == WORD_ERROR)
-        read_error(d, root);
+        read_error_event(d, root);
     else if (word == WORD_KEEPALIVE)
         (void)decode_event(&d->base, EVENT_KEEPALIVE, 0, EVENT_NO_BLOCK);
     else
@@ -843,7 +858,7 @@ static void read_root(struct decode *base, yyjson_val *root, struct str event, s
     else if (yyjson_is_arr(json_get(root, STR("output"))))
         read_terminal(d, root);
     else if (json_get(root, STR("error")) != NULL)
-        read_error(d, root);
+        read_error_event(d, root);
 }
 
 /* Some servers end with what ends a stream of Chat Completions. */
@@ -854,6 +869,10 @@ static bool read_other(struct decode *base, struct str data, struct frame *frame
     (void)frame;
     if (!d->started || !str_eq(str_trim(data), STR("[DONE]")))
         return false;
+    if (d->failed) {
+        say_error(d);
+        return true;
+    }
     close_all(d);
     stop(d, NULL);
     return true;
@@ -867,7 +886,18 @@ static const char *check_whole(struct decode *base, yyjson_val *root)
 
 static bool complete(const struct decode *base)
 {
-    return ((const struct openai_responses_decoder *)base)->stopped;
+    const struct openai_responses_decoder *d = (const struct openai_responses_decoder *)base;
+
+    return d->stopped || d->failed;
+}
+
+/* An error that nothing followed. */
+static void finish(struct decode *base)
+{
+    struct openai_responses_decoder *d = self_of(base);
+
+    if (d->failed && !base->over)
+        say_error(d);
 }
 
 void openai_responses_decode_init(void *decoder, const struct decoder_options *options)
@@ -877,6 +907,7 @@ void openai_responses_decode_init(void *decoder, const struct decoder_options *o
         .read_other = read_other,
         .check_whole = check_whole,
         .complete = complete,
+        .finish = finish,
     };
     struct openai_responses_decoder *d = decoder;
 

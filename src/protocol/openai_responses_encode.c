@@ -450,6 +450,19 @@ static void begin_reasoning(struct openai_responses_encoder *enc, const struct e
     item->block = begin->block;
 }
 
+/* A tool of a namespace goes by its full name everywhere else. */
+static void split_name(const struct openai_responses_encoder *enc,
+                       struct openai_responses_sent *item)
+{
+    for (const struct openai_responses_space *s = enc->spaces; s != NULL; s = s->next) {
+        if (!str_eq(s->full, item->name))
+            continue;
+        item->space = s->space;
+        item->name = s->name;
+        return;
+    }
+}
+
 static void begin_tool(struct openai_responses_encoder *enc, const struct event *begin,
                        struct buf *out)
 {
@@ -461,13 +474,9 @@ static void begin_tool(struct openai_responses_encoder *enc, const struct event 
                                                    : OPENAI_RESPONSES_FUNCTION);
         item->call_id = str_copy(arena, begin->begin.id);
         item->name = str_copy(arena, begin->begin.name);
-        for (const struct openai_responses_space *s = enc->spaces; s != NULL; s = s->next) {
-            if (!str_eq(s->full, item->name))
-                continue;
-            item->space = s->space;
-            item->name = s->name;
-            break;
-        }
+        if (enc->options.same_protocol)
+            item->space = str_copy(arena, begin->begin.space);
+        split_name(enc, item);
         announce(enc, item, out);
     }
     (void)begin_piece(enc, item, OPENAI_RESPONSES_ARGUMENTS, begin->block, out);

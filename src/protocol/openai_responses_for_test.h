@@ -30,6 +30,7 @@ static inline struct event trial_event_copy(struct arena *arena, const struct ev
     } else if (event->kind == EVENT_BLOCK_BEGIN) {
         copy.begin.id = str_copy(arena, event->begin.id);
         copy.begin.name = str_copy(arena, event->begin.name);
+        copy.begin.space = str_copy(arena, event->begin.space);
     } else if (event->kind == EVENT_STOP) {
         copy.stop.native = str_copy(arena, event->stop.native);
         copy.stop.sequence = str_copy(arena, event->stop.sequence);

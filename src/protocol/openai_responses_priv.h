@@ -120,8 +120,10 @@ struct openai_responses_decoder {
     struct decode base;
     bool started;
     bool stopped;
-    bool calls;      /* a tool was called */
-    uint32_t blocks; /* begun so far */
+    bool failed;        /* an error was read */
+    struct event error; /* which is said when the response has failed */
+    bool calls;         /* a tool was called */
+    uint32_t blocks;    /* begun so far */
     uint32_t items_n;
     uint32_t parts_n;
     struct openai_responses_item *items; /* the last one first */

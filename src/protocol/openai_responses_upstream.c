@@ -189,33 +189,23 @@ static enum error_code add_message(struct writer *w, const struct turn *turn, co
     return OK;
 }
 
-static bool is_said(const struct part *part)
+/* An item a part. Text is a plain string: parts of an assistant's message must have ids that only
+ * the server gives. */
+static void add_said(struct writer *w, const struct turn *turn, const struct part *part)
 {
-    return part->kind == PART_TEXT || part->kind == PART_REFUSAL;
-}
-
-/* What the assistant said, up to what is no text; returns where that begins. */
-static const struct part *add_said(struct writer *w, const struct turn *turn,
-                                   const struct part *part)
-{
-    const struct part *first = part;
-
     next_item(w);
     begin_object(w, "message");
     openai_responses_add_string(&w->out, "role", STR("assistant"));
     openai_responses_add_string(&w->out, "phase", turn->phase);
-    openai_responses_add_key(&w->out, "content");
-    buf_add_char(&w->out, '[');
-    for (; part != NULL && is_said(part); part = part->next) {
-        if (part != first)
-            buf_add_char(&w->out, ',');
-        if (part->kind == PART_TEXT)
-            add_text(w, "output_text", "text", part->text);
-        else
-            add_text(w, "refusal", "refusal", part->text);
+    if (part->kind == PART_TEXT) {
+        openai_responses_add_string(&w->out, "content", part->text);
+    } else {
+        openai_responses_add_key(&w->out, "content");
+        buf_add_char(&w->out, '[');
+        add_text(w, "refusal", "refusal", part->text);
+        buf_add_char(&w->out, ']');
     }
-    buf_add(&w->out, STR("]}"));
-    return part;
+    buf_add_char(&w->out, '}');
 }
 
 /* Only its own vendor's, and only before what it led to. */
@@ -259,20 +249,15 @@ static void add_call(struct writer *w, const struct part *part)
 
 static enum error_code add_assistant(struct writer *w, const struct turn *turn)
 {
-    const struct part *part = turn->parts;
-
-    while (part != NULL) {
-        if (is_said(part)) {
-            part = add_said(w, turn, part);
-            continue;
-        }
-        if (part->kind == PART_REASONING)
+    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+        if (part->kind == PART_TEXT || part->kind == PART_REFUSAL)
+            add_said(w, turn, part);
+        else if (part->kind == PART_REASONING)
             add_reasoning(w, part);
         else if (part->kind == PART_TOOL_CALL)
             add_call(w, part);
         else if (part->kind == PART_IMAGE || part->kind == PART_FILE || part->kind == PART_AUDIO)
             translation_warn(w->how->translation, "dropped:assistant_media");
-        part = part->next;
     }
     return OK;
 }
