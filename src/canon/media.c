@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "canon/media.h"
 
+#include "text/utf8.h"
+
 enum { MAGIC_BYTES = 12, MAGIC_CHARS = 16 };
 
 void media_set_url(struct part *part, struct str url)
@@ -152,4 +154,30 @@ struct str media_url(const struct part *part, struct arena *arena)
         n += pieces[i].n;
     }
     return str_of(to, n);
+}
+
+struct str media_text(const struct part *part, struct arena *arena)
+{
+    char *to = arena_alloc(arena, part->data.n / 4 * 3 + 3);
+    uint32_t bits = 0;
+    unsigned have = 0;
+    size_t n = 0;
+
+    if (arena_overflowed(arena))
+        return STR_NULL;
+    for (size_t i = 0; i < part->data.n; i++) {
+        int six = sextet(part->data.p[i]);
+        if (part->data.p[i] == '=')
+            break;
+        if (six < 0)
+            return STR_NULL;
+        bits = bits << 6 | (uint32_t)six;
+        have += 6;
+        if (have < 8)
+            continue;
+        have -= 8;
+        to[n++] = (char)(bits >> have & 0xff);
+    }
+    assert(n <= part->data.n / 4 * 3 + 3);
+    return utf8_repair(str_of(to, n), arena);
 }

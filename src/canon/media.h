@@ -18,3 +18,5 @@ struct str media_type_of(const struct part *part);
 struct str media_audio_format(const struct part *part);
 /* "data:TYPE;base64,DATA", or the URL. */
 struct str media_url(const struct part *part, struct arena *arena);
+/* Base64 of a text, decoded, as valid UTF-8 in the arena; null: it is no base64. */
+struct str media_text(const struct part *part, struct arena *arena);

@@ -6,7 +6,8 @@
  *   anthropic_request.c   request: client's body -> canonical; head, turns and their blocks
  *   anthropic_params.c    request: its tools and parameters
  *   anthropic_upstream.c  request: edits of the client's body, or canonical -> a body of our own
- *   anthropic_write.c     request: system, turns and blocks of such a body
+ *   anthropic_plan.c      request: of such a body the tools and parameters, and how they get on
+ *   anthropic_write.c     request: of such a body the system, turns and blocks
  *   anthropic_decode.c    answer: one event's or body's JSON -> events; blocks
  *   anthropic_encode.c    answer: events -> raw, or events of ours; one open block at a time
  *   anthropic_collect.c   answer: events -> one whole body
@@ -72,6 +73,43 @@ void anthropic_request_keep(struct anthropic_reader *r, struct extra **to,
 /* Tools, tool choice, parameters and extra of the root. */
 NODISCARD enum error_code anthropic_params_read(struct anthropic_reader *r,
                                                 struct request *request);
+
+/* How an upstream's model is told to think. */
+enum anthropic_thinking {
+    ANTHROPIC_THINKING_UNSAID,
+    ANTHROPIC_THINKING_OFF,
+    ANTHROPIC_THINKING_BUDGET,
+    ANTHROPIC_THINKING_ADAPTIVE,
+};
+
+/* A body of our own, of a request that was fitted. */
+struct anthropic_writer {
+    struct buf *out;
+    struct arena *arena;
+    struct error *e;
+    const struct encode_request *how;
+    const struct request *request;
+    const struct params *params; /* the request's */
+    const struct traits *traits;
+    struct translation *t;
+    int64_t max_tokens;
+    enum anthropic_thinking thinking;
+    int64_t budget;
+    const char *effort;   /* NULL: none is said */
+    struct str json_tool; /* the tool whose arguments are the answer; null: none */
+    struct str note;      /* that ends the system text; null: none */
+    size_t cache_skip;    /* cache_control is left out that many times */
+};
+
+/* What is to be thought, and how the answer gets its form: before anything is written. */
+NODISCARD enum error_code anthropic_plan_make(struct anthropic_writer *w);
+/* ,"key":… of all but the conversation. */
+void anthropic_plan_write_tools(struct anthropic_writer *w);
+void anthropic_plan_write_params(struct anthropic_writer *w);
+/* ,"system":… and ,"messages":[…] */
+NODISCARD enum error_code anthropic_write_conversation(struct anthropic_writer *w);
+/* ,"cache_control":… unless there are too many. */
+void anthropic_write_cache(struct anthropic_writer *w, struct str cache);
 
 /* --- answers, decoded --- */
 
