@@ -246,7 +246,7 @@ coverage:
 
 install: $(PROGRAM)
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/llm-proxy
-	for f in README.md LICENSE config.example.yaml $(wildcard docs/*.md); do \
+	for f in README.md LICENSE config.example.yaml $(wildcard docs/*.md docs/clients/*.md); do \
 	    test ! -f $$f || \
 	        install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/llm-proxy/$$(basename $$f) || exit; \
 	done

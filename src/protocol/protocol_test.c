@@ -69,11 +69,118 @@ static void test_route(void **state)
     arena_fini(&arena);
 }
 
+/* --- docs/API_REFERENCE.md --- */
+
+static struct str read_page(struct arena *arena)
+{
+    FILE *file = fopen("docs/API_REFERENCE.md", "rb");
+    enum { PAGE_MAX = 256 * 1024 };
+    char *text = arena_alloc(arena, PAGE_MAX);
+
+    assert_non_null(file);
+    size_t n = fread(text, 1, PAGE_MAX, file);
+    assert_in_range(n, 1, PAGE_MAX - 1);
+    assert_int_equal(fclose(file), 0);
+    return str_of(text, n);
+}
+
+/* Whether said is what the page calls the pattern: its '*' is a name in braces, with what follows. */
+static bool says(struct str said, struct str pattern)
+{
+    size_t star = str_find_char(pattern, '*', 0);
+    struct str behind = star == SIZE_MAX ? STR_NULL : str_from(pattern, star + 1);
+
+    if (star == SIZE_MAX)
+        return str_eq(said, pattern);
+    struct str rest = str_from(said, star);
+    return str_starts(said, str_head(pattern, star)) && str_starts(rest, STR("{")) &&
+           str_find_char(rest, '}', 0) != SIZE_MAX &&
+           (behind.n == 0 ? str_find_char(rest, '/', 0) == SIZE_MAX : str_ends(rest, behind));
+}
+
+/* The next "`METHOD /path`" of the page. */
+static bool next_said(struct str page, size_t *cursor, struct str *ret_method, struct str *ret_path)
+{
+    static const char *const methods[] = {"GET", "POST", "DELETE"};
+
+    while ((*cursor = str_find_char(page, '`', *cursor)) != SIZE_MAX) {
+        size_t end = str_find_char(page, '`', ++*cursor);
+        struct str code = str_of(page.p + *cursor, end == SIZE_MAX ? 0 : end - *cursor);
+        size_t blank = str_find_char(code, ' ', 0);
+        *cursor = end == SIZE_MAX ? page.n : end + 1;
+        for (size_t i = 0; i < COUNT_OF(methods) && blank != SIZE_MAX; i++) {
+            *ret_method = str_head(code, blank);
+            *ret_path = str_from(code, blank + 1);
+            if (str_eq(*ret_method, str_c(methods[i])) && str_starts(*ret_path, STR("/")))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool page_has(struct str page, const struct route *route)
+{
+    size_t cursor = 0;
+    struct str method;
+    struct str path;
+
+    while (next_said(page, &cursor, &method, &path)) {
+        if (str_eq(method, str_c(route->method)) && says(path, str_c(route->path)))
+            return true;
+    }
+    return false;
+}
+
+/* "/v1/responses/{id}/cancel" with something in its place. */
+static struct str example_of(struct str said, struct arena *arena)
+{
+    size_t open = str_find_char(said, '{', 0);
+    size_t close = open == SIZE_MAX ? SIZE_MAX : str_find_char(said, '}', open);
+
+    if (close == SIZE_MAX)
+        return said;
+    return str_print(arena, "%.*sa%.*s", STR_ARG(str_head(said, open)),
+                     STR_ARG(str_from(said, close + 1)));
+}
+
+/* Catches: a path that clients are not told of, and one that they are told of and is not there. */
+static void test_every_route_is_documented(void **state)
+{
+    struct arena arena;
+    struct str method;
+    struct str path;
+    size_t cursor = 0;
+    size_t count = 0;
+
+    (void)state;
+    arena_init(&arena, 4 * 1024 * 1024, 1024, NULL);
+    struct str page = read_page(&arena);
+    for (size_t i = 0; i < protocol_count; i++) {
+        for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
+            if (!page_has(page, route))
+                fail_msg("docs/API_REFERENCE.md does not have %s %s", route->method, route->path);
+        }
+    }
+    while (next_said(page, &cursor, &method, &path)) {
+        struct route_match match;
+        if (!str_starts(path, STR("/v")) && !str_starts(path, STR("/anthropic")))
+            continue; /* the proxy's own */
+        protocol_route(method, example_of(path, &arena), &arena, &match);
+        if (match.protocol == NULL)
+            fail_msg("docs/API_REFERENCE.md has %.*s %.*s, which is not there", STR_ARG(method),
+                     STR_ARG(path));
+        count++;
+    }
+    assert_true(count > 40);
+    arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_route),
+        cmocka_unit_test(test_every_route_is_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
