@@ -80,6 +80,13 @@ static inline size_t scan_ascii_portable(const char *p, size_t n)
     return i;
 }
 
+static inline size_t scan_find_portable(const char *p, size_t n, const char *text, size_t k)
+{
+    const char *hit = n < k ? NULL : memmem(p, n, text, k);
+
+    return hit == NULL ? n : (size_t)(hit - p);
+}
+
 #if defined(__SSE2__)
 
 static inline __m128i scan_load(const char *p)
@@ -146,7 +153,33 @@ static inline size_t scan_ascii(const char *p, size_t n)
     return i + scan_ascii_portable(p + i, n - i);
 }
 
+/* Where the text of k >= 2 bytes first stands in p[0..n), n without it. For rare ones: where both
+ * its ends fit, it is compared. */
+static inline size_t scan_find(const char *p, size_t n, const char *text, size_t k)
+{
+    const __m128i first = _mm_set1_epi8(text[0]);
+    const __m128i last = _mm_set1_epi8(text[k - 1]);
+    size_t i = 0;
+
+    for (; n - i >= 16 + k - 1; i += 16) {
+        __m128i both = _mm_and_si128(_mm_cmpeq_epi8(scan_load(p + i), first),
+                                     _mm_cmpeq_epi8(scan_load(p + i + k - 1), last));
+        unsigned hits = (unsigned)_mm_movemask_epi8(both);
+        for (; UNLIKELY(hits != 0); hits &= hits - 1) {
+            size_t at = i + (unsigned)__builtin_ctz(hits);
+            if (memcmp(p + at, text, k) == 0)
+                return at;
+        }
+    }
+    return i + scan_find_portable(p + i, n - i, text, k);
+}
+
 #else
+
+static inline size_t scan_find(const char *p, size_t n, const char *text, size_t k)
+{
+    return scan_find_portable(p, n, text, k);
+}
 
 static inline size_t scan_plain(const char *p, size_t n, bool *high)
 {

@@ -155,6 +155,28 @@ static void test_blocks(void **state)
     }
 }
 
+/* The text at each place of each length, among beginnings and ends of it. */
+static void test_find(void **state)
+{
+    (void)state;
+    for (size_t k = 2; k <= 6; k++) {
+        for (size_t n = 0; n <= SIZE_MAX_TESTED; n++) {
+            char *p = mem_raw(n + 1);
+            for (size_t i = 0; i < n; i++)
+                p[i] = "cHcL"[i % 4];
+            assert_int_equal(scan_find(p, n, "cHgxLm", k < 3 ? 3 : k), n);
+            for (size_t at = 0; at + k <= n; at++) {
+                for (size_t i = 0; i < n; i++)
+                    p[i] = i % 3 == 0 ? 'q' : "cHgxLm"[k - 1];
+                memcpy(p + at, "cHgxLm", k);
+                assert_int_equal(scan_find(p, n, "cHgxLm", k), at);
+                assert_int_equal(scan_find_portable(p, n, "cHgxLm", k), at);
+            }
+            mem_free(p);
+        }
+    }
+}
+
 static void test_empty(void **state)
 {
     bool high = false;
@@ -172,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_each_byte_each_place),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_find),
         cmocka_unit_test(test_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

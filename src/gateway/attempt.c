@@ -15,6 +15,7 @@
 #include "gateway/failed.h"
 #include "gateway/gateway_priv.h"
 #include "gateway/plan.h"
+#include "gateway/reasoning.h"
 
 #include "canon/restore.h"
 #include "http/coding.h"
@@ -138,11 +139,19 @@ static bool error_is_ours(struct exchange *x, struct frame *frame)
     return false;
 }
 
-/* What the request's writing left to be done. CUT: the answer ends with this frame. */
-static enum push restore(struct exchange *x, struct frame *frame, bool *ret_cut)
+static enum push no_memory(struct exchange *x)
 {
     struct error e = {.code = OK};
 
+    FAIL(&e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max (%zu bytes)",
+         x->call.config->response_bytes_max);
+    attempt_fail(x, &e);
+    return PUSH_STOP;
+}
+
+/* What the request's writing left to be done. CUT: the answer ends with this frame. */
+static enum push restore(struct exchange *x, struct frame *frame, bool *ret_cut)
+{
     switch (restore_frame(x->restore, frame, &x->station->scratch)) {
     case RESTORE_OK:
         return PUSH_OK;
@@ -150,10 +159,7 @@ static enum push restore(struct exchange *x, struct frame *frame, bool *ret_cut)
         *ret_cut = true;
         return PUSH_OK;
     case RESTORE_FULL:
-        FAIL(&e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max (%zu bytes)",
-             x->call.config->response_bytes_max);
-        attempt_fail(x, &e);
-        return PUSH_STOP;
+        return no_memory(x);
     }
     BUG("unknown verdict");
 }
@@ -175,6 +181,8 @@ enum push attempt_frame(void *ctx, struct frame *frame)
         return PUSH_STOP;
     if (UNLIKELY(x->restore != NULL) && restore(x, frame, &cut) != PUSH_OK)
         return PUSH_STOP;
+    if (x->reasoning != NULL && !reasoning_frame(x, frame))
+        return no_memory(x);
     switch (pipeline_frame(&x->call, frame)) {
     case PIPELINE_OK:
         if (UNLIKELY(cut)) {
@@ -616,6 +624,7 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
     };
     struct client_pool *pool = NULL;
     TRY(branch_pool(x->branch, backend, &pool, e));
+    reasoning_begin(x);
     x->sent_us = loop_now_us(station->loop);
     TRY(client_start(pool, &call, &x->attempt.request, e));
     x->attempts++;
@@ -639,6 +648,7 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     const struct request_limits limits = exchange_limits(x);
     struct request *request = &x->call.request;
     struct translation translation = {.arena = x->call.arena};
+    struct request told; /* of the conversation, this backend */
     struct wire wire;
     bool full;
 
@@ -647,7 +657,9 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
         TRY(x->call.intake.protocol->request_decode_full(request, &limits, x->call.arena, e));
     if (!how.same_protocol)
         how.translation = &translation;
-    TRY(x->attempt.protocol->request_encode(request, &how, x->call.arena, &wire, e));
+    const struct reasoning_way way = reasoning_way(x);
+    TRY(reasoning_up(&way, request, &limits, x->call.arena, &told, e));
+    TRY(x->attempt.protocol->request_encode(&told, &how, x->call.arena, &wire, e));
     if (!how.same_protocol)
         keep_translation(x, &translation);
     return send(x, &wire, e);
@@ -658,7 +670,8 @@ void attempt_write(struct exchange *x)
     bool full;
     const struct encode_request how = how_to_say(x, &full);
 
-    large_write(x->large, &x->call.request, x->attempt.protocol, &how, full);
+    const struct reasoning_way way = reasoning_way(x);
+    large_write(x->large, &x->call.request, &way, x->attempt.protocol, &how, full);
 }
 
 enum error_code attempt_written(struct exchange *x, struct error *e)
@@ -689,6 +702,7 @@ void attempt_fini(struct exchange *x)
     x->decoder = NULL;
     x->encoder = NULL;
     x->restore = NULL;
+    reasoning_free(&x->reasoning);
     checked_free(&x->checked);
     if (x->attempt.body.size_max > 0)
         buf_fini(&x->attempt.body);

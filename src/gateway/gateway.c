@@ -15,6 +15,7 @@
 #include "gateway/strikes.h"
 #include "io/address.h"
 #include "state/replies.h"
+#include "state/vault.h"
 
 /* Without authentication only this machine may connect, whatever host says. */
 static struct str host_of(const struct config *config)
@@ -70,6 +71,9 @@ static const char *slot_name(void *ctx, size_t slot)
 
 /* --- life --- */
 
+/* mapping.md, 7.2 */
+enum { VAULT_BYTES_MAX = 64 * 1024 * 1024, VAULT_TTL_S = 24 * 60 * 60 };
+
 /* Whole seconds, not fewer than were asked for. */
 static int64_t replies_ttl_s(const struct config *config)
 {
@@ -88,6 +92,7 @@ struct gateway *gateway_new(const struct gateway_options *options)
     gateway->strikes = strikes_new();
     gateway->replies = replies_new(options->config->responses_store_max_bytes,
                                    replies_ttl_s(options->config));
+    gateway->vault = vault_new(VAULT_BYTES_MAX, VAULT_TTL_S);
     id_random_bytes(&gateway->owner_seed, sizeof(gateway->owner_seed));
     arena_init(&gateway->arena, 1024 * 1024, 1024, NULL);
     gateway->host = str_copy(&gateway->arena, host_of(options->config));
@@ -152,6 +157,7 @@ enum error_code gateway_start(struct gateway *gateway, struct error *e)
 
     assert(n >= 1);
     TRY(site_prepare(gateway->site, e));
+    TRY(seal_key_prepare(gateway->site->config, &gateway->seal, e));
     TRY(worker_listen(gateway->host, (uint16_t)gateway->port_wanted, true, &fd, &gateway->port, e));
     gateway->stations = mem_new(n * sizeof(struct station));
     gateway->workers = mem_new(n * sizeof(struct worker *));
@@ -299,6 +305,8 @@ void gateway_free(struct gateway **gateway_ptr)
     arena_fini(&gateway->arena);
     strikes_free(&gateway->strikes);
     replies_free(&gateway->replies);
+    vault_free(&gateway->vault);
+    mem_wipe(&gateway->seal, sizeof(gateway->seal));
     mem_free(gateway);
     *gateway_ptr = NULL;
 }

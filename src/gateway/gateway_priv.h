@@ -8,6 +8,7 @@
 #include "base/id.h"
 #include "base/list.h"
 #include "base/metric.h"
+#include "canon/seal.h"
 #include "gateway/body.h"
 #include "gateway/gateway.h"
 #include "gateway/large.h"
@@ -27,11 +28,13 @@ struct stored;
 struct stored_ask;
 struct exchange;
 struct models;
+struct reasoning;
 struct replies;
 struct restore;
 struct strikes;
 struct unpack;
 struct station;
+struct vault;
 
 /* What the values of the BACKEND label are called, and what is counted across sites. A name keeps
  * its slot as long as the process lives; the last slot is for all that the others have no room
@@ -57,6 +60,8 @@ struct gateway {
     struct arena_budget inflight;
     struct strikes *strikes; /* wrong keys */
     struct replies *replies; /* responses that may be asked for again */
+    struct vault *vault;     /* reasoning that clients drop */
+    struct seal seal;        /* of what goes through them */
     uint64_t owner_seed;     /* makes of a client's key the name of what is the client's */
     atomic_size_t connections;
     atomic_bool draining;
@@ -160,6 +165,7 @@ struct exchange {
     struct checked *checked;         /* of debug builds; NULL: not checked */
     struct translation *translation; /* of the request; in the answer arena. NULL: none */
     struct restore *restore;         /* of the answer; NULL: nothing to do */
+    struct reasoning *reasoning;     /* in the answer; NULL: it goes as it came */
     struct stored_ask *ask;          /* what a backend was asked of a response; NULL: nothing */
     struct stored *stored; /* what is remembered for the store of responses; NULL: nothing */
     struct str whole;      /* a whole body that goes out as it came; in HAND what is left of it */
@@ -235,6 +241,11 @@ void exchange_writable(struct exchange *x);
 /* Finds or makes the key (data_dir/client.key) where the configuration has none and authentication
  * is on. CONFIG: the file cannot be read or written. */
 NODISCARD enum error_code client_key_prepare(struct site *site, struct error *e);
+
+/* seal_key.c */
+/* Finds or makes the key (data_dir/seal.key). CONFIG: the file cannot be read, or holds none. */
+NODISCARD enum error_code seal_key_prepare(const struct config *config, struct seal *ret_seal,
+                                           struct error *e);
 
 /* branch.c */
 /* The reference on site is taken over. */

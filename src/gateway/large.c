@@ -20,6 +20,7 @@
 
 #include "base/mem.h"
 #include "gateway/gateway_priv.h"
+#include "gateway/reasoning.h"
 #include "io/job.h"
 #include "text/json.h"
 
@@ -63,6 +64,7 @@ struct large {
     struct request_limits limits;
     struct request request;
     struct encode_request how;
+    struct reasoning_way way;
     struct translation translation;
     bool full;
     struct wire wire;
@@ -256,11 +258,12 @@ static enum error_code read_request(struct large *large)
 static enum error_code write_request(struct large *large)
 {
     struct error *e = &large->error;
+    struct request told; /* of the conversation, this backend */
 
     if (large->full)
         TRY(large->protocol->request_decode_full(&large->request, &large->limits, &large->work, e));
-    return large->upstream->request_encode(&large->request, &large->how, &large->out, &large->wire,
-                                           e);
+    TRY(reasoning_up(&large->way, &large->request, &large->limits, &large->work, &told, e));
+    return large->upstream->request_encode(&told, &large->how, &large->out, &large->wire, e);
 }
 
 /* A whole body is one frame. Its events are scratch, which the decoder would forget after this:
@@ -393,12 +396,14 @@ enum error_code large_take_request(struct large *large, struct request *request,
 }
 
 void large_write(struct large *large, const struct request *request,
-                 const struct protocol *upstream, const struct encode_request *how, bool full)
+                 const struct reasoning_way *way, const struct protocol *upstream,
+                 const struct encode_request *how, bool full)
 {
     assert(large->read);
     arena_reset(&large->out);
     arena_init(&large->out, large->work.bytes_max, OUT_BLOCK_SIZE, large->budget);
     large->request = *request;
+    large->way = *way;
     large->upstream = upstream;
     large->how = *how;
     large->translation = (struct translation){.arena = &large->out};

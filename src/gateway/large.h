@@ -10,6 +10,7 @@
 struct branch;
 struct call;
 struct large;
+struct reasoning_way;
 struct server_conn;
 
 enum {
@@ -53,7 +54,8 @@ NODISCARD enum error_code large_take_request(struct large *large, struct request
 /* Starts to write the upstream's request. full: its conversation is needed. Nobody else changes the
  * request arena meanwhile. */
 void large_write(struct large *large, const struct request *request,
-                 const struct protocol *upstream, const struct encode_request *how, bool full);
+                 const struct reasoning_way *way, const struct protocol *upstream,
+                 const struct encode_request *how, bool full);
 /* The pieces live as long as large, or until the next large_write. */
 NODISCARD enum error_code large_take_wire(struct large *large, struct request *request,
                                           struct wire *ret_wire, struct error *e);

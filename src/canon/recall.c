@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kept reasoning.
+ *
+ * What      A choice's blocks of reasoning, and the signatures of its calls and texts, as one text.
+ * How       A row of records, the first one the vendor's: a letter and four fields, each
+ *           "LENGTH:bytes".
+ *             V vendor   R reasoning   X redacted   C a call   T a text
+ *           All calls are there, as places; texts as places too.
+ * Not here  Where it is kept, and under whose name (state/vault, gateway/reasoning).
+ */
+#include "canon/recall.h"
+
+/* The size of a state: it lies in an arena. */
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+enum { FIELDS = 3, ASKED_MAX = 32 * 1024, ID_SHOWN_MAX = 64 };
+
+enum field { FIELD_ID, FIELD_TEXT, FIELD_SIGNATURE };
+
+struct record {
+    char kind;
+    struct str fields[FIELDS];
+};
+
+/* --- keys --- */
+
+struct str recall_call_key(struct str id, char to[RECALL_KEY_MAX])
+{
+    int n;
+
+    if (id.n <= ID_SHOWN_MAX)
+        n = snprintf(to, RECALL_KEY_MAX, "c:%.*s", STR_ARG(id));
+    else
+        n = snprintf(to, RECALL_KEY_MAX, "d:%016llx:%zu",
+                     (unsigned long long)XXH3_64bits(id.p, id.n), id.n);
+    assert(n > 0 && n < RECALL_KEY_MAX);
+    return str_of(to, (size_t)n);
+}
+
+struct str recall_text_key(uint64_t asked, uint64_t said, char to[RECALL_KEY_MAX])
+{
+    int n = snprintf(to, RECALL_KEY_MAX, "t:%016llx:%016llx", (unsigned long long)asked,
+                     (unsigned long long)said);
+
+    assert(n > 0 && n < RECALL_KEY_MAX);
+    return str_of(to, (size_t)n);
+}
+
+uint64_t recall_asked(const struct request *request, const struct turn *before)
+{
+    const struct turn *asked = NULL;
+    uint64_t hash = 0;
+
+    for (const struct turn *turn = request->turns; turn != before; turn = turn->next) {
+        if (turn->role == ROLE_USER)
+            asked = turn;
+    }
+    for (const struct part *part = asked == NULL ? NULL : asked->parts; part != NULL;
+         part = part->next) {
+        struct str text = str_head(part->text, ASKED_MAX);
+        if (part->kind == PART_TEXT && text.n > 0)
+            hash = XXH3_64bits_withSeed(text.p, text.n, hash + part->text.n);
+    }
+    return hash;
+}
+
+struct recall_said {
+    XXH64_state_t state;
+};
+
+struct recall_said *recall_said_new(struct arena *arena)
+{
+    struct recall_said *said = ARENA_NEW(arena, struct recall_said);
+
+    (void)XXH64_reset(&said->state, 0);
+    return said;
+}
+
+void recall_said_add(struct recall_said *said, struct str text)
+{
+    if (text.n > 0)
+        (void)XXH64_update(&said->state, text.p, text.n);
+}
+
+uint64_t recall_said_end(const struct recall_said *said)
+{
+    return XXH64_digest(&said->state);
+}
+
+uint64_t recall_said(const struct turn *turn)
+{
+    struct recall_said said;
+
+    (void)XXH64_reset(&said.state, 0);
+    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+        if (part->kind == PART_TEXT)
+            recall_said_add(&said, part->text);
+    }
+    return recall_said_end(&said);
+}
+
+/* --- writing --- */
+
+static void add_record(struct buf *out, char kind, struct str id, struct str text,
+                       struct str signature)
+{
+    const struct str fields[FIELDS] = {id, text, signature};
+
+    (void)buf_add_char(out, kind);
+    for (size_t i = 0; i < FIELDS; i++) {
+        (void)buf_print(out, "%zu:", fields[i].n);
+        (void)buf_add(out, fields[i]);
+    }
+}
+
+static void add_block(struct buf *out, const struct collect_block *block)
+{
+    struct str text = buf_str(&block->text);
+
+    switch (block->kind) {
+    case BLOCK_REASONING:
+        if (text.n > 0 || block->signature.n > 0)
+            add_record(out, 'R', block->id, text, block->signature);
+        return;
+    case BLOCK_REDACTED:
+        add_record(out, 'X', block->id, STR_NULL, block->signature);
+        return;
+    case BLOCK_TOOL:
+        add_record(out, 'C', block->id, STR_NULL, block->signature);
+        return;
+    case BLOCK_TEXT:
+        add_record(out, 'T', STR_NULL, STR_NULL, block->signature);
+        return;
+    case BLOCK_REFUSAL:
+    case BLOCK_MEDIA:
+    case BLOCK_VENDOR:
+        return;
+    case BLOCK_KIND_COUNT:
+        break;
+    }
+    BUG("no such kind of block");
+}
+
+static bool is_reasoning(const struct collect_block *block)
+{
+    return block->kind == BLOCK_REASONING || block->kind == BLOCK_REDACTED;
+}
+
+bool recall_write(const struct collect_choice *choice, struct str vendor, enum recall_what what,
+                  struct buf *out)
+{
+    bool worth = false;
+
+    add_record(out, 'V', vendor, STR_NULL, STR_NULL);
+    for (const struct collect_block *block = choice->blocks; block != NULL; block = block->next) {
+        if (what == RECALL_SIGNATURES && is_reasoning(block))
+            continue;
+        worth |= block->signature.n > 0 ||
+                 (what == RECALL_UNSIGNED_TOO && is_reasoning(block) && block->text.n > 0);
+        add_block(out, block);
+    }
+    return worth && buf_ok(out);
+}
+
+/* --- reading --- */
+
+static bool take_field(struct str *rest, struct str *ret_field)
+{
+    struct str digits;
+    int64_t n;
+
+    if (!str_cut(rest, ':', &digits) || !str_to_int64(digits, &n) || n < 0 || (uint64_t)n > rest->n)
+        return false;
+    *ret_field = str_head(*rest, (size_t)n);
+    *rest = str_from(*rest, (size_t)n);
+    return true;
+}
+
+static bool take_record(struct str *rest, struct record *ret_record)
+{
+    if (rest->n == 0)
+        return false;
+    ret_record->kind = rest->p[0];
+    *rest = str_from(*rest, 1);
+    for (size_t i = 0; i < FIELDS; i++) {
+        if (!take_field(rest, &ret_record->fields[i]))
+            return false;
+    }
+    return true;
+}
+
+static struct str or_null(struct str s)
+{
+    return s.n == 0 ? STR_NULL : s;
+}
+
+/* From *at on: the next call of that id, or text. Where it hangs; NULL: there is none. */
+static struct part **find_part(struct part **at, const struct record *record)
+{
+    for (; *at != NULL; at = &(*at)->next) {
+        if (record->kind == 'C'
+                ? (*at)->kind == PART_TOOL_CALL && str_eq((*at)->id, record->fields[FIELD_ID])
+                : (*at)->kind == PART_TEXT)
+            return at;
+    }
+    return NULL;
+}
+
+/* Whether it is the vendor's, and its calls are the turn's. */
+static bool is_of(struct str kept, struct str vendor, struct turn *turn)
+{
+    struct record record;
+    size_t calls = 0;
+
+    if (!take_record(&kept, &record) || record.kind != 'V' ||
+        !str_eq(record.fields[FIELD_ID], vendor))
+        return false;
+    while (take_record(&kept, &record)) {
+        if (record.kind != 'C')
+            continue;
+        if (find_part(&turn->parts, &record) == NULL)
+            return false;
+        calls++;
+    }
+    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+        if (part->kind == PART_TOOL_CALL && calls-- == 0)
+            return false;
+    }
+    return calls == 0 && kept.n == 0;
+}
+
+static struct part *reasoning_of(const struct record *record, struct str vendor,
+                                 struct arena *arena)
+{
+    struct part *part = ARENA_NEW(arena, struct part);
+
+    *part = (struct part){
+        .kind = PART_REASONING,
+        .text = or_null(record->fields[FIELD_TEXT]),
+        .id = or_null(record->fields[FIELD_ID]),
+        .signature = or_null(record->fields[FIELD_SIGNATURE]),
+        .vendor = vendor,
+        .redacted = record->kind == 'X',
+    };
+    return part;
+}
+
+static bool reasons(const struct turn *turn)
+{
+    const struct part *part = turn->parts;
+
+    while (part != NULL && part->kind != PART_REASONING)
+        part = part->next;
+    return part != NULL;
+}
+
+bool recall_apply(struct str kept, struct str vendor, struct turn *turn, struct arena *arena)
+{
+    bool has_reasoning = reasons(turn);
+    struct part *waiting = NULL; /* reasoning that stood before the next call or text */
+    struct part **waiting_end = &waiting;
+    struct part **at = &turn->parts;
+    struct record record;
+
+    if (!is_of(kept, vendor, turn))
+        return false;
+    while (take_record(&kept, &record) && !arena_overflowed(arena)) {
+        if (record.kind == 'R' || record.kind == 'X') {
+            if (has_reasoning)
+                continue;
+            *waiting_end = reasoning_of(&record, vendor, arena);
+            waiting_end = &(*waiting_end)->next;
+            continue;
+        }
+        struct part **place = record.kind == 'V' ? NULL : find_part(at, &record);
+        if (place == NULL) /* texts may have become one; a call stands where the client put it */
+            continue;
+        struct part *part = *place;
+        *waiting_end = part;
+        *place = waiting;
+        waiting = NULL;
+        waiting_end = &waiting;
+        at = &part->next;
+        if (record.fields[FIELD_SIGNATURE].n > 0 && str_is_null(part->signature)) {
+            part->signature = record.fields[FIELD_SIGNATURE];
+            part->vendor = vendor;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/data_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_MAX_HERE = 1024 };
+
+enum error_code data_dir_make(const char *path, struct error *e)
+{
+    char part[PATH_MAX_HERE];
+    size_t n = strlen(path);
+
+    if (n == 0 || n >= sizeof(part))
+        return FAIL(e, ERR_CONFIG, "data_dir: the path is empty or too long");
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0700) != 0 && errno != EEXIST)
+            return FAIL(e, ERR_CONFIG, "data_dir: cannot make %s: %s", part, strerror(errno));
+    }
+    return OK;
+}
+
+enum error_code data_dir_read(const char *path, char *text, size_t size, size_t *ret_n,
+                              bool *ret_open, struct error *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    *ret_n = 0;
+    *ret_open = false;
+    if (fd < 0 && errno == ENOENT)
+        return OK;
+    if (fd < 0)
+        return FAIL(e, ERR_CONFIG, "cannot read %s: %s", path, strerror(errno));
+    struct stat status;
+    *ret_open = fstat(fd, &status) == 0 && (status.st_mode & 077) != 0;
+    ssize_t n = read(fd, text, size);
+    (void)close(fd);
+    if (n < 0)
+        return FAIL(e, ERR_CONFIG, "cannot read %s: %s", path, strerror(errno));
+    struct str line = str_trim(str_of(text, (size_t)n));
+    if (line.n == 0 || (size_t)n == size)
+        return FAIL(e, ERR_CONFIG, "%s does not hold a key; remove it to get a new one", path);
+    memmove(text, line.p, line.n);
+    *ret_n = line.n;
+    return OK;
+}
+
+enum error_code data_dir_write(const char *path, struct str line, bool *ret_made, struct error *e)
+{
+    char temporary[PATH_MAX_HERE + 100];
+    enum error_code code = OK;
+
+    *ret_made = false;
+    (void)snprintf(temporary, sizeof(temporary), "%s.%ld", path, (long)getpid());
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return FAIL(e, ERR_CONFIG, "cannot make %s: %s", temporary, strerror(errno));
+    if (write(fd, line.p, line.n) != (ssize_t)line.n || write(fd, "\n", 1) != 1 || fsync(fd) != 0)
+        code = FAIL(e, ERR_CONFIG, "cannot write %s: %s", temporary, strerror(errno));
+    (void)close(fd);
+    if (code == OK) {
+        *ret_made = link(temporary, path) == 0;
+        if (!*ret_made && errno != EEXIST)
+            code = FAIL(e, ERR_CONFIG, "cannot make %s: %s", path, strerror(errno));
+    }
+    (void)unlink(temporary);
+    return code;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      Seals signatures on their way down, opens them on their way up, keeps what clients drop.
+ * How       Down: a collect (canon/collect) of reasoning, calls and signatures, without the texts;
+ *           of these a hash. At a choice's STOP it is written into the vault, under the id of its
+ *           first call, or under what was asked and said.
+ * Owns      struct reasoning, in the answer arena but for the collected texts. The seal's key and
+ *           the vault are the gateway's, for the life of the process.
+ * Not here  What is done where something is missing (the protocols' encoders).
+ */
+#include "gateway/reasoning.h"
+
+#include "canon/collect.h"
+#include "canon/reason.h"
+#include "canon/recall.h"
+#include "gateway/gateway_priv.h"
+#include "gateway/stored_priv.h"
+#include "state/vault.h"
+
+enum { KEPT_BYTES_MAX = 8 * 1024 * 1024 };
+
+/* What Gemini takes in the place of a signature that it did not make (gemini.md). */
+#define SENTINEL "skip_thought_signature_validator"
+
+struct said { /* by a choice */
+    uint32_t choice;
+    struct recall_said *text;
+    struct said *next;
+};
+
+struct reasoning {
+    struct str client;
+    struct str model;
+    uint64_t asked;
+    enum recall_what keeps;
+    bool seals_all; /* the client's protocol has a place for it: so has what is not signed */
+    struct collect collect;
+    struct said *said;
+};
+
+/* --- up --- */
+
+static bool is_named(const char *name, const char *wanted)
+{
+    return strcmp(name, wanted) == 0;
+}
+
+struct reasoning_way reasoning_way(struct exchange *x)
+{
+    struct gateway *gateway = x->station->gateway;
+
+    return (struct reasoning_way){
+        .seal = &gateway->seal,
+        .vault = gateway->vault,
+        .client = stored_owner(x, x->call.arena),
+        .vendor = x->attempt.backend->vendor,
+        .protocol = x->call.intake.protocol,
+        .upstream = x->attempt.protocol->name,
+        .now_s = stored_now_s(x),
+        .same = exchange_is_same(x),
+    };
+}
+
+static struct str find(void *ctx, struct str key, struct arena *arena)
+{
+    const struct reasoning_way *way = ctx;
+
+    return vault_get(way->vault, way->client, key, way->now_s, arena);
+}
+
+/* Clients of Chat Completions have no place for what is sealed. */
+static bool carries(const struct protocol *protocol)
+{
+    return !is_named(protocol->name, "openai-chat");
+}
+
+enum error_code reasoning_up(const struct reasoning_way *way, struct request *request,
+                             const struct request_limits *limits, struct arena *arena,
+                             struct request *ret_request, struct error *e)
+{
+    struct reasoning_way found = *way;
+    struct reason_options options = {.seal = way->seal, .vendor = way->vendor};
+
+    *ret_request = *request;
+    if (way->same) {
+        if (LIKELY(!carries(way->protocol) || !reason_is_packed_in(request->source)))
+            return OK;
+        TRY(way->protocol->request_decode_full(request, limits, arena, e));
+        *ret_request = *request;
+        reason_edit(ret_request, &options,
+                    is_named(way->upstream, "gemini") ? STR(SENTINEL) : STR_NULL, arena);
+    } else {
+        assert(request->full);
+        if (vault_bytes(way->vault) > 0) {
+            options.find = find;
+            options.ctx = &found;
+        }
+        reason_open(request, &options, arena, ret_request);
+    }
+    if (arena_overflowed(arena))
+        return FAIL(e, ERR_TOO_LARGE, "reading its reasoning takes more memory than is allowed");
+    return OK;
+}
+
+/* --- down --- */
+
+/* What has to be kept here, as the client's protocol does not carry it. */
+static enum recall_what keeps(const struct exchange *x)
+{
+    const char *name = x->call.intake.protocol->name;
+    bool visible = x->call.request.params.reasoning_visible == 1;
+
+    if (visible && (is_named(name, "anthropic") || is_named(name, "gemini")))
+        return RECALL_SIGNATURES;
+    return x->attempt.backend->dialect.reasoning_content ? RECALL_UNSIGNED_TOO : RECALL_ALL;
+}
+
+void reasoning_begin(struct exchange *x)
+{
+    const struct request *request = &x->call.request;
+    size_t bytes_max = x->call.config->response_bytes_max;
+
+    reasoning_free(&x->reasoning);
+    if (exchange_is_same(x) || x->call.intake.operation != OP_GENERATE || !request->full)
+        return;
+    struct reasoning *r = ARENA_NEW(&x->answer, struct reasoning);
+    if (arena_overflowed(&x->answer))
+        return;
+    r->client = stored_owner(x, &x->answer);
+    r->model = x->model_sent;
+    r->asked = recall_asked(request, NULL);
+    r->keeps = keeps(x);
+    r->seals_all = carries(x->call.intake.protocol);
+    collect_init(&r->collect, &x->answer, bytes_max < KEPT_BYTES_MAX ? bytes_max : KEPT_BYTES_MAX);
+    x->reasoning = r;
+}
+
+void reasoning_free(struct reasoning **reasoning)
+{
+    if (*reasoning != NULL)
+        collect_fini(&(*reasoning)->collect);
+    *reasoning = NULL;
+}
+
+static struct recall_said *said_of(struct reasoning *r, uint32_t choice)
+{
+    struct said *said = r->said;
+
+    while (said != NULL && said->choice != choice)
+        said = said->next;
+    if (said != NULL)
+        return said->text;
+    said = ARENA_NEW(r->collect.arena, struct said);
+    struct recall_said *text = recall_said_new(r->collect.arena);
+    if (arena_overflowed(r->collect.arena))
+        return NULL;
+    *said = (struct said){.choice = choice, .text = text, .next = r->said};
+    r->said = said;
+    return text;
+}
+
+/* The key under which the choice is found again. */
+static struct str key_of(struct reasoning *r, const struct collect_choice *choice,
+                         char to[RECALL_KEY_MAX])
+{
+    for (const struct collect_block *block = choice->blocks; block != NULL; block = block->next) {
+        if (block->kind == BLOCK_TOOL)
+            return recall_call_key(block->id, to);
+    }
+    const struct recall_said *said = said_of(r, choice->index);
+    return said == NULL ? STR_NULL : recall_text_key(r->asked, recall_said_end(said), to);
+}
+
+static void keep(struct exchange *x, uint32_t index)
+{
+    struct reasoning *r = x->reasoning;
+    const struct collect_choice *choice = collect_choice(&r->collect, index);
+    char key_text[RECALL_KEY_MAX];
+    struct buf kept;
+
+    if (r->collect.full || choice == NULL)
+        return;
+    buf_init(&kept, KEPT_BYTES_MAX);
+    buf_set_budget(&kept, &x->station->gateway->inflight);
+    if (recall_write(choice, x->attempt.backend->vendor, r->keeps, &kept)) {
+        struct str key = key_of(r, choice, key_text);
+        if (!str_is_null(key))
+            vault_put(x->station->gateway->vault, r->client, key, buf_str(&kept), stored_now_s(x));
+    }
+    buf_fini(&kept);
+}
+
+static void note_text(struct reasoning *r, const struct event *event)
+{
+    const struct collect_block *block = collect_block(&r->collect, event->choice, event->block);
+    struct recall_said *said = NULL;
+
+    if (block != NULL && block->kind == BLOCK_TEXT)
+        said = said_of(r, event->choice);
+    if (said != NULL)
+        recall_said_add(said, event->text);
+}
+
+/* Takes note of an event, before anything in it is sealed. *ret_block: that it is of; NULL: of
+ * none, or not known. */
+static void note(struct exchange *x, const struct event *event, struct collect_block **ret_block)
+{
+    struct reasoning *r = x->reasoning;
+
+    *ret_block = NULL;
+    switch (event->kind) {
+    case EVENT_TEXT:
+        note_text(r, event);
+        return;
+    case EVENT_BLOCK_BEGIN:
+    case EVENT_REASONING:
+    case EVENT_SIGNATURE:
+    case EVENT_BLOCK_END:
+        if (event->kind == EVENT_REASONING && r->keeps == RECALL_SIGNATURES)
+            return;
+        if (!collect_event(&r->collect, event, ret_block)) /* too much to be kept */
+            *ret_block = NULL;
+        return;
+    case EVENT_STOP:
+        keep(x, event->choice);
+        return;
+    case EVENT_START:
+    case EVENT_TOOL_ARGS:
+    case EVENT_CITATION:
+    case EVENT_LOGPROBS:
+    case EVENT_USAGE:
+    case EVENT_ERROR:
+    case EVENT_KEEPALIVE:
+        return;
+    case EVENT_KIND_COUNT:
+        break;
+    }
+    BUG("no such kind of event");
+}
+
+static struct str seal(struct exchange *x, struct str signature)
+{
+    return seal_pack(&x->station->gateway->seal, x->attempt.backend->vendor, x->reasoning->model,
+                     signature, &x->station->scratch);
+}
+
+/* Events of which something may be sealed, at most one seal more for each. */
+static uint32_t count_seals(const struct frame *frame)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < frame->n; i++)
+        n += frame->events[i].kind == EVENT_SIGNATURE || frame->events[i].kind == EVENT_BLOCK_END;
+    return n;
+}
+
+/* Appends the event to events[n…], sealed; returns the new n. */
+static uint32_t pass(struct exchange *x, const struct event *event, struct event *events,
+                     uint32_t n)
+{
+    struct collect_block *block = NULL;
+    struct event sealed = *event;
+
+    note(x, event, &block);
+    if (event->kind == EVENT_SIGNATURE) {
+        sealed.text = seal(x, event->text);
+        if (!str_is_null(sealed.text))
+            events[n++] = sealed;
+        return n;
+    }
+    /* So that it is known whose it is, when it comes back. */
+    if (event->kind == EVENT_BLOCK_END && x->reasoning->seals_all && block != NULL &&
+        block->kind == BLOCK_REASONING && str_is_null(block->signature)) {
+        sealed.kind = EVENT_SIGNATURE;
+        sealed.text = seal(x, STR(""));
+        if (!str_is_null(sealed.text))
+            events[n++] = sealed;
+    }
+    events[n++] = *event;
+    return n;
+}
+
+bool reasoning_frame(struct exchange *x, struct frame *frame)
+{
+    struct collect_block *ignored;
+    uint32_t seals = count_seals(frame);
+    uint32_t n = 0;
+
+    if (seals == 0) {
+        for (uint32_t i = 0; i < frame->n; i++)
+            note(x, &frame->events[i], &ignored);
+        return true;
+    }
+    struct arena *scratch = &x->station->scratch;
+    struct event *events = arena_array(scratch, frame->n + seals, sizeof(*events));
+    for (uint32_t i = 0; i < frame->n && !arena_overflowed(scratch); i++)
+        n = pass(x, &frame->events[i], events, n);
+    frame->events = events;
+    frame->n = n;
+    frame->changed = true;
+    return !arena_overflowed(scratch);
+}

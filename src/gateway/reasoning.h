@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reasoning round trip (mapping.md, 7.2): what of a conversation only its vendor understands
+ * comes back to that vendor, and to no other, whatever protocol the client speaks.
+ *
+ *   down   translated answers: signatures are sealed (canon/seal) before the encoder has them; what
+ *          the client's protocol drops goes into the vault, too
+ *   up     translated requests: what is sealed is opened for the backend's vendor, the rest left
+ *          out; turns that lack something are completed from the vault. Others: what is sealed is
+ *          found in the source and edited
+ */
+#pragma once
+
+#include "canon/event.h"
+#include "canon/seal.h"
+#include "protocol/protocol.h"
+
+struct exchange;
+struct reasoning;
+struct vault;
+
+/* All that the way up needs: by value, for a job. */
+struct reasoning_way {
+    const struct seal *seal;
+    struct vault *vault;
+    struct str client;               /* a name that is the client's alone; in the request arena */
+    struct str vendor;               /* the backend's */
+    const struct protocol *protocol; /* the client's */
+    const char *upstream;            /* name of the protocol spoken with the backend */
+    int64_t now_s;
+    bool same; /* the request keeps its protocol */
+};
+
+/* Of the running attempt. */
+struct reasoning_way reasoning_way(struct exchange *x);
+/* Any thread. *ret_request: as this attempt's backend is to be told it; it shares with *request,
+ * which stays as it was but for being decoded in full. */
+NODISCARD enum error_code reasoning_up(const struct reasoning_way *way, struct request *request,
+                                       const struct request_limits *limits, struct arena *arena,
+                                       struct request *ret_request, struct error *e);
+
+/* The attempt is about to be sent; its request is still there. */
+void reasoning_begin(struct exchange *x);
+/* A frame on its way to the client, restored. False: there is no memory for what it says. */
+NODISCARD bool reasoning_frame(struct exchange *x, struct frame *frame);
+/* Nulls; takes NULL. */
+void reasoning_free(struct reasoning **reasoning);
