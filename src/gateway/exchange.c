@@ -765,6 +765,19 @@ static enum exchange_state step_FINISH(struct exchange *x)
     return EXCHANGE_SENT;
 }
 
+/* As the next thing in the client's stream; of an array as its last element. */
+static void add_error(struct exchange *x, const struct error *e, struct buf *out)
+{
+    const struct protocol *protocol = x->call.intake.protocol;
+    bool array = x->call.request.array && protocol->array_content_type != NULL;
+
+    if (array)
+        (void)buf_add(out, STR(",\r\n"));
+    protocol->error_encode(e, str_of(x->id, ID_SIZE), !array, out);
+    if (array)
+        (void)buf_add(out, STR("\r\n]"));
+}
+
 /* After commit a failure is the protocol's own error event, the last chunk, close; never an end
  * that would claim success. */
 static enum exchange_state step_BREAK(struct exchange *x)
@@ -778,7 +791,7 @@ static enum exchange_state step_BREAK(struct exchange *x)
         exchange_fail_starved(x, &x->call.error);
     size_t before = out->n;
     if (!x->error_event || x->upstreams_error)
-        x->call.intake.protocol->error_encode(e, str_of(x->id, ID_SIZE), true, out);
+        add_error(x, e, out);
     checked_bytes(x, str_from(buf_str(out), before), false);
     checked_end(x);
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
