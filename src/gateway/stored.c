@@ -101,7 +101,7 @@ static struct str member_of(const struct request *request, struct str key)
 {
     const struct json_member *member = json_index_find(&request->index, key);
 
-    return member == NULL ? STR_NULL : member->value;
+    return member == NULL || str_eq(member->value, STR("null")) ? STR_NULL : member->value;
 }
 
 /* The request's own items, with those that they refer to in their place. lenient: what nobody here
@@ -379,7 +379,7 @@ enum error_code stored_pin(struct exchange *x, struct error *e)
     if (str_is_null(name))
         return OK;
     struct backend *maker = backend_find(x->call.backends, name);
-    if (maker == NULL || !maker->functional || maker->protocol != x->call.intake.protocol)
+    if (maker == NULL || !maker->functional || !backend_speaks(maker, x->call.intake.protocol))
         return FAIL(e, ERR_UNKNOWN_RESPONSE, "%.*s is kept by backend %.*s, which is not there",
                     STR_ARG(str_head(x->stored->previous, 80)), STR_ARG(str_head(name, 40)));
     if (element->backend == maker)
@@ -390,6 +390,7 @@ enum error_code stored_pin(struct exchange *x, struct error *e)
     element->backend = maker;
     element->model = STR_NULL;
     x->attempt.backend = maker;
+    x->attempt.protocol = x->call.intake.protocol;
     return OK;
 }
 

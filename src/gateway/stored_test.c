@@ -58,6 +58,7 @@ static struct asked *begin(struct fixture *f, const struct client_key *client, c
     x->body_n = text.n;
     x->body = str_z(&asked->arena, text);
     x->attempt.backend = f->gateway->site->backends->preferred;
+    x->attempt.protocol = x->attempt.backend->protocol;
     asked->element.backend = x->attempt.backend;
     x->call.element = &asked->element;
     decode(asked);
@@ -137,6 +138,12 @@ static struct backend *the_backend(void)
     return fixture.gateway->site->backends->preferred;
 }
 
+static void speak_responses(void)
+{
+    the_backend()->protocol = &responses;
+    the_backend()->also = NULL;
+}
+
 #define ITEM(id, text) "{\"id\":\"" id "\",\"type\":\"message\",\"text\":\"" text "\"}"
 #define USER(text)                                                                                   \
     "{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"" text \
@@ -214,6 +221,9 @@ static void test_a_chain_stands_before_the_request(void **state)
     expect_body(asked, "{\"input\":[" USER("one") "," ITEM("msg_1", "eins") "," USER(
                            "two") "," ITEM("msg_2", "zwei") "," USER("three") "]}");
     end(&asked);
+    asked = begin(&fixture, &anna, "{\"input\":null,\"previous_response_id\":\"resp_1\"}");
+    expect_body(asked, "{\"input\":[" USER("one") "," ITEM("msg_1", "eins") "]}");
+    end(&asked);
     /* Without an input of its own. */
     asked = begin(&fixture, &anna, "{\"previous_response_id\":\"resp_1\"}");
     expect_body(asked, "{\"input\":[" USER("one") "," ITEM("msg_1", "eins") "]}");
@@ -227,7 +237,7 @@ static void test_for_one_that_speaks_responses_the_items_are_bare(void **state)
     make(&anna, "{\"input\":\"one\"}", "",
          RESPONSE("resp_1", "completed",
                   "{\"type\":\"reasoning\",\"id\":\"rs_1\"}," ITEM("msg_1", "eins")));
-    the_backend()->protocol = &responses;
+    speak_responses();
     struct asked *asked = begin(&fixture, &anna,
                                 "{\"input\":\"two\",\"previous_response_id\":\"resp_1\"}");
     expect_body(asked, "{\"input\":[" USER("one") ",{\"type\":\"message\",\"text\":\"eins\"}," USER(
@@ -314,7 +324,7 @@ static void test_items_that_are_referred_to(void **state)
     expect_refused(begin(&fixture, &anna, "{\"input\":[{\"id\":\"msg_2\"}]}"), ERR_BAD_REQUEST,
                    "msg_2");
     /* One that speaks Responses knows its own. */
-    the_backend()->protocol = &responses;
+    speak_responses();
     asked = begin(&fixture, &anna, "{\"input\":[{\"id\":\"msg_2\"}]}");
     expect_body(asked, "{\"input\":[{\"id\":\"msg_2\"}]}");
     end(&asked);
@@ -372,7 +382,7 @@ static void test_one_that_its_backend_keeps_is_continued_there(void **state)
     (void)state;
     struct backend other = {.name = STR_INIT("other"), .functional = true, .protocol = &responses};
 
-    the_backend()->protocol = &responses;
+    speak_responses();
     start_raw(&anna, "{\"input\":\"a\",\"store\":false}", "resp_1");
     assert_false(kept(&anna, "resp_1"));
     start_raw(&anna, "{\"input\":\"a\"}", "resp_1");
