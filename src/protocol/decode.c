@@ -326,11 +326,15 @@ static enum error_code decode_whole(struct decode *d, struct str bytes, struct e
         return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
     if (root == NULL)
         return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is %s", why.detail);
-    /* Some say an error as a list of one. */
-    if (yyjson_is_arr(root) && yyjson_is_obj(yyjson_arr_get_first(root)))
-        root = yyjson_arr_get_first(root);
-    if (yyjson_is_obj(root))
-        d->ops->read(d, root, STR_NULL, &frame);
+    if (yyjson_is_arr(root) && d->ops->read_list != NULL) {
+        d->ops->read_list(d, root, &frame);
+    } else {
+        /* Some say an error as a list of one. */
+        if (yyjson_is_arr(root) && yyjson_is_obj(yyjson_arr_get_first(root)))
+            root = yyjson_arr_get_first(root);
+        if (yyjson_is_obj(root))
+            d->ops->read(d, root, STR_NULL, &frame);
+    }
     what = d->over || d->ops->check_whole == NULL ? NULL : d->ops->check_whole(d, root);
     if (what != NULL)
         return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not %s", what);

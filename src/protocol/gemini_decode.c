@@ -324,9 +324,20 @@ static void fail(struct gemini_decoder *d, struct str word, struct str message)
     d->base.over = true;
 }
 
+/* Its name; servers that print enumerations as numbers exist. */
+static struct str finish_word(yyjson_val *v)
+{
+    static const char *const words[] = {"", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER"};
+    int64_t number;
+
+    if (!json_to_int64(v, &number) || number < 0)
+        return json_str(v);
+    return str_c(number < (int64_t)COUNT_OF(words) ? words[number] : "OTHER");
+}
+
 static void read_finish(struct gemini_decoder *d, struct gemini_choice *c, yyjson_val *candidate)
 {
-    struct str word = json_get_str(candidate, STR("finishReason"));
+    struct str word = finish_word(json_get(candidate, STR("finishReason")));
 
     if (word.n == 0 || str_eq(word, STR("FINISH_REASON_UNSPECIFIED")))
         return;
@@ -498,9 +509,25 @@ static void decode_response(struct decode *base, yyjson_val *root, struct str ev
                         base->events[0].kind == EVENT_USAGE;
 }
 
+/* Some answer a call that is no stream with the list of a stream. */
+static void read_whole_list(struct decode *base, yyjson_val *list, struct frame *frame)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *root;
+
+    yyjson_arr_foreach(list, at, count, root)
+    {
+        if (yyjson_is_obj(root) && !base->over)
+            decode_response(base, root, STR_NULL, frame);
+    }
+}
+
 static const char *check_whole(struct decode *d, yyjson_val *root)
 {
     (void)d;
+    if (yyjson_is_arr(root))
+        root = yyjson_arr_get_first(root);
     if (yyjson_is_arr(json_get(root, STR("candidates"))) ||
         yyjson_is_obj(json_get(root, STR("promptFeedback"))) ||
         yyjson_is_obj(json_get(root, STR("usageMetadata"))))
@@ -538,6 +565,7 @@ static void finish(struct decode *base)
 
 static const struct decode_ops ops = {
     .read = decode_response,
+    .read_list = read_whole_list,
     .check_whole = check_whole,
     .complete = complete,
     .finish = finish,
