@@ -161,16 +161,16 @@ static enum error_code set_choice(struct gemini_reader *r, struct request *reque
     size_t names = request->tool_choice_names_n;
 
     TRY(gemini_request_string(r, mode, &word));
-    request->tool_choice_required = str_eq(word, STR("ANY"));
-    if (str_eq(word, STR("NONE")))
+    request->tool_choice_required = str_eq_nocase(word, STR("ANY"));
+    if (str_eq_nocase(word, STR("NONE")))
         request->tool_choice = TOOL_CHOICE_NONE;
-    else if (str_eq(word, STR("ANY")))
+    else if (str_eq_nocase(word, STR("ANY")))
         request->tool_choice = names == 0   ? TOOL_CHOICE_REQUIRED
                                : names == 1 ? TOOL_CHOICE_NAMED
                                             : TOOL_CHOICE_SUBSET;
-    else if (str_eq(word, STR("VALIDATED")))
+    else if (str_eq_nocase(word, STR("VALIDATED")))
         request->tool_choice = names == 0 ? TOOL_CHOICE_AUTO : TOOL_CHOICE_SUBSET;
-    else if (str_eq(word, STR("AUTO")) || str_eq(word, STR("MODE_UNSPECIFIED")))
+    else if (str_eq_nocase(word, STR("AUTO")) || str_eq_nocase(word, STR("MODE_UNSPECIFIED")))
         request->tool_choice = TOOL_CHOICE_AUTO;
     else
         return gemini_request_fail(r, mode->key, "one of AUTO, ANY, NONE and VALIDATED");
