@@ -237,6 +237,48 @@ void openai_chat_add_error(struct buf *out, const struct event *error)
     buf_add(out, STR("}}"));
 }
 
+/* The inside of a member that is a string of JSON text; null without one. */
+static struct str inside_of(struct str object, struct str key)
+{
+    struct str text = json_object_find(object, key);
+
+    return text.n >= 2 && text.p[0] == '"' ? str_of(text.p + 1, text.n - 2) : STR_NULL;
+}
+
+void openai_chat_add_image(struct buf *out, struct str media)
+{
+    bool object = media.n > 0 && json_kind_of(media) == JSON_OBJECT;
+    struct str type = object ? inside_of(media, STR("media_type")) : STR_NULL;
+    struct str data = object ? inside_of(media, STR("data")) : STR_NULL;
+    struct str url = object ? inside_of(media, STR("url")) : STR_NULL;
+
+    buf_add(out, STR("{\"type\":\"image_url\",\"image_url\":{\"url\":\""));
+    if (data.n > 0) {
+        buf_add(out, STR("data:"));
+        buf_add(out, type.n > 0 ? type : STR("image/png"));
+        buf_add(out, STR(";base64,"));
+    }
+    buf_add(out, data.n > 0 ? data : url);
+    buf_add(out, STR("\"}}"));
+}
+
+bool openai_chat_is_side(struct str name)
+{
+    return str_eq(name, STR("images")) || str_eq(name, STR("audio")) ||
+           str_eq(name, STR("reasoning_details")) || str_eq(name, STR("executed_tools"));
+}
+
+bool openai_chat_is_citation(struct str json)
+{
+    struct str type;
+
+    if (json.n == 0 || json_kind_of(json) != JSON_OBJECT)
+        return false;
+    type = inside_of(json, STR("type"));
+    return type.n > 0 && !str_ends(type, STR("_location")) &&
+           !str_ends(type, STR("file_citation")) && !str_eq(type, STR("file_path"));
+}
+
 /* --- pieces of bodies --------------------------------------------------------------------- */
 
 void openai_chat_add_key(struct buf *out, struct str key)

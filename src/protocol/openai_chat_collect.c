@@ -37,8 +37,9 @@ struct collected_side {
     struct collected_side *next;
     uint32_t block;
     bool is_list;
-    struct buf member;
-    struct buf items; /* of a list, with commas */
+    bool foreign;      /* another protocol's: media in its own form, or nothing for our clients */
+    struct buf member; /* empty: nothing is written */
+    struct buf items;  /* of a list, with commas */
     struct collected_field *fields;
 };
 
@@ -160,7 +161,10 @@ static bool begin_side(struct openai_chat_body *body, struct openai_chat_piece *
         to = &(*to)->next;
     *to = mem_new(sizeof(**to));
     (*to)->block = event->block;
-    return take(body, &(*to)->member, event->begin.name);
+    (*to)->foreign = !openai_chat_is_side(event->begin.name);
+    if (!(*to)->foreign)
+        return take(body, &(*to)->member, event->begin.name);
+    return event->begin.kind == BLOCK_VENDOR || take(body, &(*to)->member, STR("images"));
 }
 
 static bool take_begin(struct openai_chat_body *body, struct openai_chat_piece *piece,
@@ -241,13 +245,30 @@ static bool take_side(struct openai_chat_body *body, struct collected_side *side
     return ok;
 }
 
+/* Media in the form that protocols share; what is none of our clients' is left out. */
+static bool take_foreign(struct openai_chat_body *body, struct collected_side *side,
+                         struct str json)
+{
+    struct buf image;
+
+    if (side->member.n == 0)
+        return true;
+    buf_init(&image, body->bytes_max);
+    openai_chat_add_image(&image, json);
+    side->is_list = true;
+    bool ok = buf_ok(&image) && take_item(body, &side->items, buf_str(&image));
+    buf_fini(&image);
+    return ok;
+}
+
 static bool take_text(struct openai_chat_body *body, struct openai_chat_piece *piece,
                       const struct event *event)
 {
     struct collected_side *side = side_of(piece, event->block);
 
     if (side != NULL)
-        return take_side(body, side, event->text);
+        return side->foreign ? take_foreign(body, side, event->text)
+                             : take_side(body, side, event->text);
     if (event->block == piece->refusal_block)
         return take(body, &piece->refusal, event->text);
     return take(body, &piece->content, event->text);
@@ -282,7 +303,8 @@ bool openai_chat_collect_event(struct openai_chat_body *body, const struct event
         assert(call_of(piece, event->block) != NULL);
         return take(body, &call_of(piece, event->block)->args, event->text);
     case EVENT_CITATION:
-        return take_item(body, &piece->citations, event->text);
+        return !openai_chat_is_citation(event->text) ||
+               take_item(body, &piece->citations, event->text);
     case EVENT_LOGPROBS:
         return take_logprobs(body, piece, event->text);
     case EVENT_STOP:
@@ -347,6 +369,8 @@ static bool write_calls(const struct openai_chat_piece *piece, struct buf *out, 
 
 static void write_side(const struct collected_side *side, struct buf *out)
 {
+    if (side->member.n == 0)
+        return;
     buf_add_char(out, ',');
     json_add_string(out, buf_str(&side->member));
     buf_add_char(out, ':');

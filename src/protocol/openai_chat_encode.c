@@ -81,6 +81,8 @@ static struct str member_of(const struct openai_chat_encoder *enc, const struct 
 
     if (begin->begin.kind == BLOCK_REASONING)
         return str_eq(name, STR("reasoning")) ? STR("reasoning") : STR("reasoning_content");
+    if (!openai_chat_is_side(name))
+        return begin->begin.kind == BLOCK_MEDIA ? STR("images") : STR_NULL;
     return str_copy(enc->options.arena, name);
 }
 
@@ -100,6 +102,7 @@ static struct openai_chat_known *know(struct openai_chat_encoder *enc,
     known->next = sent->known;
     known->block = begin->block;
     known->kind = begin->begin.kind;
+    known->foreign = !openai_chat_is_side(begin->begin.name);
     known->custom = begin->begin.custom;
     known->legacy = begin->begin.legacy && enc->options.same_protocol;
     if (known->kind == BLOCK_TOOL) {
@@ -323,6 +326,17 @@ static void finish_chunk(struct openai_chat_encoder *enc, struct openai_chat_sen
     sent->finish = true;
 }
 
+static void image_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                        struct str member, struct str json, struct buf *out)
+{
+    delta_begin(enc, sent, false, out);
+    openai_chat_add_key(out, member);
+    buf_add_char(out, '[');
+    openai_chat_add_image(out, json);
+    buf_add_char(out, ']');
+    delta_end(enc, STR_NULL, STR_NULL, out);
+}
+
 static void error_chunk(struct openai_chat_encoder *enc, const struct event *error, struct buf *out)
 {
     assert(!enc->failed && !enc->terminator_sent);
@@ -342,7 +356,9 @@ static void encode_text(struct openai_chat_encoder *enc, struct openai_chat_sent
         text_chunk(enc, sent, STR("content"), event->text, logprobs, out);
     else if (known->kind == BLOCK_REFUSAL)
         text_chunk(enc, sent, STR("refusal"), event->text, logprobs, out);
-    else if (known->kind == BLOCK_MEDIA || known->kind == BLOCK_VENDOR)
+    else if (known->kind == BLOCK_MEDIA && known->foreign)
+        image_chunk(enc, sent, known->member, event->text, out);
+    else if (!known->foreign && (known->kind == BLOCK_MEDIA || known->kind == BLOCK_VENDOR))
         json_chunk(enc, sent, known->member, event->text, false, out);
 }
 
@@ -390,7 +406,8 @@ static uint32_t encode_in_choice(struct openai_chat_encoder *enc, const struct e
     } else if (event->kind == EVENT_BLOCK_BEGIN || event->kind == EVENT_TOOL_ARGS) {
         encode_tool(enc, sent, event, out);
     } else if (event->kind == EVENT_CITATION) {
-        json_chunk(enc, sent, STR("annotations"), event->text, true, out);
+        if (openai_chat_is_citation(event->text))
+            json_chunk(enc, sent, STR("annotations"), event->text, true, out);
     } else if (event->kind == EVENT_LOGPROBS) {
         delta_begin(enc, sent, false, out);
         delta_end(enc, event->text, STR_NULL, out);

@@ -547,7 +547,7 @@ static const struct event everything[] = {
     SAY(0, REASONING, "hm"),
     BLOCK_AT(1, TEXT, .index = 0),
     SAY(1, TEXT, "said"),
-    SAY(1, CITATION, "{\"u\":1}"),
+    SAY(1, CITATION, "{\"type\":\"u\"}"),
     SAY(1, LOGPROBS, "{\"content\":[1],\"refusal\":[2]}"),
     BLOCK_AT(2, TOOL, .id = S("call_1"), .name = S("f")),
     SAY(2, TOOL_ARGS, "{\"a\":1}"),
@@ -566,7 +566,7 @@ static const struct event everything[] = {
 #define EVERYTHING                                                                       \
     HEAD_OF("chat.completion")                                                           \
     "\"message\":{\"role\":\"assistant\",\"content\":\"said\",\"refusal\":null,"         \
-    "\"reasoning_content\":\"hm\",\"annotations\":[{\"u\":1}],\"tool_calls\":[{\"id\":"  \
+    "\"reasoning_content\":\"hm\",\"annotations\":[{\"type\":\"u\"}],\"tool_calls\":[{\"id\":"  \
     "\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"       \
     "\"{\\\"a\\\":1}\"}}],\"audio\":{\"id\":\"y\",\"data\":\"QQ==\"},\"images\":[1,2]}," \
     "\"logprobs\":{\"content\":[1],\"refusal\":[2]},\"finish_reason\":\"tool_calls\"}]}"

@@ -232,6 +232,7 @@ struct openai_chat_known {
     uint32_t number; /* tool: its index in the client's stream */
     bool custom;
     bool legacy;
+    bool foreign;      /* of another protocol */
     struct str member; /* reasoning, media, vendor: of the delta */
 };
 
@@ -285,5 +286,11 @@ struct str openai_chat_finish_word(const struct event *stop, bool tools, bool le
 void openai_chat_add_usage(struct buf *out, const struct usage *usage);
 /* {"error":{…}} of an ERROR event. */
 void openai_chat_add_error(struct buf *out, const struct event *error);
+/* An element of images: {"media_type","data"} or {"url"}, as other protocols' answers have them. */
+void openai_chat_add_image(struct buf *out, struct str media);
+/* Whether a block's name is a member that messages of this protocol have beside their text. */
+PURE_FN bool openai_chat_is_side(struct str name);
+/* Whether our clients know such a citation; false: it is of documents that other vendors keep. */
+PURE_FN bool openai_chat_is_citation(struct str json);
 /* The fields of an error in any of the shapes that upstreams use. false: nothing like one. */
 bool openai_chat_read_error(yyjson_val *root, struct arena *arena, struct event *ret_error);

@@ -47,10 +47,10 @@ const short = (name) => PROTOCOLS[name].short;
 const by_model = new Map(LIST.map((x) => [`r${x.line}`, x]));
 const seen = new Map();                 /* "model tag" -> the exchange at the upstream */
 
-/* Gemini's array, to a proxy that asked for events: as the same in events. */
+/* Gemini's array, to a proxy that did not ask for one: as the same in events. */
 function replayed(x, target) {
     const array = x.protocol === "gemini" && /^\s*\[/.test(x.response_body) && x.status < 400;
-    if (!array || !/alt=sse/.test(target)) {
+    if (!array || /:streamGenerateContent$/.test(target)) {
         return { body: Buffer.from(x.response_body), headers: x.response_headers };
     }
     return { headers: { "content-type": "text/event-stream" }, body: Buffer.from(
@@ -151,16 +151,20 @@ function value_of(text) {
 
 function tools_of(reading, client) {
     const object = client === "anthropic" || client === "gemini";
-    return reading.tools.map(({ name, arguments: args }) => {
+    return reading.tools.map(({ name, arguments: args, custom }) => {
         const value = value_of(args);
-        if (!object || value.startsWith("{")) {
+        if (custom) {
+            return object ? `${name} ${write({ input: args })}` : `${name} ${args}`;
+        }
+        if (!object) {
             return `${name} ${value}`;
         }
         try {
-            return `${name} {"value":${write(parse(value))}}`;
+            parse(value);
         } catch {
-            return `${name} {"_invalid_json":${JSON.stringify(args)}}`;
+            return `${name} ${write({ _invalid_json: args })}`;
         }
+        return `${name} ${value.startsWith("{") ? value : `{"value":${value}}`}`;
     });
 }
 
@@ -192,12 +196,15 @@ function compare(wanted, got, client, out) {
         out.push(`reasoning: ${JSON.stringify(wanted.reasoning.slice(0, 300))} came, ${
             JSON.stringify(got.reasoning.slice(0, 300))} went`);
     }
-    const [a, b] = [tools_of(wanted, client), tools_of(got, client)];
+    const a = tools_of(wanted, client);
+    const b = got.tools.map((tool) => `${tool.name} ${tool.custom ? tool.arguments :
+        value_of(tool.arguments)}`);
     if (JSON.stringify(a) !== JSON.stringify(b)) {
         out.push(`tools: ${JSON.stringify(a).slice(0, 400)} came, ${
             JSON.stringify(b).slice(0, 400)} went`);
     }
-    const finish = FINISH[client][wanted.stop];
+    const refused = refusal !== "" && wanted.stop === "end" && in_text;
+    const finish = FINISH[client][refused ? "filter" : wanted.stop];
     if (got.finish !== finish) {
         out.push(`finish: ${wanted.finish} came, ${got.finish} went, not ${finish}`);
     }
@@ -279,7 +286,9 @@ function compare_error(x, wanted, got, client, out) {
     }
     const ours = [401, 403].includes(x.status) ||
         /API_KEY_INVALID|API key not valid/.test(x.response_body);
-    const status = ours ? [502, 400, 403] : [x.status, ...({ 422: [400], 415: [400], 500: [502],
+    const unknown = /model.*does not exist|model_not_found|not_found_error/
+        .test(x.response_body);
+    const status = ours ? [502, 400, 403] : unknown ? [404] : [x.status, ...({ 422: [400], 415: [400], 500: [502],
         529: [503], 503: [529], 408: [504], 402: [429] }[x.status] ?? [])];
     if (x.status >= 400 && !status.includes(got.status)) {
         out.push(`status: ${x.status} came, ${got.status} went: ${got.text.slice(0, 200)}`);

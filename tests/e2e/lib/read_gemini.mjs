@@ -17,10 +17,39 @@ const NUMBERS = [null, "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER"];
 const word = (reason) => typeof reason === "object" && reason !== null ?
     NUMBERS[reason.value] ?? null : reason;
 
+/* Vertex's arguments in pieces: each says where it belongs ("$.a[0].b") and more of it. */
+function add_piece(args, { jsonPath, ...value }) {
+    const steps = [...jsonPath.matchAll(/\.([^.[\]]+)|\[(?:'([^']*)'|(\d+))\]/g)]
+        .map(([, name, quoted, index]) => index !== undefined ? Number(index) : name ?? quoted);
+    const last = steps.pop();
+    let at = args;
+    for (const [i, step] of steps.entries()) {
+        at = at[step] ??= typeof (steps[i + 1] ?? last) === "number" ? [] : {};
+    }
+    const [kind] = Object.keys(value).filter((name) => /Value$/.test(name));
+    at[last] = kind === "stringValue" ? (at[last] ?? "") + value.stringValue :
+        kind === "nullValue" ? null : value[kind];
+}
+
+function add_call(reading, { name, args, id, partialArgs, willContinue }) {
+    if (!reading.open) {
+        reading.open = { name, id: id ?? null, args: args ?? {} };
+    }
+    for (const piece of partialArgs ?? []) {
+        if (piece.jsonPath) {
+            add_piece(reading.open.args, piece);
+        }
+    }
+    if (!willContinue) {
+        reading.tools.push({ name: reading.open.name, arguments: write(reading.open.args),
+            id: reading.open.id });
+        reading.open = undefined;
+    }
+}
+
 function add_part(reading, part) {
     if (part.functionCall) {
-        const { name, args, id } = part.functionCall;
-        reading.tools.push({ name, arguments: write(args ?? {}), id: id ?? null });
+        add_call(reading, part.functionCall);
     } else if (typeof part.text === "string") {
         if (part.thought) {
             reading.add_reasoning(part.text);

@@ -63,6 +63,9 @@ function add_message(reading, message, slots) {
     for (const call of message.tool_calls ?? []) {
         const tool = tool_for(reading, call, slots);
         const body = call.function ?? call.custom ?? {};
+        if (call.custom) {
+            tool.custom = true;
+        }
         tool.name ||= body.name ?? "";
         const args = body.arguments ?? body.input ?? "";
         tool.arguments += typeof args === "string" ? args : JSON.stringify(args);
@@ -79,21 +82,26 @@ function read_usage(reading, usage) {
     if (!usage) {
         return;
     }
-    const input = count(usage.prompt_tokens);
+    let input = count(usage.prompt_tokens);
     let output = count(usage.completion_tokens);
     const reasoning = count(usage.completion_tokens_details?.reasoning_tokens);
-    if (reasoning > 0 && count(usage.total_tokens) === input + output + reasoning) {
-        output += reasoning;            /* xAI counts them apart */
+    /* xAI and others count reasoning, and what was cached, beside the rest. */
+    if (reasoning > output || (reasoning > 0 &&
+        count(usage.total_tokens) === input + output + reasoning)) {
+        output += reasoning;
     }
     const details = usage.prompt_tokens_details ?? {};
-    reading.usage = usage_of({ input, output, reasoning,
-        cached: count(details.cached_tokens ?? usage.prompt_cache_hit_tokens ??
-            usage.num_cached_tokens ?? usage.cached_tokens),
+    const cached = count(details.cached_tokens ?? usage.prompt_cache_hit_tokens ??
+        usage.num_cached_tokens ?? usage.cached_tokens);
+    if (cached > input) {
+        input += cached;
+    }
+    reading.usage = usage_of({ input, output, reasoning, cached,
         cache_write: count(details.cache_write_tokens) });
 }
 
 /** values: the whole body alone, or the data of each event of a stream. */
-export function read_openai_chat(values) {
+export function read_openai_chat(values, stream) {
     const readings = new Map([[0, new Reading()]]);
     const slots = new Map();
     for (const value of values) {
@@ -109,7 +117,9 @@ export function read_openai_chat(values) {
                 slots.set(index, new Map());
             }
             const reading = readings.get(index);
-            add_message(reading, choice.message ?? choice.delta, slots.get(index));
+            /* Perplexity's chunks repeat the message so far beside what is new. */
+            add_message(reading, stream ? choice.delta ?? choice.message :
+                choice.message ?? choice.delta, slots.get(index));
             reading.finish = choice.finish_reason ?? reading.finish;
             if (choice.error) {
                 reading.fail(choice.error);
