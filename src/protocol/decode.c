@@ -238,7 +238,8 @@ static bool array_step(struct decode *d, char c)
     if (c == '"') {
         d->in_string = true;
     } else if (c == '[' || c == '{') {
-        d->depth++;
+        /* What stands alone is an element without its list. */
+        d->depth += d->depth == 0 && c == '{' ? 2 : 1;
     } else if ((c == ']' || c == '}') && d->depth > 0) {
         d->depth--;
         d->array_ended = d->depth == 0;
@@ -306,7 +307,7 @@ static enum error_code decode_array(struct decode *d, struct str bytes, bool end
         return array_too_long(d, e);
     if (!end || d->quit)
         return OK;
-    if (d->carry.n > 0 && d->array_ended) {
+    if (d->carry.n > 0 && complete(d)) {
         struct frame frame = {.raw = buf_str(&d->carry)};
         TRY(push(d, &frame, e));
     }

@@ -185,7 +185,9 @@ static enum error_code check_candidate(struct gemini_lint *lint, yyjson_val *v, 
     {
         TRY(check_part(lint, part, e));
     }
-    MUST(lint, finish == NULL || is_finish(json_str(finish)), "finishReason is a known word", e);
+    /* proto3 allows an enumeration's number for its name. */
+    MUST(lint, finish == NULL || yyjson_is_raw(finish) || is_finish(json_str(finish)),
+         "finishReason is a known word", e);
     c->finished = finish != NULL;
     return OK;
 }
