@@ -12,6 +12,7 @@
 #include "protocol/openai_chat_priv.h"
 
 #include "protocol/openai_chat_lint.h"
+#include "canon/failure.h"
 #include "text/utf8.h"
 
 enum { MESSAGE_BYTES_MAX = 2048, ERROR_DEPTH_MAX = 64, MODELS_DEPTH_MAX = 64 };
@@ -225,58 +226,23 @@ static void error_decode(int status, struct str body, struct arena *arena, struc
     *ret_error = event;
 }
 
-void openai_chat_add_error(struct buf *out, const struct event *error)
+void openai_chat_add_error(struct buf *out, const struct event *error, bool own)
 {
+    enum error_code code = failure_code(error);
+    struct words words = error_words(code);
+    struct str message = error->error.message;
+
     assert(error->kind == EVENT_ERROR);
+    /* Who refuses our key may quote it. */
+    if (!own && code == ERR_UPSTREAM_KEY)
+        message = str_c(error_text(code));
     buf_add(out, STR("{\"error\":{\"message\":"));
-    json_add_string(out, error->error.message);
+    json_add_string(out, message);
     buf_add(out, STR(",\"type\":"));
-    add_string(out, error->error.type);
+    add_string(out, own ? error->error.type : str_c(words.type));
     buf_add(out, STR(",\"param\":null,\"code\":"));
-    add_string(out, error->error.code);
+    add_string(out, own ? error->error.code : str_c(words.code));
     buf_add(out, STR("}}"));
-}
-
-/* The inside of a member that is a string of JSON text; null without one. */
-static struct str inside_of(struct str object, struct str key)
-{
-    struct str text = json_object_find(object, key);
-
-    return text.n >= 2 && text.p[0] == '"' ? str_of(text.p + 1, text.n - 2) : STR_NULL;
-}
-
-void openai_chat_add_image(struct buf *out, struct str media)
-{
-    bool object = media.n > 0 && json_kind_of(media) == JSON_OBJECT;
-    struct str type = object ? inside_of(media, STR("media_type")) : STR_NULL;
-    struct str data = object ? inside_of(media, STR("data")) : STR_NULL;
-    struct str url = object ? inside_of(media, STR("url")) : STR_NULL;
-
-    buf_add(out, STR("{\"type\":\"image_url\",\"image_url\":{\"url\":\""));
-    if (data.n > 0) {
-        buf_add(out, STR("data:"));
-        buf_add(out, type.n > 0 ? type : STR("image/png"));
-        buf_add(out, STR(";base64,"));
-    }
-    buf_add(out, data.n > 0 ? data : url);
-    buf_add(out, STR("\"}}"));
-}
-
-bool openai_chat_is_side(struct str name)
-{
-    return str_eq(name, STR("images")) || str_eq(name, STR("audio")) ||
-           str_eq(name, STR("reasoning_details")) || str_eq(name, STR("executed_tools"));
-}
-
-bool openai_chat_is_citation(struct str json)
-{
-    struct str type;
-
-    if (json.n == 0 || json_kind_of(json) != JSON_OBJECT)
-        return false;
-    type = inside_of(json, STR("type"));
-    return type.n > 0 && !str_ends(type, STR("_location")) &&
-           !str_ends(type, STR("file_citation")) && !str_eq(type, STR("file_path"));
 }
 
 /* --- pieces of bodies --------------------------------------------------------------------- */
@@ -326,6 +292,41 @@ struct str openai_chat_finish_word(const struct event *stop, bool tools, bool le
         break;
     }
     BUG("no such reason");
+}
+
+/* The string at key, with its quotes; null without one. */
+static struct str string_at(struct str object, const char *key)
+{
+    struct str value = json_object_find(object, str_c(key));
+
+    return value.n > 2 && json_kind_of(value) == JSON_STRING ? value : STR_NULL;
+}
+
+bool openai_chat_add_image(struct buf *out, struct str media)
+{
+    struct str url = string_at(media, "url");
+    struct str type = string_at(media, "media_type");
+    struct str data = string_at(media, "data");
+
+    if (str_is_null(url) && (str_is_null(data) || !str_starts(type, STR("\"image/"))))
+        return false;
+    buf_add(out, STR("{\"type\":\"image_url\",\"image_url\":{\"url\":"));
+    if (!str_is_null(url)) {
+        buf_add(out, url);
+    } else {
+        /* Both are bodies of JSON strings as they stand. */
+        buf_add(out, STR("\"data:"));
+        buf_add(out, str_of(type.p + 1, type.n - 2));
+        buf_add(out, STR(";base64,"));
+        buf_add(out, str_from(data, 1));
+    }
+    return buf_add(out, STR("}}"));
+}
+
+bool openai_chat_is_annotation(struct str json)
+{
+    return str_eq(string_at(json, "type"), STR("\"url_citation\"")) &&
+           json_object_find(json, STR("url_citation")).n > 0;
 }
 
 static void add_count(struct buf *out, const char *key, int64_t value)

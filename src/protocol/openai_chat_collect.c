@@ -20,6 +20,7 @@ struct collected_call {
     uint32_t block;
     bool custom;
     bool legacy;
+    bool bare_is_object; /* no arguments at all are {} */
     struct buf id;
     struct buf name;
     struct buf args;
@@ -37,9 +38,10 @@ struct collected_side {
     struct collected_side *next;
     uint32_t block;
     bool is_list;
-    bool foreign;      /* another protocol's: media in its own form, or nothing for our clients */
-    struct buf member; /* empty: nothing is written */
-    struct buf items;  /* of a list, with commas */
+    bool media;   /* its text is an image */
+    bool dropped; /* another protocol's */
+    struct buf member;
+    struct buf items; /* of a list, with commas */
     struct collected_field *fields;
 };
 
@@ -56,6 +58,7 @@ struct openai_chat_piece {
     struct buf reasoning;
     struct buf reasoning_member;
     struct buf citations;
+    struct buf images;
     struct buf logprobs; /* of the content */
     struct buf logprobs_refusal;
     struct collected_call *calls;
@@ -147,6 +150,7 @@ static bool begin_call(struct openai_chat_body *body, struct openai_chat_piece *
     (*to)->block = event->block;
     (*to)->custom = event->begin.custom;
     (*to)->legacy = event->begin.legacy && body->same_protocol;
+    (*to)->bare_is_object = !body->same_protocol && !event->begin.custom;
     return take(body, &(*to)->id, event->begin.id) && take(body, &(*to)->name, event->begin.name);
 }
 
@@ -161,10 +165,9 @@ static bool begin_side(struct openai_chat_body *body, struct openai_chat_piece *
         to = &(*to)->next;
     *to = mem_new(sizeof(**to));
     (*to)->block = event->block;
-    (*to)->foreign = !openai_chat_is_side(event->begin.name);
-    if (!(*to)->foreign)
-        return take(body, &(*to)->member, event->begin.name);
-    return event->begin.kind == BLOCK_VENDOR || take(body, &(*to)->member, STR("images"));
+    (*to)->media = event->begin.kind == BLOCK_MEDIA;
+    (*to)->dropped = !(*to)->media && !body->same_protocol;
+    return take(body, &(*to)->member, event->begin.name);
 }
 
 static bool take_begin(struct openai_chat_body *body, struct openai_chat_piece *piece,
@@ -223,6 +226,19 @@ static bool take_field(struct openai_chat_body *body, struct collected_side *sid
     return take(body, &(*to)->value, member->value);
 }
 
+static bool take_image(struct openai_chat_body *body, struct openai_chat_piece *piece,
+                       struct str json)
+{
+    struct buf image;
+    bool ok = true;
+
+    buf_init(&image, body->bytes_max);
+    if (openai_chat_add_image(&image, json))
+        ok = take_item(body, &piece->images, buf_str(&image));
+    buf_fini(&image);
+    return ok;
+}
+
 static bool take_side(struct openai_chat_body *body, struct collected_side *side, struct str json)
 {
     struct json_member member;
@@ -230,7 +246,7 @@ static bool take_side(struct openai_chat_body *body, struct collected_side *side
     size_t cursor = 0;
     bool ok = true;
 
-    if (json.n == 0)
+    if (json.n == 0 || side->dropped)
         return true;
     if (json_kind_of(json) == JSON_ARRAY) {
         side->is_list = true;
@@ -245,30 +261,15 @@ static bool take_side(struct openai_chat_body *body, struct collected_side *side
     return ok;
 }
 
-/* Media in the form that protocols share; what is none of our clients' is left out. */
-static bool take_foreign(struct openai_chat_body *body, struct collected_side *side,
-                         struct str json)
-{
-    struct buf image;
-
-    if (side->member.n == 0)
-        return true;
-    buf_init(&image, body->bytes_max);
-    openai_chat_add_image(&image, json);
-    side->is_list = true;
-    bool ok = buf_ok(&image) && take_item(body, &side->items, buf_str(&image));
-    buf_fini(&image);
-    return ok;
-}
-
 static bool take_text(struct openai_chat_body *body, struct openai_chat_piece *piece,
                       const struct event *event)
 {
     struct collected_side *side = side_of(piece, event->block);
 
+    if (side != NULL && side->media)
+        return take_image(body, piece, event->text);
     if (side != NULL)
-        return side->foreign ? take_foreign(body, side, event->text)
-                             : take_side(body, side, event->text);
+        return take_side(body, side, event->text);
     if (event->block == piece->refusal_block)
         return take(body, &piece->refusal, event->text);
     return take(body, &piece->content, event->text);
@@ -303,8 +304,9 @@ bool openai_chat_collect_event(struct openai_chat_body *body, const struct event
         assert(call_of(piece, event->block) != NULL);
         return take(body, &call_of(piece, event->block)->args, event->text);
     case EVENT_CITATION:
-        return !openai_chat_is_citation(event->text) ||
-               take_item(body, &piece->citations, event->text);
+        if (!body->same_protocol && !openai_chat_is_annotation(event->text))
+            return true;
+        return take_item(body, &piece->citations, event->text);
     case EVENT_LOGPROBS:
         return take_logprobs(body, piece, event->text);
     case EVENT_STOP:
@@ -337,7 +339,10 @@ static void write_call(const struct collected_call *call, struct buf *out)
     buf_add(out, STR("{\"name\":"));
     json_add_string(out, buf_str(&call->name));
     buf_add(out, call->custom ? STR(",\"input\":") : STR(",\"arguments\":"));
-    json_add_string(out, buf_str(&call->args));
+    if (call->args.n == 0 && call->bare_is_object)
+        buf_add(out, STR("\"{}\""));
+    else
+        json_add_string(out, buf_str(&call->args));
     buf_add_char(out, '}');
     if (!call->legacy)
         buf_add_char(out, '}');
@@ -369,8 +374,6 @@ static bool write_calls(const struct openai_chat_piece *piece, struct buf *out, 
 
 static void write_side(const struct collected_side *side, struct buf *out)
 {
-    if (side->member.n == 0)
-        return;
     buf_add_char(out, ',');
     json_add_string(out, buf_str(&side->member));
     buf_add_char(out, ':');
@@ -418,10 +421,25 @@ static void write_logprobs(const struct openai_chat_piece *piece, struct buf *ou
     buf_add_char(out, '}');
 }
 
+static bool is_shown(const struct collected_side *side)
+{
+    return !side->media && !side->dropped;
+}
+
+static bool has_sides(const struct openai_chat_piece *piece)
+{
+    const struct collected_side *side = piece->sides;
+
+    while (side != NULL && !is_shown(side))
+        side = side->next;
+    return side != NULL;
+}
+
 /* content is null only beside something else (openai-chat.md, 16.1). */
 static void write_message(const struct openai_chat_piece *piece, struct buf *out)
 {
-    bool other = piece->calls != NULL || piece->sides != NULL || piece->refusal.n > 0;
+    bool other = piece->calls != NULL || has_sides(piece) || piece->images.n > 0 ||
+                 piece->refusal.n > 0;
 
     buf_add(out, STR("{\"role\":\"assistant\",\"content\":"));
     if (piece->said || !other)
@@ -451,14 +469,22 @@ static void write_piece(const struct openai_chat_piece *piece, struct buf *out)
     bool legacy;
 
     stop.stop.reason = piece->stopped ? piece->reason : STOP_END;
+    if (stop.stop.reason == STOP_REFUSAL && piece->refusal.n == 0)
+        stop.stop.reason = STOP_FILTER;
     stop.stop.native = buf_str(&piece->native);
     buf_add(out, STR("{\"index\":"));
     buf_add_int64(out, piece->choice);
     buf_add(out, STR(",\"message\":"));
     write_message(piece, out);
     bool tools = write_calls(piece, out, &legacy);
-    for (const struct collected_side *side = piece->sides; side != NULL; side = side->next)
-        write_side(side, out);
+    if (piece->images.n > 0) {
+        buf_add_char(out, ',');
+        write_list("images", &piece->images, out);
+    }
+    for (const struct collected_side *side = piece->sides; side != NULL; side = side->next) {
+        if (is_shown(side))
+            write_side(side, out);
+    }
     buf_add_char(out, '}');
     write_logprobs(piece, out);
     buf_add(out, STR(",\"finish_reason\":"));
@@ -522,6 +548,7 @@ void openai_chat_collect_fini(struct openai_chat_body *body)
         buf_fini(&piece->reasoning);
         buf_fini(&piece->reasoning_member);
         buf_fini(&piece->citations);
+        buf_fini(&piece->images);
         buf_fini(&piece->logprobs);
         buf_fini(&piece->logprobs_refusal);
         mem_free(piece);

@@ -18,6 +18,8 @@
  */
 #include "protocol/openai_chat_priv.h"
 
+#include "canon/media.h"
+
 #include "text/utf8.h"
 
 enum { EVENTS_STEP = 8 };
@@ -404,7 +406,7 @@ static bool is_filled(yyjson_val *v)
 
 /* A member that we do not model goes on as it is, in a block of its own. */
 static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                      yyjson_val *message, const char *member, enum block_kind kind)
+                      yyjson_val *message, const char *member)
 {
     yyjson_val *v = json_get(message, str_c(member));
     struct openai_chat_side **to = &c->sides;
@@ -420,12 +422,64 @@ static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *
         if (arena_overflowed(d->options.arena))
             return;
         side->member = member;
-        side->block = block_begin(d, c, kind, str_c(member));
+        side->block = block_begin(d, c, BLOCK_VENDOR, str_c(member));
         *to = side;
     }
     if ((*to)->block != EVENT_NO_BLOCK)
         emit_text(d, EVENT_TEXT, c->index, (*to)->block,
                   utf8_repair(json_text(v, d->options.scratch), d->options.scratch));
+}
+
+/* {"type":"image_url","image_url":{"url":…}}: its URL; null: something else. */
+static struct str image_url(struct openai_chat_decoder *d, yyjson_val *image)
+{
+    return member_text(d, json_get(image, STR("image_url")), "url");
+}
+
+static void say_image(struct openai_chat_decoder *d, struct openai_chat_choice *c, struct str url)
+{
+    struct part image = {.kind = PART_IMAGE};
+    uint32_t block = block_begin(d, c, BLOCK_MEDIA, STR("images"));
+    struct arena *scratch = d->options.scratch;
+    struct str json;
+
+    if (block == EVENT_NO_BLOCK)
+        return;
+    media_set_url(&image, url);
+    struct str data = json_quote(image.data, scratch);
+    struct str type = json_quote(media_type_of(&image), scratch);
+    if (image.is_url)
+        json = str_print(scratch, "{\"url\":%.*s}", STR_ARG(data));
+    else
+        json = str_print(scratch, "{\"media_type\":%.*s,\"data\":%.*s}", STR_ARG(type),
+                         STR_ARG(data));
+    emit_text(d, EVENT_TEXT, c->index, block, json);
+    emit(d, EVENT_BLOCK_END, c->index, block);
+    d->version++;
+}
+
+/* OpenRouter: images that the model made. */
+static void read_images(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                        yyjson_val *message)
+{
+    yyjson_val *images = json_get(message, STR("images"));
+    size_t at;
+    size_t count;
+    yyjson_val *image;
+
+    if (!yyjson_is_arr(images))
+        return;
+    yyjson_arr_foreach(images, at, count, image)
+    {
+        if (image_url(d, image).n == 0) {
+            read_side(d, c, message, "images");
+            return;
+        }
+    }
+    yyjson_arr_foreach(images, at, count, image)
+    {
+        say_image(d, c, image_url(d, image));
+    }
 }
 
 static void read_details(struct openai_chat_decoder *d, struct openai_chat_choice *c,
@@ -445,7 +499,7 @@ static void read_details(struct openai_chat_decoder *d, struct openai_chat_choic
             say(d, c, BLOCK_REASONING, text, STR("reasoning_content"));
         }
     }
-    read_side(d, c, message, "reasoning_details", BLOCK_VENDOR);
+    read_side(d, c, message, "reasoning_details");
 }
 
 static void read_reasoning(struct openai_chat_decoder *d, struct openai_chat_choice *c,
@@ -573,7 +627,10 @@ static enum stop_reason stop_reason_of(struct str native, bool tools)
         {"content_filter", STOP_FILTER},
         {"end_turn", STOP_END},
         {"max_tokens", STOP_LENGTH},
-        {"model_length", STOP_LENGTH},
+        {"model_length", STOP_CONTEXT},
+        {"safety", STOP_FILTER},
+        {"recitation", STOP_FILTER},
+        {"sensitive", STOP_FILTER},
         {"tool_use", STOP_TOOL},
         {"stop_sequence", STOP_SEQUENCE},
     };
@@ -612,6 +669,31 @@ static void stop(struct openai_chat_decoder *d, struct openai_chat_choice *c, st
     d->version++;
 }
 
+/* Words with which a vendor says that the answer failed. */
+static bool is_failure(struct str native)
+{
+    static const char *const words[] = {"error", "insufficient_system_resource", "abort",
+                                        "network_error"};
+
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        if (str_eq(native, str_c(words[i])))
+            return true;
+    }
+    return false;
+}
+
+static void fail_answer(struct openai_chat_decoder *d, struct str native)
+{
+    struct event *event = emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK);
+
+    event->error.status = 502;
+    event->error.code = native;
+    event->error.message = str_print(d->options.scratch, "the answer ended with \"%.*s\"",
+                                     STR_ARG(native));
+    d->over = true;
+    d->version++;
+}
+
 void openai_chat_delta_stop_all(struct openai_chat_decoder *d)
 {
     assert(d->terminated);
@@ -640,11 +722,13 @@ static void read_choice(struct openai_chat_decoder *d, yyjson_val *choice, size_
     read_reasoning(d, c, message);
     read_content(d, c, message);
     read_logprobs(d, c, choice);
-    read_side(d, c, message, "audio", BLOCK_MEDIA);
-    read_side(d, c, message, "images", BLOCK_MEDIA);
-    read_side(d, c, message, "executed_tools", BLOCK_VENDOR);
+    read_side(d, c, message, "audio");
+    read_images(d, c, message);
+    read_side(d, c, message, "executed_tools");
     read_tool_calls(d, c, message, native.n > 0);
-    if (native.n > 0 || whole)
+    if (is_failure(native))
+        fail_answer(d, native);
+    else if (native.n > 0 || whole)
         stop(d, c, native);
 }
 
@@ -818,8 +902,9 @@ void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, boo
         start(d, root);
     yyjson_arr_foreach(choices, at, count, choice)
     {
-        read_choice(d, choice, at, whole);
+        if (!d->over)
+            read_choice(d, choice, at, whole);
     }
-    if (d->started && read_any_usage(d, root))
+    if (d->started && !d->over && read_any_usage(d, root))
         frame->usage_only = !whole && yyjson_is_arr(choices) && !has_choices;
 }

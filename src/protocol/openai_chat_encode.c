@@ -18,7 +18,7 @@
  */
 #include "protocol/openai_chat_priv.h"
 
-enum { ERROR_BODY_MAX = 16 * 1024 };
+enum { ERROR_BODY_MAX = 16 * 1024, IMAGE_BYTES_MORE = 1024 };
 
 void openai_chat_encode_init(void *encoder, const struct encoder_options *options)
 {
@@ -74,15 +74,18 @@ static struct openai_chat_sent *sent_of(struct openai_chat_encoder *enc, uint32_
     return sent;
 }
 
-/* Known members are constants; others (of other protocols' blocks) are copied. */
+/* Known members are constants, those of vendors are copied. Null: the block is not told. */
 static struct str member_of(const struct openai_chat_encoder *enc, const struct event *begin)
 {
     struct str name = begin->begin.name;
 
     if (begin->begin.kind == BLOCK_REASONING)
         return str_eq(name, STR("reasoning")) ? STR("reasoning") : STR("reasoning_content");
-    if (!openai_chat_is_side(name))
-        return begin->begin.kind == BLOCK_MEDIA ? STR("images") : STR_NULL;
+    if (begin->begin.kind == BLOCK_MEDIA)
+        return STR("images");
+    /* Another protocol's: its clients alone know what to do with it. */
+    if (!enc->options.same_protocol)
+        return STR_NULL;
     return str_copy(enc->options.arena, name);
 }
 
@@ -102,9 +105,9 @@ static struct openai_chat_known *know(struct openai_chat_encoder *enc,
     known->next = sent->known;
     known->block = begin->block;
     known->kind = begin->begin.kind;
-    known->foreign = !openai_chat_is_side(begin->begin.name);
     known->custom = begin->begin.custom;
     known->legacy = begin->begin.legacy && enc->options.same_protocol;
+    sent->refused |= known->kind == BLOCK_REFUSAL;
     if (known->kind == BLOCK_TOOL) {
         bool raw = !enc->encoding && begin->begin.index != EVENT_NO_INDEX;
         known->number = raw ? begin->begin.index : sent->numbers;
@@ -120,10 +123,9 @@ static struct openai_chat_known *know(struct openai_chat_encoder *enc,
 }
 
 /* NULL: a text block. */
-static const struct openai_chat_known *known_block(const struct openai_chat_sent *sent,
-                                                   uint32_t block)
+static struct openai_chat_known *known_block(const struct openai_chat_sent *sent, uint32_t block)
 {
-    const struct openai_chat_known *known = sent->known;
+    struct openai_chat_known *known = sent->known;
 
     while (known != NULL && known->block != block)
         known = known->next;
@@ -178,7 +180,7 @@ static void observe(struct openai_chat_encoder *enc, const struct frame *frame)
 static void add_head(const struct openai_chat_encoder *enc, struct str object, struct buf *out)
 {
     buf_add(out, STR("{\"id\":"));
-    if (enc->id.n > 0) {
+    if (enc->id.n > 0 && enc->options.same_protocol) {
         json_add_string(out, enc->id);
     } else {
         buf_add(out, STR("\"chatcmpl-"));
@@ -317,6 +319,8 @@ static void finish_chunk(struct openai_chat_encoder *enc, struct openai_chat_sen
     /* A word that is no other's: who speaks this vendor's dialect knows it. */
     if (!enc->options.same_protocol)
         known.stop.native = STR_NULL;
+    if (known.stop.reason == STOP_REFUSAL && !sent->refused)
+        known.stop.reason = STOP_FILTER;
     delta_begin(enc, sent, true, out);
     if (!role) {
         openai_chat_add_key(out, STR("content"));
@@ -326,24 +330,24 @@ static void finish_chunk(struct openai_chat_encoder *enc, struct openai_chat_sen
     sent->finish = true;
 }
 
-static void image_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
-                        struct str member, struct str json, struct buf *out)
-{
-    delta_begin(enc, sent, false, out);
-    openai_chat_add_key(out, member);
-    buf_add_char(out, '[');
-    openai_chat_add_image(out, json);
-    buf_add_char(out, ']');
-    delta_end(enc, STR_NULL, STR_NULL, out);
-}
-
 static void error_chunk(struct openai_chat_encoder *enc, const struct event *error, struct buf *out)
 {
     assert(!enc->failed && !enc->terminator_sent);
     buf_add(out, STR("data: "));
-    openai_chat_add_error(out, error);
+    openai_chat_add_error(out, error, enc->options.same_protocol);
     buf_add(out, STR("\n\n"));
     enc->failed = true;
+}
+
+static void image_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                        struct str media, struct buf *out)
+{
+    struct buf image;
+
+    buf_init(&image, media.n * 2 + IMAGE_BYTES_MORE);
+    if (openai_chat_add_image(&image, media))
+        json_chunk(enc, sent, STR("images"), buf_str(&image), true, out);
+    buf_fini(&image);
 }
 
 /* TEXT of whichever block it is in. */
@@ -356,9 +360,9 @@ static void encode_text(struct openai_chat_encoder *enc, struct openai_chat_sent
         text_chunk(enc, sent, STR("content"), event->text, logprobs, out);
     else if (known->kind == BLOCK_REFUSAL)
         text_chunk(enc, sent, STR("refusal"), event->text, logprobs, out);
-    else if (known->kind == BLOCK_MEDIA && known->foreign)
-        image_chunk(enc, sent, known->member, event->text, out);
-    else if (!known->foreign && (known->kind == BLOCK_MEDIA || known->kind == BLOCK_VENDOR))
+    else if (known->kind == BLOCK_MEDIA)
+        image_chunk(enc, sent, event->text, out);
+    else if (known->kind == BLOCK_VENDOR && !str_is_null(known->member))
         json_chunk(enc, sent, known->member, event->text, false, out);
 }
 
@@ -371,11 +375,11 @@ static void encode_reasoning(struct openai_chat_encoder *enc, struct openai_chat
     text_chunk(enc, sent, known->member, event->text, STR_NULL, out);
 }
 
-/* BLOCK_BEGIN, and what is inside calls. */
+/* BLOCK_BEGIN, BLOCK_END, and what is inside calls. No arguments at all are {}. */
 static void encode_tool(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
                         const struct event *event, struct buf *out)
 {
-    const struct openai_chat_known *known;
+    struct openai_chat_known *known;
 
     if (event->kind == EVENT_BLOCK_BEGIN) {
         known = know(enc, sent, event);
@@ -384,7 +388,14 @@ static void encode_tool(struct openai_chat_encoder *enc, struct openai_chat_sent
         return;
     }
     known = known_block(sent, event->block);
+    if (event->kind == EVENT_BLOCK_END) {
+        bool bare = known != NULL && known->kind == BLOCK_TOOL && !known->args && !known->custom;
+        if (bare && !enc->options.same_protocol)
+            tool_args_chunk(enc, sent, known, STR("{}"), out);
+        return;
+    }
     assert(known != NULL && known->kind == BLOCK_TOOL);
+    known->args |= event->text.n > 0;
     tool_args_chunk(enc, sent, known, event->text, out);
 }
 
@@ -403,10 +414,11 @@ static uint32_t encode_in_choice(struct openai_chat_encoder *enc, const struct e
         encode_text(enc, sent, event, with_logprobs ? next->text : STR_NULL, out);
     } else if (event->kind == EVENT_REASONING) {
         encode_reasoning(enc, sent, event, out);
-    } else if (event->kind == EVENT_BLOCK_BEGIN || event->kind == EVENT_TOOL_ARGS) {
+    } else if (event->kind == EVENT_BLOCK_BEGIN || event->kind == EVENT_TOOL_ARGS ||
+               event->kind == EVENT_BLOCK_END) {
         encode_tool(enc, sent, event, out);
     } else if (event->kind == EVENT_CITATION) {
-        if (openai_chat_is_citation(event->text))
+        if (enc->options.same_protocol || openai_chat_is_annotation(event->text))
             json_chunk(enc, sent, STR("annotations"), event->text, true, out);
     } else if (event->kind == EVENT_LOGPROBS) {
         delta_begin(enc, sent, false, out);
@@ -472,7 +484,7 @@ static enum error_code collect(struct openai_chat_encoder *enc, const struct fra
             enc->usage = event->usage;
             enc->usage_known = true;
         } else if (event->kind == EVENT_ERROR) {
-            openai_chat_add_error(&enc->error, event);
+            openai_chat_add_error(&enc->error, event, enc->options.same_protocol);
             enc->failed = true;
         } else if (!openai_chat_collect_event(&enc->body, event)) {
             return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the answer is longer than %zu bytes",

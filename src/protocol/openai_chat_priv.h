@@ -232,8 +232,8 @@ struct openai_chat_known {
     uint32_t number; /* tool: its index in the client's stream */
     bool custom;
     bool legacy;
-    bool foreign;      /* of another protocol */
-    struct str member; /* reasoning, media, vendor: of the delta */
+    bool args;         /* tool: arguments went out */
+    struct str member; /* reasoning, media, vendor: of the delta; null: it is not told */
 };
 
 /* What the client knows of a choice. */
@@ -243,6 +243,7 @@ struct openai_chat_sent {
     bool role;
     bool finish;
     bool legacy;                     /* a call went out as function_call */
+    bool refused;                    /* a refusal went out */
     uint32_t numbers;                /* the next tool call's number */
     struct openai_chat_known *known; /* newest first */
 };
@@ -284,13 +285,11 @@ void openai_chat_collect_fini(struct openai_chat_body *body);
 /* The finish_reason of a STOP. tools: the choice has tool calls; legacy: as function_call. */
 struct str openai_chat_finish_word(const struct event *stop, bool tools, bool legacy);
 void openai_chat_add_usage(struct buf *out, const struct usage *usage);
-/* {"error":{…}} of an ERROR event. */
-void openai_chat_add_error(struct buf *out, const struct event *error);
-/* An element of images: {"media_type","data"} or {"url"}, as other protocols' answers have them. */
-void openai_chat_add_image(struct buf *out, struct str media);
-/* Whether a block's name is a member that messages of this protocol have beside their text. */
-PURE_FN bool openai_chat_is_side(struct str name);
-/* Whether our clients know such a citation; false: it is of documents that other vendors keep. */
-PURE_FN bool openai_chat_is_citation(struct str json);
+/* {"error":{…}} of an ERROR event. own: of this protocol, whose words the client knows. */
+void openai_chat_add_error(struct buf *out, const struct event *error, bool own);
+/* An element of a message's images, of the JSON of a media block; false: it is no image. */
+NODISCARD bool openai_chat_add_image(struct buf *out, struct str media);
+/* Whether a citation's JSON is an annotation of this protocol. */
+bool openai_chat_is_annotation(struct str json);
 /* The fields of an error in any of the shapes that upstreams use. false: nothing like one. */
 bool openai_chat_read_error(yyjson_val *root, struct arena *arena, struct event *ret_error);
