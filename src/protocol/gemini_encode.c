@@ -243,6 +243,16 @@ static bool add_part(struct gemini_encoder *enc, const struct collect_block *blo
     return true;
 }
 
+/* What the model refused in words is text here: the reason tells. */
+static bool has_refusal(const struct collect_choice *choice)
+{
+    for (const struct collect_block *b = choice->blocks; b != NULL; b = b->next) {
+        if (b->kind == BLOCK_REFUSAL)
+            return true;
+    }
+    return false;
+}
+
 static struct str finish_word(const struct gemini_encoder *enc, const struct collect_choice *choice)
 {
     enum stop_reason reason = choice->stopped ? choice->reason : STOP_END;
@@ -254,6 +264,7 @@ static struct str finish_word(const struct gemini_encoder *enc, const struct col
         return choice->native;
     switch (reason) {
     case STOP_END:
+        return has_refusal(choice) ? STR("SAFETY") : STR("STOP");
     case STOP_TOOL:
     case STOP_SEQUENCE:
     case STOP_PAUSE:

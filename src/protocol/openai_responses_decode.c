@@ -194,6 +194,7 @@ static struct str citation_text(struct openai_responses_decoder *d, yyjson_val *
 {
     struct arena *scratch = d->base.options.scratch;
     struct str json = json_text(annotation, scratch);
+    struct str title = get_str(annotation, "title");
     struct buf out;
 
     if (!str_eq(get_str(annotation, "type"), STR("url_citation")))
@@ -201,7 +202,7 @@ static struct str citation_text(struct openai_responses_decoder *d, yyjson_val *
     buf_init(&out, json.n * 2 + 256);
     buf_add(&out, STR("{\"type\":\"url_citation\",\"url_citation\":{"));
     openai_responses_add_string(&out, "url", get_str(annotation, "url"));
-    openai_responses_add_string(&out, "title", get_str(annotation, "title"));
+    openai_responses_add_string(&out, "title", str_is_null(title) ? STR("") : title);
     static const char *const numbers[] = {"start_index", "end_index"};
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         struct str token = json_number_token(json_get(annotation, str_c(numbers[i])));

@@ -199,25 +199,36 @@ function compare(wanted, got, client, out) {
     const a = tools_of(wanted, client);
     const b = got.tools.map((tool) => `${tool.name} ${tool.custom ? tool.arguments :
         value_of(tool.arguments)}`);
+    /* What is already on its way cannot be taken back when it turns out to be no JSON. */
+    for (const [i, tool] of wanted.tools.entries()) {
+        if (client === "anthropic" && a[i].includes("_invalid_json") &&
+            got.tools[i]?.arguments === tool.arguments) {
+            a[i] = b[i];
+        }
+    }
     if (JSON.stringify(a) !== JSON.stringify(b)) {
         out.push(`tools: ${JSON.stringify(a).slice(0, 400)} came, ${
             JSON.stringify(b).slice(0, 400)} went`);
     }
     const refused = refusal !== "" && wanted.stop === "end" && in_text;
     const finish = FINISH[client][refused ? "filter" : wanted.stop];
-    if (got.finish !== finish) {
+    const blocked = got.finish === "blocked" && finish === "SAFETY" && text === "";
+    if (got.finish !== finish && !blocked) {
         out.push(`finish: ${wanted.finish} came, ${got.finish} went, not ${finish}`);
     }
     compare_usage(wanted.usage, got.usage, client, out);
 }
 
 /** Why a recording cannot be compared for this client, or null. Short, each with its reason. */
-function excepted(x, wanted) {
+function excepted(x, wanted, client) {
     if (wanted.stop === null && wanted.error === null) {
         return "ends without a finish reason";
     }
     if (wanted.finish === "queued") {
         return "an answer that is still to be made (background)";
+    }
+    if (client === "anthropic" && wanted.tools.some((tool) => tool.custom)) {
+        return "a custom tool that no client of this protocol can have declared";
     }
     if (/executableCode|codeExecutionResult/.test(x.response_body)) {
         return "code that ran at the vendor's becomes text";
@@ -294,7 +305,7 @@ function compare_error(x, wanted, got, client, out) {
         out.push(`status: ${x.status} came, ${got.status} went: ${got.text.slice(0, 200)}`);
     }
     const said = wanted.error?.message;
-    if (!ours && said && !got.json.error.message.includes(said.slice(0, 200))) {
+    if (!ours && said && !got.json.error.message.includes(said.slice(0, 150))) {
         out.push(`message: ${JSON.stringify(said.slice(0, 200))} came, ${
             JSON.stringify(got.json.error.message.slice(0, 200))} went`);
     }

@@ -10,9 +10,6 @@ const STOPS = {
     incomplete: "max_tokens", failed: "error", cancelled: "error",
 };
 
-/* A tool of a namespace is known to others as namespace__name. */
-const name_of = (item) => item.namespace ? `${item.namespace}__${item.name}` : item.name;
-
 function add_item(reading, item) {
     if (item.type === "message") {
         for (const part of item.content ?? []) {
@@ -27,9 +24,9 @@ function add_item(reading, item) {
             reading.add_reasoning(part.text);
         }
     } else if (item.type === "function_call") {
-        reading.tools.push({ name: name_of(item), arguments: item.arguments, id: item.call_id });
+        reading.tools.push({ name: item.name, arguments: item.arguments, id: item.call_id });
     } else if (item.type === "custom_tool_call") {
-        reading.tools.push({ name: name_of(item), arguments: item.input, id: item.call_id,
+        reading.tools.push({ name: item.name, arguments: item.input, id: item.call_id,
             custom: true });
     }
 }
@@ -85,7 +82,7 @@ class Items {
 
     begin(event) {
         const item = this.at(event, event.item.type);
-        Object.assign(item, { type: event.item.type, name: name_of(event.item),
+        Object.assign(item, { type: event.item.type, name: event.item.name,
             id: event.item.call_id });
     }
 
