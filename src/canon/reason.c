@@ -33,41 +33,105 @@ static enum whose open_signature(const struct reason_options *options, struct st
 
 /* --- written anew --- */
 
-/* The part as the vendor may see it; NULL: not at all. */
-static struct part *open_part(const struct part *part, const struct reason_options *options,
-                              struct arena *arena)
+/* As the vendor may see it; false: not at all. */
+static bool open_part(struct part *part, const struct reason_options *options, struct arena *arena)
 {
-    struct part *opened = ARENA_NEW(arena, struct part);
+    bool thought = part->kind == PART_REASONING;
     struct str signature = STR_NULL;
-    enum whose whose = OTHERS;
 
-    if (!str_is_null(part->signature))
-        whose = open_signature(options, part->signature, arena, &signature);
-    else if (!part->redacted)
-        whose = OWN;
-    if (whose == OTHERS && part->kind == PART_REASONING)
-        return NULL;
-    *opened = *part;
-    opened->signature = signature;
-    if (whose == OWN && !str_is_null(part->signature))
-        opened->vendor = options->vendor;
-    return opened;
+    if (str_is_null(part->signature))
+        return !thought || (!part->redacted && part->text.n > 0);
+    enum whose whose = open_signature(options, part->signature, arena, &signature);
+    part->signature = signature;
+    if (whose == OWN)
+        part->vendor = options->vendor;
+    return whose == OWN || !thought;
 }
 
 static void open_parts(struct turn *turn, const struct reason_options *options, struct arena *arena)
 {
-    struct part *parts = turn->parts;
     struct part **to = &turn->parts;
 
-    for (const struct part *part = parts; part != NULL && !arena_overflowed(arena);
+    while (*to != NULL) {
+        if (open_part(*to, options, arena))
+            to = &(*to)->next;
+        else
+            *to = (*to)->next;
+    }
+}
+
+/* Thoughts that a client sends in the pieces it got them in, the signature in one of its own at the
+ * end (Gemini's SDKs do, each in a message of its own): the signature is of all of them. */
+struct thought {
+    struct part *part;
+    struct thought *before;
+};
+
+struct thoughts {
+    struct thought *last;
+    size_t bytes;
+};
+
+static void join_thoughts(const struct thoughts *thoughts, struct part *signature,
+                          struct arena *arena)
+{
+    char *to = arena_alloc(arena, thoughts->bytes);
+    size_t n = thoughts->bytes;
+
+    if (arena_overflowed(arena))
+        return;
+    for (struct thought *piece = thoughts->last; piece != NULL; piece = piece->before) {
+        struct str text = piece->part->text;
+        n -= text.n;
+        memcpy(to + n, text.p, text.n);
+        piece->part->text = STR_NULL;
+    }
+    assert(n == 0);
+    signature->text = str_of(to, thoughts->bytes);
+}
+
+static void see_part(struct thoughts *thoughts, struct part *part, struct arena *arena)
+{
+    bool thought = part->kind == PART_REASONING && !part->redacted;
+
+    if (thought && str_is_null(part->signature)) {
+        struct thought *piece = ARENA_NEW(arena, struct thought);
+        if (arena_overflowed(arena) || part->text.n == 0)
+            return;
+        *piece = (struct thought){.part = part, .before = thoughts->last};
+        thoughts->last = piece;
+        thoughts->bytes += part->text.n;
+        return;
+    }
+    if (thought && part->text.n == 0 && thoughts->last != NULL)
+        join_thoughts(thoughts, part, arena);
+    *thoughts = (struct thoughts){.last = NULL};
+}
+
+/* A copy of the turn; an assistant's has parts of its own. */
+static struct turn *copy_turn(const struct turn *was, struct thoughts *thoughts,
+                              struct arena *arena)
+{
+    struct turn *turn = ARENA_NEW(arena, struct turn);
+    struct part **to = &turn->parts;
+
+    if (arena_overflowed(arena))
+        return NULL;
+    *turn = *was;
+    if (was->role != ROLE_ASSISTANT) {
+        *thoughts = (struct thoughts){.last = NULL};
+        return turn;
+    }
+    for (const struct part *part = was->parts; part != NULL && !arena_overflowed(arena);
          part = part->next) {
-        struct part *opened = open_part(part, options, arena);
-        if (opened == NULL)
-            continue;
-        *to = opened;
-        to = &opened->next;
+        struct part *copy = ARENA_NEW(arena, struct part);
+        *copy = *part;
+        *to = copy;
+        to = &copy->next;
+        see_part(thoughts, copy, arena);
     }
     *to = NULL;
+    return turn;
 }
 
 /* What was kept of the answer that the turn was. */
@@ -122,20 +186,23 @@ static void open_turn(const struct request *request, const struct turn *was, str
 void reason_open(const struct request *request, const struct reason_options *options,
                  struct arena *arena, struct request *ret_request)
 {
+    struct thoughts thoughts = {.last = NULL};
     struct turn **to = &ret_request->turns;
 
     assert(request->full);
     *ret_request = *request;
     for (const struct turn *was = request->turns; was != NULL; was = was->next) {
-        struct turn *turn = ARENA_NEW(arena, struct turn);
-        if (arena_overflowed(arena))
+        struct turn *turn = copy_turn(was, &thoughts, arena);
+        if (turn == NULL)
             break;
-        *turn = *was;
-        open_turn(request, was, turn, options, arena);
         *to = turn;
         to = &turn->next;
     }
     *to = NULL;
+    const struct turn *was = request->turns;
+    for (struct turn *turn = ret_request->turns; turn != NULL && !arena_overflowed(arena);
+         turn = turn->next, was = was->next)
+        open_turn(request, was, turn, options, arena);
 }
 
 /* --- same protocol --- */
@@ -158,6 +225,8 @@ struct editing {
     struct str call_without;
     struct arena *arena;
     struct gone *gone;
+    struct gone **gone_end;
+    size_t end; /* of the last one */
 };
 
 static bool lies_in(struct str inner, struct str outer)
@@ -167,15 +236,15 @@ static bool lies_in(struct str inner, struct str outer)
 
 static void remove_span(struct editing *editing, struct str span)
 {
-    struct gone **to = &editing->gone;
     struct gone *gone = ARENA_NEW(editing->arena, struct gone);
+    size_t begin = (size_t)(span.p - editing->request->source.p);
 
-    gone->begin = (size_t)(span.p - editing->request->source.p);
-    gone->end = gone->begin + span.n;
-    while (*to != NULL && (*to)->begin < gone->begin)
-        to = &(*to)->next;
-    gone->next = *to;
-    *to = gone;
+    if (begin < editing->end) /* it went already */
+        return;
+    *gone = (struct gone){.begin = begin, .end = begin + span.n};
+    *editing->gone_end = gone;
+    editing->gone_end = &gone->next;
+    editing->end = gone->end;
 }
 
 /* The packed text with its quotes, where it stands; null: nowhere as it is. */
@@ -238,10 +307,13 @@ static bool edit_part(struct editing *editing, const struct part *part)
 static void edit_turn(struct editing *editing, const struct turn *turn)
 {
     struct str source = editing->request->source;
+    struct gone **before = editing->gone_end;
+    size_t before_end = editing->end;
     size_t parts = 0;
     size_t removed = 0;
 
-    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+    for (const struct part *part = turn->parts; part != NULL && !arena_overflowed(editing->arena);
+         part = part->next) {
         parts++;
         if (!seal_is_packed(part->signature) || !lies_in(part->source, source) ||
             !edit_part(editing, part))
@@ -252,12 +324,9 @@ static void edit_turn(struct editing *editing, const struct turn *turn)
     if (removed == 0 || removed < parts || !lies_in(turn->source, source))
         return;
     /* All of it: with the message. */
-    struct gone **to = &editing->gone;
-    size_t begin = (size_t)(turn->source.p - source.p);
-    while (*to != NULL && !((*to)->begin >= begin && (*to)->end <= begin + turn->source.n))
-        to = &(*to)->next;
-    for (; removed > 0; removed--)
-        *to = (*to)->next;
+    *before = NULL;
+    editing->gone_end = before;
+    editing->end = before_end;
     remove_span(editing, turn->source);
 }
 
@@ -311,6 +380,7 @@ void reason_edit(struct request *request, const struct reason_options *options,
                               .arena = arena};
 
     assert(request->full);
+    editing.gone_end = &editing.gone;
     for (const struct turn *turn = request->turns; turn != NULL && !arena_overflowed(arena);
          turn = turn->next) {
         if (turn->role == ROLE_ASSISTANT)

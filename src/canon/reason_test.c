@@ -263,6 +263,34 @@ static void test_open(void **state)
            &options, "A;U;");
 }
 
+/* Thoughts that a client has in pieces are one again, with the signature that follows them. */
+static void test_joined(void **state)
+{
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        struct request opened;
+        struct request request = read_request(pack_all(
+            own ? "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"t\":\"I ne\"}]},{\"r\":\"a\",\"c\":"
+                  "[{\"k\":\"think\",\"t\":\"ed\"},{\"k\":\"think\",\"t\":\"\",\"s\":\"@v:Eq\"},"
+                  "{\"k\":\"call\"},{\"k\":\"think\",\"t\":\"alone\"}]}]}"
+                : "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"t\":\"I ne\"}]},{\"r\":\"a\",\"c\":"
+                  "[{\"k\":\"think\",\"t\":\"ed\"},{\"k\":\"think\",\"t\":\"\",\"s\":\"@w:Eq\"},"
+                  "{\"k\":\"call\"},{\"k\":\"think\",\"t\":\"alone\"}]}]}"));
+        reason_open(&request, &options, &arena, &opened);
+        assert_null(opened.turns->parts);
+        const struct part *part = opened.turns->next->parts;
+        if (own) {
+            assert_true(str_eq(part->text, STR("I need")));
+            assert_true(str_eq(part->signature, STR("Eq")));
+            part = part->next;
+        }
+        assert_int_equal(part->kind, PART_TOOL_CALL);
+        assert_true(str_eq(part->next->text, STR("alone")));
+        assert_null(part->next->next);
+        assert_true(str_eq(request.turns->parts->text, STR("I ne")));
+    }
+}
+
 /* What is kept, by key. */
 static struct str find(void *ctx, struct str key, struct arena *to)
 {
@@ -327,6 +355,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_edit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_is_packed_in, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_joined, setup, teardown),
         cmocka_unit_test_setup_teardown(test_completed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,7 +33,7 @@ enum error_code data_dir_read(const char *path, char *text, size_t size, size_t 
 
     *ret_n = 0;
     *ret_open = false;
-    if (fd < 0 && errno == ENOENT)
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return OK;
     if (fd < 0)
         return FAIL(e, ERR_CONFIG, "cannot read %s: %s", path, strerror(errno));

@@ -29,7 +29,7 @@ struct said { /* by a choice */
 };
 
 struct reasoning {
-    struct str client;
+    struct str client; /* and vendor */
     struct str model;
     uint64_t asked;
     enum recall_what keeps;
@@ -45,6 +45,22 @@ static bool is_named(const char *name, const char *wanted)
     return strcmp(name, wanted) == 0;
 }
 
+/* The client and the vendor: what is kept for one is not looked for by another. */
+static struct str owner(const struct exchange *x, struct arena *arena)
+{
+    struct str client = stored_owner(x, arena);
+    struct str vendor = x->attempt.backend->vendor;
+    char *both = arena_alloc(arena, client.n + 1 + vendor.n);
+
+    if (arena_overflowed(arena))
+        return STR_NULL;
+    if (client.n > 0)
+        memcpy(both, client.p, client.n);
+    both[client.n] = ':';
+    memcpy(both + client.n + 1, vendor.p, vendor.n);
+    return str_of(both, client.n + 1 + vendor.n);
+}
+
 struct reasoning_way reasoning_way(struct exchange *x)
 {
     struct gateway *gateway = x->station->gateway;
@@ -52,7 +68,7 @@ struct reasoning_way reasoning_way(struct exchange *x)
     return (struct reasoning_way){
         .seal = &gateway->seal,
         .vault = gateway->vault,
-        .client = stored_owner(x, x->call.arena),
+        .client = owner(x, x->call.arena),
         .vendor = x->attempt.backend->vendor,
         .protocol = x->call.intake.protocol,
         .upstream = x->attempt.protocol->name,
@@ -126,7 +142,7 @@ void reasoning_begin(struct exchange *x)
     struct reasoning *r = ARENA_NEW(&x->answer, struct reasoning);
     if (arena_overflowed(&x->answer))
         return;
-    r->client = stored_owner(x, &x->answer);
+    r->client = owner(x, &x->answer);
     r->model = x->model_sent;
     r->asked = recall_asked(request, NULL);
     r->keeps = keeps(x);

@@ -23,7 +23,7 @@ struct vault;
 struct reasoning_way {
     const struct seal *seal;
     struct vault *vault;
-    struct str client;               /* a name that is the client's alone; in the request arena */
+    struct str client;               /* whose it is, and the vendor's; in the request arena */
     struct str vendor;               /* the backend's */
     const struct protocol *protocol; /* the client's */
     const char *upstream;            /* name of the protocol spoken with the backend */

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reasoning round trip: signatures come back to the vendor that made them, unharmed, and to no
+ * other; whatever the client's protocol does with them. Each conversation has two turns: the
+ * backend thinks and calls a tool, the client sends the result, and the test looks at what reaches
+ * the backend then.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { after, before, beforeEach } from "node:test";
+
+import { Mock } from "./lib/mock.mjs";
+import { PROTOCOLS } from "./lib/protocols.mjs";
+import { backend, start, stop_all, test } from "./lib/proxy.mjs";
+import { sse_events } from "./lib/sse.mjs";
+import { stream as stream_of, whole as whole_of } from "./lib/upstream.mjs";
+
+const SIGNATURE = "EqQBCgIYAhIkMTU5ZjU+/c2ln==";
+const SECRET = "the foreign thought";
+const CALL = { id: "call_weather1", name: "weather", args: { city: "Oslo" } };
+const THINKS = { blocks: [{ reasoning: "I need the weather.", signature: SIGNATURE },
+    { text: "Let me see." }, { tool: CALL }] };
+const SAYS = { blocks: [{ text: "It rains." }] };
+const SCHEMA = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+
+let mock;
+let proxy;
+
+/** Two backends for each protocol: those of one protocol are two vendors. */
+function backends() {
+    const list = {};
+    for (const [name, { short }] of Object.entries(PROTOCOLS)) {
+        for (const number of [1, 2]) {
+            list[`${short}${number}`] = backend(mock, { protocol: name });
+        }
+    }
+    list.open = backend(mock, { think_tags: true });
+    return { backends: list, default_backend: "oc1" };
+}
+
+before(async () => {
+    mock = await Mock.start();
+    proxy = await start({ config: backends() });
+});
+
+after(() => stop_all(proxy, mock));
+
+beforeEach(() => {
+    mock.queue.length = 0;
+    mock.requests.length = 0;
+});
+
+/** The next request is answered so, in the protocol's words. */
+function answers(protocol, script, { streams = false, edit = (body) => body } = {}) {
+    mock.next((ex) => streams ?
+        ex.respond({ headers: { "content-type": "text/event-stream" }, framing: "chunked",
+            body: stream_of(protocol, "m", script).join("") }) :
+        ex.respond({ headers: { "content-type": "application/json" },
+            body: JSON.stringify(edit(whole_of(protocol, "m", script))) }));
+}
+
+/* ---- clients: how each asks, keeps what it got, and sends a result ---- */
+
+const oc = {
+    ask: (model, more = {}) => ({ model, messages: [{ role: "user", content: "Weather?" }],
+        tools: [{ type: "function", function: { name: "weather", parameters: SCHEMA } }],
+        ...more }),
+    async send(on, body) {
+        const answer = await on.chat(body);
+        assert.equal(answer.status, 200, answer.text);
+        if (!body.stream) {
+            return JSON.parse(answer.text).choices[0].message;
+        }
+        const message = { role: "assistant", content: "", tool_calls: [] };
+        for (const { data } of sse_events(answer.text).filter((e) => e.data !== "[DONE]")) {
+            const delta = JSON.parse(data).choices[0]?.delta ?? {};
+            message.content += delta.content ?? "";
+            for (const call of delta.tool_calls ?? []) {
+                const known = message.tool_calls[call.index] ??= { ...call, type: "function",
+                    function: { ...call.function, arguments: "" } };
+                known.function.arguments += call.function?.arguments ?? "";
+            }
+        }
+        return message;
+    },
+    /** As most clients do: what they do not know is not sent again. */
+    go_on: (body, { content, tool_calls: calls }, model = body.model) => ({ ...body, model,
+        messages: [...body.messages, { role: "assistant", content, tool_calls: calls?.map(
+            ({ id, type, function: { name, arguments: text } }) =>
+                ({ id, type, function: { name, arguments: text } })) },
+        ...(calls ?? []).map(({ id }) => ({ role: "tool", tool_call_id: id, content: "rain" }))] }),
+};
+
+const an = {
+    ask: (model, more = {}) => ({ model, max_tokens: 8000,
+        thinking: { type: "enabled", budget_tokens: 2000 },
+        messages: [{ role: "user", content: "Weather?" }],
+        tools: [{ name: "weather", input_schema: SCHEMA }], ...more }),
+    async send(on, body) {
+        const answer = await on.chat(body, { path: "/v1/messages",
+            headers: { "anthropic-version": "2023-06-01" } });
+        assert.equal(answer.status, 200, answer.text);
+        if (!body.stream) {
+            return JSON.parse(answer.text).content;
+        }
+        const blocks = [];
+        for (const { data } of sse_events(answer.text)) {
+            const event = JSON.parse(data);
+            const block = blocks[event.index];
+            if (event.type === "content_block_start") {
+                blocks[event.index] = { ...event.content_block, json: "" };
+            } else if (event.type === "content_block_delta") {
+                const { delta } = event;
+                block.text = delta.text ? (block.text ?? "") + delta.text : block.text;
+                block.thinking = delta.thinking ? block.thinking + delta.thinking : block.thinking;
+                block.signature = delta.signature ?? block.signature;
+                block.json += delta.partial_json ?? "";
+            } else if (event.type === "content_block_stop") {
+                block.input = block.type === "tool_use" ? JSON.parse(block.json) : undefined;
+                delete block.json;
+            }
+        }
+        return blocks;
+    },
+    go_on: (body, content, model = body.model) => ({ ...body, model, messages: [...body.messages,
+        { role: "assistant", content }, { role: "user", content: content
+            .filter(({ type }) => type === "tool_use").map(({ id }) =>
+                ({ type: "tool_result", tool_use_id: id, content: "rain" })) }] }),
+};
+
+const or = {
+    ask: (model, more = {}) => ({ model, input: [{ role: "user", content: "Weather?" }],
+        store: false, include: ["reasoning.encrypted_content"],
+        reasoning: { effort: "low", summary: "auto" },
+        tools: [{ type: "function", name: "weather", parameters: SCHEMA, strict: false }],
+        ...more }),
+    async send(on, body) {
+        const answer = await on.chat(body, { path: "/v1/responses" });
+        assert.equal(answer.status, 200, answer.text);
+        return body.stream ? JSON.parse(sse_events(answer.text).at(-1).data).response.output :
+            JSON.parse(answer.text).output;
+    },
+    go_on: (body, output, model = body.model) => ({ ...body, model, input: [...body.input,
+        ...output, ...output.filter(({ type }) => type === "function_call")
+            .map(({ call_id: id }) => ({ type: "function_call_output", call_id: id,
+                output: "rain" }))] }),
+};
+
+const ge = {
+    ask: (model, more = {}) => ({ model, contents: [{ role: "user",
+        parts: [{ text: "Weather?" }] }],
+    generationConfig: { thinkingConfig: { includeThoughts: true, thinkingBudget: 2000 } },
+    tools: [{ functionDeclarations: [{ name: "weather", parametersJsonSchema: SCHEMA }] }],
+    ...more }),
+    async send(on, { model, stream, ...body }) {
+        const answer = await on.chat(body, { path: PROTOCOLS.gemini.path(model,
+            { stream: Boolean(stream) }) });
+        assert.equal(answer.status, 200, answer.text);
+        return (stream ? sse_events(answer.text).map(({ data }) => JSON.parse(data)) :
+            [JSON.parse(answer.text)]).flatMap((one) => one.candidates?.[0].content?.parts ?? []);
+    },
+    go_on: (body, parts, model = body.model) => ({ ...body, model, contents: [...body.contents,
+        { role: "model", parts }, { role: "user", parts: parts.filter((p) => p.functionCall)
+            .map(({ functionCall: { id, name } }) => ({ functionResponse: { ...(id ? { id } : {}),
+                name, response: { output: "rain" } } })) }] }),
+};
+
+const CLIENTS = { oc, an, or, ge };
+const up = () => mock.posts().at(-1).json;
+const up_text = () => mock.posts().at(-1).body.toString();
+
+/** The first turn with `first`, the second with `second` (its model may be another one's). */
+async function two_turns(client, protocol, model, { streams = false, on = proxy,
+    then = model, then_protocol = protocol, change = (x) => x, more = {} } = {}) {
+    const body = client.ask(model, { ...(streams ? { stream: true } : {}), ...more });
+    answers(protocol, THINKS, { streams });
+    const got = await client.send(on, body);
+    answers(then_protocol, SAYS, { streams });
+    await client.send(on, client.go_on(body, change(got), then));
+    return got;
+}
+
+/* ---- what reaches the backend ---- */
+
+function thinking_in_messages({ messages }) {
+    return messages.find(({ role }) => role === "assistant").content
+        .filter(({ type }) => /thinking/.test(type));
+}
+
+const CHECKS = {
+    an: () => assert.deepEqual(thinking_in_messages(up()), [{ type: "thinking",
+        thinking: "I need the weather.", signature: SIGNATURE }]),
+    or: () => assert.deepEqual(up().input.filter(({ type }) => type === "reasoning")
+        .map(({ encrypted_content: blob }) => blob), [SIGNATURE]),
+    ge: () => assert.deepEqual(up().contents.flatMap(({ parts }) => parts)
+        .map(({ thoughtSignature: blob }) => blob).filter(Boolean), [SIGNATURE]),
+};
+
+const PROTOCOL_OF = { an: "anthropic", or: "openai-responses", ge: "gemini", oc: "openai-chat" };
+
+for (const [name, client] of Object.entries(CLIENTS)) {
+    for (const [target, check] of Object.entries(CHECKS)) {
+        for (const streams of [false, true]) {
+            test(`reasoning: ${name} client, ${target} backend${streams ? ", streamed" : ""}: ` +
+                "the signature comes back unharmed", async () => {
+                await two_turns(client, PROTOCOL_OF[target], `${target}1:m`, { streams });
+                check();
+                assert.doesNotMatch(up_text(), /cHgxL/);
+            });
+        }
+    }
+}
+
+for (const [name, client] of Object.entries(CLIENTS)) {
+    test(`reasoning: ${name} client: a conversation that moves takes nothing foreign along`,
+        async () => {
+            for (const from of ["an", "or", "ge"]) {
+                for (const to of ["an2", "or2", "ge2", "oc2"]) {
+                    if (from === name && to.startsWith(from)) {
+                        continue; /* a raw signature is not known to be anybody's */
+                    }
+                    const script = { blocks: [{ reasoning: SECRET, signature: SIGNATURE },
+                        { tool: CALL }] };
+                    const body = client.ask(`${from}1:m`);
+                    answers(PROTOCOL_OF[from], script);
+                    const got = await client.send(proxy, body);
+                    answers(PROTOCOL_OF[to.slice(0, 2)], SAYS);
+                    await client.send(proxy, client.go_on(body, got, `${to}:m`));
+                    const text = up_text();
+                    assert.ok(!text.includes(SIGNATURE), `${from} to ${to}: ${text}`);
+                    assert.doesNotMatch(text, /cHgxL/, `${from} to ${to}`);
+                    if (!(from === name || name === to.slice(0, 2))) {
+                        assert.ok(!text.includes(SECRET), `${from} to ${to}: ${text}`);
+                    }
+                    assert.match(text, /weather/);
+                }
+            }
+        });
+}
+
+test("reasoning: another vendor's reasoning leaves a message of its own protocol, whole",
+    async () => {
+        const body = an.ask("ge1:m");
+        answers("gemini", { blocks: [{ reasoning: SECRET, signature: SIGNATURE },
+            { text: "Yes." }] });
+        const got = await an.send(proxy, body);
+        assert.ok(got.some(({ type }) => type === "thinking"), JSON.stringify(got));
+        answers("anthropic", SAYS);
+        const next = { ...an.go_on(body, got, "an1:m") };
+        next.messages.pop();
+        next.messages.push({ role: "user", content: "And now?" });
+        await an.send(proxy, next);
+        assert.deepEqual(up().messages, [{ role: "user", content: "Weather?" },
+            { role: "assistant", content: [{ type: "text", text: "Yes." }] },
+            { role: "user", content: "And now?" }]);
+    });
+
+test("reasoning: a seal that was changed, in any place, is nobody's", async () => {
+    const body = an.ask("or1:m");
+    answers("openai-responses", THINKS);
+    const got = await an.send(proxy, body);
+    const sealed = got.find(({ type }) => type === "thinking").signature;
+    assert.match(sealed, /^cHgxL/);
+    for (const at of [8, 20, 60, sealed.length - 1]) {
+        const other = sealed[at] === "A" ? "B" : "A";
+        const forged = sealed.slice(0, at) + other + sealed.slice(at + 1);
+        const change = (blocks) => blocks.map((block) => block.type === "thinking" ?
+            { ...block, signature: forged, thinking: "forged" } : block);
+        answers("openai-responses", SAYS);
+        const next = an.go_on(body, change(got));
+        /* Nothing in the vault, either: another call. */
+        const renamed = JSON.parse(JSON.stringify(next).replaceAll(CALL.id, "call_other"));
+        await an.send(proxy, renamed);
+        assert.ok(!up_text().includes(SIGNATURE), up_text());
+        assert.ok(!up_text().includes("forged"), up_text());
+        assert.doesNotMatch(up_text(), /cHgxL/);
+    }
+});
+
+test("reasoning: one client's is not another's", async () => {
+    const two = await start({ config: { ...backends(), api_keys: ["client-key-1", "other-key-22"] } });
+    try {
+        const body = oc.ask("an1:m");
+        answers("anthropic", THINKS);
+        const got = await oc.send(two, body);
+        answers("anthropic", SAYS);
+        const answer = await two.chat(oc.go_on(body, got),
+            { headers: { authorization: "Bearer other-key-22" } });
+        assert.equal(answer.status, 200, answer.text);
+        assert.ok(!up_text().includes(SIGNATURE), up_text());
+        answers("anthropic", SAYS);
+        await oc.send(two, oc.go_on(body, got));
+        CHECKS.an();
+    } finally {
+        await two.stop();
+    }
+});
+
+test("reasoning: the vault and the seal outlive a new configuration; the seal a restart, too",
+    async () => {
+        const first = await start({ config: backends() });
+        const body = oc.ask("an1:m");
+        answers("anthropic", THINKS);
+        const got = await oc.send(first, body);
+        const sealed_body = an.ask("or1:m");
+        answers("openai-responses", THINKS);
+        const sealed = await an.send(first, sealed_body);
+        await first.reload({ ...backends(), response_bytes_max: "1MiB" });
+        answers("anthropic", SAYS);
+        await oc.send(first, oc.go_on(body, got));
+        CHECKS.an();
+
+        const file = path.join(first.dir, "data", "seal.key");
+        assert.equal(fs.statSync(file).mode & 0o777, 0o600);
+        const key = fs.readFileSync(file, "utf8");
+        assert.match(key, /^[0-9a-f]{64}\n$/);
+        await first.stop();
+
+        const second = await start({ config: backends(), files: {} });
+        try {
+            /* Without what was kept it still answers; the model only thinks anew. */
+            answers("anthropic", SAYS);
+            await oc.send(second, oc.go_on(body, got));
+            assert.ok(!up_text().includes(SIGNATURE));
+            assert.ok(!up_text().includes("I need the weather."));
+            /* Another key: nothing of it is believed. */
+            answers("openai-responses", SAYS);
+            await an.send(second, an.go_on(sealed_body, sealed));
+            assert.ok(!up_text().includes(SIGNATURE));
+        } finally {
+            await second.stop();
+        }
+        const third = await start({ config: { ...backends(), data_dir: "." },
+            files: { "seal.key": key } });
+        try {
+            await third.logged(/start\.seal_key_readable/, "others can read it");
+            answers("openai-responses", SAYS);
+            await an.send(third, an.go_on(sealed_body, sealed));
+            CHECKS.or();
+        } finally {
+            await third.stop();
+        }
+    });
+
+test("reasoning: a seal's file that holds no key is said, and nothing is started with it",
+    async () => {
+        await assert.rejects(start({ config: { ...backends(), data_dir: "." },
+            files: { "seal.key": "not a key\n" } }), /seal\.key does not hold a key/);
+    });
+
+test("reasoning: where the key cannot be kept it is told, and all goes on", async () => {
+    const one = await start({ config: { ...backends(), data_dir: "file/data" },
+        files: { file: "" } });
+    try {
+        await one.logged(/start\.seal_key_not_kept/, "the key is this process's only");
+        await two_turns(an, "gemini", "ge1:m", { on: one });
+        CHECKS.ge();
+    } finally {
+        await one.stop();
+    }
+});
+
+/* ---- tags ---- */
+
+const TAGGED = "<think>\nHm, 1 < 2.\n</think>\n\nHello <b>you</b>";
+
+for (const streams of [false, true]) {
+    test(`reasoning: <think> tags become reasoning${streams ? ", cut at each byte" : ""}`,
+        async () => {
+            const text_of = (list) => list.map(({ text }) => text ?? "").join("");
+            const cuts = streams ? [...Array(TAGGED.length).keys()].slice(1) : [0];
+            for (const at of cuts) {
+                const pieces = [TAGGED.slice(0, at), TAGGED.slice(at)].filter(Boolean);
+                if (streams) {
+                    const events = stream_of("openai-chat", "m", { blocks: [{ text: "XYZ" }] });
+                    const said = events.filter((event) => /"content":"[XYZ]"/.test(event));
+                    const all = [events[0], ...pieces.map((piece) =>
+                        said[0].replace("\"X\"", JSON.stringify(piece))), ...events.slice(4)];
+                    mock.next((ex) => ex.respond({ headers: {
+                        "content-type": "text/event-stream" }, framing: "chunked",
+                    body: all.join("") }));
+                } else {
+                    answers("openai-chat", { blocks: [{ text: TAGGED }] });
+                }
+                const got = await an.send(proxy, an.ask("open:m", { stream: streams }));
+                assert.equal(got.filter(({ type }) => type === "thinking")
+                    .map(({ thinking }) => thinking).join(""), "Hm, 1 < 2.\n", `cut at ${at}`);
+                assert.equal(text_of(got), "Hello <b>you</b>", `cut at ${at}`);
+            }
+        });
+}
+
+test("reasoning: tags of a backend without think_tags are text", async () => {
+    answers("openai-chat", { blocks: [{ text: TAGGED }] });
+    const got = await an.send(proxy, an.ask("oc1:m"));
+    assert.deepEqual(got, [{ type: "text", text: TAGGED }]);
+});
+
+test("reasoning: tags for a client of the same protocol, too", async () => {
+    answers("openai-chat", { blocks: [{ text: TAGGED }] });
+    const got = await oc.send(proxy, oc.ask("open:m"));
+    assert.equal(got.content, "Hello <b>you</b>");
+    assert.equal(got.reasoning_content, "Hm, 1 < 2.\n");
+});
