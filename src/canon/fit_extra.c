@@ -5,8 +5,9 @@
 
 /* What becomes of a member of the root that no other protocol has. */
 enum fate {
-    WARNED, /* left out, and told */
-    REFUSED /* without it the request means something else */
+    WARNED,       /* left out, and told */
+    REFUSED,      /* without it the request means something else */
+    REFUSED_VALUE /* the member is known, and so said */
 };
 
 static const struct {
@@ -19,7 +20,7 @@ static const struct {
     {"mcp_servers", WARNED},    {"container", WARNED},
     {"cachedContent", REFUSED}, {"cached_content", REFUSED},
     {"conversation", REFUSED},  {"prompt", REFUSED},
-    {"background", REFUSED},    {"audio", REFUSED},
+    {"background", REFUSED_VALUE},    {"audio", REFUSED},
 };
 
 /* Such a value says nothing. */
@@ -39,6 +40,8 @@ enum error_code fit_extra_check(struct fitter *f, const struct extra *extra, str
                 continue;
             if (members[i].fate == REFUSED)
                 return FAIL(e, ERR_UNSUPPORTED, "\"%s\"", members[i].key);
+            if (members[i].fate == REFUSED_VALUE)
+                return FAIL(e, ERR_UNSUPPORTED_VALUE, "\"%s\"", members[i].key);
             translation_warn_of(f->t, "dropped", extra->key);
         }
     }

@@ -444,7 +444,7 @@ static void test_extra(void **state)
         {"safetySettings", "[{}]", OK, "dropped:safetySettings"},
         {"cachedContent", "\"c\"", ERR_UNSUPPORTED, ""},
         {"background", "false", OK, ""},
-        {"background", "true", ERR_UNSUPPORTED, ""},
+        {"background", "true", ERR_UNSUPPORTED_VALUE, ""},
     };
 
     (void)state;

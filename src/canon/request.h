@@ -182,8 +182,6 @@ struct request {
     struct str session_id;     /* body member, null without */
     bool array;                /* a stream as a JSON array instead of events (Gemini) */
     struct str previous;       /* previous_response_id (Responses); null: none */
-    struct str untranslatable; /* what no other protocol can say and must not be left out, as a
-                                * sentence; null: nothing. Known when full */
     /* --- conversation; only when full --- */
     bool full;
     struct turn *turns;

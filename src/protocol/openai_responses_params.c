@@ -33,6 +33,19 @@ static struct tool *add_tool(struct openai_responses_reader *r, struct str sourc
     return tool;
 }
 
+/* {"type":"grammar","syntax":…,"definition":…} as Chat Completions nests it. */
+static struct str nest_format(struct openai_responses_reader *r, struct str format)
+{
+    struct str syntax = json_object_find(format, STR("syntax"));
+    struct str definition = json_object_find(format, STR("definition"));
+
+    if (str_is_null(syntax) || str_is_null(definition))
+        return format;
+    return str_print(r->arena,
+                     "{\"type\":\"grammar\",\"grammar\":{\"syntax\":%.*s,\"definition\":%.*s}}",
+                     STR_ARG(syntax), STR_ARG(definition));
+}
+
 static enum error_code read_tool_member(struct openai_responses_reader *r, struct tool *tool,
                                         const struct json_member *m)
 {
@@ -64,6 +77,8 @@ static enum error_code read_plain_tool(struct openai_responses_reader *r, struct
     tool->custom = custom;
     while (json_object_next(source, &cursor, r->arena, &m))
         TRY(read_tool_member(r, tool, &m));
+    if (!str_is_null(tool->format))
+        tool->format = nest_format(r, tool->format);
     if (str_is_null(tool->name))
         return openai_responses_request_fail(r, STR("name"), "a string");
     if (str_is_null(space))
@@ -310,8 +325,7 @@ static enum error_code read_format(struct openai_responses_reader *r, struct str
         return OK;
     }
     if (!str_eq(word, STR("json_schema"))) {
-        r->request->untranslatable = STR(
-            "this \"text.format\" is only for backends of the Responses API");
+        r->request->bound = STR("text.format");
         return OK;
     }
     format->kind = FORMAT_SCHEMA;
@@ -461,20 +475,6 @@ static bool in_head(struct str key)
     return false;
 }
 
-/* What another protocol cannot say, and must not be left out. */
-static void check_translatable(struct openai_responses_reader *r, const struct json_member *m)
-{
-    static const char *const keys[] = {"conversation", "prompt", "background"};
-
-    if (json_kind_of(m->value) == JSON_NULL || json_kind_of(m->value) == JSON_FALSE)
-        return;
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
-        if (str_eq(m->key, str_c(keys[i])))
-            r->request->untranslatable =
-                str_print(r->arena, "\"%s\" is only for backends of the Responses API", keys[i]);
-    }
-}
-
 static enum error_code read_member(struct openai_responses_reader *r, const struct json_member *m)
 {
     struct params *params = &r->request->params;
@@ -493,7 +493,6 @@ static enum error_code read_member(struct openai_responses_reader *r, const stru
         TRY(read_include(r, m));
     if (str_eq(m->key, STR("safety_identifier")) && str_is_null(params->user))
         TRY(openai_responses_request_string(r, m, &params->user));
-    check_translatable(r, m);
     openai_responses_request_keep(r, &r->request->extra, m);
     return OK;
 }

@@ -6,7 +6,7 @@
  * How       All reading is of spans of the body. Items become turns: a message begins one, and what
  *           the model did (reasoning, calls) joins the assistant's turn before it; outputs of calls
  *           are turns of role TOOL. Items of tools that the vendor runs are PART_VENDOR. What no
- *           other protocol can say, and must not be left out, is noted in request.untranslatable.
+ *           other protocol can say, and must not be left out, is noted in request.bound.
  * Owns      Nothing: all of it lies in the request's arena and the body.
  * Not here  Tools and parameters (openai_responses_params.c), writing
  *           (openai_responses_upstream.c), what previous_response_id stands for (gateway).
@@ -231,12 +231,11 @@ static struct part *add_to_turn(struct openai_responses_reader *r, enum role rol
     return add_part(r, &r->parts_end, kind, source);
 }
 
-static void refuse(struct openai_responses_reader *r, const char *what)
+/* No other protocol has it, and without it the context would be another one. */
+static void bind(struct openai_responses_reader *r)
 {
-    if (str_is_null(r->request->untranslatable))
-        r->request->untranslatable =
-            str_print(r->arena, "\"%s[%zu]\": %s is only for backends of the Responses API",
-                      r->list, r->at, what);
+    if (str_is_null(r->request->bound))
+        r->request->bound = str_print(r->arena, "%s[%zu]", r->list, r->at);
 }
 
 /* --- content parts ------------------------------------------------------------------------ */
@@ -608,26 +607,24 @@ static enum error_code read_reasoning(struct openai_responses_reader *r, struct 
 
 /* --- items -------------------------------------------------------------------------------- */
 
-/* Without it the context would be another one. */
-static const char *loss_of(struct str type)
+static bool is_context(struct str type)
 {
-    if (str_eq(type, STR("item_reference")))
-        return "an item_reference";
-    if (str_eq(type, STR("compaction")) || str_eq(type, STR("compaction_trigger")))
-        return "compaction";
-    if (str_eq(type, STR("program")) || str_eq(type, STR("program_output")))
-        return "a program";
-    return NULL;
+    static const char *const types[] = {"item_reference", "compaction", "compaction_trigger",
+                                        "program", "program_output"};
+
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        if (str_eq(type, str_c(types[i])))
+            return true;
+    }
+    return false;
 }
 
 /* What the vendor runs, and what we do not know. */
 static enum error_code read_other(struct openai_responses_reader *r, struct str source,
                                   struct str type)
 {
-    const char *loss = loss_of(type);
-
-    if (loss != NULL)
-        refuse(r, loss);
+    if (is_context(type))
+        bind(r);
     if (str_eq(type, STR("additional_tools"))) {
         struct json_member tools = member_of(source, "tools");
         if (str_is_null(tools.value))
@@ -718,7 +715,7 @@ enum error_code openai_responses_request_decode_full(struct request *request,
     assert(!str_is_null(request->source));
     request->turns = NULL;
     request->tools = NULL;
-    request->untranslatable = STR_NULL;
+    request->bound = STR_NULL;
     r.turns_end = &request->turns;
     r.tools_end = &request->tools;
     enum error_code code = read_conversation(&r);

@@ -122,6 +122,9 @@ static enum error_code add_file(struct writer *w, const struct part *part)
     }
     if (str_is_null(part->data))
         return refuse(w, "a file by the id under which another vendor keeps it");
+    if (str_starts(media_type_of(part), STR("video/")) ||
+        str_starts(media_type_of(part), STR("audio/")))
+        return refuse(w, "sound or moving pictures in a message");
     begin_object(w, "input_file");
     if (part->is_url) {
         openai_responses_add_string(&w->out, "file_url", part->data);

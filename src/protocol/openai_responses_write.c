@@ -34,6 +34,21 @@ static void add_json(struct buf *out, const char *key, struct str json)
     buf_add(out, json);
 }
 
+/* Chat Completions nests a grammar; here it is flat. */
+static void add_tool_format(struct body *b, struct str format)
+{
+    struct str grammar =
+        str_is_null(format) ? STR_NULL : json_object_find(format, STR("grammar"));
+
+    if (grammar.n <= 2 || json_kind_of(grammar) != JSON_OBJECT) {
+        add_json(b->out, "format", format);
+        return;
+    }
+    openai_responses_add_key(b->out, "format");
+    buf_add(b->out, STR("{\"type\":\"grammar\","));
+    buf_add(b->out, str_from(grammar, 1));
+}
+
 static void add_tool(struct body *b, const struct tool *tool)
 {
     buf_add_char(b->out, '{');
@@ -41,7 +56,7 @@ static void add_tool(struct body *b, const struct tool *tool)
     openai_responses_add_string(b->out, "name", tool->name);
     openai_responses_add_string(b->out, "description", tool->description);
     if (tool->custom) {
-        add_json(b->out, "format", tool->format);
+        add_tool_format(b, tool->format);
     } else {
         add_json(b->out, "parameters", schema_fit(tool->schema, SCHEMA_OPENAI_TOOL, b->arena));
         /* Left out the server would try to be strict. */
