@@ -232,7 +232,7 @@ static struct part *add_to_turn(struct openai_responses_reader *r, enum role rol
 }
 
 /* No other protocol has it, and without it the context would be another one. */
-static void bind(struct openai_responses_reader *r)
+static void bind_context(struct openai_responses_reader *r)
 {
     if (str_is_null(r->request->bound))
         r->request->bound = str_print(r->arena, "%s[%zu]", r->list, r->at);
@@ -624,7 +624,7 @@ static enum error_code read_other(struct openai_responses_reader *r, struct str 
                                   struct str type)
 {
     if (is_context(type))
-        bind(r);
+        bind_context(r);
     if (str_eq(type, STR("additional_tools"))) {
         struct json_member tools = member_of(source, "tools");
         if (str_is_null(tools.value))
