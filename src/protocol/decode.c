@@ -126,9 +126,13 @@ static void read_data(struct decode *d, struct str data, struct str event, struc
     /* What follows the end goes on as it is, and says nothing. */
     if (d->terminated || d->over)
         return;
+    if (d->ops->quick != NULL && d->ops->quick(d, data))
+        return;
     yyjson_val *root = value_of(parse(d, data, &ignored));
     if (yyjson_is_obj(root)) {
         d->ops->read(d, root, event, frame);
+        if (d->ops->learn != NULL)
+            d->ops->learn(d, data);
     } else if (d->ops->read_other != NULL && d->ops->read_other(d, data, frame)) {
         frame->terminator = true;
         d->terminated = true;

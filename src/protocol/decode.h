@@ -20,6 +20,10 @@ struct decode_ops {
     /* The value of a frame (its data, an element of the array, the whole body): adds events. root
      * lies in scratch. event: the SSE event field, null without one. May set frame's flags. */
     void (*read)(struct decode *d, yyjson_val *root, struct str event, struct frame *frame);
+    /* Data that can be read without being parsed: adds its events, or false. learn: after read, of
+     * the same data. NULL: nothing of the kind. */
+    bool (*quick)(struct decode *d, struct str data);
+    void (*learn)(struct decode *d, struct str data);
     /* A whole body that is a list. NULL: its first element is the body. */
     void (*read_list)(struct decode *d, yyjson_val *list, struct frame *frame);
     /* Data that is no JSON object; NULL: no events. Returns whether it is the terminator. */

@@ -411,17 +411,6 @@ static void start(struct gemini_decoder *d, yyjson_val *root)
     d->started = true;
 }
 
-/* Absent is 0 in this protocol. */
-static int64_t count_in(yyjson_val *usage, const char *key, bool *ret_said)
-{
-    yyjson_val *v = json_get(usage, str_c(key));
-    int64_t count = 0;
-    bool said = json_to_int64(v, &count) || str_to_int64(json_str(v), &count);
-
-    *ret_said = said && count >= 0;
-    return *ret_said ? count : 0;
-}
-
 /* Of what nobody has used so many of, the most that there is. */
 static int64_t sum(int64_t a, int64_t b)
 {
@@ -430,39 +419,49 @@ static int64_t sum(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &n) ? INT64_MAX : n;
 }
 
-static void read_usage(struct gemini_decoder *d, yyjson_val *root)
+void gemini_decode_usage(struct gemini_decoder *d, const struct gemini_counts *counts)
 {
-    yyjson_val *v = json_get(root, STR("usageMetadata"));
-    bool prompt_said;
-    bool output_said;
-    bool thoughts_said;
-    bool cached_said;
-    bool total_said;
-    bool ignored;
-    int64_t prompt = count_in(v, "promptTokenCount", &prompt_said);
-    int64_t output = count_in(v, "candidatesTokenCount", &output_said);
-    int64_t thoughts = count_in(v, "thoughtsTokenCount", &thoughts_said);
-    int64_t cached = count_in(v, "cachedContentTokenCount", &cached_said);
-    int64_t total = count_in(v, "totalTokenCount", &total_said);
+    const unsigned needed = 1u << GEMINI_PROMPT | 1u << GEMINI_OUTPUT | 1u << GEMINI_THOUGHTS |
+                            1u << GEMINI_TOTAL;
+    const int64_t *count = counts->count;
 
-    if (!prompt_said && !output_said && !thoughts_said && !total_said)
+    if ((counts->said & needed) == 0)
         return;
-    prompt = sum(prompt, count_in(v, "toolUsePromptTokenCount", &ignored));
+    int64_t input = sum(count[GEMINI_PROMPT], count[GEMINI_TOOLS]);
+    int64_t output = sum(count[GEMINI_OUTPUT], count[GEMINI_THOUGHTS]);
+    int64_t cached = count[GEMINI_CACHED] > input ? input : count[GEMINI_CACHED];
     struct usage usage = {
-        .input = prompt,
-        .output = sum(output, thoughts),
-        .total = total_said ? total : sum(prompt, sum(output, thoughts)),
-        .cached = !cached_said      ? -1
-                  : cached > prompt ? prompt
-                                    : cached,
+        .input = input,
+        .output = output,
+        .total = (counts->said >> GEMINI_TOTAL & 1) != 0 ? count[GEMINI_TOTAL] : sum(input, output),
+        .cached = (counts->said >> GEMINI_CACHED & 1) != 0 ? cached : -1,
         .cache_written = -1,
-        .reasoning = thoughts_said ? thoughts : -1,
+        .reasoning = (counts->said >> GEMINI_THOUGHTS & 1) != 0 ? count[GEMINI_THOUGHTS] : -1,
     };
     if (d->usage_known && memcmp(&usage, &d->usage, sizeof(usage)) == 0)
         return;
     d->usage = usage;
     d->usage_known = true;
     decode_event(&d->base, EVENT_USAGE, 0, EVENT_NO_BLOCK)->usage = usage;
+}
+
+/* Absent is 0 in this protocol; numbers may be strings. */
+static void read_usage(struct gemini_decoder *d, yyjson_val *root)
+{
+    yyjson_val *usage = json_get(root, STR("usageMetadata"));
+    struct gemini_counts counts = {.said = 0};
+
+    if (usage == NULL)
+        return;
+    for (unsigned i = 0; i < GEMINI_COUNTS; i++) {
+        yyjson_val *v = json_get(usage, str_c(gemini_template_key((enum gemini_count)i)));
+        int64_t count;
+        if ((!json_to_int64(v, &count) && !str_to_int64(json_str(v), &count)) || count < 0)
+            continue;
+        counts.count[i] = count;
+        counts.said |= 1u << i;
+    }
+    gemini_decode_usage(d, &counts);
 }
 
 /* The prompt was refused: there is no candidate. */
@@ -563,7 +562,19 @@ static void finish(struct decode *base)
 
 /* --- entry points ------------------------------------------------------------------------- */
 
+static bool quick(struct decode *base, struct str data)
+{
+    return gemini_template_match((struct gemini_decoder *)base, data);
+}
+
+static void learn(struct decode *base, struct str data)
+{
+    gemini_template_learn((struct gemini_decoder *)base, data);
+}
+
 static const struct decode_ops ops = {
+    .quick = quick,
+    .learn = learn,
     .read = decode_response,
     .read_list = read_whole_list,
     .check_whole = check_whole,

@@ -10,6 +10,7 @@
  *   gemini_write.c     request: canonical -> upstream's body
  *   gemini_config.c    request: its generationConfig
  *   gemini_decode.c    answer: bytes -> frames with events
+ *   gemini_template.c  answer: responses like an earlier one, without parsing them
  *   gemini_cite.c      answer: grounding and log probabilities, both ways
  *   gemini_args.c      answer: arguments that come piece by piece (Vertex)
  *   gemini_encode.c    answer: events -> raw, chunks or one whole body
@@ -155,6 +156,41 @@ struct gemini_choice {
     struct gemini_offsets offsets;
 };
 
+/* Counts of usageMetadata. */
+enum gemini_count {
+    GEMINI_PROMPT,
+    GEMINI_OUTPUT,
+    GEMINI_THOUGHTS,
+    GEMINI_CACHED,
+    GEMINI_TOOLS,
+    GEMINI_TOTAL,
+    GEMINI_COUNTS
+};
+
+struct gemini_counts {
+    int64_t count[GEMINI_COUNTS]; /* 0 where not said */
+    unsigned said;                /* bits */
+};
+
+/* What a hole of a template holds: a count's number, or: */
+enum { GEMINI_HOLE_TEXT = GEMINI_COUNTS, GEMINI_HOLE_ANY };
+enum { GEMINI_HOLES_MAX = 16, GEMINI_TEMPLATE_BYTES = 1024 };
+
+/* A response with holes; picture and proof in gemini_template.c. */
+struct gemini_template {
+    struct gemini_choice *choice; /* NULL: there is none */
+    uint32_t block;
+    bool thought;
+    uint32_t tries; /* learned since the last match */
+    uint32_t matched;
+    uint32_t holes;
+    uint8_t kind[GEMINI_HOLES_MAX];
+    uint16_t piece_n[GEMINI_HOLES_MAX + 1];
+    size_t bytes_n;
+    char bytes[GEMINI_TEMPLATE_BYTES]; /* the pieces, one after the other */
+    struct event events[2];
+};
+
 struct gemini_decoder {
     struct decode base;
     bool started;
@@ -163,11 +199,19 @@ struct gemini_decoder {
     uint64_t seed;      /* of the answer, for ids of calls */
     uint32_t calls;
     struct gemini_choice *choices;
+    struct gemini_template template;
 };
 
 decoder_init_fn gemini_decode_init;
 response_decode_fn gemini_decode_bytes;
 decoder_fini_fn gemini_decode_fini;
+/* Says usage, where it is another than before. */
+void gemini_decode_usage(struct gemini_decoder *d, const struct gemini_counts *counts);
+/* Whether data is like an earlier response: then its events are those of the frame in work. */
+bool gemini_template_match(struct gemini_decoder *d, struct str data);
+/* Remembers the response just decoded, if another may differ from it by text and counts alone. */
+void gemini_template_learn(struct gemini_decoder *d, struct str data);
+const char *gemini_template_key(enum gemini_count count);
 /* What a finishReason or blockReason means, calls aside. */
 enum stop_reason gemini_decode_reason(struct str native);
 
