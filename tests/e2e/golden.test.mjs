@@ -28,11 +28,9 @@ const CASES = ALL.filter((one) => !one.error);
 const WANTED = CASES.filter((one) => one.file.includes(process.env.GOLDEN ?? ""));
 const turns_of = (one) => one.turns ?? [one];
 
-/* An error of the upstream cools its key: such a case has a backend of its own. */
+/* A key that is refused, or met its limit, cools down: such a case has a backend of its own. */
 const alone = (one) => one.options || one.vendor || turns_of(one).some((turn) =>
-    (plain(turn.upstream?.status) ?? 200) >= 400 || turn.upstream?.body?.error ||
-    turn.upstream?.cut || turn.upstream?.events?.some((event) => event.event === "error" ||
-        event.data?.error));
+    [401, 403, 429].includes(plain(turn.upstream?.status)));
 
 const mock = await Mock.start();
 const no_backend = await missing_backends();

@@ -76,12 +76,13 @@ async function play(ex) {
 }
 mock.fallback = play;
 
-/* A key that met an error cools down: each of those recordings has a backend of its own. */
+/* A key that is refused, or met its limit, cools down: those have backends of their own. */
 const fails = (x) => x.status >= 400 || /"error":\s*[{"]/.test(x.response_body.slice(0, 4096));
-const backend_of = (x) => fails(x) ? `${short(x.protocol)}-${x.line}` : short(x.protocol);
+const cools = (x) => [401, 403, 429].includes(x.status) || (x.status < 400 && fails(x));
+const backend_of = (x) => cools(x) ? `${short(x.protocol)}-${x.line}` : short(x.protocol);
 const backends = {};
 for (const [name, protocol] of [...NAMES.map((n) => [short(n), n]),
-    ...LIST.filter(fails).map((x) => [backend_of(x), x.protocol])]) {
+    ...LIST.filter(cools).map((x) => [backend_of(x), x.protocol])]) {
     if (!no_backend.get(protocol)) {
         backends[name] = { protocol, api_url: mock.url.replace(/\/v1$/, PROTOCOLS[protocol].base),
             api_keys: ["upstream-key-1"] };

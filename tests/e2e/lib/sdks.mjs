@@ -51,11 +51,16 @@ class ChatTalk extends Talk {
 
     async turn(stream, signal) {
         let deltas = 0;
+        let reasoning = "";
         let answer;
         if (stream) {
             const runner = this.client.chat.completions.stream({ ...this.body(),
                 stream_options: { include_usage: true } }, { signal });
             runner.on("content.delta", () => { deltas++; });
+            /* The package keeps the last piece of members that it does not know. */
+            runner.on("chunk", (chunk) => {
+                reasoning += chunk.choices[0]?.delta?.reasoning_content ?? "";
+            });
             answer = await runner.finalChatCompletion();
         } else {
             answer = await this.client.chat.completions.create(this.body(), { signal });
@@ -66,7 +71,8 @@ class ChatTalk extends Talk {
             tool_calls: tool_calls?.map(({ id, type, function: f }) => ({ id, type,
                 function: { name: f.name, arguments: f.arguments } })) });
         const { usage } = answer;
-        return { text: content ?? "", reasoning: message.reasoning_content ?? "", deltas,
+        return { text: content ?? "", deltas,
+            reasoning: stream ? reasoning : message.reasoning_content ?? "",
             calls: (tool_calls ?? []).map((call) => ({ id: call.id, name: call.function.name,
                 args: JSON.parse(call.function.arguments) })),
             finish: finish_reason, usage: { input: usage.prompt_tokens,
