@@ -159,7 +159,7 @@ pairs((client, backend, skip) => {
             mock.fallback = async (ex) => {
                 await ex.open_stream();
                 for (const event of stream(backend, MODELS[backend], script)) {
-                    if (/rror/.test(event)) {
+                    if (event.includes("Rate limit")) {
                         await until(() => seen.includes("answ"), "the text at the client");
                     }
                     await ex.write(chunk(event));
