@@ -26,11 +26,24 @@ static size_t skip_blanks(struct str s, size_t at)
     return at;
 }
 
+/* To behind the closing quote: the first one that an even number of backslashes stands before. The
+ * text is valid, so only quotes need to be looked for. */
 static size_t skip_string(struct str s, size_t at)
 {
-    bool escaped;
-    size_t n = json_string_skip(s.p + at + 1, s.n - at - 1, &escaped);
-    return n == SIZE_MAX ? SIZE_MAX : at + n + 2;
+    const char *end = s.p + s.n;
+    const char *from = s.p + at + 1;
+
+    for (;;) {
+        const char *quote = memchr(from, '"', (size_t)(end - from));
+        const char *slashes = quote;
+        if (quote == NULL)
+            return SIZE_MAX;
+        while (slashes > from && slashes[-1] == '\\')
+            slashes--;
+        if ((quote - slashes) % 2 == 0)
+            return (size_t)(quote - s.p) + 1;
+        from = quote + 1;
+    }
 }
 
 static size_t skip_container(struct str s, size_t at)

@@ -341,6 +341,12 @@ bool json_string_equals(struct str body, struct str text)
 {
     size_t i = 0;
 
+    /* An escape is longer than what it stands for. */
+    if (LIKELY(body.n <= text.n))
+        return str_eq(body, text) && memchr(text.p == NULL ? "" : text.p, '\\', text.n) == NULL;
+    if (memchr(body.p, '\\', body.n) == NULL)
+        return false;
+
     while (i < body.n) {
         char bytes[4];
         size_t size = 1;
