@@ -256,16 +256,44 @@ static bool reasons(const struct turn *turn)
     return part != NULL;
 }
 
+static bool is_kept(struct str kept, const struct part *thought)
+{
+    struct record record;
+
+    while (take_record(&kept, &record)) {
+        if (record.kind == 'R' && str_find(record.fields[FIELD_TEXT], thought->text, 0) != SIZE_MAX)
+            return true;
+    }
+    return false;
+}
+
+/* Thoughts that the client was shown and sends back, whole or a piece of them, without what makes
+ * them the vendor's: what was kept says them. */
+static void drop_unsigned(struct turn *turn, struct str kept)
+{
+    struct part **to = &turn->parts;
+
+    while (*to != NULL) {
+        const struct part *part = *to;
+        if (part->kind == PART_REASONING && str_is_null(part->signature) && part->text.n > 0 &&
+            is_kept(kept, part))
+            *to = part->next;
+        else
+            to = &(*to)->next;
+    }
+}
+
 bool recall_apply(struct str kept, struct str vendor, struct turn *turn, struct arena *arena)
 {
-    bool has_reasoning = reasons(turn);
+    struct part **at = &turn->parts;
     struct part *waiting = NULL; /* reasoning that stood before the next call or text */
     struct part **waiting_end = &waiting;
-    struct part **at = &turn->parts;
     struct record record;
 
     if (!is_of(kept, vendor, turn))
         return false;
+    drop_unsigned(turn, kept);
+    bool has_reasoning = reasons(turn);
     while (take_record(&kept, &record) && !arena_overflowed(arena)) {
         if (record.kind == 'R' || record.kind == 'X') {
             if (has_reasoning)
