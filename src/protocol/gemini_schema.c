@@ -89,13 +89,29 @@ static bool add_other(struct writer *w, const struct json_member *m)
            (str_eq(m->key, STR("format")) && str_eq(m->value, STR("\"enum\"")));
 }
 
+/* Members that are the same in both, the frequent ones. */
+static bool is_common(struct str key)
+{
+    return str_eq(key, STR("description")) || str_eq(key, STR("required")) ||
+           str_eq(key, STR("enum")) || str_eq(key, STR("title"));
+}
+
+static void add_same(struct writer *w, const struct json_member *m)
+{
+    gemini_add_key(&w->out, m->key);
+    buf_add(&w->out,
+            json_kind_of(m->value) == JSON_STRING ? m->value : gemini_compact(m->value, w->arena));
+}
+
 static void add_member(struct writer *w, const struct json_member *m, bool nullable)
 {
     enum json_kind kind = json_kind_of(m->value);
 
     if (kind == JSON_NULL)
         return;
-    if (str_eq(m->key, STR("type")) && kind == JSON_STRING) {
+    if (is_common(m->key)) {
+        add_same(w, m);
+    } else if (str_eq(m->key, STR("type")) && kind == JSON_STRING) {
         if (!str_eq(m->value, STR("\"TYPE_UNSPECIFIED\"")))
             add_type(w, m->value, nullable);
     } else if (str_eq(m->key, STR("properties")) && kind == JSON_OBJECT) {
@@ -106,8 +122,7 @@ static void add_member(struct writer *w, const struct json_member *m, bool nulla
     } else if (gemini_request_is(m->key, "anyOf") && kind == JSON_ARRAY) {
         add_schemas(w, STR("anyOf"), m->value);
     } else if (!add_other(w, m)) {
-        gemini_add_key(&w->out, m->key);
-        buf_add(&w->out, gemini_compact(m->value, w->arena));
+        add_same(w, m);
     }
 }
 
@@ -121,7 +136,9 @@ static void add_schema(struct writer *w, struct str schema)
         buf_add(&w->out, schema);
         return;
     }
-    bool nullable = str_eq(json_object_find(schema, STR("nullable")), STR("true"));
+    /* Looked for only where it may be. */
+    bool nullable = str_find(schema, STR("\"nullable\""), 0) != SIZE_MAX &&
+                    str_eq(json_object_find(schema, STR("nullable")), STR("true"));
     buf_add_char(&w->out, '{');
     while (json_object_next(schema, &cursor, w->arena, &m))
         add_member(w, &m, nullable);
