@@ -429,11 +429,7 @@ static void begin_call(struct openai_responses_decoder *d, struct openai_respons
         item->call_id = str_print(d->base.options.arena, "call_%u", item->index);
     begin->begin.id = item->call_id;
     begin->begin.name = utf8_repair(name, scratch);
-    if (space.n > 0) {
-        begin->begin.space = utf8_repair(space, scratch);
-        begin->begin.name =
-            openai_responses_params_full_name(scratch, begin->begin.space, begin->begin.name);
-    }
+    begin->begin.space = space.n > 0 ? utf8_repair(space, scratch) : STR_NULL;
     begin->begin.custom = item->kind == OPENAI_RESPONSES_CUSTOM;
     item->block = begin->block;
     d->calls = true;

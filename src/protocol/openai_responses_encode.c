@@ -474,10 +474,8 @@ static void begin_tool(struct openai_responses_encoder *enc, const struct event 
                                                    : OPENAI_RESPONSES_FUNCTION);
         item->call_id = str_copy(arena, begin->begin.id);
         item->name = str_copy(arena, begin->begin.name);
-        if (begin->begin.space.n > 0) {
+        if (enc->options.same_protocol)
             item->space = str_copy(arena, begin->begin.space);
-            item->name = str_from(item->name, item->space.n + 2);
-        }
         split_name(enc, item);
         announce(enc, item, out);
     }
