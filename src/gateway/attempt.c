@@ -235,6 +235,13 @@ static bool is_stream(struct exchange *x, const struct message *m)
     return x->attempt.array || str_is_null(type) || str_starts_nocase(type, STR("text/plain"));
 }
 
+static uint32_t choices_wanted(const struct request *request)
+{
+    int64_t n = 1;
+
+    return str_to_int64(request->params.n, &n) && n > 1 && n < UINT32_MAX ? (uint32_t)n : 1;
+}
+
 static void start_decoder(struct exchange *x, bool upstream_streams)
 {
     const struct protocol *up = x->attempt.protocol;
@@ -254,6 +261,7 @@ static void start_decoder(struct exchange *x, bool upstream_streams)
     x->restore = restore_new(&(struct restore_options){
         .translation = x->translation,
         .think_tags = x->attempt.backend->dialect.think_tags,
+        .choices = choices_wanted(&x->call.request),
         .arena = &x->answer,
     });
 }

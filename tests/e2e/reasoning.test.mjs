@@ -361,6 +361,64 @@ test("reasoning: where the key cannot be kept it is told, and all goes on", asyn
     }
 });
 
+/* ---- where nothing was kept ---- */
+
+test("reasoning: Anthropic's models do not think for a call whose thoughts are lost", async () => {
+    const body = oc.ask("an1:claude-sonnet-4-5", { reasoning_effort: "high" });
+    const lost = { content: null, tool_calls: [{ id: "call_lost", type: "function",
+        function: { name: "weather", arguments: "{}" } }] };
+    answers("anthropic", SAYS);
+    const answer = await proxy.chat(oc.go_on(body, lost));
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(up().thinking, undefined);
+    assert.match(answer.get("x-llm-proxy-warnings") ?? "", /thinking/);
+    /* Without a call in the air they think as asked. */
+    answers("anthropic", SAYS);
+    await oc.send(proxy, body);
+    assert.equal(up().thinking.type, "enabled");
+});
+
+test("reasoning: Gemini's models get the word that stands for a lost signature", async () => {
+    const body = oc.ask("ge1:gemini-3-pro-preview");
+    const lost = { content: null, tool_calls: [{ id: "call_lost", type: "function",
+        function: { name: "weather", arguments: "{}" } }] };
+    answers("gemini", SAYS);
+    await oc.send(proxy, oc.go_on(body, lost));
+    assert.deepEqual(up().contents.flatMap(({ parts }) => parts)
+        .map(({ thoughtSignature: blob }) => blob).filter(Boolean),
+    ["skip_thought_signature_validator"]);
+});
+
+test("reasoning: an answer without calls is known by what was asked and said", async () => {
+    const script = { blocks: [{ reasoning: "Hm.", signature: SIGNATURE }, { text: "Yes." }] };
+    const body = oc.ask("an1:m");
+    answers("anthropic", script, { streams: true });
+    const got = await oc.send(proxy, { ...body, stream: true });
+    const next = (content) => ({ ...body, messages: [...body.messages,
+        { role: "assistant", content }, { role: "user", content: "Sure?" }] });
+    answers("anthropic", SAYS);
+    await oc.send(proxy, next(got.content));
+    assert.deepEqual(thinking_in_messages(up()).map(({ signature }) => signature), [SIGNATURE]);
+    /* What it did not say it did not think, either. */
+    answers("anthropic", SAYS);
+    await oc.send(proxy, next("No."));
+    assert.ok(!up_text().includes(SIGNATURE));
+});
+
+test("reasoning: a client that did not ask to see it gets its signatures back all the same",
+    async () => {
+        for (const [client, more] of [[an, { thinking: undefined }],
+            [or, { include: undefined, reasoning: undefined }],
+            [ge, { generationConfig: undefined }]]) {
+            for (const target of ["an", "ge", "or"]) {
+                if (CLIENTS[target] !== client) {
+                    await two_turns(client, PROTOCOL_OF[target], `${target}1:m`, { more });
+                    CHECKS[target]();
+                }
+            }
+        }
+    });
+
 /* ---- tags ---- */
 
 const TAGGED = "<think>\nHm, 1 < 2.\n</think>\n\nHello <b>you</b>";
