@@ -63,6 +63,7 @@ enum error_code error_set(struct error *e, enum error_code code, const char *fil
     e->file = file;
     e->line = line;
     e->said = STR_NULL;
+    e->said_after = false;
     va_start(args, format);
     int n = vsnprintf(e->detail, sizeof(e->detail), format, args);
     va_end(args);
@@ -81,20 +82,35 @@ enum error_code error_set(struct error *e, enum error_code code, const char *fil
 
 void error_told(const struct error *e, struct str ret_pieces[ERROR_PIECES])
 {
-    bool bare = e->detail[0] == '\0';
+    bool said = !str_is_null(e->said);
+    bool ours = !said || e->said_after;
+    bool detailed = ours && e->detail[0] != '\0';
 
     assert(e->code != OK);
-    ret_pieces[0] = str_is_null(e->said) ? str_c(error_text(e->code)) : e->said;
-    ret_pieces[1] = bare || !str_is_null(e->said) ? STR("") : STR(": ");
-    ret_pieces[2] = str_is_null(e->said) ? str_c(e->detail) : STR("");
+    ret_pieces[0] = ours ? str_c(error_text(e->code)) : STR("");
+    ret_pieces[1] = detailed ? STR(": ") : STR("");
+    ret_pieces[2] = detailed ? str_c(e->detail) : STR("");
+    ret_pieces[3] = said && ours ? STR(": ") : STR("");
+    ret_pieces[4] = said ? e->said : STR("");
 }
 
 struct str error_message(const struct error *e, struct arena *arena)
 {
     struct str pieces[ERROR_PIECES];
+    size_t total = 0;
+    char *to;
 
     error_told(e, pieces);
-    if (pieces[1].n == 0)
-        return pieces[0];
-    return str_print(arena, "%.*s: %.*s", STR_ARG(pieces[0]), STR_ARG(pieces[2]));
+    for (size_t i = 0; i < ERROR_PIECES; i++)
+        total += pieces[i].n;
+    to = arena_alloc(arena, total);
+    if (arena_overflowed(arena))
+        return str_c(error_text(e->code));
+    total = 0;
+    for (size_t i = 0; i < ERROR_PIECES; i++) {
+        if (pieces[i].n > 0)
+            memcpy(to + total, pieces[i].p, pieces[i].n);
+        total += pieces[i].n;
+    }
+    return str_of(to, total);
 }

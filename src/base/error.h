@@ -26,6 +26,7 @@ struct error {
     int status;       /* HTTP status for the client; 0: the table's */
     const char *file; /* where it was born */
     int line;
+    bool said_after; /* text and detail stand before what was said */
     struct str said; /* an upstream's message: all that the client is told; null: the table's text
                        * and detail. Borrowed of whoever read it */
     char detail[ERROR_DETAIL_SIZE]; /* NUL-terminated, safe to show to the client; may be "" */
@@ -49,10 +50,10 @@ static inline int error_status(const struct error *e)
 enum error_code error_set(struct error *e, enum error_code code, const char *file, int line,
                           const char *format, ...) PRINTF_LIKE(5, 6);
 
-enum { ERROR_PIECES = 3 };
+enum { ERROR_PIECES = 5 };
 
 /* The message for the client in pieces, some may be empty: what the upstream said; else text, ": "
- * and detail (text alone without one). */
+ * and detail (text alone without one); or all of them. */
 void error_told(const struct error *e, struct str ret_pieces[ERROR_PIECES]);
 /* The same in one. */
 struct str error_message(const struct error *e, struct arena *arena);

@@ -63,6 +63,8 @@ static void test_said(void **state)
     assert_true(str_eq(error_message(&e, &arena), STR("The backend refused the content: d")));
     e.said = STR("no");
     assert_true(str_eq(error_message(&e, &arena), STR("no")));
+    e.said_after = true;
+    assert_true(str_eq(error_message(&e, &arena), STR("The backend refused the content: d: no")));
     (void)FAIL(&e, ERR_POLICY, "%s", "");
     assert_true(str_eq(error_message(&e, &arena), STR("The backend refused the content")));
     arena_fini(&arena);

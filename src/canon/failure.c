@@ -178,8 +178,9 @@ void failure_make(const struct event *error, const struct failure_names *names,
         return;
     }
     if (code == ERR_MODEL_NOT_FOUND) {
-        (void)FAIL(ret_error, code, "%.*s: %.*s", STR_ARG(utf8_head(names->model, 80)),
-                   STR_ARG(utf8_head(message, 160)));
+        (void)FAIL(ret_error, code, "%.*s", STR_ARG(utf8_head(names->model, 120)));
+        ret_error->said_after = true;
+        ret_error->said = message.n > 0 ? message : STR_NULL;
         return;
     }
     /* The log shows its beginning. */

@@ -108,10 +108,11 @@ static void error_encode(const struct error *error, struct str request_id, bool 
     memcpy(pieces, told, sizeof(pieces));
     if (error->code == ERR_CONTEXT_TOO_LONG) {
         /* The upstream's words, or the detail: ours say it in other words. */
-        struct str words = told[2].n > 0 ? told[2] : told[0];
+        struct str words = told[4].n > 0 ? told[4] : told[2].n > 0 ? told[2] : told[0];
+        for (size_t i = 0; i < ERROR_PIECES; i++)
+            pieces[i] = STR("");
         pieces[0] = too_long_words(words);
         pieces[1] = words;
-        pieces[2] = STR("");
     }
     if (in_stream)
         buf_add(out, STR("event: error\ndata: "));
@@ -217,7 +218,7 @@ static void error_decode(int status, struct str body, struct arena *arena, struc
 
 void anthropic_add_error(struct buf *out, const struct event *error, bool same)
 {
-    struct str pieces[ERROR_PIECES] = {STR(""), error->error.message, STR("")};
+    struct str pieces[ERROR_PIECES] = {STR(""), error->error.message};
     enum error_code code = failure_code(error);
     const char *type = anthropic_error_type(code);
 
