@@ -256,12 +256,12 @@ static bool reasons(const struct turn *turn)
     return part != NULL;
 }
 
-static bool is_kept(struct str kept, const struct part *thought)
+static bool has_kept_thoughts(struct str kept)
 {
     struct record record;
 
     while (take_record(&kept, &record)) {
-        if (record.kind == 'R' && str_find(record.fields[FIELD_TEXT], thought->text, 0) != SIZE_MAX)
+        if (record.kind == 'R' || record.kind == 'X')
             return true;
     }
     return false;
@@ -269,14 +269,13 @@ static bool is_kept(struct str kept, const struct part *thought)
 
 /* Thoughts that the client was shown and sends back, whole or a piece of them, without what makes
  * them the vendor's: what was kept says them. */
-static void drop_unsigned(struct turn *turn, struct str kept)
+static void drop_unsigned(struct turn *turn)
 {
     struct part **to = &turn->parts;
 
     while (*to != NULL) {
         const struct part *part = *to;
-        if (part->kind == PART_REASONING && str_is_null(part->signature) && part->text.n > 0 &&
-            is_kept(kept, part))
+        if (part->kind == PART_REASONING && str_is_null(part->signature))
             *to = part->next;
         else
             to = &(*to)->next;
@@ -292,7 +291,8 @@ bool recall_apply(struct str kept, struct str vendor, struct turn *turn, struct 
 
     if (!is_of(kept, vendor, turn))
         return false;
-    drop_unsigned(turn, kept);
+    if (has_kept_thoughts(kept))
+        drop_unsigned(turn);
     bool has_reasoning = reasons(turn);
     while (take_record(&kept, &record) && !arena_overflowed(arena)) {
         if (record.kind == 'R' || record.kind == 'X') {

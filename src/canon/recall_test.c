@@ -168,11 +168,12 @@ static const struct row rows[] = {
     {"think:hm|text:t~s", "text:t", "think:hm|text:t~s", RECALL_ALL},
     /* Reasoning behind all else leads to nothing. */
     {"text:t|think:hm~s", "text:t", "text:t", RECALL_ALL},
-    /* What the client has it keeps. */
-    {"think:hm~s|call:a~t", "think:mine|call:a", "think:mine|call:a~t", RECALL_ALL},
     /* What it was shown and sends back without its signature is what was kept. */
     {"think:hm~s|call:a", "think:hm|call:a", "think:hm~s|call:a", RECALL_ALL},
     {"think:so hm~s|call:a", "think:hm|call:a", "think:so hm~s|call:a", RECALL_ALL},
+    {"think:hm~s|call:a~t", "think:a piece|call:a", "think:hm~s|call:a~t", RECALL_ALL},
+    {"call:a~t", "think:mine|call:a", "think:mine|call:a~t", RECALL_ALL},
+    /* Signatures that the client has it keeps. */
     {"call:a~t", "call:a~mine", "call:a~mine", RECALL_ALL},
     {"think:hm~s|call:a~t", "call:a", "call:a~t", RECALL_SIGNATURES},
     /* Other calls: another answer. */
