@@ -103,7 +103,7 @@ static void lint_block(struct anthropic_lint *lint, yyjson_val *block, bool whol
         expect(lint, is_string(block, "data"), "a redacted_thinking block has data");
     } else if (str_eq(type, STR("tool_use"))) {
         lint->has_tool = true;
-        expect(lint, is_said(block, "id") && is_said(block, "name"),
+        expect(lint, is_said(block, "id") && is_string(block, "name"),
                "a tool_use block has an id and a name");
         expect(lint, yyjson_is_obj(input), "a tool_use block's input is an object");
         expect(lint, whole || yyjson_obj_size(input) == 0,

@@ -300,3 +300,83 @@ enum error_code trial_lint(const struct protocol *protocol, struct str bytes, bo
     assert(e->code == OK || str_eq(str_c(again.detail), str_c(e->detail)));
     return e->code;
 }
+
+/* --- laws --------------------------------------------------------------------------------- */
+
+static enum error_code law_of_cuts(const struct protocol *protocol, struct str bytes,
+                                   const struct trial_cuts *how, const struct buf *want,
+                                   struct error *e)
+{
+    static const struct trial_cuts others[] = {{.step = 1},
+                                               {.step = 7, .seed = 12345},
+                                               {.step = 200, .seed = 7}};
+    struct trial trial;
+    struct buf got;
+
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        struct trial_cuts cuts = others[i];
+        cuts.stream = true;
+        cuts.array = how->array;
+        /* Byte by byte costs a call a byte: of long inputs the random cuts must do. */
+        if (cuts.step == 1 && bytes.n > LINT_SMALL)
+            continue;
+        buf_init(&got, ARENA_BYTES_MAX);
+        trial_decode(&trial, protocol, bytes, &cuts);
+        trial_dump(&trial, &got);
+        trial_fini(&trial);
+        bool same = str_eq(buf_str(&got), buf_str(want));
+        if (!same)
+            (void)FAIL(e, ERR_INTERNAL, "cuts %zu change what is read", i);
+        buf_fini(&got);
+        if (!same)
+            return e->code;
+    }
+    return OK;
+}
+
+/* Written anew, as for a client of this protocol behind an upstream of another. */
+static enum error_code law_of_writing(const struct trial *trial, bool stream, struct error *e)
+{
+    const struct encoder_options options = {.stream = stream};
+    const struct trial_cuts cuts = {.stream = stream};
+    struct trial again = {.n = 0};
+    struct buf out;
+
+    buf_init(&out, ARENA_BYTES_MAX);
+    enum error_code code = trial_encode(trial, trial->protocol, &options, &out, e);
+    if (code == OK && trial->protocol->lint_size > 0)
+        code = trial_lint(trial->protocol, buf_str(&out), stream, e);
+    if (code == OK) {
+        trial_decode(&again, trial->protocol, buf_str(&out), &cuts);
+        if (again.error.code != OK)
+            code = FAIL(e, ERR_INTERNAL, "what was written is not complete");
+        else if (!trial_check(&again, e))
+            code = e->code;
+        trial_fini(&again);
+    }
+    buf_fini(&out);
+    return code;
+}
+
+enum error_code trial_laws(const struct protocol *protocol, struct str bytes,
+                           const struct trial_cuts *how, struct error *e)
+{
+    struct trial trial;
+    struct buf want;
+
+    buf_init(&want, ARENA_BYTES_MAX);
+    trial_decode(&trial, protocol, bytes, how);
+    trial_dump(&trial, &want);
+    e->code = OK;
+    if (!trial_check(&trial, e))
+        assert(e->code != OK);
+    else if (!trial_is_raw(&trial, bytes))
+        (void)FAIL(e, ERR_INTERNAL, "the frames are not what came");
+    if (e->code == OK && how->stream)
+        e->code = law_of_cuts(protocol, bytes, how, &want, e);
+    for (int i = 0; i < 2 && e->code == OK && trial.error.code == OK; i++)
+        e->code = law_of_writing(&trial, i == 0, e);
+    trial_fini(&trial);
+    buf_fini(&want);
+    return e->code;
+}

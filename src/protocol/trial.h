@@ -50,3 +50,9 @@ NODISCARD enum error_code trial_encode(const struct trial *trial, const struct p
 /* The protocol's checker over bytes, in one piece and byte by byte: OK, or the first violation. */
 NODISCARD enum error_code trial_lint(const struct protocol *protocol, struct str bytes, bool stream,
                                      struct error *e);
+
+/* What holds for whatever an upstream sends: the events are legal, raw frames are the bytes that
+ * came, no cut changes anything; what is complete and written anew passes the checker, streamed and
+ * whole, and is read again. OK, or INTERNAL with what does not hold. */
+NODISCARD enum error_code trial_laws(const struct protocol *protocol, struct str bytes,
+                                     const struct trial_cuts *how, struct error *e);
