@@ -227,7 +227,7 @@ static void message_start(struct anthropic_encoder *enc, struct buf *out)
 
 static void message_end(struct anthropic_encoder *enc, struct buf *out)
 {
-    if (!enc->stop_sent) {
+    if (!enc->stop_sent || enc->usage_changed) {
         event_begin(out, "message_delta");
         buf_add(out, STR(",\"delta\":{"));
         anthropic_add_stop(out, enc);
@@ -516,6 +516,7 @@ static void encode_event(struct anthropic_encoder *enc, const struct frame *fram
         return;
     case EVENT_USAGE:
         observe_usage(enc, &event->usage);
+        enc->usage_changed = true;
         return;
     case EVENT_STOP:
         observe_stop(enc, event);

@@ -201,7 +201,8 @@ struct anthropic_encoder {
     bool stop_sent; /* the client has its message_delta */
     bool ended;     /* and message_stop */
     bool has_tool;
-    bool refused; /* a refusal went out as text */
+    bool refused;       /* a refusal went out as text */
+    bool usage_changed; /* since the client got what it knows of it raw */
     bool too_long;
     struct str id;
     struct str model;
