@@ -78,9 +78,14 @@ async function answer(ex, one, script = {}) {
     const status = plain(script.status) ?? 200;
     const headers = script.headers ?? {};
     if (script.events) {
+        const bytes = script.events.map(event_bytes);
+        const breaks = script.cut || bytes.some((text) => /"error":\s*\{/.test(text));
         await ex.open_stream(headers);
-        for (const event of script.events) {
-            await ex.write(chunk(event_bytes(event)));
+        for (const text of bytes) {
+            await ex.write(chunk(text));
+            if (breaks) {               /* what came before has gone its way */
+                await proxy.call({ method: "GET", path: "/healthz" });
+            }
         }
         if (script.cut) {
             ex.fin();

@@ -198,7 +198,8 @@ function compare(wanted, got, client, out) {
             JSON.stringify(got.reasoning.slice(0, 300))} went`);
     }
     const a = tools_of(wanted, client);
-    const b = got.tools.map((tool) => `${tool.name} ${tool.custom ? tool.arguments :
+    const b = got.tools.map((tool, i) => `${tool.name === wanted.tools[i]?.flat ?
+        wanted.tools[i].name : tool.name} ${tool.custom ? tool.arguments :
         value_of(tool.arguments)}`);
     /* What is already on its way cannot be taken back when it turns out to be no JSON. */
     for (const [i, tool] of wanted.tools.entries()) {
@@ -426,6 +427,7 @@ const REFUSALS = [
     /previous_response|conversation|background|prompt|item_reference|cached_?content/i,
     /tool|function/i,
     /mcp/i,
+    /needs a backend of the client's protocol/,
 ];
 
 /* Recorded requests that their own vendor refused may be refused here, too. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads answers of Chat Completions, streamed or whole, as other vendors write them too. */
-import { Reading, count, usage_of } from "./reading.mjs";
+import { Reading, count, mark_custom, usage_of } from "./reading.mjs";
 
 const STOPS = {
     stop: "end", eos: "end", end_turn: "end", length: "max_tokens", max_tokens: "max_tokens",
@@ -63,8 +63,8 @@ function add_message(reading, message, slots) {
     for (const call of message.tool_calls ?? []) {
         const tool = tool_for(reading, call, slots);
         const body = call.function ?? call.custom ?? {};
-        if (call.custom) {
-            tool.custom = true;
+        if (call.custom && !tool.custom) {
+            mark_custom(tool);
         }
         tool.name ||= body.name ?? "";
         const args = body.arguments ?? body.input ?? "";

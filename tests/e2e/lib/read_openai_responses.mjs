@@ -3,12 +3,18 @@
  * Reads answers of Responses. A stream is read twice: by its deltas, and by the whole response in
  * its last event; where both are there they must say the same (`differs`).
  */
-import { Reading, count, usage_of } from "./reading.mjs";
+import { Reading, count, mark_custom, usage_of } from "./reading.mjs";
 
 const STOPS = {
     completed: "end", max_output_tokens: "max_tokens", content_filter: "filter",
     incomplete: "max_tokens", failed: "error", cancelled: "error",
 };
+
+/* A tool of a namespace: others know it as namespace__name. */
+function named(tool, item) {
+    return item.namespace ? Object.defineProperty(tool, "flat", {
+        value: `${item.namespace}__${item.name}` }) : tool;
+}
 
 function add_item(reading, item) {
     if (item.type === "message") {
@@ -24,10 +30,11 @@ function add_item(reading, item) {
             reading.add_reasoning(part.text);
         }
     } else if (item.type === "function_call") {
-        reading.tools.push({ name: item.name, arguments: item.arguments, id: item.call_id });
+        reading.tools.push(named({ name: item.name, arguments: item.arguments,
+            id: item.call_id }, item));
     } else if (item.type === "custom_tool_call") {
-        reading.tools.push({ name: item.name, arguments: item.input, id: item.call_id,
-            custom: true });
+        reading.tools.push(mark_custom({ name: item.name, arguments: item.input,
+            id: item.call_id }));
     }
 }
 
@@ -83,7 +90,7 @@ class Items {
     begin(event) {
         const item = this.at(event, event.item.type);
         Object.assign(item, { type: event.item.type, name: event.item.name,
-            id: event.item.call_id });
+            namespace: event.item.namespace, id: event.item.call_id });
     }
 
     into(reading) {
@@ -100,8 +107,8 @@ class Items {
                 }
             }
             if (item.type === "function_call" || item.type === "custom_tool_call") {
-                reading.tools.push({ name: item.name, arguments: item.args, id: item.id,
-                    ...(item.type === "custom_tool_call" ? { custom: true } : {}) });
+                const tool = named({ name: item.name, arguments: item.args, id: item.id }, item);
+                reading.tools.push(item.type === "custom_tool_call" ? mark_custom(tool) : tool);
             }
         }
     }

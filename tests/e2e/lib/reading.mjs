@@ -68,6 +68,11 @@ export class Reading {
     }
 }
 
+/** Marks a tool whose arguments are text; readings that are compared as a whole do not have it. */
+export function mark_custom(tool) {
+    return Object.defineProperty(tool, "custom", { value: true });
+}
+
 /** A number of an answer read with lib/exact.mjs. */
 export function count(value) {
     return value === undefined || value === null ? 0 : value.value ?? value;
