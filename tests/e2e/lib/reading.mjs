@@ -4,7 +4,7 @@
  *
  *   text        what the user sees           refusal    the model's refusal in words, or null
  *   reasoning   thoughts and summaries       error      {type, message} of an error, or null
- *   tools       [{name, arguments, id}], arguments as JSON text (custom tools: the text)
+ *   tools       [{name, arguments, id}], arguments as JSON text (with custom: true, the text)
  *   finish      the protocol's word          stop       canonical (table 9 of the matrix), or null
  *   usage       {input, cached, cache_write, output, reasoning}: input with all of the cache's
  *               part, output with the reasoning's; null where the answer has none
@@ -68,9 +68,9 @@ export class Reading {
     }
 }
 
-/** Marks a tool whose arguments are text; readings that are compared as a whole do not have it. */
+/** A tool whose arguments are text. */
 export function mark_custom(tool) {
-    return Object.defineProperty(tool, "custom", { value: true });
+    return Object.assign(tool, { custom: true });
 }
 
 /** A number of an answer read with lib/exact.mjs. */
