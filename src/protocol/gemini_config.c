@@ -167,7 +167,7 @@ static enum error_code check_extra(struct gemini_writer *w)
     for (const struct extra *extra = w->request->extra; extra != NULL; extra = extra->next) {
         if (str_eq(extra->key, STR("modalities")) &&
             str_find(extra->value, STR("\"audio\""), 0) != SIZE_MAX)
-            return FAIL(w->e, ERR_BAD_REQUEST, "\"modalities\": the backend answers in text only");
+            return FAIL(w->e, ERR_UNSUPPORTED, "an answer in sound (modalities)");
         for (size_t i = 0; i < COUNT_OF(warned); i++) {
             if (str_eq(extra->key, str_c(warned[i])))
                 translation_warn_of(w->t, "dropped", extra->key);

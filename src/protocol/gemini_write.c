@@ -104,10 +104,10 @@ static enum error_code add_media(struct gemini_writer *w, const struct part *par
     struct str type = type_of(w, part);
 
     if (str_is_null(part->data))
-        return FAIL(w->e, ERR_BAD_REQUEST, "%s of another vendor's file store", what);
+        return FAIL(w->e, ERR_UNSUPPORTED, "%s of another vendor's file store", what);
     if (part->is_url && !is_readable(part->data))
-        return FAIL(w->e, ERR_BAD_REQUEST,
-                    "%s by its URL: the backend takes only data and its own files", what);
+        return FAIL(w->e, ERR_UNSUPPORTED, "%s by its URL (only data, and files of Google's)",
+                    what);
     gemini_add_key(&w->out, part->is_url ? STR("fileData") : STR("inlineData"));
     buf_add_char(&w->out, '{');
     if (type.n > 0)

@@ -201,6 +201,8 @@ static enum error_code fit_file(struct translator *x, struct part *part)
     }
     if (str_is_null(part->data))
         return FAIL(x->e, ERR_UNSUPPORTED, "a file by its id, which another backend has");
+    if (str_starts_nocase(part->media_type, STR("video/")))
+        return FAIL(x->e, ERR_UNSUPPORTED, "a film");
     if (part->is_url)
         return FAIL(x->e, ERR_UNSUPPORTED, "a file by its URL: it must be in the request");
     part->id = STR_NULL;
