@@ -287,6 +287,18 @@ static bool has_properties(const struct layers *l)
     return yyjson_obj_size(get(l, "properties")) > 0;
 }
 
+/* Of a constant that says it alone. */
+static unsigned type_of_constant(const struct layers *l)
+{
+    yyjson_val *constant = get(l, "const");
+
+    if (yyjson_is_bool(constant))
+        return TYPE_BOOLEAN;
+    if (yyjson_is_real(constant))
+        return TYPE_NUMBER;
+    return yyjson_is_num(constant) ? TYPE_INTEGER : TYPE_STRING;
+}
+
 /* The types to say; 0: none. A schema of Gemini's has one, or alternatives that have. */
 static unsigned types_to_say(const struct writer *w, const struct layers *l)
 {
@@ -298,7 +310,7 @@ static unsigned types_to_say(const struct writer *w, const struct layers *l)
         return TYPE_OBJECT;
     if (get(l, "items") != NULL || get(l, "prefixItems") != NULL)
         return TYPE_ARRAY;
-    return w->target == GEMINI ? TYPE_STRING : 0;
+    return w->target == GEMINI ? type_of_constant(l) : 0;
 }
 
 /* --- writing pieces ----------------------------------------------------------------------- */

@@ -12,6 +12,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { after } from "node:test";
 
+import { read_request } from "./lib/asked.mjs";
 import { Num, parse, write } from "./lib/exact.mjs";
 import { INDEX, coverage, index_text, load_cases, read_index } from "./lib/golden.mjs";
 import { differences, spell } from "./lib/match.mjs";
@@ -74,7 +75,15 @@ function event_bytes(event) {
     return `${event.event ? `event: ${event.event}\n` : ""}data: ${data}\n\n`;
 }
 
-async function answer(ex, one, script = {}) {
+/* "$TOOL": the name that the request's first tool has at the upstream. */
+function named(script, one, ex) {
+    const text = write(script);
+    return text.includes("\"$TOOL\"") ? parse(text.replaceAll("\"$TOOL\"", JSON.stringify(
+        read_request(one.backend, parse(ex.body), ex.target).tools[0].name))) : script;
+}
+
+async function answer(ex, one, given = {}) {
+    const script = named(given, one, ex);
     const status = plain(script.status) ?? 200;
     const headers = script.headers ?? {};
     if (script.events) {
@@ -216,12 +225,13 @@ for (const one of WANTED) {
     const skip = no_client.get(one.client) ?? no_backend.get(one.backend) ?? false;
     test(`golden ${one.file}: ${one.case}`, { skip }, async () => {
         const bindings = new Map();
+        const wrong = [];
         for (const [i, turn] of turns_of(one).entries()) {
             const out = [];
             await run_turn(one, turn, bindings, out);
-            assert.equal(out.length, 0, `${one.file}${one.turns ? `, turn ${i + 1}` : ""}:\n${
-                out.join("\n")}`);
+            wrong.push(...out.map((line) => one.turns ? `turn ${i + 1}: ${line}` : line));
         }
+        assert.equal(wrong.length, 0, `${one.file}:\n${wrong.join("\n")}`);
     });
 }
 
