@@ -1046,17 +1046,18 @@ static struct str tool_schema(struct str schema, struct arena *arena)
 {
     static const char *const choices[] = {"anyOf", "oneOf", "allOf", "$ref", "enum", "not"};
     const struct json_read_options options = {.depth_max = DEPTH_MAX};
-    struct str type = json_object_find(schema, STR("type"));
+    struct json_fields fields = {.n = 0};
+    struct str type = json_fields_find(&fields, schema, STR("type"));
     struct error ignored;
     bool choice = false;
 
     for (size_t i = 0; i < COUNT_OF(choices); i++)
-        choice |= !str_is_null(json_object_find(schema, str_c(choices[i])));
+        choice |= !str_is_null(json_fields_find(&fields, schema, str_c(choices[i])));
     if (choice || (!str_is_null(type) && !str_eq(type, STR("\"object\"")))) {
         yyjson_val *root = json_read(schema, &options, arena, &ignored);
         return root == NULL ? STR(NO_ARGUMENTS) : flatten(root, arena);
     }
-    if (str_is_null(json_object_find(schema, STR("properties"))))
+    if (str_is_null(json_fields_find(&fields, schema, STR("properties"))))
         schema = put_in_front(schema, STR("\"properties\":{}"), arena);
     if (str_is_null(type) && schema.n > 0)
         schema = put_in_front(schema, STR("\"type\":\"object\""), arena);

@@ -53,6 +53,7 @@ struct anthropic_reader {
     struct extra **extra_of; /* the list that was appended to last, and its end */
     struct extra **extra_end;
     struct part lost; /* for which there was no memory */
+    struct json_fields fields;
 };
 
 /* "PATH.member" must be what. */

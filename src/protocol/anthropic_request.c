@@ -222,7 +222,8 @@ static struct part *add_part(struct anthropic_reader *r, struct anthropic_parts 
 static enum error_code find_string(struct anthropic_reader *r, struct str object, const char *key,
                                    struct str *ret_value)
 {
-    struct json_member m = {.key = str_c(key), .value = json_object_find(object, str_c(key))};
+    struct json_member m = {.key = str_c(key),
+                            .value = json_fields_find(&r->fields, object, str_c(key))};
 
     return anthropic_request_string(r, &m, ret_value);
 }
@@ -245,7 +246,7 @@ static struct str join_texts(struct anthropic_reader *r, struct str list)
 
     buf_init(&text, list.n + 1);
     while (json_array_next(list, &cursor, &element)) {
-        struct str value = json_object_find(element, STR("text"));
+        struct str value = json_fields_find(&r->fields, element, STR("text"));
         if (is_null(value) || json_kind_of(value) != JSON_STRING)
             continue;
         if (text.n > 0)
@@ -260,7 +261,7 @@ static struct str join_texts(struct anthropic_reader *r, struct str list)
 /* source: {type: base64 | url | file | text | content, …} of an image or a document. */
 static enum error_code read_source(struct anthropic_reader *r, struct part *part, struct str block)
 {
-    struct str source = json_object_find(block, STR("source"));
+    struct str source = json_fields_find(&r->fields, block, STR("source"));
     struct str type = STR_NULL;
 
     if (is_null(source) || json_kind_of(source) != JSON_OBJECT)
@@ -279,7 +280,7 @@ static enum error_code read_source(struct anthropic_reader *r, struct part *part
         TRY(need_string(r, source, "data", &part->text));
         part->media_type = STR("text/plain");
     } else if (part->kind == PART_FILE && str_eq(type, STR("content"))) {
-        struct str content = json_object_find(source, STR("content"));
+        struct str content = json_fields_find(&r->fields, source, STR("content"));
         part->media_type = STR("text/plain");
         if (!is_null(content) && json_kind_of(content) == JSON_ARRAY)
             part->text = join_texts(r, content);
@@ -303,7 +304,7 @@ static enum error_code read_document(struct anthropic_reader *r, struct part *pa
     TRY(find_string(r, block, "title", &part->name));
     for (size_t i = 0; i < COUNT_OF(kept); i++) {
         struct json_member m = {.key = str_c(kept[i]),
-                                .value = json_object_find(block, str_c(kept[i]))};
+                                .value = json_fields_find(&r->fields, block, str_c(kept[i]))};
         if (!is_null(m.value))
             anthropic_request_keep(r, &part->extra, &m);
     }
@@ -319,7 +320,7 @@ static enum error_code read_search_result(struct anthropic_reader *r, struct par
 
     TRY(need_string(r, block, "title", &title));
     TRY(need_string(r, block, "source", &source));
-    struct str text = join_texts(r, json_object_find(block, STR("content")));
+    struct str text = join_texts(r, json_fields_find(&r->fields, block, STR("content")));
     part->text = str_print(r->arena, "%.*s\n%.*s\n\n%.*s", STR_ARG(title), STR_ARG(source),
                            STR_ARG(text));
     return OK;
@@ -327,7 +328,7 @@ static enum error_code read_search_result(struct anthropic_reader *r, struct par
 
 static enum error_code read_call(struct anthropic_reader *r, struct part *part, struct str block)
 {
-    struct str input = json_object_find(block, STR("input"));
+    struct str input = json_fields_find(&r->fields, block, STR("input"));
 
     TRY(need_string(r, block, "id", &part->id));
     TRY(need_string(r, block, "name", &part->name));
@@ -353,8 +354,8 @@ static enum error_code read_block(struct anthropic_reader *r, struct anthropic_p
 static enum error_code read_result(struct anthropic_reader *r, struct part *part, struct str block)
 {
     struct json_member error = {.key = STR("is_error"),
-                                .value = json_object_find(block, STR("is_error"))};
-    struct str content = json_object_find(block, STR("content"));
+                                .value = json_fields_find(&r->fields, block, STR("is_error"))};
+    struct str content = json_fields_find(&r->fields, block, STR("content"));
     struct anthropic_parts parts = {NULL, NULL};
     int is_error = 0;
     struct str element;
@@ -412,7 +413,7 @@ static enum error_code read_by_kind(struct anthropic_reader *r, struct part *par
     case PART_TEXT:
         if (str_eq(type, STR("search_result")))
             return read_search_result(r, part, source);
-        part->citations = json_object_find(source, STR("citations"));
+        part->citations = json_fields_find(&r->fields, source, STR("citations"));
         if (is_null(part->citations))
             part->citations = STR_NULL;
         return need_string(r, source, "text", &part->text);
@@ -453,7 +454,7 @@ static enum error_code read_block(struct anthropic_reader *r, struct anthropic_p
     TRY(read_by_kind(r, part, type, source));
     if (part->kind == PART_VENDOR)
         return OK;
-    cache.value = json_object_find(source, cache.key);
+    cache.value = json_fields_find(&r->fields, source, cache.key);
     return anthropic_request_object(r, &cache, &part->cache);
 }
 
@@ -491,7 +492,8 @@ static enum error_code read_blocks(struct anthropic_reader *r, struct str list,
             r->content_at = at;
         else
             r->at = at;
-        struct str type = json_string_value(json_object_find(element, STR("type")), r->arena);
+        struct str type = json_string_value(json_fields_find(&r->fields, element, STR("type")),
+                                            r->arena);
         bool result = results != NULL && str_eq(type, STR("tool_result"));
         TRY(read_block(r, result ? results : parts, element));
     }
@@ -519,7 +521,7 @@ static enum error_code read_role(struct anthropic_reader *r, struct str source, 
 static enum error_code read_message(struct anthropic_reader *r, struct turns *turns,
                                     struct str source)
 {
-    struct str content = json_object_find(source, STR("content"));
+    struct str content = json_fields_find(&r->fields, source, STR("content"));
     struct anthropic_parts parts = {NULL, NULL};
     struct anthropic_parts results = {NULL, NULL};
     enum role role = ROLE_USER;

@@ -57,6 +57,7 @@ struct openai_chat_reader {
     struct part **parts_end; /* of the turn that is read */
     bool details;            /* the turn's reasoning_details are parts */
     struct part lost;        /* for which there was no memory */
+    struct json_fields fields;
 };
 
 /* "PATH.member" must be what. */

@@ -298,7 +298,8 @@ static void read_thinking(struct openai_chat_reader *r, struct part *part, struc
     while (json_array_next(value, &cursor, &element)) {
         if (json_kind_of(element) != JSON_OBJECT)
             continue;
-        struct str text = json_string_value(json_object_find(element, STR("text")), r->arena);
+        struct str text = json_string_value(json_fields_find(&r->fields, element, STR("text")),
+                                            r->arena);
         part->text = openai_chat_join(r->arena, part->text, text);
     }
 }
@@ -373,7 +374,7 @@ static enum error_code read_part(struct openai_chat_reader *r, struct str source
 
     if (json_kind_of(source) != JSON_OBJECT)
         return openai_chat_request_fail(r, STR_NULL, "an object");
-    m.value = json_object_find(source, STR("type"));
+    m.value = json_fields_find(&r->fields, source, STR("type"));
     if (!str_is_null(m.value))
         TRY(openai_chat_request_string(r, &m, &type));
     if (str_is_null(type))
@@ -457,8 +458,9 @@ static enum error_code read_call(struct openai_chat_reader *r, struct str source
     if (json_kind_of(source) != JSON_OBJECT)
         return openai_chat_request_fail(r, STR_NULL, "an object");
     struct part *part = add_part(r, PART_TOOL_CALL, source);
-    part->custom = openai_chat_request_is_null(json_object_find(source, STR("function"))) &&
-                   !openai_chat_request_is_null(json_object_find(source, STR("custom")));
+    part->custom =
+        openai_chat_request_is_null(json_fields_find(&r->fields, source, STR("function"))) &&
+        !openai_chat_request_is_null(json_fields_find(&r->fields, source, STR("custom")));
     while (json_object_next(source, &cursor, r->arena, &m)) {
         if (str_eq(m.key, part->custom ? STR("custom") : STR("function")))
             TRY(read_called(r, part, &m));
@@ -515,7 +517,8 @@ static enum error_code read_role(struct openai_chat_reader *r, struct str source
         {"user", ROLE_USER}, {"assistant", ROLE_ASSISTANT}, {"system", ROLE_SYSTEM},
         {"tool", ROLE_TOOL}, {"developer", ROLE_DEVELOPER}, {"function", ROLE_TOOL},
     };
-    struct json_member m = {.key = STR("role"), .value = json_object_find(source, STR("role"))};
+    struct json_member m = {.key = STR("role"),
+                            .value = json_fields_find(&r->fields, source, STR("role"))};
     struct str word = STR_NULL;
 
     if (!str_is_null(m.value))
@@ -537,7 +540,8 @@ static enum error_code read_role(struct openai_chat_reader *r, struct str source
 static enum error_code read_said(struct openai_chat_reader *r, struct turn *turn, const char *key,
                                  enum part_kind kind)
 {
-    struct json_member m = {.key = str_c(key), .value = json_object_find(turn->source, str_c(key))};
+    struct json_member m = {.key = str_c(key),
+                            .value = json_fields_find(&r->fields, turn->source, str_c(key))};
     struct str text = STR_NULL;
 
     if (str_is_null(m.value))
@@ -554,7 +558,7 @@ static enum error_code read_said(struct openai_chat_reader *r, struct turn *turn
 /* reasoning_details, element by element; false: it is no list of objects, or not there. */
 static bool read_details(struct openai_chat_reader *r, const struct turn *turn)
 {
-    struct str list = json_object_find(turn->source, STR("reasoning_details"));
+    struct str list = json_fields_find(&r->fields, turn->source, STR("reasoning_details"));
     struct part **begin = r->parts_end;
     struct str element;
     size_t cursor = 0;
@@ -637,9 +641,11 @@ static enum error_code read_result_content(struct openai_chat_reader *r, struct 
 static enum error_code read_result(struct openai_chat_reader *r, struct turn *turn, bool legacy)
 {
     struct json_member m = {.key = STR("tool_call_id"),
-                            .value = json_object_find(turn->source, STR("tool_call_id"))};
+                            .value = json_fields_find(&r->fields, turn->source,
+                                                      STR("tool_call_id"))};
     struct json_member content = {.key = STR("content"),
-                                  .value = json_object_find(turn->source, STR("content"))};
+                                  .value = json_fields_find(&r->fields, turn->source,
+                                                            STR("content"))};
     struct part *part = add_part(r, PART_TOOL_RESULT, content.value);
 
     assert(turn->role == ROLE_TOOL && (turn->parts == part || part == &r->lost));
@@ -662,7 +668,8 @@ static enum error_code read_result(struct openai_chat_reader *r, struct turn *tu
 static enum error_code read_turn(struct openai_chat_reader *r, struct turn *turn)
 {
     struct json_member content = {.key = STR("content"),
-                                  .value = json_object_find(turn->source, STR("content"))};
+                                  .value = json_fields_find(&r->fields, turn->source,
+                                                            STR("content"))};
     bool legacy = false;
 
     TRY(read_role(r, turn->source, &turn->role, &legacy));

@@ -42,6 +42,7 @@ struct openai_responses_reader {
     struct extra **extra_of; /* the list that was appended to last, and its end */
     struct extra **extra_end;
     struct part lost; /* for which there was no memory */
+    struct json_fields fields;
 };
 
 /* "PATH.member" must be what. */

@@ -101,9 +101,11 @@ void openai_responses_request_keep(struct openai_responses_reader *r, struct ext
     r->extra_end = &extra->next;
 }
 
-static struct json_member member_of(struct str object, const char *key)
+static struct json_member member_of(struct openai_responses_reader *r, struct str object,
+                                    const char *key)
 {
-    return (struct json_member){.key = str_c(key), .value = json_object_find(object, str_c(key))};
+    return (struct json_member){.key = str_c(key),
+                                .value = json_fields_find(&r->fields, object, str_c(key))};
 }
 
 /* --- the head ----------------------------------------------------------------------------- */
@@ -244,21 +246,21 @@ static void bind_context(struct openai_responses_reader *r)
 static enum error_code read_image(struct openai_responses_reader *r, struct part *part,
                                   struct str source)
 {
-    struct json_member m = member_of(source, "image_url");
+    struct json_member m = member_of(r, source, "image_url");
     struct str url = STR_NULL;
 
     if (m.value.n > 0 && json_kind_of(m.value) == JSON_OBJECT) {
-        struct json_member detail = member_of(m.value, "detail");
+        struct json_member detail = member_of(r, m.value, "detail");
         TRY(openai_responses_request_string(r, &detail, &part->detail));
-        m = member_of(m.value, "url");
+        m = member_of(r, m.value, "url");
         m.key = STR("image_url.url");
     }
     TRY(openai_responses_request_string(r, &m, &url));
     if (!str_is_null(url))
         media_set_url(part, url);
-    m = member_of(source, "file_id");
+    m = member_of(r, source, "file_id");
     TRY(openai_responses_request_string(r, &m, &part->id));
-    m = member_of(source, "detail");
+    m = member_of(r, source, "detail");
     TRY(openai_responses_request_string(r, &m, &part->detail));
     if (str_is_null(part->data) && str_is_null(part->id))
         return openai_responses_request_fail(r, STR("image_url"), "a string");
@@ -269,10 +271,10 @@ static enum error_code read_image(struct openai_responses_reader *r, struct part
 static enum error_code read_file(struct openai_responses_reader *r, struct part *part,
                                  struct str source)
 {
-    struct json_member id = member_of(source, "file_id");
-    struct json_member name = member_of(source, "filename");
-    struct json_member data = member_of(source, "file_data");
-    struct json_member url = member_of(source, "file_url");
+    struct json_member id = member_of(r, source, "file_id");
+    struct json_member name = member_of(r, source, "filename");
+    struct json_member data = member_of(r, source, "file_data");
+    struct json_member url = member_of(r, source, "file_url");
     struct str text = STR_NULL;
 
     TRY(openai_responses_request_string(r, &id, &part->id));
@@ -292,14 +294,14 @@ static enum error_code read_file(struct openai_responses_reader *r, struct part 
 static enum error_code read_audio(struct openai_responses_reader *r, struct part *part,
                                   struct str source)
 {
-    struct json_member m = member_of(source, "input_audio");
+    struct json_member m = member_of(r, source, "input_audio");
     struct str object = STR_NULL;
 
     TRY(openai_responses_request_object(r, &m, &object));
     if (str_is_null(object))
         return openai_responses_request_fail(r, m.key, "an object");
-    struct json_member data = member_of(object, "data");
-    struct json_member format = member_of(object, "format");
+    struct json_member data = member_of(r, object, "data");
+    struct json_member format = member_of(r, object, "format");
     data.key = STR("input_audio.data");
     format.key = STR("input_audio.format");
     TRY(openai_responses_request_string(r, &data, &part->data));
@@ -312,8 +314,8 @@ static enum error_code read_audio(struct openai_responses_reader *r, struct part
 static enum error_code read_text(struct openai_responses_reader *r, struct part *part,
                                  struct str source)
 {
-    struct json_member m = member_of(source, part->kind == PART_REFUSAL ? "refusal" : "text");
-    struct str annotations = json_object_find(source, STR("annotations"));
+    struct json_member m = member_of(r, source, part->kind == PART_REFUSAL ? "refusal" : "text");
+    struct str annotations = json_fields_find(&r->fields, source, STR("annotations"));
     struct str first;
     size_t cursor = 0;
 
@@ -368,7 +370,7 @@ static enum error_code read_part(struct openai_responses_reader *r, struct part 
 
     if (json_kind_of(source) != JSON_OBJECT)
         return openai_responses_request_fail(r, STR_NULL, "an object");
-    m = member_of(source, "type");
+    m = member_of(r, source, "type");
     TRY(openai_responses_request_string(r, &m, &type));
     if (str_is_null(type))
         return openai_responses_request_fail(r, m.key, "a string");
@@ -418,7 +420,7 @@ static enum error_code read_role(struct openai_responses_reader *r, struct str s
         {"system", ROLE_SYSTEM},
         {"developer", ROLE_DEVELOPER},
     };
-    struct json_member m = member_of(source, "role");
+    struct json_member m = member_of(r, source, "role");
     struct str word = STR_NULL;
 
     TRY(openai_responses_request_string(r, &m, &word));
@@ -458,8 +460,8 @@ static bool message_has(struct str key)
 
 static enum error_code read_message(struct openai_responses_reader *r, struct str source)
 {
-    struct json_member content = member_of(source, "content");
-    struct json_member phase = member_of(source, "phase");
+    struct json_member content = member_of(r, source, "content");
+    struct json_member phase = member_of(r, source, "phase");
     struct json_member m;
     struct str word = STR_NULL;
     enum role role = ROLE_USER;
@@ -496,10 +498,10 @@ static enum error_code read_message(struct openai_responses_reader *r, struct st
 static enum error_code read_call(struct openai_responses_reader *r, struct str source, bool custom)
 {
     struct part *part = add_to_turn(r, ROLE_ASSISTANT, PART_TOOL_CALL, source);
-    struct json_member id = member_of(source, "call_id");
-    struct json_member name = member_of(source, "name");
-    struct json_member text = member_of(source, custom ? "input" : "arguments");
-    struct json_member space = member_of(source, "namespace");
+    struct json_member id = member_of(r, source, "call_id");
+    struct json_member name = member_of(r, source, "name");
+    struct json_member text = member_of(r, source, custom ? "input" : "arguments");
+    struct json_member space = member_of(r, source, "namespace");
     struct str space_name = STR_NULL;
 
     part->custom = custom;
@@ -522,9 +524,9 @@ static enum error_code read_output(struct openai_responses_reader *r, struct str
                                    bool custom)
 {
     struct part *part = add_to_turn(r, ROLE_TOOL, PART_TOOL_RESULT, source);
-    struct json_member id = member_of(source, "call_id");
-    struct json_member name = member_of(source, "name");
-    struct json_member output = member_of(source, "output");
+    struct json_member id = member_of(r, source, "call_id");
+    struct json_member name = member_of(r, source, "name");
+    struct json_member output = member_of(r, source, "output");
     struct part **end = &part->parts;
 
     part->custom = custom;
@@ -558,7 +560,7 @@ static enum error_code join_texts(struct openai_responses_reader *r, struct str 
         struct str text = STR_NULL;
         if (json_kind_of(element) != JSON_OBJECT)
             return openai_responses_request_fail(r, STR_NULL, "an object");
-        struct json_member inner = member_of(element, "text");
+        struct json_member inner = member_of(r, element, "text");
         TRY(openai_responses_request_string(r, &inner, &text));
         if (text.n > 0 && out->n > 0)
             buf_add(out, STR("\n\n"));
@@ -570,7 +572,7 @@ static enum error_code join_texts(struct openai_responses_reader *r, struct str 
 static enum error_code read_texts(struct openai_responses_reader *r, struct str source,
                                   const char *list, struct str *ret_text)
 {
-    struct json_member m = member_of(source, list);
+    struct json_member m = member_of(r, source, list);
     struct buf out;
 
     if (openai_responses_request_is_null(m.value))
@@ -590,8 +592,8 @@ static enum error_code read_texts(struct openai_responses_reader *r, struct str 
 static enum error_code read_reasoning(struct openai_responses_reader *r, struct str source)
 {
     struct part *part = add_to_turn(r, ROLE_ASSISTANT, PART_REASONING, source);
-    struct json_member id = member_of(source, "id");
-    struct json_member encrypted = member_of(source, "encrypted_content");
+    struct json_member id = member_of(r, source, "id");
+    struct json_member encrypted = member_of(r, source, "encrypted_content");
 
     TRY(openai_responses_request_string(r, &id, &part->id));
     TRY(openai_responses_request_string(r, &encrypted, &part->signature));
@@ -626,7 +628,7 @@ static enum error_code read_other(struct openai_responses_reader *r, struct str 
     if (is_context(type))
         bind_context(r);
     if (str_eq(type, STR("additional_tools"))) {
-        struct json_member tools = member_of(source, "tools");
+        struct json_member tools = member_of(r, source, "tools");
         if (str_is_null(tools.value))
             return openai_responses_request_fail(r, tools.key, "an array");
         return openai_responses_params_tools(r, &tools);
@@ -642,11 +644,11 @@ static enum error_code read_item(struct openai_responses_reader *r, struct str s
 
     if (json_kind_of(source) != JSON_OBJECT)
         return openai_responses_request_fail(r, STR_NULL, "an object");
-    m = member_of(source, "type");
+    m = member_of(r, source, "type");
     TRY(openai_responses_request_string(r, &m, &type));
     if (str_is_null(type)) {
-        bool reference = str_is_null(json_object_find(source, STR("role"))) &&
-                         !str_is_null(json_object_find(source, STR("id")));
+        bool reference = str_is_null(json_fields_find(&r->fields, source, STR("role"))) &&
+                         !str_is_null(json_fields_find(&r->fields, source, STR("id")));
         type = reference ? STR("item_reference") : STR("message");
     }
     if (str_eq(type, STR("message")))

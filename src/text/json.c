@@ -157,17 +157,49 @@ bool json_object_next(struct str object, size_t *cursor, struct arena *arena,
     return true;
 }
 
-struct str json_object_find(struct str object, struct str key)
+static struct str body_of(struct str quoted)
+{
+    return str_of(quoted.p + 1, quoted.n - 2);
+}
+
+static struct str find_from(struct str object, size_t cursor, struct str key)
 {
     struct json_member member;
-    size_t cursor = 0;
 
     while (next_member(object, &cursor, &member)) {
-        struct str body = str_of(member.key.p + 1, member.key.n - 2);
-        if (json_string_equals(body, key))
+        if (json_string_equals(body_of(member.key), key))
             return member.value;
     }
     return STR_NULL;
+}
+
+struct str json_object_find(struct str object, struct str key)
+{
+    return find_from(object, 0, key);
+}
+
+static void read_fields(struct json_fields *fields, struct str object)
+{
+    struct json_member member;
+
+    fields->object = object;
+    fields->n = 0;
+    fields->cursor = 0;
+    while (fields->n < JSON_FIELDS_MAX && next_member(object, &fields->cursor, &member)) {
+        fields->items[fields->n].key = body_of(member.key);
+        fields->items[fields->n++].value = member.value;
+    }
+}
+
+struct str json_fields_find(struct json_fields *fields, struct str object, struct str key)
+{
+    if (fields->object.p != object.p || fields->object.n != object.n)
+        read_fields(fields, object);
+    for (size_t i = 0; i < fields->n; i++) {
+        if (json_string_equals(fields->items[i].key, key))
+            return fields->items[i].value;
+    }
+    return fields->n == JSON_FIELDS_MAX ? find_from(object, fields->cursor, key) : STR_NULL;
 }
 
 bool json_array_next(struct str array, size_t *cursor, struct str *ret_value)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/json.h"
+#include "text/json_index.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -302,6 +303,44 @@ static void test_round_trip(void **state)
     }
 }
 
+/* Catches: a member missed behind those that are remembered, and answers about another object. */
+static void test_fields_are_what_find_finds(void **state)
+{
+    struct json_fields fields = {.n = 0};
+    struct buf text;
+    struct buf key;
+
+    (void)state;
+    buf_init(&text, 65536);
+    buf_init(&key, 64);
+    for (int n = 0; n <= 2 * JSON_FIELDS_MAX + 1; n++) {
+        buf_reset(&text);
+        (void)buf_add_char(&text, '{');
+        for (int i = 0; i < n; i++)
+            (void)buf_print(&text, "%s\"k%d\" : {\"k%d\":[\"}\",%d]}", i == 0 ? "" : " , ", i,
+                            i + 1, i);
+        (void)buf_add_char(&text, '}');
+        for (int i = n + 1; i >= 0; i--) {
+            buf_reset(&key);
+            (void)buf_print(&key, "k%d", i);
+            struct str want = json_object_find(buf_str(&text), buf_str(&key));
+            struct str got = json_fields_find(&fields, buf_str(&text), buf_str(&key));
+            assert_ptr_equal(got.p, want.p);
+            assert_int_equal(got.n, want.n);
+            assert_int_equal(str_is_null(got), i >= n);
+            /* Another object in between. */
+            if (i % 3 == 0 && !str_is_null(got))
+                assert_true(str_is_null(json_fields_find(&fields, got, buf_str(&key))));
+        }
+        fields.object = STR_NULL; /* the buffer holds another text next */
+        fields.n = 0;
+    }
+    assert_true(str_is_null(json_fields_find(&fields, STR_NULL, STR("a"))));
+    assert_true(str_eq(json_fields_find(&fields, STR("{\"\\u0061\":7}"), STR("a")), STR("7")));
+    buf_fini(&key);
+    buf_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,7 +348,7 @@ int main(void)
         cmocka_unit_test(test_depth),       cmocka_unit_test(test_repaired),
         cmocka_unit_test(test_arena_limit), cmocka_unit_test(test_int64),
         cmocka_unit_test(test_text),        cmocka_unit_test(test_quote),
-        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_fields_are_what_find_finds),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
