@@ -80,6 +80,13 @@ static inline size_t scan_ascii_portable(const char *p, size_t n)
     return i;
 }
 
+static inline size_t scan_quote_portable(const char *p, size_t n)
+{
+    const char *quote = n == 0 ? NULL : memchr(p, '"', n);
+
+    return quote == NULL ? n : (size_t)(quote - p);
+}
+
 static inline size_t scan_find_portable(const char *p, size_t n, const char *text, size_t k)
 {
     const char *hit = n < k ? NULL : memmem(p, n, text, k);
@@ -153,6 +160,20 @@ static inline size_t scan_ascii(const char *p, size_t n)
     return i + scan_ascii_portable(p + i, n - i);
 }
 
+/* Length of the prefix without a quote. Most strings are short: a call costs more than looking. */
+static inline size_t scan_quote(const char *p, size_t n)
+{
+    const __m128i quote = _mm_set1_epi8('"');
+    size_t i = 0;
+
+    for (; n - i >= 16 && i < 128; i += 16) {
+        unsigned hits = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(scan_load(p + i), quote));
+        if (hits != 0)
+            return i + (unsigned)__builtin_ctz(hits);
+    }
+    return i + scan_quote_portable(p + i, n - i);
+}
+
 /* Where the text of k >= 2 bytes first stands in p[0..n), n without it. For rare ones: where both
  * its ends fit, it is compared. */
 static inline size_t scan_find(const char *p, size_t n, const char *text, size_t k)
@@ -175,6 +196,11 @@ static inline size_t scan_find(const char *p, size_t n, const char *text, size_t
 }
 
 #else
+
+static inline size_t scan_quote(const char *p, size_t n)
+{
+    return scan_quote_portable(p, n);
+}
 
 static inline size_t scan_find(const char *p, size_t n, const char *text, size_t k)
 {

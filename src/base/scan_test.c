@@ -27,10 +27,16 @@ static bool stops_ascii(unsigned char c)
     return c >= 0x80;
 }
 
+static bool stops_quote(unsigned char c)
+{
+    return c == '"';
+}
+
 struct want {
     size_t plain;
     size_t line;
     size_t ascii;
+    size_t quote;
     bool high; /* before plain's end */
 };
 
@@ -47,7 +53,8 @@ static struct want want_of(const char *p, size_t n)
 {
     struct want want = {.plain = prefix(p, n, stops_plain),
                         .line = prefix(p, n, stops_line),
-                        .ascii = prefix(p, n, stops_ascii)};
+                        .ascii = prefix(p, n, stops_ascii),
+                        .quote = prefix(p, n, stops_quote)};
     want.high = want.ascii < want.plain;
     return want;
 }
@@ -69,6 +76,8 @@ static void check(const char *p, size_t n)
     assert_int_equal(scan_line_portable(p, n), want.line);
     assert_int_equal(scan_ascii(p, n), want.ascii);
     assert_int_equal(scan_ascii_portable(p, n), want.ascii);
+    assert_int_equal(scan_quote(p, n), want.quote);
+    assert_int_equal(scan_quote_portable(p, n), want.quote);
 }
 
 /* Each byte value at each place of each length, alone and with another behind it; the block is as

@@ -34,9 +34,9 @@ static size_t skip_string(struct str s, size_t at)
     const char *from = s.p + at + 1;
 
     for (;;) {
-        const char *quote = memchr(from, '"', (size_t)(end - from));
+        const char *quote = from + scan_quote(from, (size_t)(end - from));
         const char *slashes = quote;
-        if (quote == NULL)
+        if (quote == end)
             return SIZE_MAX;
         while (slashes > from && slashes[-1] == '\\')
             slashes--;
