@@ -149,6 +149,58 @@ static void test_broken_off(void **state)
     each_file(broken_off);
 }
 
+/* The same JSON in other bytes: it is parsed. */
+static void expect_parsed_the_same(const char *name, struct str bytes)
+{
+    const struct str quick = STR("{\"type\":\"content_block_delta\"");
+    const struct trial_cuts cuts = {.stream = true};
+    struct trial trial;
+    struct buf slow;
+    struct buf want;
+    struct buf got;
+
+    buf_init(&slow, OUT_MAX);
+    buf_init(&want, OUT_MAX);
+    buf_init(&got, OUT_MAX);
+    for (size_t i = 0; i < bytes.n; i++) {
+        bool here = str_starts(str_from(bytes, i), quick);
+        buf_add(&slow, here ? STR("{ ") : str_of(bytes.p + i, 1));
+    }
+    trial_decode(&trial, &protocol_anthropic, bytes, &cuts);
+    trial_events(&trial, &got);
+    trial_fini(&trial);
+    trial_decode(&trial, &protocol_anthropic, buf_str(&slow), &cuts);
+    trial_events(&trial, &want);
+    trial_fini(&trial);
+    if (!str_eq(buf_str(&got), buf_str(&want)))
+        fail_msg("%s\n--- got\n%.*s\n--- parsed\n%.*s", name, STR_ARG(buf_str(&got)),
+                 STR_ARG(buf_str(&want)));
+    buf_fini(&slow);
+    buf_fini(&want);
+    buf_fini(&got);
+}
+
+static void quick(const char *name, struct str bytes, bool stream)
+{
+    if (stream)
+        expect_parsed_the_same(name, bytes);
+}
+
+static void quick_recording(void *ctx, const struct recording *recording)
+{
+    (void)ctx;
+    if (recording->stream && recording->status == 200)
+        expect_parsed_the_same("a recording", recording->body);
+}
+
+/* Catches: a delta that is not parsed and read as something else than if it were. */
+static void test_quick(void **state)
+{
+    (void)state;
+    each_file(quick);
+    (void)recordings_each("anthropic_messages", quick_recording, NULL);
+}
+
 static uint64_t next_random(uint64_t *state)
 {
     *state ^= *state << 13;
@@ -203,6 +255,8 @@ static void mutations(const char *name, struct str bytes, bool stream)
             mutate(changed, &n, &seed);
         if (trial_laws(&protocol_anthropic, str_of(changed, n), &cuts, &e) != OK)
             fail_msg("%s, %d: %s\n%.*s", name, i, e.detail, (int)n, changed);
+        if (stream)
+            expect_parsed_the_same(name, str_of(changed, n));
     }
     free(changed);
 }
@@ -320,7 +374,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_laws),       cmocka_unit_test(test_split),
         cmocka_unit_test(test_broken_off), cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_readings),   cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_quick),      cmocka_unit_test(test_readings),
+        cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
