@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "canon/dump.h"
 #include "protocol/gemini_priv.h"
 #include "protocol/recordings_for_test.h"
 #include "protocol/trial.h"
@@ -383,6 +384,136 @@ static void test_too_many(void **state)
     buf_fini(&bytes);
 }
 
+/* --- templates ---------------------------------------------------------------------------- */
+
+static enum push dump_frame(void *ctx, struct frame *frame)
+{
+    struct buf *out = ctx;
+
+    buf_print(out, "frame %zu %d\n", frame->raw.n, frame->usage_only);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        dump_event(out, &frame->events[i]);
+        buf_add_char(out, '\n');
+    }
+    return PUSH_OK;
+}
+
+/* How many responses were read by a template. */
+static uint32_t dump_stream(struct str bytes, bool is_array, bool templates, struct buf *out)
+{
+    struct gemini_decoder d = {.calls = 0};
+    struct arena scratch;
+    struct arena answer;
+    struct error e;
+    const struct decoder_options options = {
+        .stream = true,
+        .array = is_array,
+        .event_bytes_max = OUT_MAX,
+        .depth_max = 64,
+        .scratch = &scratch,
+        .arena = &answer,
+        .sink = dump_frame,
+        .sink_ctx = out,
+    };
+
+    buf_reset(out);
+    arena_init(&scratch, OUT_MAX, 512, NULL);
+    arena_init(&answer, OUT_MAX, 512, NULL);
+    gemini_decode_init(&d, &options);
+    if (!templates)
+        d.template.tries = UINT32_MAX;
+    buf_print(out, "%s\n", error_name(gemini_decode_bytes(&d, bytes, true, &e)));
+    gemini_decode_fini(&d);
+    arena_fini(&answer);
+    arena_fini(&scratch);
+    return d.template.matched;
+}
+
+/* Read with templates and without, it says the same. Returns how many they read. */
+static uint32_t check_templates(struct str bytes, bool is_array)
+{
+    struct buf with;
+    struct buf without;
+
+    buf_init(&with, OUT_MAX);
+    buf_init(&without, OUT_MAX);
+    uint32_t matched = dump_stream(bytes, is_array, true, &with);
+    assert_int_equal(dump_stream(bytes, is_array, false, &without), 0);
+    if (!str_eq(buf_str(&with), buf_str(&without)))
+        fail_msg("%.*s\n--- with\n%.*s\n--- without\n%.*s", STR_ARG(bytes), STR_ARG(buf_str(&with)),
+                 STR_ARG(buf_str(&without)));
+    buf_fini(&with);
+    buf_fini(&without);
+    return matched;
+}
+
+#define TOLD(text, prompt, output)                                                            \
+    EVENT("{\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"" text "\"}],\"role\": " \
+          "\"model\"},\"index\": 0}],\"usageMetadata\": {\"promptTokenCount\": " prompt       \
+          ",\"candidatesTokenCount\": " output ",\"promptTokensDetails\": [{\"modality\": "   \
+          "\"TEXT\",\"tokenCount\": " prompt "}]},\"modelVersion\": \"gemini-2.5\"}")
+
+static void test_templates(void **state)
+{
+    static const struct {
+        const char *bytes;
+        uint32_t matched;
+    } cases[] = {
+        {TOLD("a", "1", "2") TOLD("b", "1", "3") TOLD("c\\n\\u00e9", "1", "44") TOLD("", "1", "5")
+             TOLD("d", "10", "123456"),
+         2},
+        /* What is no count, or no JSON, is parsed, and says what it says then. */
+        {TOLD("a", "1", "2") TOLD("b", "1", "3") TOLD("c", "1", "04") TOLD("d", "1", "-4")
+             TOLD("e", "1", "4.0") TOLD("f", "1", "1234567890123456789") TOLD("g", "1", "5"),
+         1},
+        {TOLD("a", "1", "2") TOLD("b", "1", "3") TOLD("c\\ud800", "1", "4") TOLD("d\xff", "1", "5")
+             TOLD("e\\x", "1", "5"),
+         1},
+        /* Another kind of block opens, another text comes beside the first. */
+        {TOLD("a", "1", "2") TOLD("b", "1", "3") EVENT(
+             "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"t\",\"thought\":true}]}}]}")
+             TOLD("c", "1", "4") TOLD("d", "1", "5"),
+         1},
+        {EVENT(CAND("\"content\":{\"parts\":[{\"text\":\"a\"},{\"text\":\"b\"}]}"))
+             EVENT(CAND("\"content\":{\"parts\":[{\"text\":\"a\"},{\"text\":\"b\"}]}")),
+         0},
+    };
+    struct buf many;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint32_t matched = check_templates(str_c(cases[i].bytes), false);
+        if (matched < cases[i].matched)
+            fail_msg("%zu: %u", i, matched);
+    }
+    /* Where something else is another each time they are given up, and nothing is lost. */
+    buf_init(&many, OUT_MAX);
+    for (int i = 0; i < 100; i++)
+        buf_print(&many,
+                  "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}],"
+                  "\"turnToken\":\"%d\"}\n\n",
+                  i);
+    assert_int_equal(check_templates(buf_str(&many), false), 0);
+    buf_fini(&many);
+}
+
+static void recorded_template(void *ctx, const struct recording *recording)
+{
+    if (recording->stream && recording->status == 200)
+        *(uint32_t *)ctx += check_templates(recording->body, str_starts(recording->body, STR("[")));
+}
+
+static void test_recorded_templates(void **state)
+{
+    uint32_t matched = 0;
+
+    (void)state;
+    if (!recordings_each("gemini_generate", recorded_template, &matched))
+        skip();
+    printf("%u responses by templates\n", matched);
+    assert_true(matched > 20);
+}
+
 /* --- damage ------------------------------------------------------------------------------- */
 
 static uint64_t next_random(uint64_t *state)
@@ -429,11 +560,18 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cuts),     cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_meanings), cmocka_unit_test(test_not_ours),
-        cmocka_unit_test(test_ids),      cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_too_long), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_too_many), cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_meanings),
+        cmocka_unit_test(test_not_ours),
+        cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_recorded_templates),
+        cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
