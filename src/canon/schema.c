@@ -82,6 +82,7 @@ static const struct keyword {
 struct layers {
     yyjson_val *nodes[LAYERS_MAX];
     size_t n;
+    uint64_t said;            /* key_bit of each key of a node: most are not there */
     size_t refs;              /* on the stack before this node's */
     bool cut;                 /* a $ref was not followed */
     yyjson_val *alternatives; /* of anyOf or oneOf, two or more; NULL: none */
@@ -152,6 +153,23 @@ static void follow(struct writer *w, struct layers *l, struct str ref)
     add_layers(w, l, to);
 }
 
+static ALWAYS_INLINE uint64_t key_bit(struct str key)
+{
+    return UINT64_C(1) << ((5 * key.n + (key.n == 0 ? 0 : (unsigned char)key.p[0])) % 64);
+}
+
+static void add_node(struct layers *l, yyjson_val *node)
+{
+    size_t at;
+    size_t count;
+    yyjson_val *key;
+    yyjson_val *value;
+
+    assert(l->n < LAYERS_MAX);
+    l->nodes[l->n++] = node;
+    yyjson_obj_foreach(node, at, count, key, value) l->said |= key_bit(json_str(key));
+}
+
 static void add_layers(struct writer *w, struct layers *l, yyjson_val *node)
 {
     yyjson_val *all = json_get(node, STR("allOf"));
@@ -168,18 +186,23 @@ static void add_layers(struct writer *w, struct layers *l, yyjson_val *node)
         yyjson_arr_foreach(all, at, count, element) add_layers(w, l, element);
     }
     if (l->n < LAYERS_MAX)
-        l->nodes[l->n++] = node;
+        add_node(l, node);
 }
 
-/* The keyword's value of the last layer that has it. */
-static yyjson_val *get(const struct layers *l, const char *key)
+static yyjson_val *get_of(const struct layers *l, struct str key)
 {
     for (size_t i = l->n; i-- > 0;) {
-        yyjson_val *value = json_get(l->nodes[i], str_c(key));
+        yyjson_val *value = json_get(l->nodes[i], key);
         if (value != NULL)
             return value;
     }
     return NULL;
+}
+
+/* The keyword's value of the last layer that has it. */
+static ALWAYS_INLINE yyjson_val *get(const struct layers *l, const char *key)
+{
+    return (l->said & key_bit(str_c(key))) == 0 ? NULL : get_of(l, str_c(key));
 }
 
 static unsigned type_bit(struct str name)
@@ -251,7 +274,7 @@ static void read_alternatives(struct writer *w, struct layers *l)
                 yyjson_is_arr(json_get(survivor, STR("oneOf")));
     yyjson_val *inner = more ? survivor : NULL;
     for (size_t i = 0; i < l->n && merged.n < LAYERS_MAX; i++)
-        merged.nodes[merged.n++] = l->nodes[i];
+        add_node(&merged, l->nodes[i]);
     *l = merged;
     if (inner != NULL) {
         yyjson_val *inner_list = json_get(inner, STR("anyOf"));
@@ -1012,7 +1035,7 @@ static struct str flatten(yyjson_val *root, struct arena *arena)
         yyjson_arr_foreach(list, at, count, element) add_layers(&w, &all, element);
     }
     for (size_t i = 0; i < own.n && all.n < LAYERS_MAX; i++)
-        all.nodes[all.n++] = own.nodes[i];
+        add_node(&all, own.nodes[i]);
     write(&w, STR("{\"type\":\"object\""));
     write_properties_raw(&w, &all);
     write_required(&w, &own);
