@@ -273,13 +273,22 @@ static bool wants_encrypted(const struct request *request)
     return false;
 }
 
-void openai_responses_collect_echo(struct openai_responses_encoder *enc)
+/* In raw mode the upstream says all of it; what is long is not kept for a take-over. */
+static struct str kept(const struct openai_responses_encoder *enc, const char *key)
+{
+    struct str value = member(enc->options.request, key);
+
+    return !enc->encoding && value.n > ECHO_MEMBER_MAX ? STR_NULL : value;
+}
+
+static void echo_members(struct buf *out, const struct openai_responses_encoder *enc)
 {
     static const struct echo echoes[] = {
         {"instructions", STR_INIT("null")},
         {"max_output_tokens", STR_INIT("null")},
         {"max_tool_calls", STR_INIT("null")},
         {"parallel_tool_calls", STR_INIT("true")},
+        {"previous_response_id", STR_INIT("null")},
         {"prompt_cache_key", STR_INIT("null")},
         {"safety_identifier", STR_INIT("null")},
         {"temperature", STR_INIT("1")},
@@ -290,10 +299,18 @@ void openai_responses_collect_echo(struct openai_responses_encoder *enc)
         {"user", STR_INIT("null")},
         {"metadata", STR_INIT("{}")},
     };
+
+    for (size_t i = 0; i < COUNT_OF(echoes); i++) {
+        struct str value = kept(enc, echoes[i].key);
+        openai_responses_add_key(out, echoes[i].key);
+        buf_add(out, str_is_null(value) ? echoes[i].otherwise : value);
+    }
+}
+
+void openai_responses_collect_echo(struct openai_responses_encoder *enc)
+{
     const struct request *request = enc->options.request;
-    /* In raw mode the upstream says all of it; what is long is not kept for a take-over. */
-    bool small = !enc->encoding;
-    struct str tools = member(request, "tools");
+    struct str tools = kept(enc, "tools");
     struct buf out;
 
     /* An upstream of the same protocol was asked by the client itself. */
@@ -302,29 +319,14 @@ void openai_responses_collect_echo(struct openai_responses_encoder *enc)
         learn_spaces(enc);
     buf_init(&out, ECHO_BYTES_MAX);
     buf_add(&out, STR(",\"background\":false,\"service_tier\":\"default\""));
-    for (size_t i = 0; i < COUNT_OF(echoes); i++) {
-        struct str value = member(request, echoes[i].key);
-        if (str_is_null(value) || (small && value.n > ECHO_MEMBER_MAX))
-            value = echoes[i].otherwise;
-        openai_responses_add_key(&out, echoes[i].key);
-        buf_add(&out, value);
-    }
-    /* Of the request, not its source: what it stands for may have taken its place there. */
-    openai_responses_add_key(&out, "previous_response_id");
-    if (request == NULL || str_is_null(request->previous))
-        buf_add(&out, STR("null"));
-    else
-        json_add_string(&out, request->previous);
+    echo_members(&out, enc);
     openai_responses_add_key(&out, "store");
     buf_add(&out, enc->options.stored ? STR("true") : STR("false"));
-    if (small && tools.n > ECHO_MEMBER_MAX)
-        tools = STR_NULL;
     if (!str_is_null(tools) && json_kind_of(tools) != JSON_ARRAY)
         tools = STR_NULL;
     echo_tools(&out, tools);
-    struct str text = member(request, "text");
-    echo_text(&out, small && text.n > ECHO_MEMBER_MAX ? STR_NULL : text);
-    echo_reasoning(&out, member(request, "reasoning"));
+    echo_text(&out, kept(enc, "text"));
+    echo_reasoning(&out, kept(enc, "reasoning"));
     enc->echo = str_copy(enc->options.arena, buf_str(&out));
     buf_fini(&out);
 }

@@ -787,6 +787,22 @@ static void encode_start(struct openai_responses_encoder *enc, const struct even
     begin_answer(enc, out);
 }
 
+/* What is in a block that is no text. */
+static void encode_in_block(struct openai_responses_encoder *enc, const struct event *event,
+                            struct buf *out)
+{
+    if (event->kind == EVENT_BLOCK_BEGIN)
+        encode_begin(enc, event, out);
+    else if (event->kind == EVENT_BLOCK_END)
+        encode_end(enc, event, out);
+    else if (event->kind == EVENT_SIGNATURE)
+        encode_signature(enc, event);
+    else if (event->kind == EVENT_CITATION)
+        encode_citation(enc, event, out);
+    else if (event->kind == EVENT_LOGPROBS)
+        encode_logprobs(enc, event);
+}
+
 /* Inside the only choice that there is. next: the event after it, or NULL; returns how many of the
  * two it took. */
 static uint32_t encode_in_choice(struct openai_responses_encoder *enc, const struct event *event,
@@ -797,27 +813,18 @@ static uint32_t encode_in_choice(struct openai_responses_encoder *enc, const str
 
     if (event->choice != 0 || enc->stopped)
         return 1;
-    if (event->kind == EVENT_TEXT)
+    if (event->kind == EVENT_TEXT || event->kind == EVENT_TOOL_ARGS)
         encode_text(enc, event, with ? logprobs_of(next->text) : STR(""), out);
-    else if (event->kind == EVENT_TOOL_ARGS)
-        encode_text(enc, event, STR(""), out);
     else if (event->kind == EVENT_REASONING)
         encode_reasoning(enc, event, out);
-    else if (event->kind == EVENT_BLOCK_BEGIN)
-        encode_begin(enc, event, out);
-    else if (event->kind == EVENT_BLOCK_END)
-        encode_end(enc, event, out);
-    else if (event->kind == EVENT_SIGNATURE)
-        encode_signature(enc, event);
-    else if (event->kind == EVENT_CITATION)
-        encode_citation(enc, event, out);
-    else if (event->kind == EVENT_LOGPROBS)
-        encode_logprobs(enc, event);
     else if (event->kind == EVENT_STOP)
         encode_stop(enc, event, out);
-    if (with)
-        encode_logprobs(enc, next);
-    return with ? 2 : 1;
+    else
+        encode_in_block(enc, event, out);
+    if (!with)
+        return 1;
+    encode_logprobs(enc, next);
+    return 2;
 }
 
 static void encode_events(struct openai_responses_encoder *enc, const struct frame *frame,

@@ -37,8 +37,7 @@ static void add_json(struct buf *out, const char *key, struct str json)
 /* Chat Completions nests a grammar; here it is flat. */
 static void add_tool_format(struct body *b, struct str format)
 {
-    struct str grammar =
-        str_is_null(format) ? STR_NULL : json_object_find(format, STR("grammar"));
+    struct str grammar = str_is_null(format) ? STR_NULL : json_object_find(format, STR("grammar"));
 
     if (grammar.n <= 2 || json_kind_of(grammar) != JSON_OBJECT) {
         add_json(b->out, "format", format);
