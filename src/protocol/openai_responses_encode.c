@@ -538,26 +538,35 @@ static struct openai_responses_sent *item_of_block(struct openai_responses_encod
     return NULL;
 }
 
+/* The part that text goes to. Of an item that was begun raw the last one may be over: the next part
+ * begins, and what stands between the two says nothing. NULL: there is none. */
+static struct openai_responses_piece *reasoning_piece(struct openai_responses_encoder *enc,
+                                                      const struct event *event, struct buf *out)
+{
+    struct openai_responses_piece *last = openai_responses_collect_find(enc, event->block);
+    struct openai_responses_sent *item = last == NULL ? item_of_block(enc, event->block)
+                                                      : last->item;
+    bool between = last != NULL && str_eq(event->text, STR("\n\n"));
+
+    if (last != NULL && last->open && !last->text_done)
+        return last;
+    if (item == NULL || !item->open || event->text.n == 0 || between)
+        return NULL;
+    announce(enc, item, out);
+    if (last == NULL)
+        return begin_piece(enc, item, OPENAI_RESPONSES_SUMMARY, event->block, out);
+    end_piece(enc, last, out);
+    last->block = EVENT_NO_BLOCK;
+    return begin_piece(enc, item, last->kind, event->block, out);
+}
+
 static void encode_reasoning(struct openai_responses_encoder *enc, const struct event *event,
                              struct buf *out)
 {
-    struct openai_responses_piece *piece = openai_responses_collect_find(enc, event->block);
+    struct openai_responses_piece *piece = reasoning_piece(enc, event, out);
 
-    if (piece == NULL || !piece->open) {
-        struct openai_responses_sent *item = piece == NULL ? item_of_block(enc, event->block)
-                                                           : piece->item;
-        /* Of an item that was begun raw the next part: what stands between them is said by that. */
-        bool between = piece != NULL && str_eq(event->text, STR("\n\n"));
-        if (item == NULL || !item->open || event->text.n == 0 || between)
-            return;
-        announce(enc, item, out);
-        enum openai_responses_piece_kind kind = piece == NULL ? OPENAI_RESPONSES_SUMMARY
-                                                              : piece->kind;
-        if (piece != NULL)
-            piece->block = EVENT_NO_BLOCK;
-        piece = begin_piece(enc, item, kind, event->block, out);
-    }
-    say(enc, piece, event->text, STR(""), out);
+    if (piece != NULL)
+        say(enc, piece, event->text, STR(""), out);
 }
 
 /* {"media_type":…,"data":…} as an image that was made; others have no place here. */

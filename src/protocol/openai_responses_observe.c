@@ -204,10 +204,13 @@ static struct openai_responses_piece *piece_of(struct openai_responses_encoder *
 {
     struct openai_responses_piece *piece = openai_responses_collect_find(enc, event->block);
 
-    if (piece == NULL || event->kind != EVENT_REASONING)
+    if (piece == NULL || event->kind != EVENT_REASONING || piece->next == NULL)
         return piece;
+    piece->block = EVENT_NO_BLOCK;
     while (piece->next != NULL)
         piece = piece->next;
+    piece->block = event->block;
+    enc->last = piece;
     return piece;
 }
 
