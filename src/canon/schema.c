@@ -15,35 +15,25 @@
  * Owns      Nothing: the result lies in the arena.
  * Not here  Which target a model wants (canon/traits, the protocols).
  */
-#include "canon/schema.h"
+#include "canon/schema_priv.h"
 
-#include "text/json.h"
 #include "text/json_index.h"
 
 enum {
-    DEPTH_MAX = 128,        /* of the source */
-    WRITTEN_DEPTH_MAX = 64, /* of the result */
-    LAYERS_MAX = 16,
-    REFS_MAX = 8,           /* of $ref inside $ref */
-    LOOKED_INTO_MAX = 1024, /* properties, required ones: of more, doubles stay */
-    BYTES_MORE = 64 * 1024,
-    BYTES_FACTOR = 8,
-    BYTES_MAX = 16 * 1024 * 1024
+    GEMINI = SCHEMA_TO_GEMINI,
+    JSON = SCHEMA_TO_JSON,
+    FORMAT = SCHEMA_TO_FORMAT,
+    ALL = SCHEMA_TO_ALL
 };
-
-enum { GEMINI = 1, JSON = 2, FORMAT = 4, ALL = 7 };
 
 enum {
-    TYPE_STRING = 1,
-    TYPE_NUMBER = 2,
-    TYPE_INTEGER = 4,
-    TYPE_BOOLEAN = 8,
-    TYPE_ARRAY = 16,
-    TYPE_OBJECT = 32,
-    TYPE_NULL = 64,
-    TYPE_ANY = 127,
-    TYPE_NUMBERS = TYPE_NUMBER | TYPE_INTEGER
+    WRITTEN_DEPTH_MAX = 64, /* of the result */
+    LOOKED_INTO_MAX = 1024, /* properties, required ones: of more, doubles stay */
+    BYTES_MORE = 64 * 1024,
+    BYTES_FACTOR = 8
 };
+
+enum { KEYWORD_MIN_ITEMS = 4, KEYWORD_PATTERN = 17, KEYWORD_FORMAT = 18 };
 
 static const char *const type_names[] = {"string", "number", "integer", "boolean",
                                          "array",  "object", "null"};
@@ -51,60 +41,38 @@ static const char *const type_names[] = {"string", "number", "integer", "boolean
 /* Keywords with a value that is no schema: for which targets they are written as they are, for
  * which said in words, and of which types they tell. */
 static const struct keyword {
-    const char *key;
+    struct str key;
     unsigned raw;
     unsigned said;
     unsigned types;
     const char *before;
     const char *after;
 } keywords[] = {
-    {"title", ALL, 0, TYPE_ANY, "", ""},
-    {"default", ALL, 0, TYPE_ANY, "", ""},
-    {"example", GEMINI, 0, TYPE_ANY, "", ""},
-    {"propertyOrdering", GEMINI | JSON, 0, TYPE_OBJECT, "", ""},
-    {"$id", JSON, 0, TYPE_ANY, "", ""},
-    {"$anchor", JSON, 0, TYPE_ANY, "", ""},
-    {"minItems", GEMINI | JSON, FORMAT, TYPE_ARRAY, "at least ", " items"},
-    {"maxItems", GEMINI | JSON, FORMAT, TYPE_ARRAY, "at most ", " items"},
-    {"minProperties", GEMINI, JSON | FORMAT, TYPE_OBJECT, "at least ", " members"},
-    {"maxProperties", GEMINI, JSON | FORMAT, TYPE_OBJECT, "at most ", " members"},
-    {"minimum", GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at least ", ""},
-    {"maximum", GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at most ", ""},
-    {"exclusiveMinimum", 0, ALL, TYPE_NUMBERS, "more than ", ""},
-    {"exclusiveMaximum", 0, ALL, TYPE_NUMBERS, "less than ", ""},
-    {"multipleOf", 0, ALL, TYPE_NUMBERS, "a multiple of ", ""},
-    {"minLength", GEMINI, JSON | FORMAT, TYPE_STRING, "at least ", " characters"},
-    {"maxLength", GEMINI, JSON | FORMAT, TYPE_STRING, "at most ", " characters"},
-    {"pattern", GEMINI, JSON | FORMAT, TYPE_STRING, "matching ", ""},
-    {"format", 0, 0, TYPE_STRING | TYPE_NUMBERS, "format ", ""},
-};
-
-struct layers {
-    yyjson_val *nodes[LAYERS_MAX];
-    size_t n;
-    uint64_t said;            /* key_bit of each key of a node: most are not there */
-    size_t refs;              /* on the stack before this node's */
-    bool cut;                 /* a $ref was not followed */
-    yyjson_val *alternatives; /* of anyOf or oneOf, two or more; NULL: none */
-    bool nullable;
-    unsigned types; /* 0: none said */
-};
-
-struct writer {
-    unsigned target; /* GEMINI, JSON or FORMAT */
-    struct arena *arena;
-    yyjson_val *root;
-    struct buf out;
-    size_t refs_until; /* bytes of output past which no $ref is followed */
-    yyjson_val *refs[REFS_MAX];
-    size_t refs_n;
-    size_t depth;
+    {STR_INIT("title"), ALL, 0, TYPE_ANY, "", ""},
+    {STR_INIT("default"), ALL, 0, TYPE_ANY, "", ""},
+    {STR_INIT("example"), GEMINI, 0, TYPE_ANY, "", ""},
+    {STR_INIT("propertyOrdering"), GEMINI | JSON, 0, TYPE_OBJECT, "", ""},
+    {STR_INIT("minItems"), GEMINI | JSON, FORMAT, TYPE_ARRAY, "at least ", " items"},
+    {STR_INIT("$id"), JSON, 0, TYPE_ANY, "", ""},
+    {STR_INIT("$anchor"), JSON, 0, TYPE_ANY, "", ""},
+    {STR_INIT("maxItems"), GEMINI | JSON, FORMAT, TYPE_ARRAY, "at most ", " items"},
+    {STR_INIT("minProperties"), GEMINI, JSON | FORMAT, TYPE_OBJECT, "at least ", " members"},
+    {STR_INIT("maxProperties"), GEMINI, JSON | FORMAT, TYPE_OBJECT, "at most ", " members"},
+    {STR_INIT("minimum"), GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at least ", ""},
+    {STR_INIT("maximum"), GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at most ", ""},
+    {STR_INIT("exclusiveMinimum"), 0, ALL, TYPE_NUMBERS, "more than ", ""},
+    {STR_INIT("exclusiveMaximum"), 0, ALL, TYPE_NUMBERS, "less than ", ""},
+    {STR_INIT("multipleOf"), 0, ALL, TYPE_NUMBERS, "a multiple of ", ""},
+    {STR_INIT("minLength"), GEMINI, JSON | FORMAT, TYPE_STRING, "at least ", " characters"},
+    {STR_INIT("maxLength"), GEMINI, JSON | FORMAT, TYPE_STRING, "at most ", " characters"},
+    {STR_INIT("pattern"), GEMINI, JSON | FORMAT, TYPE_STRING, "matching ", ""},
+    {STR_INIT("format"), 0, 0, TYPE_STRING | TYPE_NUMBERS, "format ", ""},
 };
 
 /* --- reading a node ----------------------------------------------------------------------- */
 
 /* The value of "#/a/b"; NULL: there is none. */
-static yyjson_val *resolve(const struct writer *w, struct str ref)
+static yyjson_val *resolve(const struct schema_writer *w, struct str ref)
 {
     struct str rest = str_from(ref, 2);
     struct str step;
@@ -124,7 +92,7 @@ static yyjson_val *resolve(const struct writer *w, struct str ref)
     return at;
 }
 
-static bool on_stack(const struct writer *w, const yyjson_val *node, size_t from, size_t to)
+static bool on_stack(const struct schema_writer *w, const yyjson_val *node, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         if (w->refs[i] == node)
@@ -133,9 +101,7 @@ static bool on_stack(const struct writer *w, const yyjson_val *node, size_t from
     return false;
 }
 
-static void add_layers(struct writer *w, struct layers *l, yyjson_val *node);
-
-static void follow(struct writer *w, struct layers *l, struct str ref)
+static void follow(struct schema_writer *w, struct schema_layers *l, struct str ref)
 {
     yyjson_val *to = resolve(w, ref);
 
@@ -144,33 +110,16 @@ static void follow(struct writer *w, struct layers *l, struct str ref)
     /* Twice in one allOf: once is enough. */
     if (on_stack(w, to, l->refs, w->refs_n))
         return;
-    if (to == w->root || on_stack(w, to, 0, l->refs) || w->refs_n == REFS_MAX ||
+    if (to == w->root || on_stack(w, to, 0, l->refs) || w->refs_n == SCHEMA_REFS_MAX ||
         w->out.n > w->refs_until) {
         l->cut = true;
         return;
     }
     w->refs[w->refs_n++] = to;
-    add_layers(w, l, to);
+    schema_add_layers(w, l, to);
 }
 
-static ALWAYS_INLINE uint64_t key_bit(struct str key)
-{
-    return UINT64_C(1) << ((5 * key.n + (key.n == 0 ? 0 : (unsigned char)key.p[0])) % 64);
-}
-
-static void add_node(struct layers *l, yyjson_val *node)
-{
-    size_t at;
-    size_t count;
-    yyjson_val *key;
-    yyjson_val *value;
-
-    assert(l->n < LAYERS_MAX);
-    l->nodes[l->n++] = node;
-    yyjson_obj_foreach(node, at, count, key, value) l->said |= key_bit(json_str(key));
-}
-
-static void add_layers(struct writer *w, struct layers *l, yyjson_val *node)
+void schema_add_layers(struct schema_writer *w, struct schema_layers *l, yyjson_val *node)
 {
     yyjson_val *all = json_get(node, STR("allOf"));
     struct str ref = json_get_str(node, STR("$ref"));
@@ -183,13 +132,14 @@ static void add_layers(struct writer *w, struct layers *l, yyjson_val *node)
     if (ref.n > 0)
         follow(w, l, ref);
     if (yyjson_is_arr(all)) {
-        yyjson_arr_foreach(all, at, count, element) add_layers(w, l, element);
+        yyjson_arr_foreach(all, at, count, element) schema_add_layers(w, l, element);
     }
-    if (l->n < LAYERS_MAX)
-        add_node(l, node);
+    if (l->n < SCHEMA_LAYERS_MAX)
+        l->nodes[l->n++] = node;
 }
 
-static yyjson_val *get_of(const struct layers *l, struct str key)
+/* The keyword's value of the last layer that has it. */
+yyjson_val *schema_get(const struct schema_layers *l, struct str key)
 {
     for (size_t i = l->n; i-- > 0;) {
         yyjson_val *value = json_get(l->nodes[i], key);
@@ -197,12 +147,6 @@ static yyjson_val *get_of(const struct layers *l, struct str key)
             return value;
     }
     return NULL;
-}
-
-/* The keyword's value of the last layer that has it. */
-static ALWAYS_INLINE yyjson_val *get(const struct layers *l, const char *key)
-{
-    return (l->said & key_bit(str_c(key))) == 0 ? NULL : get_of(l, str_c(key));
 }
 
 static unsigned type_bit(struct str name)
@@ -214,7 +158,7 @@ static unsigned type_bit(struct str name)
     return 0;
 }
 
-static unsigned types_of(yyjson_val *type)
+unsigned schema_types_of(yyjson_val *type)
 {
     unsigned types = 0;
     size_t at;
@@ -234,16 +178,16 @@ static bool says_null(yyjson_val *node)
     yyjson_val *constant = json_get(node, STR("const"));
     yyjson_val *list = json_get(node, STR("enum"));
 
-    if (types_of(json_get(node, STR("type"))) == TYPE_NULL)
+    if (schema_types_of(json_get(node, STR("type"))) == TYPE_NULL)
         return true;
     return yyjson_is_null(constant) ||
            (yyjson_arr_size(list) == 1 && yyjson_is_null(yyjson_arr_get_first(list)));
 }
 
 /* A lone alternative beside null is the node itself. */
-static void read_alternatives(struct writer *w, struct layers *l)
+static void read_alternatives(struct schema_writer *w, struct schema_layers *l)
 {
-    yyjson_val *list = get(l, "anyOf");
+    yyjson_val *list = schema_get(l, STR("anyOf"));
     yyjson_val *survivor = NULL;
     size_t survivors = 0;
     size_t at;
@@ -251,7 +195,7 @@ static void read_alternatives(struct writer *w, struct layers *l)
     yyjson_val *element;
 
     if (!yyjson_is_arr(list))
-        list = get(l, "oneOf");
+        list = schema_get(l, STR("oneOf"));
     if (!yyjson_is_arr(list))
         return;
     yyjson_arr_foreach(list, at, count, element)
@@ -268,13 +212,13 @@ static void read_alternatives(struct writer *w, struct layers *l)
         return;
     }
     /* The node's own words count before those of its alternative. */
-    struct layers merged = {.refs = l->refs, .nullable = l->nullable, .cut = l->cut};
-    add_layers(w, &merged, survivor);
+    struct schema_layers merged = {.refs = l->refs, .nullable = l->nullable, .cut = l->cut};
+    schema_add_layers(w, &merged, survivor);
     bool more = yyjson_is_arr(json_get(survivor, STR("anyOf"))) ||
                 yyjson_is_arr(json_get(survivor, STR("oneOf")));
     yyjson_val *inner = more ? survivor : NULL;
-    for (size_t i = 0; i < l->n && merged.n < LAYERS_MAX; i++)
-        add_node(&merged, l->nodes[i]);
+    for (size_t i = 0; i < l->n && merged.n < SCHEMA_LAYERS_MAX; i++)
+        merged.nodes[merged.n++] = l->nodes[i];
     *l = merged;
     if (inner != NULL) {
         yyjson_val *inner_list = json_get(inner, STR("anyOf"));
@@ -282,15 +226,33 @@ static void read_alternatives(struct writer *w, struct layers *l)
     }
 }
 
-static void read_types(const struct writer *w, struct layers *l)
+static void read_keywords(struct schema_layers *l)
 {
-    yyjson_val *list = get(l, "enum");
+    for (size_t i = 0; i < l->n; i++) {
+        size_t at;
+        size_t count;
+        yyjson_val *key;
+        yyjson_val *value;
+        yyjson_obj_foreach(l->nodes[i], at, count, key, value)
+        {
+            (void)value;
+            for (size_t k = 0; k < COUNT_OF(keywords); k++) {
+                if (str_eq(json_str(key), keywords[k].key))
+                    l->keywords |= 1u << k;
+            }
+        }
+    }
+}
+
+static void read_types(const struct schema_writer *w, struct schema_layers *l)
+{
+    yyjson_val *list = schema_get(l, STR("enum"));
     size_t at;
     size_t count;
     yyjson_val *element;
 
-    l->types = types_of(get(l, "type"));
-    l->nullable |= yyjson_is_true(get(l, "nullable"));
+    l->types = schema_types_of(schema_get(l, STR("type")));
+    l->nullable |= yyjson_is_true(schema_get(l, STR("nullable")));
     if (w->target != GEMINI)
         return;
     if (yyjson_is_arr(list)) {
@@ -305,45 +267,46 @@ static void read_types(const struct writer *w, struct layers *l)
         l->types &= ~(unsigned)TYPE_INTEGER;
 }
 
-static bool has_properties(const struct layers *l)
+static bool has_properties(const struct schema_layers *l)
 {
-    return yyjson_obj_size(get(l, "properties")) > 0;
+    return yyjson_obj_size(schema_get(l, STR("properties"))) > 0;
 }
 
 /* Of a constant that says it alone. */
-static unsigned type_of_constant(const struct layers *l)
+static unsigned type_of_constant(const struct schema_layers *l)
 {
-    yyjson_val *constant = get(l, "const");
+    yyjson_val *constant = schema_get(l, STR("const"));
+    struct str number = json_number_token(constant);
 
     if (yyjson_is_bool(constant))
         return TYPE_BOOLEAN;
-    if (yyjson_is_real(constant))
-        return TYPE_NUMBER;
-    return yyjson_is_num(constant) ? TYPE_INTEGER : TYPE_STRING;
+    if (number.n == 0)
+        return TYPE_STRING;
+    return str_find_char(number, '.', 0) == SIZE_MAX ? TYPE_INTEGER : TYPE_NUMBER;
 }
 
 /* The types to say; 0: none. A schema of Gemini's has one, or alternatives that have. */
-static unsigned types_to_say(const struct writer *w, const struct layers *l)
+static unsigned types_to_say(const struct schema_writer *w, const struct schema_layers *l)
 {
     if (w->target == GEMINI && l->alternatives != NULL)
         return 0;
     if (l->types != 0)
         return l->types;
-    if (yyjson_is_obj(get(l, "properties")) || l->cut)
+    if (yyjson_is_obj(schema_get(l, STR("properties"))) || l->cut)
         return TYPE_OBJECT;
-    if (get(l, "items") != NULL || get(l, "prefixItems") != NULL)
+    if (schema_get(l, STR("items")) != NULL || schema_get(l, STR("prefixItems")) != NULL)
         return TYPE_ARRAY;
     return w->target == GEMINI ? type_of_constant(l) : 0;
 }
 
 /* --- writing pieces ----------------------------------------------------------------------- */
 
-static void write(struct writer *w, struct str text)
+static void write(struct schema_writer *w, struct str text)
 {
     buf_add(&w->out, text);
 }
 
-static void write_key(struct writer *w, struct str key)
+void schema_write_key(struct schema_writer *w, struct str key)
 {
     if (w->out.p[w->out.n - 1] != '{')
         buf_add_char(&w->out, ',');
@@ -351,14 +314,14 @@ static void write_key(struct writer *w, struct str key)
     buf_add_char(&w->out, ':');
 }
 
-static void write_value(struct writer *w, yyjson_val *value)
+void schema_write_value(struct schema_writer *w, yyjson_val *value)
 {
     struct str text = json_text(value, w->arena);
 
     write(w, text.n > 0 ? text : STR("null"));
 }
 
-static void write_node(struct writer *w, yyjson_val *node);
+static void write_node(struct schema_writer *w, yyjson_val *node);
 
 /* --- what is said in words ---------------------------------------------------------------- */
 
@@ -368,7 +331,7 @@ static bool is_simple_pattern(struct str pattern)
            str_find(pattern, STR("\\p"), 0) == SIZE_MAX;
 }
 
-static bool takes_format(const struct writer *w, unsigned types, struct str format)
+static bool takes_format(const struct schema_writer *w, unsigned types, struct str format)
 {
     static const char *const formats[] = {"date-time", "time", "date", "duration", "email",
                                           "hostname",  "uri",  "ipv4", "ipv6",     "uuid"};
@@ -389,16 +352,16 @@ static bool takes_format(const struct writer *w, unsigned types, struct str form
 }
 
 /* Whether the keyword is written as it is for this target. */
-static bool takes(const struct writer *w, const struct keyword *keyword, unsigned types,
+static bool takes(const struct schema_writer *w, const struct keyword *keyword, unsigned types,
                   yyjson_val *value)
 {
     struct str text = json_str(value);
 
-    if (str_eq(str_c(keyword->key), STR("format")))
+    if (keyword == &keywords[KEYWORD_FORMAT])
         return text.n > 0 && takes_format(w, types, text);
-    if (str_eq(str_c(keyword->key), STR("pattern")) && w->target == GEMINI)
+    if (keyword == &keywords[KEYWORD_PATTERN] && w->target == GEMINI)
         return is_simple_pattern(text);
-    if (str_eq(str_c(keyword->key), STR("minItems")) && w->target == FORMAT) {
+    if (keyword == &keywords[KEYWORD_MIN_ITEMS] && w->target == FORMAT) {
         struct str number = json_number_token(value);
         return str_eq(number, STR("0")) || str_eq(number, STR("1"));
     }
@@ -413,7 +376,8 @@ static void note(struct buf *notes, const char *before, struct str text, const c
 }
 
 /* Values that are no strings, or of a type that has no list of them. */
-static bool says_values(const struct writer *w, const struct layers *l, yyjson_val *list)
+static bool says_values(const struct schema_writer *w, const struct schema_layers *l,
+                        yyjson_val *list)
 {
     size_t at;
     size_t count;
@@ -431,10 +395,11 @@ static bool says_values(const struct writer *w, const struct layers *l, yyjson_v
     return false;
 }
 
-static void note_values(const struct writer *w, const struct layers *l, struct buf *notes)
+static void note_values(const struct schema_writer *w, const struct schema_layers *l,
+                        struct buf *notes)
 {
-    yyjson_val *list = get(l, "enum");
-    yyjson_val *constant = get(l, "const");
+    yyjson_val *list = schema_get(l, STR("enum"));
+    yyjson_val *constant = schema_get(l, STR("const"));
 
     if (w->target != GEMINI)
         return;
@@ -444,15 +409,15 @@ static void note_values(const struct writer *w, const struct layers *l, struct b
         note(notes, "always ", json_text(constant, w->arena), "");
 }
 
-static void note_keywords(const struct writer *w, const struct layers *l, unsigned types,
-                          struct buf *notes)
+static void note_keywords(const struct schema_writer *w, const struct schema_layers *l,
+                          unsigned types, struct buf *notes)
 {
-    for (size_t i = 0; i < COUNT_OF(keywords); i++) {
-        const struct keyword *keyword = &keywords[i];
-        yyjson_val *value = get(l, keyword->key);
+    for (uint32_t rest = l->keywords; rest != 0; rest &= rest - 1) {
+        const struct keyword *keyword = &keywords[__builtin_ctz(rest)];
+        yyjson_val *value = schema_get(l, keyword->key);
         struct str text = json_str(value);
-        bool special = str_eq(str_c(keyword->key), STR("format")) ||
-                       str_eq(str_c(keyword->key), STR("pattern"));
+        bool special = keyword == &keywords[KEYWORD_FORMAT] ||
+                       keyword == &keywords[KEYWORD_PATTERN];
         if (value == NULL || (keyword->types & types) == 0 || takes(w, keyword, types, value))
             continue;
         if (!special && (keyword->said & w->target) == 0)
@@ -465,13 +430,14 @@ static void note_keywords(const struct writer *w, const struct layers *l, unsign
 }
 
 /* What is lost otherwise, for the description. */
-static void write_notes(struct writer *w, const struct layers *l, unsigned types, struct buf *notes)
+static void write_notes(struct schema_writer *w, const struct schema_layers *l, unsigned types,
+                        struct buf *notes)
 {
-    yyjson_val *more = get(l, "additionalProperties");
+    yyjson_val *more = schema_get(l, STR("additionalProperties"));
 
     note_keywords(w, l, types, notes);
     note_values(w, l, notes);
-    if (yyjson_is_true(get(l, "uniqueItems")) && (types & TYPE_ARRAY) != 0)
+    if (yyjson_is_true(schema_get(l, STR("uniqueItems"))) && (types & TYPE_ARRAY) != 0)
         note(notes, "", STR("all items differ"), "");
     if (w->target != JSON && yyjson_is_obj(more) && (types & TYPE_OBJECT) != 0) {
         struct str type = json_get_str(more, STR("type"));
@@ -482,13 +448,14 @@ static void write_notes(struct writer *w, const struct layers *l, unsigned types
         note(notes, "", STR("nested further in the same way"), "");
 }
 
-static void write_description(struct writer *w, const struct layers *l, struct str notes)
+static void write_description(struct schema_writer *w, const struct schema_layers *l,
+                              struct str notes)
 {
-    struct str text = json_str(get(l, "description"));
+    struct str text = json_str(schema_get(l, STR("description")));
 
     if (text.n == 0 && notes.n == 0)
         return;
-    write_key(w, STR("description"));
+    schema_write_key(w, STR("description"));
     buf_add_char(&w->out, '"');
     json_add_escaped(&w->out, text);
     if (notes.n > 0) {
@@ -510,7 +477,7 @@ static yyjson_val *property_of(yyjson_val *node, struct str name)
 }
 
 /* Whether a later layer has that property too. */
-static bool superseded(const struct layers *l, size_t layer, struct str name)
+bool schema_superseded(const struct schema_layers *l, size_t layer, struct str name)
 {
     for (size_t i = layer + 1; i < l->n; i++) {
         if (property_of(l->nodes[i], name) != NULL)
@@ -519,7 +486,7 @@ static bool superseded(const struct layers *l, size_t layer, struct str name)
     return false;
 }
 
-static bool has_property(const struct layers *l, struct str name)
+static bool has_property(const struct schema_layers *l, struct str name)
 {
     for (size_t i = 0; i < l->n; i++) {
         yyjson_val *property = property_of(l->nodes[i], name);
@@ -531,11 +498,11 @@ static bool has_property(const struct layers *l, struct str name)
     return false;
 }
 
-static size_t write_properties(struct writer *w, const struct layers *l)
+static size_t write_properties(struct schema_writer *w, const struct schema_layers *l)
 {
     size_t written = 0;
 
-    write_key(w, STR("properties"));
+    schema_write_key(w, STR("properties"));
     buf_add_char(&w->out, '{');
     for (size_t i = 0; i < l->n; i++) {
         yyjson_val *properties = json_get(l->nodes[i], STR("properties"));
@@ -547,9 +514,9 @@ static size_t write_properties(struct writer *w, const struct layers *l)
             continue;
         yyjson_obj_foreach(properties, at, count, key, value)
         {
-            if (yyjson_is_false(value) || superseded(l, i, json_str(key)))
+            if (yyjson_is_false(value) || schema_superseded(l, i, json_str(key)))
                 continue;
-            write_key(w, json_str(key));
+            schema_write_key(w, json_str(key));
             write_node(w, value);
             written++;
         }
@@ -577,7 +544,7 @@ static bool listed_before(yyjson_val *list, size_t before, struct str name)
     return false;
 }
 
-static bool required_before(const struct layers *l, size_t layer, size_t at, struct str name)
+static bool required_before(const struct schema_layers *l, size_t layer, size_t at, struct str name)
 {
     for (size_t i = 0; i < layer; i++) {
         if (listed_before(json_get(l->nodes[i], STR("required")), SIZE_MAX, name))
@@ -586,7 +553,7 @@ static bool required_before(const struct layers *l, size_t layer, size_t at, str
     return listed_before(json_get(l->nodes[layer], STR("required")), at, name);
 }
 
-static void write_required(struct writer *w, const struct layers *l)
+void schema_write_required(struct schema_writer *w, const struct schema_layers *l)
 {
     size_t written = 0;
 
@@ -603,7 +570,7 @@ static void write_required(struct writer *w, const struct layers *l)
             if (!has_property(l, name) || required_before(l, i, at, name))
                 continue;
             if (written++ == 0) {
-                write_key(w, STR("required"));
+                schema_write_key(w, STR("required"));
                 buf_add_char(&w->out, '[');
             } else {
                 buf_add_char(&w->out, ',');
@@ -615,11 +582,11 @@ static void write_required(struct writer *w, const struct layers *l)
         buf_add_char(&w->out, ']');
 }
 
-static void write_ordering(struct writer *w, const struct layers *l)
+static void write_ordering(struct schema_writer *w, const struct schema_layers *l)
 {
     size_t written = 0;
 
-    write_key(w, STR("propertyOrdering"));
+    schema_write_key(w, STR("propertyOrdering"));
     buf_add_char(&w->out, '[');
     for (size_t i = 0; i < l->n; i++) {
         yyjson_val *properties = json_get(l->nodes[i], STR("properties"));
@@ -631,7 +598,7 @@ static void write_ordering(struct writer *w, const struct layers *l)
             continue;
         yyjson_obj_foreach(properties, at, count, key, value)
         {
-            if (yyjson_is_false(value) || superseded(l, i, json_str(key)))
+            if (yyjson_is_false(value) || schema_superseded(l, i, json_str(key)))
                 continue;
             if (written++ > 0)
                 buf_add_char(&w->out, ',');
@@ -641,38 +608,39 @@ static void write_ordering(struct writer *w, const struct layers *l)
     buf_add_char(&w->out, ']');
 }
 
-static void write_object(struct writer *w, const struct layers *l)
+static void write_object(struct schema_writer *w, const struct schema_layers *l)
 {
-    yyjson_val *more = get(l, "additionalProperties");
+    yyjson_val *more = schema_get(l, STR("additionalProperties"));
     size_t n = 0;
 
-    if (has_properties(l) || w->target == FORMAT || yyjson_is_obj(get(l, "properties"))) {
+    if (has_properties(l) || w->target == FORMAT ||
+        yyjson_is_obj(schema_get(l, STR("properties")))) {
         if (has_properties(l) || w->target != GEMINI)
             n = write_properties(w, l);
-        write_required(w, l);
+        schema_write_required(w, l);
     }
-    if (n > 1 && w->target == GEMINI && get(l, "propertyOrdering") == NULL)
+    if (n > 1 && w->target == GEMINI && schema_get(l, STR("propertyOrdering")) == NULL)
         write_ordering(w, l);
     if (w->target == FORMAT) {
-        write_key(w, STR("additionalProperties"));
+        schema_write_key(w, STR("additionalProperties"));
         write(w, STR("false"));
     } else if (w->target == JSON && more != NULL) {
-        write_key(w, STR("additionalProperties"));
+        schema_write_key(w, STR("additionalProperties"));
         if (yyjson_is_obj(more))
             write_node(w, more);
         else
-            write_value(w, more);
+            schema_write_value(w, more);
     }
 }
 
-static void write_list(struct writer *w, const char *key, yyjson_val *list)
+static void write_list(struct schema_writer *w, const char *key, yyjson_val *list)
 {
     size_t written = 0;
     size_t at;
     size_t count;
     yyjson_val *element;
 
-    write_key(w, str_c(key));
+    schema_write_key(w, str_c(key));
     buf_add_char(&w->out, '[');
     yyjson_arr_foreach(list, at, count, element)
     {
@@ -685,10 +653,10 @@ static void write_list(struct writer *w, const char *key, yyjson_val *list)
     buf_add_char(&w->out, ']');
 }
 
-static void write_array(struct writer *w, const struct layers *l)
+static void write_array(struct schema_writer *w, const struct schema_layers *l)
 {
-    yyjson_val *items = get(l, "items");
-    yyjson_val *tuple = get(l, "prefixItems");
+    yyjson_val *items = schema_get(l, STR("items"));
+    yyjson_val *tuple = schema_get(l, STR("prefixItems"));
 
     if (yyjson_is_arr(items)) {
         tuple = items;
@@ -697,44 +665,44 @@ static void write_array(struct writer *w, const struct layers *l)
     if (w->target == JSON && yyjson_is_arr(tuple))
         write_list(w, "prefixItems", tuple);
     if (yyjson_is_obj(items) || (items != NULL && w->target == GEMINI && tuple == NULL)) {
-        write_key(w, STR("items"));
+        schema_write_key(w, STR("items"));
         write_node(w, items);
     } else if (w->target != JSON && yyjson_arr_size(tuple) == 1) {
-        write_key(w, STR("items"));
+        schema_write_key(w, STR("items"));
         write_node(w, yyjson_arr_get_first(tuple));
     } else if (w->target != JSON && yyjson_arr_size(tuple) > 1) {
-        write_key(w, STR("items"));
+        schema_write_key(w, STR("items"));
         buf_add_char(&w->out, '{');
         write_list(w, "anyOf", tuple);
         buf_add_char(&w->out, '}');
     } else if (w->target == GEMINI) {
-        write_key(w, STR("items"));
+        schema_write_key(w, STR("items"));
         write(w, STR("{\"type\":\"string\"}"));
     }
 }
 
 /* enum, and const as one. */
-static void write_values(struct writer *w, const struct layers *l)
+static void write_values(struct schema_writer *w, const struct schema_layers *l)
 {
-    yyjson_val *list = get(l, "enum");
-    yyjson_val *constant = get(l, "const");
+    yyjson_val *list = schema_get(l, STR("enum"));
+    yyjson_val *constant = schema_get(l, STR("const"));
     size_t written = 0;
     size_t at;
     size_t count;
     yyjson_val *element;
 
     if (constant != NULL && (w->target != GEMINI || yyjson_is_str(constant))) {
-        write_key(w, STR("enum"));
+        schema_write_key(w, STR("enum"));
         buf_add_char(&w->out, '[');
-        write_value(w, constant);
+        schema_write_value(w, constant);
         buf_add_char(&w->out, ']');
         return;
     }
     if (!yyjson_is_arr(list) || says_values(w, l, list))
         return;
     if (w->target != GEMINI) {
-        write_key(w, STR("enum"));
-        write_value(w, list);
+        schema_write_key(w, STR("enum"));
+        schema_write_value(w, list);
         return;
     }
     yyjson_arr_foreach(list, at, count, element)
@@ -742,7 +710,7 @@ static void write_values(struct writer *w, const struct layers *l)
         if (json_str(element).n == 0)
             continue;
         if (written++ == 0) {
-            write_key(w, STR("enum"));
+            schema_write_key(w, STR("enum"));
             buf_add_char(&w->out, '[');
         } else {
             buf_add_char(&w->out, ',');
@@ -753,21 +721,23 @@ static void write_values(struct writer *w, const struct layers *l)
         buf_add_char(&w->out, ']');
 }
 
-static void write_keywords(struct writer *w, const struct layers *l, unsigned types, bool any)
+static void write_keywords(struct schema_writer *w, const struct schema_layers *l, unsigned types,
+                           bool any)
 {
-    for (size_t i = 0; i < COUNT_OF(keywords); i++) {
-        yyjson_val *value = get(l, keywords[i].key);
-        if (value == NULL || (keywords[i].types & types) == 0 ||
-            any != (keywords[i].types == TYPE_ANY))
+    for (uint32_t rest = l->keywords; rest != 0; rest &= rest - 1) {
+        const struct keyword *keyword = &keywords[__builtin_ctz(rest)];
+        yyjson_val *value = schema_get(l, keyword->key);
+        assert(value != NULL);
+        if ((keyword->types & types) == 0 || any != (keyword->types == TYPE_ANY))
             continue;
-        if (!takes(w, &keywords[i], types, value))
+        if (!takes(w, keyword, types, value))
             continue;
-        write_key(w, str_c(keywords[i].key));
-        write_value(w, value);
+        schema_write_key(w, keyword->key);
+        schema_write_value(w, value);
     }
 }
 
-static const char *type_name(unsigned type)
+const char *schema_type_name(unsigned type)
 {
     size_t i = 0;
 
@@ -782,19 +752,20 @@ static bool is_one(unsigned types)
 }
 
 /* "type": a name, or the names as they came. */
-static void write_type(struct writer *w, const struct layers *l, unsigned types)
+static void write_type(struct schema_writer *w, const struct schema_layers *l, unsigned types)
 {
     if (types == 0)
         return;
-    write_key(w, STR("type"));
+    schema_write_key(w, STR("type"));
     if (is_one(types))
-        json_add_string(&w->out, str_c(type_name(types)));
+        json_add_string(&w->out, str_c(schema_type_name(types)));
     else
-        write_value(w, get(l, "type"));
+        schema_write_value(w, schema_get(l, STR("type")));
 }
 
 /* What a node says of values of these types; of: all of which there may be keywords. */
-static void write_typed(struct writer *w, const struct layers *l, unsigned of, unsigned types)
+static void write_typed(struct schema_writer *w, const struct schema_layers *l, unsigned of,
+                        unsigned types)
 {
     write_values(w, l);
     write_keywords(w, l, of, false);
@@ -805,20 +776,20 @@ static void write_typed(struct writer *w, const struct layers *l, unsigned of, u
 }
 
 /* Several types: each is an alternative. */
-static void write_types(struct writer *w, const struct layers *l)
+static void write_types(struct schema_writer *w, const struct schema_layers *l)
 {
     bool first = true;
 
-    write_key(w, STR("anyOf"));
+    schema_write_key(w, STR("anyOf"));
     buf_add_char(&w->out, '[');
     for (unsigned type = 1; type < TYPE_NULL; type <<= 1) {
         if ((l->types & type) == 0)
             continue;
         write(w, first ? STR("{") : STR(",{"));
         first = false;
-        write_key(w, STR("type"));
-        json_add_string(&w->out, str_c(type_name(type)));
-        struct layers one = *l;
+        schema_write_key(w, STR("type"));
+        json_add_string(&w->out, str_c(schema_type_name(type)));
+        struct schema_layers one = *l;
         one.types = type;
         write_typed(w, &one, type, type);
         buf_add_char(&w->out, '}');
@@ -828,7 +799,7 @@ static void write_types(struct writer *w, const struct layers *l)
 
 /* Alternatives without a type of their own only narrow what the node says: "one of these is
  * required" cannot be said. */
-static bool says_alternatives(const struct writer *w, const struct layers *l)
+static bool says_alternatives(const struct schema_writer *w, const struct schema_layers *l)
 {
     size_t at;
     size_t count;
@@ -852,7 +823,7 @@ static bool says_alternatives(const struct writer *w, const struct layers *l)
     return false;
 }
 
-static void write_defs(struct writer *w, yyjson_val *node)
+static void write_defs(struct schema_writer *w, yyjson_val *node)
 {
     yyjson_val *defs = json_get(node, STR("$defs"));
     size_t at;
@@ -864,17 +835,17 @@ static void write_defs(struct writer *w, yyjson_val *node)
         defs = json_get(node, STR("definitions"));
     if (w->target != JSON || !yyjson_is_obj(defs))
         return;
-    write_key(w, STR("$defs"));
+    schema_write_key(w, STR("$defs"));
     buf_add_char(&w->out, '{');
     yyjson_obj_foreach(defs, at, count, key, value)
     {
-        write_key(w, json_str(key));
+        schema_write_key(w, json_str(key));
         write_node(w, value);
     }
     buf_add_char(&w->out, '}');
 }
 
-static void write_members(struct writer *w, struct layers *l)
+static void write_members(struct schema_writer *w, struct schema_layers *l)
 {
     bool several;
     unsigned types;
@@ -893,7 +864,7 @@ static void write_members(struct writer *w, struct layers *l)
     buf_fini(&notes);
     write_keywords(w, l, TYPE_ANY, true);
     if (l->nullable && w->target == GEMINI) {
-        write_key(w, STR("nullable"));
+        schema_write_key(w, STR("nullable"));
         write(w, STR("true"));
     }
     if (l->alternatives != NULL)
@@ -905,9 +876,9 @@ static void write_members(struct writer *w, struct layers *l)
 }
 
 /* {"$ref":"#/$defs/…"} */
-static void write_ref(struct writer *w, struct str ref)
+static void write_ref(struct schema_writer *w, struct str ref)
 {
-    write_key(w, STR("$ref"));
+    schema_write_key(w, STR("$ref"));
     buf_add_char(&w->out, '"');
     if (str_starts(ref, STR("#/definitions/"))) {
         write(w, STR("#/$defs/"));
@@ -917,9 +888,9 @@ static void write_ref(struct writer *w, struct str ref)
     buf_add_char(&w->out, '"');
 }
 
-static void write_node(struct writer *w, yyjson_val *node)
+static void write_node(struct schema_writer *w, yyjson_val *node)
 {
-    struct layers l = {.refs = w->refs_n};
+    struct schema_layers l = {.refs = w->refs_n};
     struct str ref = json_get_str(node, STR("$ref"));
     size_t refs = w->refs_n;
 
@@ -937,9 +908,10 @@ static void write_node(struct writer *w, yyjson_val *node)
         write_ref(w, ref);
         write_defs(w, node);
     } else {
-        add_layers(w, &l, node);
+        schema_add_layers(w, &l, node);
         read_alternatives(w, &l);
         read_types(w, &l);
+        read_keywords(&l);
         write_members(w, &l);
         write_defs(w, node);
     }
@@ -948,257 +920,24 @@ static void write_node(struct writer *w, yyjson_val *node)
     w->depth--;
 }
 
+struct str schema_written(struct schema_writer *w)
+{
+    struct str text = buf_ok(&w->out) ? str_copy(w->arena, buf_str(&w->out)) : STR_NULL;
+
+    buf_fini(&w->out);
+    return arena_overflowed(w->arena) ? STR_NULL : text;
+}
+
 static struct str rewrite(yyjson_val *root, unsigned target, size_t source_n, struct arena *arena)
 {
-    struct writer w = {.target = target,
-                       .arena = arena,
-                       .root = root,
-                       .refs_until = source_n * BYTES_FACTOR + BYTES_MORE};
+    struct schema_writer w = {.target = target,
+                              .arena = arena,
+                              .root = root,
+                              .refs_until = source_n * BYTES_FACTOR + BYTES_MORE};
 
-    buf_init(&w.out, BYTES_MAX);
+    buf_init(&w.out, SCHEMA_BYTES_MAX);
     write_node(&w, root);
-    struct str text = buf_ok(&w.out) ? str_copy(arena, buf_str(&w.out)) : STR_NULL;
-    buf_fini(&w.out);
-    return arena_overflowed(arena) ? STR_NULL : text;
-}
-
-/* --- tools of OpenAI and Anthropic: the root is an object --------------------------------- */
-
-#define NO_ARGUMENTS "{\"type\":\"object\",\"properties\":{}}"
-
-/* The root's members that it has beside those which are joined. */
-static void write_rest(struct writer *w, const struct layers *l)
-{
-    static const char *const joined[] = {"type",  "properties", "required", "anyOf", "oneOf",
-                                         "allOf", "$ref",       "enum",     "not"};
-
-    for (size_t i = 0; i < l->n; i++) {
-        size_t at;
-        size_t count;
-        yyjson_val *key;
-        yyjson_val *value;
-        yyjson_obj_foreach(l->nodes[i], at, count, key, value)
-        {
-            bool skip = get(l, yyjson_get_str(key)) != value;
-            for (size_t k = 0; k < COUNT_OF(joined); k++)
-                skip |= str_eq(json_str(key), str_c(joined[k]));
-            if (skip)
-                continue;
-            write_key(w, json_str(key));
-            write_value(w, value);
-        }
-    }
-}
-
-static void write_properties_raw(struct writer *w, const struct layers *l)
-{
-    write_key(w, STR("properties"));
-    buf_add_char(&w->out, '{');
-    for (size_t i = 0; i < l->n; i++) {
-        yyjson_val *properties = json_get(l->nodes[i], STR("properties"));
-        size_t at;
-        size_t count;
-        yyjson_val *key;
-        yyjson_val *value;
-        if (!yyjson_is_obj(properties))
-            continue;
-        yyjson_obj_foreach(properties, at, count, key, value)
-        {
-            if (superseded(l, i, json_str(key)))
-                continue;
-            write_key(w, json_str(key));
-            write_value(w, value);
-        }
-    }
-    buf_add_char(&w->out, '}');
-}
-
-/* A root that is a choice: an object that has what any of them has, and needs what none may leave
- * out. */
-static struct str flatten(yyjson_val *root, struct arena *arena)
-{
-    struct writer w = {.target = FORMAT, .arena = arena, .root = NULL, .refs_until = SIZE_MAX};
-    struct layers own = {.n = 0};
-    struct layers all = {.n = 0};
-    yyjson_val *list;
-    size_t at;
-    size_t count;
-    yyjson_val *element;
-
-    w.root = root;
-    buf_init(&w.out, BYTES_MAX);
-    add_layers(&w, &own, root);
-    list = get(&own, "anyOf");
-    if (!yyjson_is_arr(list))
-        list = get(&own, "oneOf");
-    if (yyjson_is_arr(list)) {
-        yyjson_arr_foreach(list, at, count, element) add_layers(&w, &all, element);
-    }
-    for (size_t i = 0; i < own.n && all.n < LAYERS_MAX; i++)
-        add_node(&all, own.nodes[i]);
-    write(&w, STR("{\"type\":\"object\""));
-    write_properties_raw(&w, &all);
-    write_required(&w, &own);
-    write_rest(&w, &own);
-    buf_add_char(&w.out, '}');
-    struct str text = buf_ok(&w.out) ? str_copy(arena, buf_str(&w.out)) : STR_NULL;
-    buf_fini(&w.out);
-    return arena_overflowed(arena) ? STR_NULL : text;
-}
-
-/* text with members put in front of its own. */
-static struct str put_in_front(struct str text, struct str members, struct arena *arena)
-{
-    struct str rest = str_trim(str_from(text, 1));
-    bool empty = rest.n == 1;
-    size_t n = 1 + members.n + (empty ? 0 : 1) + rest.n;
-    char *to = arena_alloc(arena, n);
-
-    if (arena_overflowed(arena))
-        return STR_NULL;
-    to[0] = '{';
-    memcpy(to + 1, members.p, members.n);
-    if (!empty)
-        to[1 + members.n] = ',';
-    memcpy(to + n - rest.n, rest.p, rest.n);
-    return str_of(to, n);
-}
-
-/* Almost all are fine as they are, and stay byte for byte. */
-static struct str tool_schema(struct str schema, struct arena *arena)
-{
-    static const char *const choices[] = {"anyOf", "oneOf", "allOf", "$ref", "enum", "not"};
-    const struct json_read_options options = {.depth_max = DEPTH_MAX};
-    struct json_fields fields = {.n = 0};
-    struct str type = json_fields_find(&fields, schema, STR("type"));
-    struct error ignored;
-    bool choice = false;
-
-    for (size_t i = 0; i < COUNT_OF(choices); i++)
-        choice |= !str_is_null(json_fields_find(&fields, schema, str_c(choices[i])));
-    if (choice || (!str_is_null(type) && !str_eq(type, STR("\"object\"")))) {
-        yyjson_val *root = json_read(schema, &options, arena, &ignored);
-        return root == NULL ? STR(NO_ARGUMENTS) : flatten(root, arena);
-    }
-    if (str_is_null(json_fields_find(&fields, schema, STR("properties"))))
-        schema = put_in_front(schema, STR("\"properties\":{}"), arena);
-    if (str_is_null(type) && schema.n > 0)
-        schema = put_in_front(schema, STR("\"type\":\"object\""), arena);
-    return schema;
-}
-
-/* --- Gemini's subset as JSON Schema ------------------------------------------------------- */
-
-static void plain_node(struct writer *w, yyjson_val *node);
-
-/* Its value is a number that may have come as a string (int64 in JSON of protobuf). */
-static bool is_count(struct str key)
-{
-    static const char *const keys[] = {"minItems",      "maxItems",  "minProperties",
-                                       "maxProperties", "minLength", "maxLength"};
-
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
-        if (str_eq(key, str_c(keys[i])))
-            return true;
-    }
-    return false;
-}
-
-static void plain_type(struct writer *w, yyjson_val *type, bool nullable)
-{
-    unsigned types = types_of(type);
-
-    if (types == 0 || !yyjson_is_str(type)) {
-        write_value(w, type);
-        return;
-    }
-    write(w, nullable ? STR("[") : STR(""));
-    json_add_string(&w->out, str_c(type_name(types)));
-    write(w, nullable ? STR(",\"null\"]") : STR(""));
-}
-
-static void plain_list(struct writer *w, yyjson_val *list, bool nullable)
-{
-    size_t at;
-    size_t count;
-    yyjson_val *element;
-
-    buf_add_char(&w->out, '[');
-    yyjson_arr_foreach(list, at, count, element)
-    {
-        if (at > 0)
-            buf_add_char(&w->out, ',');
-        plain_node(w, element);
-    }
-    if (nullable)
-        write(w, STR(",{\"type\":\"null\"}"));
-    buf_add_char(&w->out, ']');
-}
-
-static void plain_properties(struct writer *w, yyjson_val *properties)
-{
-    size_t at;
-    size_t count;
-    yyjson_val *key;
-    yyjson_val *value;
-
-    buf_add_char(&w->out, '{');
-    yyjson_obj_foreach(properties, at, count, key, value)
-    {
-        write_key(w, json_str(key));
-        plain_node(w, value);
-    }
-    buf_add_char(&w->out, '}');
-}
-
-static void plain_member(struct writer *w, struct str key, yyjson_val *value, bool nullable)
-{
-    write_key(w, key);
-    if (str_eq(key, STR("type")))
-        plain_type(w, value, nullable);
-    else if (str_eq(key, STR("properties")) && yyjson_is_obj(value))
-        plain_properties(w, value);
-    else if (str_eq(key, STR("anyOf")) && yyjson_is_arr(value))
-        plain_list(w, value, nullable);
-    else if (str_eq(key, STR("items")))
-        plain_node(w, value);
-    else if (is_count(key) && yyjson_is_str(value))
-        write(w, json_str(value));
-    else
-        write_value(w, value);
-}
-
-static void plain_node(struct writer *w, yyjson_val *node)
-{
-    bool nullable = yyjson_is_true(json_get(node, STR("nullable")));
-    size_t at;
-    size_t count;
-    yyjson_val *key;
-    yyjson_val *value;
-
-    if (!yyjson_is_obj(node)) {
-        write_value(w, node);
-        return;
-    }
-    buf_add_char(&w->out, '{');
-    yyjson_obj_foreach(node, at, count, key, value)
-    {
-        if (!str_eq(json_str(key), STR("nullable")) &&
-            !str_eq(json_str(key), STR("propertyOrdering")))
-            plain_member(w, json_str(key), value, nullable);
-    }
-    buf_add_char(&w->out, '}');
-}
-
-static struct str plain(yyjson_val *root, struct arena *arena)
-{
-    struct writer w = {.target = JSON, .arena = arena, .root = root};
-
-    buf_init(&w.out, BYTES_MAX);
-    plain_node(&w, root);
-    struct str text = buf_ok(&w.out) ? str_copy(arena, buf_str(&w.out)) : STR_NULL;
-    buf_fini(&w.out);
-    return arena_overflowed(arena) ? STR_NULL : text;
+    return schema_written(&w);
 }
 
 /* --- entry -------------------------------------------------------------------------------- */
@@ -1208,7 +947,7 @@ static bool is_nothing(yyjson_val *root)
 {
     static const char *const telling[] = {"$ref",  "anyOf", "oneOf", "allOf",
                                           "items", "enum",  "const", "additionalProperties"};
-    unsigned types = types_of(json_get(root, STR("type")));
+    unsigned types = schema_types_of(json_get(root, STR("type")));
 
     if ((types != 0 && types != TYPE_OBJECT) ||
         yyjson_obj_size(json_get(root, STR("properties"))) > 0)
@@ -1223,15 +962,15 @@ static bool is_nothing(yyjson_val *root)
 
 struct str schema_fit(struct str schema, enum schema_target target, struct arena *arena)
 {
-    const struct json_read_options options = {.depth_max = DEPTH_MAX};
+    const struct json_read_options options = {.depth_max = SCHEMA_DEPTH_MAX};
     bool gemini = target == SCHEMA_GEMINI || target == SCHEMA_GEMINI_JSON;
-    struct str nothing = gemini ? STR_NULL : STR(NO_ARGUMENTS);
+    struct str nothing = gemini ? STR_NULL : STR(SCHEMA_NO_ARGUMENTS);
     struct error ignored;
 
     if (schema.n == 0 || json_kind_of(schema) != JSON_OBJECT)
         return nothing;
     if (target == SCHEMA_OPENAI_TOOL || target == SCHEMA_ANTHROPIC_TOOL)
-        return tool_schema(schema, arena);
+        return schema_tool_fit(schema, arena);
     yyjson_val *root = json_read(schema, &options, arena, &ignored);
     if (!yyjson_is_obj(root) || (gemini && is_nothing(root)))
         return nothing;
@@ -1243,7 +982,7 @@ struct str schema_fit(struct str schema, enum schema_target target, struct arena
     case SCHEMA_ANTHROPIC_FORMAT:
         return rewrite(root, FORMAT, schema.n, arena);
     case SCHEMA_PLAIN:
-        return plain(root, arena);
+        return schema_plain_fit(root, arena);
     case SCHEMA_OPENAI_TOOL:
     case SCHEMA_ANTHROPIC_TOOL:
         break;

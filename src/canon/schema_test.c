@@ -90,6 +90,9 @@ static void test_gemini(void **state)
          P("{'description':'d','anyOf':[" STRING ",{'type':'integer'}]}")},
         /* 5: const */
         {P("{'const':'v'}"), P("{'type':'string','enum':['v']}")},
+        {P("{'const':7}"), P("{'type':'integer','description':'always 7'}")},
+        {P("{'const':true}"), P("{'type':'boolean','description':'always true'}")},
+        {P("{'const':7.5,'type':'integer'}"), P("{'type':'integer','description':'always 7.5'}")},
         {P("{'const':7,'type':'integer'}"), P("{'type':'integer','description':'always 7'}")},
         /* 6: null */
         {P("{'type':['string','null']}"), P("{'type':'string','nullable':true}")},

@@ -328,8 +328,6 @@ static enum error_code read_part_member(struct openai_chat_reader *r, struct par
                                         const struct json_member *m, bool *ret_known)
 {
     *ret_known = true;
-    if (str_eq(m->key, STR("cache_control")))
-        return openai_chat_request_object(r, m, &part->cache);
     if (part->kind == PART_TEXT && str_eq(m->key, STR("text")))
         return openai_chat_request_string(r, m, &part->text);
     if (part->kind == PART_REFUSAL && str_eq(m->key, STR("refusal")))
@@ -389,7 +387,9 @@ static enum error_code read_part(struct openai_chat_reader *r, struct str source
         if (str_eq(m.key, STR("type")))
             continue;
         TRY(read_part_member(r, part, &m, &known));
-        if (!known)
+        if (!known && str_eq(m.key, STR("cache_control")))
+            TRY(openai_chat_request_object(r, &m, &part->cache));
+        else if (!known)
             openai_chat_request_keep(r, &part->extra, &m, false);
     }
     if (part->kind == PART_REASONING && str_is_null(part->text))
@@ -597,25 +597,30 @@ static enum error_code read_assistant_member(struct openai_chat_reader *r, struc
     return OK;
 }
 
+static enum error_code read_member(struct openai_chat_reader *r, struct turn *turn,
+                                   const struct json_member *m)
+{
+    if (str_eq(m->key, STR("role")) || str_eq(m->key, STR("content")))
+        return OK;
+    if (str_eq(m->key, STR("name")))
+        return openai_chat_request_string(r, m, &turn->name);
+    if (turn->role == ROLE_ASSISTANT)
+        return read_assistant_member(r, turn, m);
+    if (turn->role == ROLE_TOOL && str_eq(m->key, STR("tool_call_id")))
+        return OK;
+    if (turn->role == ROLE_TOOL && str_eq(m->key, STR("cache_control")))
+        return openai_chat_request_object(r, m, &turn->parts->cache);
+    openai_chat_request_keep(r, &turn->extra, m, false);
+    return OK;
+}
+
 static enum error_code read_members(struct openai_chat_reader *r, struct turn *turn)
 {
     struct json_member m;
     size_t cursor = 0;
 
-    while (json_object_next(turn->source, &cursor, r->arena, &m)) {
-        if (str_eq(m.key, STR("role")) || str_eq(m.key, STR("content")))
-            continue;
-        if (turn->role == ROLE_TOOL && str_eq(m.key, STR("tool_call_id")))
-            continue;
-        if (str_eq(m.key, STR("name")))
-            TRY(openai_chat_request_string(r, &m, &turn->name));
-        else if (turn->role == ROLE_TOOL && str_eq(m.key, STR("cache_control")))
-            TRY(openai_chat_request_object(r, &m, &turn->parts->cache));
-        else if (turn->role == ROLE_ASSISTANT)
-            TRY(read_assistant_member(r, turn, &m));
-        else
-            openai_chat_request_keep(r, &turn->extra, &m, false);
-    }
+    while (json_object_next(turn->source, &cursor, r->arena, &m))
+        TRY(read_member(r, turn, &m));
     return OK;
 }
 
