@@ -472,7 +472,7 @@ static void test_templates(void **state)
         /* Another kind of block opens, another text comes beside the first. */
         {TOLD("a", "1", "2") TOLD("b", "1", "3") EVENT(
              "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"t\",\"thought\":true}]}}]}")
-             TOLD("c", "1", "4") TOLD("d", "1", "5"),
+             TOLD("c", "1", "4") TOLD("d", "1", "5") TOLD("e", "1", "6"),
          1},
         {EVENT(CAND("\"content\":{\"parts\":[{\"text\":\"a\"},{\"text\":\"b\"}]}"))
              EVENT(CAND("\"content\":{\"parts\":[{\"text\":\"a\"},{\"text\":\"b\"}]}")),
