@@ -27,8 +27,8 @@ void reason_open(const struct request *request, const struct reason_options *opt
 /* Whether there may be anything packed in a body. Fast. */
 PURE_FN bool reason_is_packed_in(struct str body);
 /* For a request that keeps its protocol: edits of the source, so that nothing packed reaches the
- * upstream. Needs full. What is packed and the vendor's own stands there unpacked; what is not goes,
- * with its block if that is reasoning, with its message if that becomes empty. call_without (null:
- * nothing): what stands in the place of a call's foreign signature. */
+ * upstream. Needs full. What is packed and the vendor's own stands there unpacked; what is not
+ * goes, with its block if that is reasoning, with its message if that becomes empty. call_without
+ * (null: nothing): what stands in the place of a call's foreign signature. */
 void reason_edit(struct request *request, const struct reason_options *options,
                  struct str call_without, struct arena *arena);

@@ -133,26 +133,32 @@ static const struct edit_row edit_rows[] = {
      "{\"m\":[{\"r\":\"a\",\"c\":[ {\"k\":\"text\"}]}]}"},
     {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\"} ,{\"k\":\"redacted\",\"s\":\"!v:Eq\"} ]}]}",
      "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\"}  ]}]}"},
-    {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\"},{\"k\":\"think\",\"s\":\"@v:\"},{\"k\":\"call\"}]}"
+    {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\"},{\"k\":\"think\",\"s\":\"@v:\"},"
+     "{\"k\":\"call\"}]}"
      "]}",
      "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\"},{\"k\":\"call\"}]}]}"},
-    {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@w:1\"},{\"k\":\"think\",\"s\":\"@w:2\"},"
+    {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@w:1\"},{\"k\":\"think\","
+     "\"s\":\"@w:2\"},"
      "{\"k\":\"text\"},{\"k\":\"think\",\"s\":\"@w:3\"},{\"k\":\"think\",\"s\":\"@w:4\"}]}]}",
      "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\"}]}]}"},
     /* Nothing is left of the message: it goes. */
-    {"{\"m\":[{\"r\":\"u\"},{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@w:1\"},{\"k\":\"redacted\","
+    {"{\"m\":[{\"r\":\"u\"},{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@w:1\"},"
+     "{\"k\":\"redacted\","
      "\"s\":\"@w:2\"}]},{\"r\":\"u\"}]}",
      "{\"m\":[{\"r\":\"u\"},{\"r\":\"u\"}]}"},
     {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@w:1\"}]},{\"r\":\"a\",\"c\":[{\"k\":"
      "\"think\",\"s\":\"@w:1\"}]}]}",
      "{\"m\":[]}"},
     /* Of calls and texts the signature alone. */
-    {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\",\"s\":\"@w:1\",\"t\":\"x\"},{\"s\":\"@v:2\",\"k\":"
+    {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\",\"s\":\"@w:1\",\"t\":\"x\"},"
+     "{\"s\":\"@v:2\",\"k\":"
      "\"text\"},{\"k\":\"text\",\"s\":\"@w:1\"}]}]}",
      "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\",\"t\":\"x\"},{\"s\":\"2\",\"k\":\"text\"},{\"k\":"
      "\"text\"}]}]}"},
-    {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"s\":\"@w:1\"},{\"k\":\"call\",\"s\":\"@v:2\"}]}]}",
-     "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"s\":\"none\"},{\"k\":\"call\",\"s\":\"2\"}]}]}"},
+    {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"s\":\"@w:1\"},{\"k\":\"call\","
+     "\"s\":\"@v:2\"}]}]}",
+     "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"s\":\"none\"},{\"k\":\"call\","
+     "\"s\":\"2\"}]}]}"},
     {"{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\",\"deep\":{\"s\":\"@w:1\"}}]}]}",
      "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\",\"deep\":{\"s\":\"\"}}]}]}"},
     /* What is packed for itself may need escapes. */
@@ -250,10 +256,10 @@ static void test_open(void **state)
     expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"t\":\"x\"},{\"k\":\"text\"}]}]}",
            &options, "A reasoning text;");
     /* Redacted. */
-    expect(
-        "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"redacted\",\"s\":\"@v:Eq\"},{\"k\":\"redacted\",\"s\":"
-        "\"@w:Eq\"},{\"k\":\"redacted\",\"s\":\"Eq\"},{\"k\":\"redacted\"},{\"k\":\"text\"}]}]}",
-        &options, "A reasoning~Eq(v) text;");
+    expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"redacted\",\"s\":\"@v:Eq\"},"
+           "{\"k\":\"redacted\",\"s\":"
+           "\"@w:Eq\"},{\"k\":\"redacted\",\"s\":\"Eq\"},{\"k\":\"redacted\"},{\"k\":\"text\"}]}]}",
+           &options, "A reasoning~Eq(v) text;");
     /* Calls and texts stay, whoever signed them. */
     expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"s\":\"@v:Eq\"},{\"k\":\"call\",\"s\":"
            "\"@w:Eq\"},{\"k\":\"text\",\"s\":\"Eq\"}]}]}",
@@ -270,10 +276,12 @@ static void test_joined(void **state)
     for (int own = 0; own < 2; own++) {
         struct request opened;
         struct request request = read_request(pack_all(
-            own ? "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"t\":\"I ne\"}]},{\"r\":\"a\",\"c\":"
+            own ? "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"t\":\"I ne\"}]},"
+                  "{\"r\":\"a\",\"c\":"
                   "[{\"k\":\"think\",\"t\":\"ed\"},{\"k\":\"think\",\"t\":\"\",\"s\":\"@v:Eq\"},"
                   "{\"k\":\"call\"},{\"k\":\"think\",\"t\":\"alone\"}]}]}"
-                : "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"t\":\"I ne\"}]},{\"r\":\"a\",\"c\":"
+                : "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"t\":\"I ne\"}]},"
+                  "{\"r\":\"a\",\"c\":"
                   "[{\"k\":\"think\",\"t\":\"ed\"},{\"k\":\"think\",\"t\":\"\",\"s\":\"@w:Eq\"},"
                   "{\"k\":\"call\"},{\"k\":\"think\",\"t\":\"alone\"}]}]}"));
         reason_open(&request, &options, &arena, &opened);
@@ -327,9 +335,9 @@ static void test_completed(void **state)
     expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\"},{\"k\":\"call\",\"id\":\"a\"}]}]}", &with,
            "A text reasoning~sig(v) tool_call;");
     expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"id\":\"b\"}]}]}", &with, "A tool_call;");
-    expect(
-        "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"id\":\"c\"},{\"k\":\"call\",\"id\":\"d\"}]}]}",
-        &with, "A tool_call~s1(v) tool_call~s2(v);");
+    expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"id\":\"c\"},{\"k\":\"call\","
+           "\"id\":\"d\"}]}]}",
+           &with, "A tool_call~s1(v) tool_call~s2(v);");
     expect("{\"m\":[{\"r\":\"u\",\"c\":[{\"k\":\"text\",\"t\":\"hi\"}]},{\"r\":\"a\",\"c\":[{\"k\":"
            "\"text\",\"t\":\"ho\"}]}]}",
            &with, "U text;A reasoning~sig(v) text;");
@@ -337,14 +345,14 @@ static void test_completed(void **state)
            "\"text\",\"t\":\"ho\"}]}]}",
            &with, "U text;A text;");
     /* What the client brought is not told twice; another's makes room for what was kept. */
-    expect(
-        "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@v:Eq\"},{\"k\":\"call\",\"id\":\"a\"}"
-        "]}]}",
-        &with, "A reasoning~Eq(v) tool_call;");
-    expect(
-        "{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@w:Eq\"},{\"k\":\"call\",\"id\":\"a\"}"
-        "]}]}",
-        &with, "A reasoning~sig(v) tool_call;");
+    expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@v:Eq\"},{\"k\":\"call\","
+           "\"id\":\"a\"}"
+           "]}]}",
+           &with, "A reasoning~Eq(v) tool_call;");
+    expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"think\",\"s\":\"@w:Eq\"},{\"k\":\"call\","
+           "\"id\":\"a\"}"
+           "]}]}",
+           &with, "A reasoning~sig(v) tool_call;");
     /* Users have no reasoning. */
     expect("{\"m\":[{\"r\":\"u\",\"c\":[{\"k\":\"call\",\"id\":\"a\"}]}]}", &with, "U tool_call;");
 }

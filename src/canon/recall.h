@@ -40,7 +40,7 @@ enum recall_what {
  * or out is full. */
 bool recall_write(const struct collect_choice *choice, struct str vendor, enum recall_what what,
                   struct buf *out);
-/* Puts it into the turn, which is the caller's to change, as are its parts; texts of new ones lie in
- * kept. What is signed in it stays; reasoning without a signature makes room for what was kept.
+/* Puts it into the turn, which is the caller's to change, as are its parts; texts of new ones lie
+ * in kept. What is signed in it stays; reasoning without a signature makes room for what was kept.
  * False, and nothing was changed: it is another vendor's, or not of these calls. */
 bool recall_apply(struct str kept, struct str vendor, struct turn *turn, struct arena *arena);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What      Seals signatures on their way down, opens them on their way up, keeps what clients drop.
+ * What      Seals signatures on their way down, opens them on their way up, keeps what clients
+ *           drop.
  * How       Down: a collect (canon/collect) of reasoning, calls and signatures, without the texts;
  *           of these a hash. At a choice's STOP it is written into the vault, under the id of its
  *           first call, or under what was asked and said.

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What      A table of kept texts by client and key.
- * How       Buckets of a seeded hash (keys are partly clients' words); all entries also in a list by
- *           use, whose front is the first to go. An entry never changes: it is copied in before the
- *           lock is taken and out after it was given back, under a reference.
+ * How       Buckets of a seeded hash (keys are partly clients' words); all entries also in a list
+ *           by use, whose front is the first to go. An entry never changes: it is copied in before
+ *           the lock is taken and out after it was given back, under a reference.
  * Owns      The entries and their text; the buckets, from the first entry on.
  * Not here  What the text says, and which reasoning belongs where (gateway/reasoning).
  */

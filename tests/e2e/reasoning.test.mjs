@@ -419,6 +419,33 @@ test("reasoning: a client that did not ask to see it gets its signatures back al
         }
     });
 
+test("reasoning: of bodies over 1 MiB, which are read and written in a job, all the same",
+    async () => {
+        const long = "x".repeat(1300 * 1024);
+        const body = oc.ask("an1:m");
+        answers("anthropic", THINKS);
+        const got = await oc.send(proxy, body);
+        answers("anthropic", SAYS);
+        const next = oc.go_on(body, got);
+        next.messages.push({ role: "user", content: long });
+        await oc.send(proxy, next);
+        CHECKS.an();
+
+        const asked = an.ask("or1:m");
+        answers("openai-responses", THINKS);
+        const sealed = await an.send(proxy, asked);
+        for (const [model, protocol] of [["or1:m", "openai-responses"], ["an1:m", "anthropic"]]) {
+            answers(protocol, SAYS);
+            const again = an.go_on(asked, sealed, model);
+            again.messages.push({ role: "assistant", content: "." },
+                { role: "user", content: long });
+            await an.send(proxy, again);
+            assert.equal(up_text().includes(SIGNATURE), model === "or1:m", model);
+            assert.equal(up_text().includes("I need the weather."), model === "or1:m", model);
+            assert.doesNotMatch(up_text(), /cHgxL/);
+        }
+    });
+
 /* ---- tags ---- */
 
 const TAGGED = "<think>\nHm, 1 < 2.\n</think>\n\nHello <b>you</b>";
