@@ -51,28 +51,26 @@ static bool take_protocol(struct lint_stream *command, const char *name, FILE *e
     return true;
 }
 
-static bool read_arguments(struct lint_stream *command, int argc, char *const *argv, FILE *err)
+static bool take_argument(struct lint_stream *command, const char *text, FILE *err)
 {
-    for (int i = 0; i < argc; i++) {
-        struct str argument = str_c(argv[i]);
-        const char *name = NULL;
-        if (str_eq(argument, STR("--help")) || str_eq(argument, STR("-h")))
-            command->help = true;
-        else if (str_eq(argument, STR("--whole")))
-            command->whole = true;
-        else if (str_eq(argument, STR("--array")))
-            command->array = true;
-        else if (str_starts(argument, STR("--protocol=")))
-            name = argv[i] + sizeof("--protocol=") - 1;
-        else if (str_eq(argument, STR("--protocol")) && i + 1 < argc)
-            name = argv[++i];
-        else if (str_eq(argument, STR("--protocol")))
-            return refuse(err, "--protocol needs a name", "");
-        else
-            return refuse(err, "unknown argument ", argv[i]);
-        if (name != NULL && !take_protocol(command, name, err))
-            return false;
-    }
+    struct str argument = str_c(text);
+
+    if (str_eq(argument, STR("--help")) || str_eq(argument, STR("-h")))
+        command->help = true;
+    else if (str_eq(argument, STR("--whole")))
+        command->whole = true;
+    else if (str_eq(argument, STR("--array")))
+        command->array = true;
+    else if (str_starts(argument, STR("--protocol=")))
+        return take_protocol(command, text + sizeof("--protocol=") - 1, err);
+    else
+        return refuse(err, "unknown argument ", text);
+    return true;
+}
+
+/* What was asked for, as a whole. */
+static bool is_sound(const struct lint_stream *command, FILE *err)
+{
     if (command->help)
         return true;
     if (command->protocol == NULL)
@@ -82,6 +80,18 @@ static bool read_arguments(struct lint_stream *command, int argc, char *const *a
     if (command->array && command->protocol->array_content_type == NULL)
         return refuse(err, "--array: no such streams in ", command->protocol->name);
     return true;
+}
+
+static bool read_arguments(struct lint_stream *command, int argc, char *const *argv, FILE *err)
+{
+    for (int i = 0; i < argc; i++) {
+        bool named = str_eq(str_c(argv[i]), STR("--protocol"));
+        if (named && i + 1 == argc)
+            return refuse(err, "--protocol needs a name", "");
+        if (named ? !take_protocol(command, argv[++i], err) : !take_argument(command, argv[i], err))
+            return false;
+    }
+    return is_sound(command, err);
 }
 
 struct lint_streams {
