@@ -214,7 +214,8 @@ for (const client of NAMES.filter((name) => name !== "openai-chat")) {
             }
             await new Promise((resolve) => setTimeout(resolve, 20));
         }
-        assert.ok(sent < TOTAL * 0.7, `the upstream could send ${sent} bytes unread`);
+        assert.ok(sent < TOTAL * 0.7, `the upstream could send ${sent} bytes unread; ` +
+            `the client has ${answer.body.length}, ${answer.ended}: ${answer.text.slice(-500)}`);
         const grown = proxy.rss_kib() - before_kib;
         assert.ok(grown < (SLOW ? 400 : 24) * 1024, `the proxy grew by ${grown} KiB`);
         connection.socket.resume();
