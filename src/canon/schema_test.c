@@ -141,6 +141,15 @@ static const struct row gemini_rows[] = {
      "{'type':'object','properties':{'a':" STRING "},'required':['a']}"},
     {"{'type':'object','properties':{'a':" STRING "},'required':['b']}",
      "{'type':'object','properties':{'a':" STRING "}}"},
+    {P("{'type':['integer','number']}"), P("{'type':'number'}")},
+    {P("{'type':'number','format':'double'}"), P("{'type':'number','format':'double'}")},
+    {P("{'type':'array','items':[{'type':'number'}]}"),
+     P("{'type':'array','items':{'type':'number'}}")},
+    {P("{'anyOf':[{'anyOf':[{'type':'number'}," STRING "]},{'type':'null'}]}"),
+     P("{'nullable':true,'anyOf':[{'type':'number'}," STRING "]}")},
+    {P("{'$ref':'#/properties/q/anyOf/1'},'q':{'anyOf':[" STRING ",{'type':'boolean'}]}"),
+     "{'type':'object','properties':{'p':{'type':'boolean'},'q':{'anyOf':[" STRING
+     ",{'type':'boolean'}]}},'propertyOrdering':['p','q']}"},
     /* Numbers stay as they were written. */
     {P("{'type':'integer','maximum':12345678901234567890}"),
      P("{'type':'integer','maximum':12345678901234567890}")},
