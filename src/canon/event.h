@@ -110,8 +110,8 @@ struct event {
             struct str id;    /* tool call's id; reasoning: its item's */
             struct str name;  /* tool's name; vendor's type of the block; reasoning: the member that
                               * it is, of openai-chat */
-            struct str space; /* tool: its namespace, which is no part of the name (Responses);
-                               * null: none */
+            /* Tool: its namespace, which is no part of the name (Responses); null: none. */
+            struct str space;
         } begin;
         struct str text; /* TEXT REASONING SIGNATURE TOOL_ARGS CITATION LOGPROBS */
         struct usage usage;
