@@ -59,7 +59,6 @@ NODISCARD enum error_code openai_responses_request_bool(struct openai_responses_
 NODISCARD enum error_code openai_responses_request_object(struct openai_responses_reader *r,
                                                           const struct json_member *m,
                                                           struct str *ret_value);
-/* Appends a member that is not modelled. */
 void openai_responses_request_keep(struct openai_responses_reader *r, struct extra **to,
                                    const struct json_member *m);
 /* The root's tools, or those of an item. */
@@ -289,7 +288,7 @@ void openai_responses_collect_write(const struct openai_responses_encoder *enc,
                                     struct buf *out);
 
 /* --- pieces of JSON that several files write --- */
-/* "key": with a comma before it unless it is an object's first member. */
+/* "key": with a comma before it unless it is the first member. */
 void openai_responses_add_key(struct buf *out, const char *key);
 void openai_responses_add_string(struct buf *out, const char *key, struct str value);
 void openai_responses_add_usage(struct buf *out, const struct usage *usage);

@@ -3,9 +3,9 @@
  * The decoder and encoder of the Responses API.
  *
  * The first byte says what the rest is: 'w' a whole body, anything else a stream.
- * Oracles: any cut = none; templates = none; canon/check; raw frames are the input; what we encode passes the checker
- * of streams and of bodies, and says the same when it is decoded again; taken over anywhere it does
- * not fail.
+ * Oracles: any cut = none; templates = none; canon/check; raw frames are the input; what we encode
+ * passes the checker of streams and of bodies, and is complete when it is decoded again; taken over
+ * anywhere it does not fail.
  */
 #include <stdint.h>
 #include <stdio.h>
