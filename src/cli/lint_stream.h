@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * llm-proxy lint-stream --protocol NAME [--whole] [--array] < CAPTURE
+ * llm-proxy lint-stream --protocol NAME [--whole] [--array] [CAPTURE…] (none: the standard input)
  *
  * Checks an answer, as a client got it, against the grammar of its protocol.
  */
