@@ -166,11 +166,37 @@ enum error_code failure_code(const struct event *error)
     return by_status(status);
 }
 
+/* What stands between two tags; null without it, or with tags in it. */
+static struct str between(struct str page, struct str open, struct str close)
+{
+    size_t begin = str_find(page, open, 0);
+    size_t end = begin == SIZE_MAX ? SIZE_MAX : str_find(page, close, begin + open.n);
+
+    if (end == SIZE_MAX)
+        return STR_NULL;
+    struct str text = str_trim(str_of(page.p + begin + open.n, end - begin - open.n));
+    return text.n > 0 && str_find_char(text, '<', 0) == SIZE_MAX ? text : STR_NULL;
+}
+
+/* Of a page, as what stands before a vendor answers with, only its title says anything. */
+static struct str message_of(const struct event *error)
+{
+    struct str message = utf8_head(error->error.message, MESSAGE_BYTES_MAX);
+    struct str page = str_trim(message);
+
+    if (!str_starts_nocase(page, STR("<!doctype html")) && !str_starts_nocase(page, STR("<html")))
+        return message;
+    struct str title = between(page, STR("<title>"), STR("</title>"));
+    if (str_is_null(title))
+        title = between(page, STR("<h1>"), STR("</h1>"));
+    return str_is_null(title) ? STR("a page instead of an answer") : title;
+}
+
 void failure_make(const struct event *error, const struct failure_names *names,
                   struct error *ret_error)
 {
     enum error_code code = failure_code(error);
-    struct str message = utf8_head(error->error.message, MESSAGE_BYTES_MAX);
+    struct str message = message_of(error);
 
     if (code == ERR_UPSTREAM_KEY) {
         (void)FAIL(ret_error, code, "backend %.*s refused its key %.*s",

@@ -113,6 +113,21 @@ static void test_make(void **state)
     event = error_of(500, NULL, NULL, "");
     failure_make(&event, &names, &e);
     expect_message(&e, "The backend answered with an error:  (500 from b)");
+    /* Pages of what stands before a vendor. */
+    static const char *const pages[][2] = {
+        {"<html><head><title> 502 Bad Gateway </title></head><body>x</body></html>",
+         "502 Bad Gateway"},
+        {"\n<!DOCTYPE html><body><h1>Oops</h1></body>", "Oops"},
+        {"<html><title></title><h1><b>x</b></h1>", "a page instead of an answer"},
+        {"<html", "a page instead of an answer"},
+        {"<html><title>no end", "a page instead of an answer"},
+        {"5 < 6", "5 < 6"},
+    };
+    for (size_t i = 0; i < COUNT_OF(pages); i++) {
+        event = error_of(502, NULL, NULL, pages[i][0]);
+        failure_make(&event, &names, &e);
+        expect_message(&e, pages[i][1]);
+    }
 }
 
 /* At most 2 kB, and no half of a character. */
