@@ -162,6 +162,80 @@ static void test_request(void **state)
     buf_fini(&out);
 }
 
+/* The members of the last request that say what it is. */
+static void expect_dump(const struct request *request, const char *want)
+{
+    struct buf out;
+
+    buf_init(&out, OUT_MAX);
+    assert_true(dump_request(&out, request));
+    if (str_find(buf_str(&out), str_c(want), 0) == SIZE_MAX)
+        fail_msg("%s: %.*s", want, STR_ARG(buf_str(&out)));
+    buf_fini(&out);
+}
+
+/* Catches: parts, tools, choices and parameters that are said alike although they differ. */
+static void test_request_is_whole(void **state)
+{
+    static const char *const modes[] = {"off", "effort", "budget", "dynamic"};
+    static const char *const choices[] = {"auto", "none", "required", "named", "subset", "other"};
+    struct part inner = {.kind = PART_TEXT, .text = STR("t"), .citations = STR("[1]")};
+    struct part result = {.kind = PART_TOOL_RESULT,
+                          .id = STR("i"),
+                          .is_error = true,
+                          .was_text = true,
+                          .parts = &inner};
+    struct part thought = {.kind = PART_REASONING,
+                           .signature = STR("s"),
+                           .vendor = STR("v"),
+                           .redacted = true,
+                           .summary = true,
+                           .next = &result};
+    struct part file = {.kind = PART_FILE, .cache = STR("{}"), .next = &thought};
+    struct part audio = {.kind = PART_AUDIO, .is_url = true, .next = &file};
+    struct turn turn = {.role = ROLE_TOOL, .phase = STR("p"), .parts = &audio};
+    struct tool vendor = {.vendor = true, .source = STR("{\"v\":1}"), .strict = -1};
+    struct tool tool = {.name = STR("f"), .cache = STR("{}"), .space = STR("n"), .next = &vendor};
+    struct str names[] = {STR("f"), STR("g")};
+    struct request request = {.full = true,
+                              .turns = &turn,
+                              .tools = &tool,
+                              .array = true,
+                              .previous = STR("resp"),
+                              .bound = STR("b"),
+                              .tool_choice_names = names,
+                              .tool_choice_names_n = 2,
+                              .tool_choice_required = true,
+                              .tool_choice_source = STR("{\"c\":1}")};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(choices); i++) {
+        char want[64];
+        request.tool_choice = (enum tool_choice_kind)(TOOL_CHOICE_AUTO + i);
+        (void)snprintf(want, sizeof(want), "\"tool_choice\":\"%s\"", choices[i]);
+        expect_dump(&request, want);
+    }
+    for (size_t i = 0; i < COUNT_OF(modes); i++) {
+        char want[64];
+        request.params.reasoning = (enum reasoning_mode)(REASONING_OFF + i);
+        (void)snprintf(want, sizeof(want), "\"reasoning\":\"%s\"", modes[i]);
+        expect_dump(&request, want);
+    }
+    request.params.format = (struct format){.kind = FORMAT_SCHEMA, .name = STR("n"), .strict = 1};
+    expect_dump(&request, "\"format\":{\"kind\":\"schema\",\"name\":\"n\",\"strict\":1}");
+    expect_dump(&request, "{\"kind\":\"audio\",\"is_url\":true},{\"kind\":\"file\",\"cache\":{}},"
+                          "{\"kind\":\"reasoning\",\"signature\":\"s\",\"vendor\":\"v\","
+                          "\"redacted\":true,\"summary\":true},{\"kind\":\"tool_result\",\"id\":"
+                          "\"i\",\"is_error\":true,\"was_text\":true,\"parts\":[{\"kind\":\"text\","
+                          "\"text\":\"t\",\"citations\":[1]}]}");
+    expect_dump(&request, "\"cache\":{},\"space\":\"n\"");
+    expect_dump(&request, "\"source\":{\"v\":1}");
+    expect_dump(&request, "\"array\":true,\"previous\":\"resp\"");
+    expect_dump(&request, "\"tool_choice_names\":[\"f\",\"g\"],\"tool_choice_required\":true,"
+                          "\"tool_choice_source\":{\"c\":1}");
+    expect_dump(&request, "\"bound\":\"b\"");
+}
+
 static void test_last_user_text(void **state)
 {
     struct arena arena;
@@ -304,9 +378,13 @@ static void test_digest_is_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_events),          cmocka_unit_test(test_events_refused),
-        cmocka_unit_test(test_request),         cmocka_unit_test(test_last_user_text),
-        cmocka_unit_test(test_digest),          cmocka_unit_test(test_last_user_text_bound),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_events_refused),
+        cmocka_unit_test(test_request_is_whole),
+        cmocka_unit_test(test_request),
+        cmocka_unit_test(test_last_user_text),
+        cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_last_user_text_bound),
         cmocka_unit_test(test_digest_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

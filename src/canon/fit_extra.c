@@ -14,13 +14,20 @@ static const struct {
     const char *key;
     enum fate fate;
 } members[] = {
-    {"logit_bias", WARNED},     {"web_search_options", WARNED},
-    {"safetySettings", WARNED}, {"safety_settings", WARNED},
-    {"labels", WARNED},         {"context_management", WARNED},
-    {"mcp_servers", WARNED},    {"container", WARNED},
-    {"cachedContent", REFUSED}, {"cached_content", REFUSED},
-    {"conversation", REFUSED},  {"prompt", REFUSED},
-    {"background", REFUSED_VALUE},    {"audio", REFUSED},
+    {"logit_bias", WARNED},
+    {"web_search_options", WARNED},
+    {"safetySettings", WARNED},
+    {"safety_settings", WARNED},
+    {"labels", WARNED},
+    {"context_management", WARNED},
+    {"mcp_servers", WARNED},
+    {"container", WARNED},
+    {"cachedContent", REFUSED},
+    {"cached_content", REFUSED},
+    {"conversation", REFUSED},
+    {"prompt", REFUSED},
+    {"background", REFUSED_VALUE},
+    {"audio", REFUSED},
 };
 
 /* Such a value says nothing. */

@@ -333,6 +333,8 @@ static void test_results(void **state)
          "U q\nA call:a:f:{}|call:b:f:{}\nT res:a:1\nT res:b:2", ""},
         /* One without the other. */
         {&chat, "U q\nT res:x:1", "U q\nU [tool result x] 1", "changed:tool_result"},
+        {&chat, "U q\nT res:x:1|said beside", "U q\nU [tool result x] 1|said beside",
+         "changed:tool_result"},
         {&chat, "U q\nT res:x:img:u", "U q\nU [tool result x]|img:u", "changed:tool_result"},
         {&chat, "U q\nA call:a:f:{}\nU t", "U q\nA call:a:f:{}\nT err:a:(no result available)\nU t",
          "added:tool_result"},
@@ -606,6 +608,81 @@ static void test_result_object(void **state)
     assert_true(media);
 }
 
+static struct part reasoning(const char *member, const char *text)
+{
+    return (struct part){.kind = PART_REASONING, .name = str_c(member), .text = str_c(text)};
+}
+
+/* Catches: reasoning that another vendor gets twice, as a chat message says it by several members. */
+static void test_reasoning_once(void **state)
+{
+    struct part parts[] = {reasoning("reasoning_content", "a"), reasoning("reasoning", "b"),
+                           reasoning("reasoning_details", "c"), reasoning(NULL, "d")};
+    struct turn turn = {.role = ROLE_ASSISTANT, .parts = parts};
+    struct request request = {.full = true, .turns = &turn};
+    struct request fitted;
+    struct error e;
+
+    (void)state;
+    for (size_t i = 0; i + 1 < COUNT_OF(parts); i++)
+        parts[i].next = &parts[i + 1];
+    assert_int_equal(fit_request(&request, &chat, NULL, &arena, &fitted, &e), OK);
+    expect(write_request(&fitted), "A think:c|think:d");
+    parts[2].text = STR_NULL;
+    assert_int_equal(fit_request(&request, &chat, NULL, &arena, &fitted, &e), OK);
+    expect(write_request(&fitted), "A think:a|think:d");
+}
+
+/* What is its own protocol's alone is not left out in silence. */
+static void test_bound(void **state)
+{
+    struct request request = read_request("U a");
+    struct request fitted;
+    struct error e;
+
+    (void)state;
+    request.bound = STR("cachedContent");
+    assert_int_equal(fit_request(&request, &chat, NULL, &arena, &fitted, &e), ERR_UNSUPPORTED);
+}
+
+static void test_conversation(void **state)
+{
+    struct request request = read_request("S a\nD b\nU c\nS d");
+
+    (void)state;
+    assert_int_equal(fit_conversation(&request)->role, ROLE_USER);
+    request = read_request("S a");
+    assert_null(fit_conversation(&request));
+}
+
+/* Forms of a grammar; what is none is not told. */
+static void test_grammars(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{\"type\":\"grammar\",\"grammar\":{\"syntax\":\"lark\",\"definition\":\"g\"}}",
+         "input must follow this Lark grammar:\ng"},
+        {"{\"type\":\"grammar\",\"syntax\":\"regex\",\"definition\":\"g\"}",
+         "input must match this regular expression:\ng"},
+        {"{\"type\":\"text\"}", ""},
+        {"7", ""},
+        {"{\"definition\":7}", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct translation t = {.arena = &arena};
+        struct tool tool = make_tool("c");
+        struct request request = read_request("U q");
+        struct request fitted;
+        struct error e;
+        tool.custom = true;
+        tool.format = str_c(cases[i][0]);
+        request.tools = &tool;
+        assert_int_equal(fit_request(&request, &anthropic, &t, &arena, &fitted, &e), OK);
+        assert_true(str_eq(fitted.tools->description, str_c(cases[i][1])));
+    }
+}
+
 /* Catches: work that grows with the square of what a client sends. */
 static void test_many(void **state)
 {
@@ -675,6 +752,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_too_many_tools, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_result_object, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reasoning_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bound, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_conversation, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_grammars, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
     };

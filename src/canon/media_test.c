@@ -99,12 +99,37 @@ static void test_url_of(void **state)
     arena_fini(&arena);
 }
 
+static void test_text(void **state)
+{
+    static const char *const cases[][2] = {
+        {"aGVsbG8=", "hello"},
+        {"aGVsbG8", "hello"},
+        {"", ""},
+        {"4oKs_w", "\xe2\x82\xac\xef\xbf\xbd"},
+        {"a b", NULL},
+    };
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 4096, 512, NULL);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct part part = {.kind = PART_FILE, .data = str_c(cases[i][0])};
+        expect(media_text(&part, &arena), cases[i][1]);
+    }
+    static char large[8192];
+    memset(large, 'A', sizeof(large));
+    const struct part part = {.kind = PART_FILE, .data = str_of(large, sizeof(large))};
+    expect(media_text(&part, &arena), NULL);
+    arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_urls),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_url_of),
+        cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,10 +178,10 @@ struct request {
     struct str model;        /* as the client wrote it, unescaped; null: absent */
     const struct json_member *model_member;
     bool stream;
-    int include_usage;         /* -1: not mentioned; else what the client asked for */
-    struct str session_id;     /* body member, null without */
-    bool array;                /* a stream as a JSON array instead of events (Gemini) */
-    struct str previous;       /* previous_response_id (Responses); null: none */
+    int include_usage;     /* -1: not mentioned; else what the client asked for */
+    struct str session_id; /* body member, null without */
+    bool array;            /* a stream as a JSON array instead of events (Gemini) */
+    struct str previous;   /* previous_response_id (Responses); null: none */
     /* --- conversation; only when full --- */
     bool full;
     struct turn *turns;

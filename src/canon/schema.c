@@ -2,8 +2,8 @@
 /*
  * JSON Schemas fitted to vendors.
  *
- * What      A schema written again with what the target knows; what it does not know and a model can
- *           read goes into descriptions.
+ * What      A schema written again with what the target knows; what it does not know and a model
+ *           can read goes into descriptions.
  * How       A node is seen as layers: what its $ref points at, the members of its allOf, and it
  *           itself; of a keyword the last layer that has it counts, properties and required are
  *           joined. Members are written in the order of the layers. Only schema positions are

@@ -55,105 +55,112 @@ static void check_rows(const struct row *rows, size_t n, enum schema_target targ
 /* A root with one property, p. */
 #define P(schema) "{'type':'object','properties':{'p':" schema "}}"
 
+static const struct row gemini_rows[] = {
+    /* 13, and what is no schema at all */
+    {"", NULL},
+    {"7", NULL},
+    {"{}", NULL},
+    {"{'type':'object','properties':{}}", NULL},
+    {"{'type':'object','additionalProperties':false}", NULL},
+    /* 1: names of properties are no keywords */
+    {"{'type':'object','properties':{'format':{'type':'string'},'$ref':{'type':'string'},"
+     "'additionalProperties':{'type':'string'}},'required':['$ref']}",
+     "{'type':'object','properties':{'format':{'type':'string'},'$ref':{'type':'string'},"
+     "'additionalProperties':{'type':'string'}},'required':['$ref'],"
+     "'propertyOrdering':['format','$ref','additionalProperties']}"},
+    /* 2: $ref */
+    {"{'type':'object','$defs':{'a':{'type':'integer'}},'properties':{'p':{'$ref':'#/$defs/a',"
+     "'description':'d'}}}",
+     P("{'type':'integer','description':'d'}")},
+    {"{'definitions':{'a':{'type':'object','properties':{'q':{'$ref':'#/definitions/a'}}}},"
+     "'properties':{'p':{'$ref':'#/definitions/a'}}}",
+     P("{'type':'object','properties':{'q':{'type':'object','description':"
+       "'nested further in the same way'}}}")},
+    {P("{'$ref':'#'}"), P("{'type':'object','description':'nested further in the same way'}")},
+    {P("{'$ref':'#/no/such'}"), P(STRING)},
+    /* 3: allOf */
+    {P("{'allOf':[{'type':'object','properties':{'a':" STRING "},'required':['a']},"
+       "{'properties':{'b':" STRING ",'a':{'type':'integer'}},'required':['b','a']}]}"),
+     P("{'type':'object','properties':{'b':" STRING ",'a':{'type':'integer'}},"
+       "'required':['a','b'],'propertyOrdering':['b','a']}")},
+    /* 4: oneOf */
+    {P("{'oneOf':[" STRING ",{'type':'integer'}],'description':'d'}"),
+     P("{'description':'d','anyOf':[" STRING ",{'type':'integer'}]}")},
+    /* 5: const */
+    {P("{'const':'v'}"), P("{'type':'string','enum':['v']}")},
+    {P("{'const':7}"), P("{'type':'integer','description':'always 7'}")},
+    {P("{'const':true}"), P("{'type':'boolean','description':'always true'}")},
+    {P("{'const':7.5,'type':'integer'}"), P("{'type':'integer','description':'always 7.5'}")},
+    {P("{'const':7,'type':'integer'}"), P("{'type':'integer','description':'always 7'}")},
+    /* 6: null */
+    {P("{'type':['string','null']}"), P("{'type':'string','nullable':true}")},
+    {P("{'type':['string','integer'],'minLength':1,'minimum':2}"),
+     P("{'anyOf':[{'type':'string','minLength':1},{'type':'integer','minimum':2}]}")},
+    {P("{'anyOf':[{'type':'integer'},{'type':'null'}],'title':'t'}"),
+     P("{'type':'integer','title':'t','nullable':true}")},
+    {P("{'anyOf':[" STRING ",{'type':'boolean'},{'type':'null'}]}"),
+     P("{'nullable':true,'anyOf':[" STRING ",{'type':'boolean'}]}")},
+    {P("{'anyOf':[{'$ref':'#/$defs/a'},{'type':'null'}],'default':null}"),
+     P("{'type':'string','default':null,'nullable':true}")},
+    /* 7: enum */
+    {P("{'enum':['a','','b']}"), P("{'type':'string','enum':['a','b']}")},
+    {P("{'type':'integer','enum':[1,2]}"), P("{'type':'integer','description':'one of [1,2]'}")},
+    {P("{'type':['string','null'],'enum':['a',null]}"),
+     P("{'type':'string','nullable':true,'enum':['a']}")},
+    /* 8: boolean schemas */
+    {"{'type':'object','properties':{'a':true,'b':{},'c':false},'required':['a','c']}",
+     "{'type':'object','properties':{'a':" STRING ",'b':" STRING "},'required':['a'],"
+     "'propertyOrdering':['a','b']}"},
+    /* 9: types that are not said */
+    {P("{'properties':{'a':" STRING "}}"), P("{'type':'object','properties':{'a':" STRING "}}")},
+    {P("{'items':{'type':'number'}}"), P("{'type':'array','items':{'type':'number'}}")},
+    {P("{'type':'array'}"), P("{'type':'array','items':" STRING "}")},
+    {P("{'description':'d'}"), P("{'type':'string','description':'d'}")},
+    {P("{'type':'array','prefixItems':[{'type':'number'}," STRING "]}"),
+     P("{'type':'array','items':{'anyOf':[{'type':'number'}," STRING "]}}")},
+    /* 10: what is not known */
+    {P("{'type':'number','exclusiveMinimum':0,'multipleOf':0.5,'minimum':1}"),
+     P("{'type':'number','description':'more than 0; a multiple of 0.5','minimum':1}")},
+    {P("{'type':'string','pattern':'^a+$','minLength':2,'$comment':'c','x-y':1,'readOnly':true}"),
+     P("{'type':'string','minLength':2,'pattern':'^a+$'}")},
+    {P("{'type':'string','pattern':'(?=a)','description':'d'}"),
+     P("{'type':'string','description':'d (matching (?=a))'}")},
+    {P("{'type':'object','additionalProperties':{'type':'integer'}}"),
+     P("{'type':'object','description':'any keys, with values of type integer'}")},
+    {P("{'type':'array','items':" STRING ",'uniqueItems':true,'minItems':1}"),
+     P("{'type':'array','description':'all items differ','minItems':1,'items':" STRING "}")},
+    {P("{'type':'object','properties':{'a':" STRING
+       "},'anyOf':[{'required':['a']},{'required':['b']}]}"),
+     P("{'type':'object','properties':{'a':" STRING "}}")},
+    /* 11: format */
+    {P("{'type':'string','format':'date-time'}"), P("{'type':'string','format':'date-time'}")},
+    {P("{'type':'string','format':'uri'}"), P("{'type':'string','description':'format uri'}")},
+    {P("{'type':'integer','format':'int64'}"), P("{'type':'integer','format':'int64'}")},
+    /* 12: required */
+    {"{'type':'object','properties':{'a':" STRING "},'required':['a','b','a']}",
+     "{'type':'object','properties':{'a':" STRING "},'required':['a']}"},
+    {"{'type':'object','properties':{'a':" STRING "},'required':['b']}",
+     "{'type':'object','properties':{'a':" STRING "}}"},
+    {P("{'type':['integer','number']}"), P("{'type':'number'}")},
+    {P("{'type':'number','format':'double'}"), P("{'type':'number','format':'double'}")},
+    {P("{'type':'array','items':[{'type':'number'}]}"),
+     P("{'type':'array','items':{'type':'number'}}")},
+    {P("{'anyOf':[{'anyOf':[{'type':'number'}," STRING "]},{'type':'null'}]}"),
+     P("{'nullable':true,'anyOf':[{'type':'number'}," STRING "]}")},
+    {P("{'$ref':'#/properties/q/anyOf/1'},'q':{'anyOf':[" STRING ",{'type':'boolean'}]}"),
+     "{'type':'object','properties':{'p':{'type':'boolean'},'q':{'anyOf':[" STRING
+     ",{'type':'boolean'}]}},'propertyOrdering':['p','q']}"},
+    /* Numbers stay as they were written. */
+    {P("{'type':'integer','maximum':12345678901234567890}"),
+     P("{'type':'integer','maximum':12345678901234567890}")},
+    {P("{'type':'OBJECT','properties':{'a':{'type':'STRING'}}}"),
+     P("{'type':'object','properties':{'a':" STRING "}}")},
+};
+
 static void test_gemini(void **state)
 {
-    static const struct row rows[] = {
-        /* 13, and what is no schema at all */
-        {"", NULL},
-        {"7", NULL},
-        {"{}", NULL},
-        {"{'type':'object','properties':{}}", NULL},
-        {"{'type':'object','additionalProperties':false}", NULL},
-        /* 1: names of properties are no keywords */
-        {"{'type':'object','properties':{'format':{'type':'string'},'$ref':{'type':'string'},"
-         "'additionalProperties':{'type':'string'}},'required':['$ref']}",
-         "{'type':'object','properties':{'format':{'type':'string'},'$ref':{'type':'string'},"
-         "'additionalProperties':{'type':'string'}},'required':['$ref'],"
-         "'propertyOrdering':['format','$ref','additionalProperties']}"},
-        /* 2: $ref */
-        {"{'type':'object','$defs':{'a':{'type':'integer'}},'properties':{'p':{'$ref':'#/$defs/a',"
-         "'description':'d'}}}",
-         P("{'type':'integer','description':'d'}")},
-        {"{'definitions':{'a':{'type':'object','properties':{'q':{'$ref':'#/definitions/a'}}}},"
-         "'properties':{'p':{'$ref':'#/definitions/a'}}}",
-         P("{'type':'object','properties':{'q':{'type':'object','description':"
-           "'nested further in the same way'}}}")},
-        {P("{'$ref':'#'}"), P("{'type':'object','description':'nested further in the same way'}")},
-        {P("{'$ref':'#/no/such'}"), P(STRING)},
-        /* 3: allOf */
-        {P("{'allOf':[{'type':'object','properties':{'a':" STRING "},'required':['a']},"
-           "{'properties':{'b':" STRING ",'a':{'type':'integer'}},'required':['b','a']}]}"),
-         P("{'type':'object','properties':{'b':" STRING ",'a':{'type':'integer'}},"
-           "'required':['a','b'],'propertyOrdering':['b','a']}")},
-        /* 4: oneOf */
-        {P("{'oneOf':[" STRING ",{'type':'integer'}],'description':'d'}"),
-         P("{'description':'d','anyOf':[" STRING ",{'type':'integer'}]}")},
-        /* 5: const */
-        {P("{'const':'v'}"), P("{'type':'string','enum':['v']}")},
-        {P("{'const':7}"), P("{'type':'integer','description':'always 7'}")},
-        {P("{'const':true}"), P("{'type':'boolean','description':'always true'}")},
-        {P("{'const':7.5,'type':'integer'}"), P("{'type':'integer','description':'always 7.5'}")},
-        {P("{'const':7,'type':'integer'}"), P("{'type':'integer','description':'always 7'}")},
-        /* 6: null */
-        {P("{'type':['string','null']}"), P("{'type':'string','nullable':true}")},
-        {P("{'type':['string','integer'],'minLength':1,'minimum':2}"),
-         P("{'anyOf':[{'type':'string','minLength':1},{'type':'integer','minimum':2}]}")},
-        {P("{'anyOf':[{'type':'integer'},{'type':'null'}],'title':'t'}"),
-         P("{'type':'integer','title':'t','nullable':true}")},
-        {P("{'anyOf':[" STRING ",{'type':'boolean'},{'type':'null'}]}"),
-         P("{'nullable':true,'anyOf':[" STRING ",{'type':'boolean'}]}")},
-        {P("{'anyOf':[{'$ref':'#/$defs/a'},{'type':'null'}],'default':null}"),
-         P("{'type':'string','default':null,'nullable':true}")},
-        /* 7: enum */
-        {P("{'enum':['a','','b']}"), P("{'type':'string','enum':['a','b']}")},
-        {P("{'type':'integer','enum':[1,2]}"),
-         P("{'type':'integer','description':'one of [1,2]'}")},
-        {P("{'type':['string','null'],'enum':['a',null]}"),
-         P("{'type':'string','nullable':true,'enum':['a']}")},
-        /* 8: boolean schemas */
-        {"{'type':'object','properties':{'a':true,'b':{},'c':false},'required':['a','c']}",
-         "{'type':'object','properties':{'a':" STRING ",'b':" STRING "},'required':['a'],"
-         "'propertyOrdering':['a','b']}"},
-        /* 9: types that are not said */
-        {P("{'properties':{'a':" STRING "}}"),
-         P("{'type':'object','properties':{'a':" STRING "}}")},
-        {P("{'items':{'type':'number'}}"), P("{'type':'array','items':{'type':'number'}}")},
-        {P("{'type':'array'}"), P("{'type':'array','items':" STRING "}")},
-        {P("{'description':'d'}"), P("{'type':'string','description':'d'}")},
-        {P("{'type':'array','prefixItems':[{'type':'number'}," STRING "]}"),
-         P("{'type':'array','items':{'anyOf':[{'type':'number'}," STRING "]}}")},
-        /* 10: what is not known */
-        {P("{'type':'number','exclusiveMinimum':0,'multipleOf':0.5,'minimum':1}"),
-         P("{'type':'number','description':'more than 0; a multiple of 0.5','minimum':1}")},
-        {P("{'type':'string','pattern':'^a+$','minLength':2,'$comment':'c','x-y':1,'readOnly':true}"),
-         P("{'type':'string','minLength':2,'pattern':'^a+$'}")},
-        {P("{'type':'string','pattern':'(?=a)','description':'d'}"),
-         P("{'type':'string','description':'d (matching (?=a))'}")},
-        {P("{'type':'object','additionalProperties':{'type':'integer'}}"),
-         P("{'type':'object','description':'any keys, with values of type integer'}")},
-        {P("{'type':'array','items':" STRING ",'uniqueItems':true,'minItems':1}"),
-         P("{'type':'array','description':'all items differ','minItems':1,'items':" STRING "}")},
-        {P("{'type':'object','properties':{'a':" STRING
-           "},'anyOf':[{'required':['a']},{'required':['b']}]}"),
-         P("{'type':'object','properties':{'a':" STRING "}}")},
-        /* 11: format */
-        {P("{'type':'string','format':'date-time'}"), P("{'type':'string','format':'date-time'}")},
-        {P("{'type':'string','format':'uri'}"), P("{'type':'string','description':'format uri'}")},
-        {P("{'type':'integer','format':'int64'}"), P("{'type':'integer','format':'int64'}")},
-        /* 12: required */
-        {"{'type':'object','properties':{'a':" STRING "},'required':['a','b','a']}",
-         "{'type':'object','properties':{'a':" STRING "},'required':['a']}"},
-        {"{'type':'object','properties':{'a':" STRING "},'required':['b']}",
-         "{'type':'object','properties':{'a':" STRING "}}"},
-        /* Numbers stay as they were written. */
-        {P("{'type':'integer','maximum':12345678901234567890}"),
-         P("{'type':'integer','maximum':12345678901234567890}")},
-        {P("{'type':'OBJECT','properties':{'a':{'type':'STRING'}}}"),
-         P("{'type':'object','properties':{'a':" STRING "}}")},
-    };
-
     (void)state;
-    check_rows(rows, COUNT_OF(rows), SCHEMA_GEMINI);
+    check_rows(gemini_rows, COUNT_OF(gemini_rows), SCHEMA_GEMINI);
 }
 
 static void test_gemini_json(void **state)
@@ -163,7 +170,8 @@ static void test_gemini_json(void **state)
         {"{'type':'object','additionalProperties':true}",
          "{'type':'object','additionalProperties':true}"},
         {"{'$schema':'x','type':'object','properties':{'p':{'$ref':'#/definitions/a','title':'t'}},"
-         "'required':['p'],'additionalProperties':false,'definitions':{'a':{'type':['string','null'],"
+         "'required':['p'],'additionalProperties':false,"
+         "'definitions':{'a':{'type':['string','null'],"
          "'minLength':3,'format':'uri'}}}",
          "{'type':'object','properties':{'p':{'$ref':'#/$defs/a'}},'required':['p'],"
          "'additionalProperties':false,'$defs':{'a':{'type':['string','null'],'description':"
@@ -196,9 +204,11 @@ static void test_anthropic_format(void **state)
          "{'type':'object','properties':{'a':{'type':'array','description':'at most 3 items',"
          "'minItems':1,'items':" STRING "},'b':{'type':'array','description':'at least 2 items',"
          "'items':" STRING "}}" CLOSED},
-        {"{'type':'object','properties':{'a':{'type':'string','format':'uuid'},'b':{'type':'string',"
+        {"{'type':'object','properties':{'a':{'type':'string',"
+         "'format':'uuid'},'b':{'type':'string',"
          "'format':'color','pattern':'x'},'c':{'type':['string','null'],'enum':['x',null]}}}",
-         "{'type':'object','properties':{'a':{'type':'string','format':'uuid'},'b':{'type':'string',"
+         "{'type':'object','properties':{'a':{'type':'string',"
+         "'format':'uuid'},'b':{'type':'string',"
          "'description':'matching x; format color'},'c':{'type':['string','null'],"
          "'enum':['x',null]}}" CLOSED},
         /* No schema is in itself. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Schemas of tools for OpenAI and Anthropic: any JSON Schema whose root is an object. Almost all are
- * fine as they are, and stay byte for byte; a root that is a choice, or elsewhere, is flattened.
+ * Schemas of tools for OpenAI and Anthropic: any JSON Schema whose root is an object. Almost all
+ * are fine as they are, and stay byte for byte; a root that is a choice, or elsewhere, is
+ * flattened.
  */
 #include "canon/schema_priv.h"
 

@@ -174,6 +174,18 @@ static int64_t wanted_budget(const struct params *params, const struct traits *t
     return efforts_by_bit[bit].budget < 0 ? traits->budget_max : efforts_by_bit[bit].budget;
 }
 
+/* What thinking takes is of the same maximum as the answer. */
+static int64_t below(int64_t budget, int64_t max_tokens)
+{
+    if (max_tokens == 0 || budget <= 0)
+        return budget;
+    if (max_tokens <= BUDGET_LEAST)
+        return 0;
+    if (budget < max_tokens)
+        return budget;
+    return max_tokens / 2 > BUDGET_LEAST ? max_tokens / 2 : BUDGET_LEAST;
+}
+
 bool traits_budget(const struct params *params, const struct traits *traits, int64_t max_tokens,
                    int64_t *ret_budget)
 {
@@ -189,11 +201,7 @@ bool traits_budget(const struct params *params, const struct traits *traits, int
         budget = traits->budget_min;
     if (budget > traits->budget_max)
         budget = traits->budget_max;
-    /* What thinking takes is of the same maximum as the answer. */
-    if (max_tokens > 0 && budget >= max_tokens)
-        budget = max_tokens / 2 > BUDGET_LEAST ? max_tokens / 2 : BUDGET_LEAST;
-    if (max_tokens > 0 && max_tokens <= BUDGET_LEAST && budget > 0)
-        budget = 0;
+    budget = below(budget, max_tokens);
     *ret_budget = budget == 0 ? least : budget;
     return true;
 }

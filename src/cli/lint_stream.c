@@ -10,16 +10,19 @@ struct lint_stream {
     bool whole;
     bool array;
     bool help;
+    char *const *files; /* none: the standard input */
+    int files_n;
 };
 
 static const char usage[] =
-    "llm-proxy lint-stream --protocol NAME [--whole] [--array] < CAPTURE\n\n"
+    "llm-proxy lint-stream --protocol NAME [--whole] [--array] < CAPTURE\n"
+    "llm-proxy lint-stream --protocol NAME [--whole] [--array] CAPTURE...\n\n"
     "Checks the body of an answer, as a client got it, against the grammar of its protocol.\n\n"
     "  --protocol NAME  %s\n"
     "  --whole          one whole body instead of a stream of events\n"
     "  --array          a stream as a JSON array (gemini without alt=sse)\n\n"
-    "Exit code 0: it is as it should be; 1: the first violation is printed, \"line N: …\";\n"
-    "2: nothing was checked.\n";
+    "Exit code 0: it is as it should be; 1: the first violation is printed, \"line N: …\", of\n"
+    "each file behind its name; 2: not everything was checked.\n";
 
 static void print_usage(FILE *to)
 {
@@ -51,28 +54,26 @@ static bool take_protocol(struct lint_stream *command, const char *name, FILE *e
     return true;
 }
 
-static bool read_arguments(struct lint_stream *command, int argc, char *const *argv, FILE *err)
+static bool take_argument(struct lint_stream *command, const char *text, FILE *err)
 {
-    for (int i = 0; i < argc; i++) {
-        struct str argument = str_c(argv[i]);
-        const char *name = NULL;
-        if (str_eq(argument, STR("--help")) || str_eq(argument, STR("-h")))
-            command->help = true;
-        else if (str_eq(argument, STR("--whole")))
-            command->whole = true;
-        else if (str_eq(argument, STR("--array")))
-            command->array = true;
-        else if (str_starts(argument, STR("--protocol=")))
-            name = argv[i] + sizeof("--protocol=") - 1;
-        else if (str_eq(argument, STR("--protocol")) && i + 1 < argc)
-            name = argv[++i];
-        else if (str_eq(argument, STR("--protocol")))
-            return refuse(err, "--protocol needs a name", "");
-        else
-            return refuse(err, "unknown argument ", argv[i]);
-        if (name != NULL && !take_protocol(command, name, err))
-            return false;
-    }
+    struct str argument = str_c(text);
+
+    if (str_eq(argument, STR("--help")) || str_eq(argument, STR("-h")))
+        command->help = true;
+    else if (str_eq(argument, STR("--whole")))
+        command->whole = true;
+    else if (str_eq(argument, STR("--array")))
+        command->array = true;
+    else if (str_starts(argument, STR("--protocol=")))
+        return take_protocol(command, text + sizeof("--protocol=") - 1, err);
+    else
+        return refuse(err, "unknown argument ", text);
+    return true;
+}
+
+/* What was asked for, as a whole. */
+static bool is_sound(const struct lint_stream *command, FILE *err)
+{
     if (command->help)
         return true;
     if (command->protocol == NULL)
@@ -84,8 +85,26 @@ static bool read_arguments(struct lint_stream *command, int argc, char *const *a
     return true;
 }
 
+static bool read_arguments(struct lint_stream *command, int argc, char *const *argv, FILE *err)
+{
+    for (int i = 0; i < argc; i++) {
+        bool named = str_eq(str_c(argv[i]), STR("--protocol"));
+        if (argv[i][0] != '-') {
+            command->files = argv + i;
+            command->files_n = argc - i;
+            break;
+        }
+        if (named && i + 1 == argc)
+            return refuse(err, "--protocol needs a name", "");
+        if (named ? !take_protocol(command, argv[++i], err) : !take_argument(command, argv[i], err))
+            return false;
+    }
+    return is_sound(command, err);
+}
+
 struct lint_streams {
     FILE *in;
+    const char *name; /* of the file; NULL: the standard input */
     FILE *out;
     FILE *err;
 };
@@ -93,6 +112,7 @@ struct lint_streams {
 static int check(const struct lint_stream *command, void *state, struct arena *arena,
                  const struct lint_streams *to)
 {
+    const char *name = to->name == NULL ? "standard input" : to->name;
     char *piece = arena_alloc(arena, PIECE);
     struct error e = {.code = OK};
     bool end = false;
@@ -100,11 +120,13 @@ static int check(const struct lint_stream *command, void *state, struct arena *a
     while (!end) {
         size_t n = fread(piece, 1, PIECE, to->in);
         if (ferror(to->in) != 0) {
-            (void)fprintf(to->err, "lint-stream: cannot read standard input\n");
+            (void)fprintf(to->err, "lint-stream: cannot read %s\n", name);
             return LINT_STREAM_USAGE;
         }
         end = n < PIECE;
         if (command->protocol->lint_bytes(state, str_of(piece, n), end, &e) != OK) {
+            if (to->name != NULL)
+                (void)fprintf(to->out, "%s: ", name);
             (void)fprintf(to->out, "%s\n", e.detail);
             return LINT_STREAM_VIOLATION;
         }
@@ -112,10 +134,45 @@ static int check(const struct lint_stream *command, void *state, struct arena *a
     return LINT_STREAM_OK;
 }
 
+static int check_one(const struct lint_stream *command, const struct lint_streams *to)
+{
+    const struct protocol *protocol = command->protocol;
+    struct arena arena;
+
+    arena_init(&arena, ARENA_MAX, 4096, NULL);
+    void *state = arena_zalloc(&arena, protocol->lint_size);
+    protocol->lint_init(state, &(struct lint_options){.stream = !command->whole,
+                                                      .array = command->array,
+                                                      .arena = &arena});
+    int code = check(command, state, &arena, to);
+    protocol->lint_fini(state);
+    arena_fini(&arena);
+    return code;
+}
+
+/* All of them, whatever one has; the worst that was found. */
+static int check_files(const struct lint_stream *command, FILE *out, FILE *err)
+{
+    int worst = LINT_STREAM_OK;
+
+    for (int i = 0; i < command->files_n; i++) {
+        const char *name = command->files[i];
+        FILE *in = fopen(name, "re");
+        int code = LINT_STREAM_USAGE;
+        if (in == NULL) {
+            (void)refuse(err, "cannot open ", name);
+        } else {
+            code = check_one(command, &(struct lint_streams){in, name, out, err});
+            (void)fclose(in);
+        }
+        worst = code > worst ? code : worst;
+    }
+    return worst;
+}
+
 int lint_stream_run(int argc, char *const *argv, FILE *in, FILE *out, FILE *err)
 {
     struct lint_stream command = {.protocol = NULL};
-    struct arena arena;
 
     if (!read_arguments(&command, argc, argv, err))
         return LINT_STREAM_USAGE;
@@ -123,14 +180,7 @@ int lint_stream_run(int argc, char *const *argv, FILE *in, FILE *out, FILE *err)
         print_usage(out);
         return LINT_STREAM_OK;
     }
-    arena_init(&arena, ARENA_MAX, 4096, NULL);
-    const struct protocol *protocol = command.protocol;
-    void *state = arena_zalloc(&arena, protocol->lint_size);
-    protocol->lint_init(state, &(struct lint_options){.stream = !command.whole,
-                                                      .array = command.array,
-                                                      .arena = &arena});
-    int code = check(&command, state, &arena, &(struct lint_streams){in, out, err});
-    protocol->lint_fini(state);
-    arena_fini(&arena);
-    return code;
+    if (command.files_n > 0)
+        return check_files(&command, out, err);
+    return check_one(&command, &(struct lint_streams){in, NULL, out, err});
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * llm-proxy lint-stream --protocol NAME [--whole] [--array] < CAPTURE
+ * llm-proxy lint-stream --protocol NAME [--whole] [--array] [CAPTURE…] (none: the standard input)
  *
  * Checks an answer, as a client got it, against the grammar of its protocol.
  */
@@ -10,6 +10,6 @@
 
 enum { LINT_STREAM_OK = 0, LINT_STREAM_VIOLATION = 1, LINT_STREAM_USAGE = 2 };
 
-/* argv: what stands behind the command's name. What was found ("line N: …") goes to out, why nothing
- * could be checked to err. Returns the exit code. Blocks. */
+/* argv: what stands behind the command's name. What was found ("line N: …") goes to out, why
+ * nothing could be checked to err. Returns the exit code. Blocks. */
 int lint_stream_run(int argc, char *const *argv, FILE *in, FILE *out, FILE *err);

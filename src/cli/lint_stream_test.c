@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -89,6 +92,43 @@ static void test_more_than_one_piece(void **state)
     buf_fini(&input);
 }
 
+static void write_file(const char *path, struct str text)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(text.p, 1, text.n, file), text.n);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_files(void **state)
+{
+    static char out[TEXT_MAX];
+    static char err[TEXT_MAX];
+    char right[] = "/tmp/lint_stream_a_XXXXXX";
+    char wrong[] = "/tmp/lint_stream_b_XXXXXX";
+    char expected[256];
+
+    (void)state;
+    assert_int_equal(close(mkstemp(right)) | close(mkstemp(wrong)), 0);
+    write_file(right, STR(STREAM "data: [DONE]\n\n"));
+    write_file(wrong, STR(STREAM));
+    const char *const good[] = {"--protocol", "openai-chat", right, right, NULL};
+    const char *const all[] = {"--protocol", "openai-chat", wrong, right, wrong, NULL};
+    const char *const absent[] = {"--protocol", "openai-chat", wrong, "/nowhere/at/all", NULL};
+    assert_int_equal(run(good, STR(""), out, err), LINT_STREAM_OK);
+    assert_string_equal(out, "");
+    assert_int_equal(run(all, STR(""), out, err), LINT_STREAM_VIOLATION);
+    (void)snprintf(expected, sizeof(expected),
+                   "%s: line 4: the stream ends with [DONE], or an error\n", wrong);
+    assert_int_equal(strlen(out), 2 * strlen(expected));
+    assert_memory_equal(out, expected, strlen(expected));
+    assert_int_equal(run(absent, STR(""), out, err), LINT_STREAM_USAGE);
+    assert_string_equal(out, expected);
+    assert_non_null(strstr(err, "cannot open /nowhere/at/all"));
+    assert_int_equal(unlink(right) | unlink(wrong), 0);
+}
+
 static void test_arguments(void **state)
 {
     static const struct {
@@ -125,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_right_and_what_is_not),
         cmocka_unit_test(test_more_than_one_piece),
+        cmocka_unit_test(test_files),
         cmocka_unit_test(test_arguments),
     };
 

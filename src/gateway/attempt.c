@@ -179,10 +179,19 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     x->terminated = x->terminated || frame->terminator;
     if (error_is_ours(x, frame))
         return PUSH_STOP;
-    if (UNLIKELY(x->restore != NULL) && restore(x, frame, &cut) != PUSH_OK)
+    /* Of a large answer the job has done it. */
+    if (UNLIKELY(x->restore != NULL && x->large_answer == NULL) &&
+        restore(x, frame, &cut) != PUSH_OK)
         return PUSH_STOP;
-    if (x->reasoning != NULL && !reasoning_frame(x, frame))
+    struct arena *scratch = &x->station->scratch;
+    if (UNLIKELY(frame == x->large_frame))
+        scratch = large_scratch(x->large_answer);
+    if (x->reasoning != NULL && !reasoning_frame(x, frame, scratch))
         return no_memory(x);
+    if (UNLIKELY(frame == x->large_frame)) { /* so that it is seen whether a stage changes it */
+        x->large_changed = frame->changed;
+        frame->changed = false;
+    }
     switch (pipeline_frame(&x->call, frame)) {
     case PIPELINE_OK:
         if (UNLIKELY(cut)) {
@@ -206,7 +215,7 @@ void attempt_complete(struct exchange *x)
 {
     struct frame frame = {.n = 0};
 
-    if (LIKELY(x->restore == NULL) || x->attempt.failed)
+    if (LIKELY(x->restore == NULL) || x->attempt.failed || x->large_answer != NULL)
         return;
     restore_end(x->restore, &frame, &x->station->scratch);
     if (frame.n > 0 && pipeline_frame(&x->call, &frame) == PIPELINE_FULL) {
@@ -276,7 +285,8 @@ static void start_coders(struct exchange *x)
     if (x->call.intake.operation != OP_GENERATE)
         return;
     start_decoder(x, attempt->streams);
-    exchange_start_encoder(x, exchange_is_same(x) && same_form);
+    x->attempt.raw = exchange_is_same(x) && same_form;
+    exchange_start_encoder(x, x->attempt.raw);
     exchange_release(x);
 }
 
@@ -367,6 +377,7 @@ static void on_body(struct client_request *r, void *ctx, struct str bytes)
                (int64_t)bytes.n);
     if (x->attempt.failed)
         return;
+    x->attempt.received += bytes.n;
     if (x->attempt.streams)
         decode(x, bytes, false);
     else

@@ -2,7 +2,8 @@
 /*
  * In debug and sanitizer builds (ATTR_CHECKS): what goes out as an answer is held against its
  * protocol's grammar (lint_* in protocol/protocol.h). A violation in what we encoded is a bug, told
- * and aborted on; one in what an upstream said, and we passed on, is counted (raw_violations_total).
+ * and aborted on; one in what an upstream said, and we passed on, is counted
+ * (raw_violations_total).
  * In other builds nothing here does anything.
  */
 #pragma once

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What goes out is checked: what we said wrong ends the process, what an upstream did is counted. */
+/* What goes out is checked: what we said wrong ends the process, an upstream's is counted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -196,7 +196,12 @@ void exchange_gone(struct exchange *x)
         large_lend(x->large, x->client);
     x->client = NULL;
     x->state = EXCHANGE_OVER;
-    forget(x, true);
+    /* One of the answer may use the decoder's and encoder's memory: exchange_wake ends it. */
+    x->lingers = large_busy(x->large_answer);
+    if (x->lingers)
+        x->call.arena = NULL;
+    else
+        forget(x, true);
 }
 
 void exchange_done(struct exchange *x)
@@ -288,7 +293,10 @@ void exchange_wake(void *ctx)
     struct exchange *x;
 
     CAST(x, ctx, EXCHANGE_MAGIC);
-    exchange_run(x);
+    if (UNLIKELY(x->lingers))
+        forget(x, true);
+    else
+        exchange_run(x);
 }
 
 static enum exchange_state begin_stages(struct exchange *x)
@@ -674,7 +682,8 @@ static enum exchange_state step_WHOLE(struct exchange *x)
         x->large_answer = large_new(x->branch, exchange_wake, x);
         large_adopt(x->large_answer, &attempt->body);
         if (is_success(attempt))
-            large_read_answer(x->large_answer, up, (size_t)x->call.config->json_depth_max);
+            large_read_answer(x->large_answer, up, (size_t)x->call.config->json_depth_max,
+                              x->restore);
         else
             large_check_json(x->large_answer);
         return EXCHANGE_DIGEST;
@@ -694,6 +703,15 @@ static enum exchange_state step_WHOLE(struct exchange *x)
     return whole_answer(x, body);
 }
 
+static enum exchange_state encode_large(struct exchange *x)
+{
+    /* Escapes make six bytes of one at worst. */
+    size_t bytes_max = 6 * x->call.config->response_bytes_max + ANSWER_EXTRA;
+
+    large_encode(x->large_answer, x->call.intake.protocol, x->encoder, x->large_frame, bytes_max);
+    return EXCHANGE_ENCODE;
+}
+
 static enum exchange_state step_DIGEST(struct exchange *x)
 {
     struct large *large = x->large_answer;
@@ -707,12 +725,37 @@ static enum exchange_state step_DIGEST(struct exchange *x)
         attempt_blame(x);
         return EXCHANGE_FAIL;
     }
-    if (frame != NULL)
+    if (frame != NULL) {
+        x->large_frame = frame;
         (void)attempt_frame(x, frame);
-    arena_rewind(&x->station->scratch);
-    attempt_complete(x);
+        arena_rewind(&x->station->scratch);
+    }
+    if (x->large_encodes && !x->attempt.failed)
+        return encode_large(x);
     large_forget_events(large);
     return whole_answer(x, large_body(large));
+}
+
+/* It is all there: what goes out is handed over piece by piece. */
+static enum exchange_state step_ENCODE(struct exchange *x)
+{
+    bool stream = x->call.request.stream;
+    struct str made;
+
+    if (large_busy(x->large_answer))
+        return EXCHANGE_ENCODE;
+    large_forget_events(x->large_answer);
+    if (large_take_encoded(x->large_answer, &made, &x->call.error) != OK)
+        return EXCHANGE_FAIL;
+    checked_bytes(x, made, false);
+    checked_end(x);
+    stored_bytes(x, made);
+    stored_end(x);
+    commit(x, 200, stream ? stream_content_type(x) : STR("application/json"),
+           stream ? -1 : (int64_t)made.n);
+    large_free(&x->large);
+    x->whole = made;
+    return EXCHANGE_HAND;
 }
 
 /* As much as the client takes; what it does not take yet stays here, uncopied. */
@@ -731,6 +774,13 @@ static enum exchange_state step_HAND(struct exchange *x)
     return EXCHANGE_SENT;
 }
 
+/* A large stream for a client that wants it as a whole. */
+static bool is_collected_large(const struct exchange *x)
+{
+    return !x->call.request.stream && x->attempt.streams && x->attempt.received > LARGE_BYTES &&
+           !x->error_event && x->large_answer == NULL && x->station->out.n == 0;
+}
+
 /* The answer is complete: what the encoder still owes, the last chunk, all in one write. */
 static enum exchange_state step_FINISH(struct exchange *x)
 {
@@ -739,6 +789,10 @@ static enum exchange_state step_FINISH(struct exchange *x)
 
     if (pipeline_holds(&x->call))
         (void)pipeline_release(&x->call);
+    if (UNLIKELY(is_collected_large(x))) {
+        x->large_answer = large_new(x->branch, exchange_wake, x);
+        return encode_large(x);
+    }
     size_t before = out->n;
     if (down->encoder_end(x->encoder, out, &x->call.error) != OK)
         return x->committed ? EXCHANGE_BREAK : EXCHANGE_FAIL;
@@ -920,6 +974,13 @@ bool exchange_emit(void *ctx, struct frame *frame)
     }
     size_t before = out->n;
     stored_frame(x, frame);
+    if (UNLIKELY(frame == x->large_frame)) {
+        /* No stage changed it, and it does not go down as it came: a job writes it. */
+        x->large_encodes = !frame->changed && (!x->attempt.raw || x->large_changed);
+        frame->changed |= x->large_changed;
+        if (x->large_encodes)
+            return true;
+    }
     if (x->call.intake.protocol->response_encode(x->encoder, frame, out, &raw, &e) != OK) {
         x->call.error = e;
         x->attempt.failed = true;

@@ -132,11 +132,13 @@ struct attempt {
     const struct protocol *protocol; /* that is spoken with it */
     const struct message *head;      /* of the answer; in the request arena, gone at commit */
     int status;
-    bool sent;    /* the last byte of the request was taken */
-    bool streams; /* the answer is a stream of events */
-    bool array;   /* of elements of a JSON array */
-    bool ended;   /* complete */
-    bool failed;  /* the call's error says why */
+    bool sent;       /* the last byte of the request was taken */
+    bool streams;    /* the answer is a stream of events */
+    bool array;      /* of elements of a JSON array */
+    bool raw;        /* it has the client's protocol and form */
+    size_t received; /* bytes of its body */
+    bool ended;      /* complete */
+    bool failed;     /* the call's error says why */
     bool paused;
     struct str span;           /* a whole body so far, lent until the batch */
     struct buf body;           /* the same, kept */
@@ -158,7 +160,10 @@ struct exchange {
     size_t body_size;
     size_t body_hint;           /* its declared length */
     struct large *large;        /* the request's body has memory of its own; NULL: it has not */
-    struct large *large_answer; /* a whole answer that is read in a job */
+    struct large *large_answer; /* a whole answer that is read, or written, in a job */
+    struct frame *large_frame;  /* of it; NULL: none */
+    bool large_changed;         /* by restore */
+    bool large_encodes;         /* a job is to write it */
     struct arena answer;        /* decoder, encoder, stage states */
     void *decoder;
     void *encoder;
@@ -188,6 +193,7 @@ struct exchange {
     bool committed;
     bool released; /* the request arena was given back */
     bool error_event;
+    bool lingers;         /* the client has left, a job that uses x's memory runs */
     bool upstreams_error; /* the call's error is what the upstream said */
     bool estimate;        /* the backend cannot count tokens */
     bool estimated;       /* what the client gets was */

@@ -6,7 +6,8 @@
  *           answer over LARGE_BYTES. Reads and writes them in a thread, so that no other stream of
  *           the worker waits.
  * How       request   body ─► READ (index, head) ─► stages ─► WRITE (edits, pieces) ─► upstream
- *           answer    body ─► ANSWER (its one frame), or CHECK (an error's body: is it JSON?)
+ *           answer    body ─► ANSWER (its one frame), or CHECK (an error's body: is it JSON?);
+ *                     frame ─► ENCODE (what a client of another protocol, or form, gets)
  *           One job at a time. What it touches is this struct, and, only to read, what stages left
  *           in the request arena. When its owner ends meanwhile the struct lives on alone,
  *           with the request arena in it, until the job's `done`.
@@ -19,6 +20,7 @@
 #include "gateway/large.h"
 
 #include "base/mem.h"
+#include "canon/restore.h"
 #include "gateway/gateway_priv.h"
 #include "gateway/reasoning.h"
 #include "io/job.h"
@@ -36,11 +38,11 @@ enum {
     /* Counted from the first byte on, until reading begins: what reading takes at least. Else those
      * who filled inflight_bytes_max with their bodies would all find no room to be read in. */
     RESERVE = WORK_BLOCK_SIZE + 64 * 1024,
-    WASTE_ARENAS = 4,
+    WASTE_ARENAS = 5,
     WASTE_BYTES = 4 * 1024 * 1024, /* less is given back at once */
 };
 
-enum large_job { JOB_READ, JOB_WRITE, JOB_ANSWER, JOB_CHECK };
+enum large_job { JOB_READ, JOB_WRITE, JOB_ANSWER, JOB_CHECK, JOB_ENCODE };
 
 struct large {
     uint32_t magic;
@@ -55,9 +57,10 @@ struct large {
     struct arena work; /* what reading it made: index, canonical form; of an answer: its decoder */
     struct arena out;  /* the upstream's request */
     struct arena kept; /* an answer's events */
-    struct arena lent; /* the request arena of a client that left while the job ran */
-    bool reserved;     /* RESERVE */
-    bool read;         /* `request` is there, and `work` holds it */
+    struct arena restored; /* the same in the client's terms */
+    struct arena lent;     /* the request arena of a client that left while the job ran */
+    bool reserved;         /* RESERVE */
+    bool read;             /* `request` is there, and `work` holds it */
     /* what the job is given, and what it gives */
     const struct protocol *protocol; /* the client's; of answers the upstream's */
     const struct protocol *upstream;
@@ -70,6 +73,11 @@ struct large {
     struct wire wire;
     struct frame frame;
     bool framed;
+    struct restore *restore; /* the exchange's, as the encoder */
+    const struct protocol *client;
+    void *encoder;
+    const struct frame *encoded; /* NULL: only the encoder's end */
+    struct buf made;
     bool is_json;
     enum error_code code;
     struct error error;
@@ -99,6 +107,8 @@ struct large *large_new(struct branch *branch, large_done_fn *done_fn, void *ctx
     arena_init(&large->out, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
     arena_init(&large->kept, WORK_EXTRA, WORK_BLOCK_SIZE, large->budget);
     arena_init(&large->lent, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
+    arena_init(&large->restored, WORK_EXTRA, WORK_BLOCK_SIZE, large->budget);
+    buf_init(&large->made, 1);
     large_check(large);
     return large;
 }
@@ -158,9 +168,11 @@ static void reserve_give(struct large *large)
 
 static void destroy(struct large *large)
 {
-    struct arena *const arenas[] = {&large->work, &large->out, &large->kept, &large->lent};
+    struct arena *const arenas[] = {&large->work, &large->out, &large->kept, &large->restored,
+                                    &large->lent};
 
     assert(large->job == NULL);
+    give_back(large, &large->made, NULL, 0);
     reserve_give(large);
     give_back(large, &large->body, arenas, COUNT_OF(arenas));
     branch_leave(large->branch);
@@ -233,13 +245,14 @@ struct str large_body(const struct large *large)
 bool large_overflowed(const struct large *large)
 {
     return arena_overflowed(&large->work) || arena_overflowed(&large->out) ||
-           arena_overflowed(&large->kept);
+           arena_overflowed(&large->kept) || arena_overflowed(&large->restored);
 }
 
 bool large_over_budget(const struct large *large)
 {
     return arena_over_budget(&large->work) || arena_over_budget(&large->out) ||
-           arena_over_budget(&large->kept) || large->body.full;
+           arena_over_budget(&large->kept) || arena_over_budget(&large->restored) ||
+           large->body.full || large->made.full;
 }
 
 /* --- in the job's thread --- */
@@ -302,7 +315,27 @@ static enum error_code read_answer(struct large *large)
     enum error_code code = protocol->response_decode(decoder, buf_str(&large->body), true,
                                                      &large->error);
     protocol->decoder_fini(decoder);
-    return code;
+    if (code != OK || !large->framed || large->restore == NULL)
+        return code;
+    /* A stop sequence that is met ends what there is of it, which is all. */
+    if (restore_frame(large->restore, &large->frame, &large->restored) == RESTORE_FULL)
+        return FAIL(&large->error, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
+    return OK;
+}
+
+static enum error_code encode_answer(struct large *large)
+{
+    const struct protocol *client = large->client;
+    struct error *e = &large->error;
+    struct str raw = STR_NULL;
+
+    if (large->encoded != NULL)
+        TRY(client->response_encode(large->encoder, large->encoded, &large->made, &raw, e));
+    assert(str_is_null(raw));
+    TRY(client->encoder_end(large->encoder, &large->made, e));
+    if (!buf_ok(&large->made))
+        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max");
+    return OK;
 }
 
 static enum error_code check_json(struct large *large)
@@ -332,6 +365,9 @@ static void work(void *ctx)
         return;
     case JOB_CHECK:
         large->code = check_json(large);
+        return;
+    case JOB_ENCODE:
+        large->code = encode_answer(large);
         return;
     }
     BUG("unknown job");
@@ -466,12 +502,15 @@ void large_adopt(struct large *large, struct buf *body)
     buf_init(body, large->body.size_max);
     arena_init(&large->work, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
     arena_init(&large->kept, bytes_max, WORK_BLOCK_SIZE, large->budget);
+    arena_init(&large->restored, bytes_max, WORK_BLOCK_SIZE, large->budget);
     buf_trim(&large->body);
 }
 
-void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max)
+void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max,
+                       struct restore *restore)
 {
     large->protocol = upstream;
+    large->restore = restore;
     large->limits = (struct request_limits){.depth_max = depth_max};
     start(large, JOB_ANSWER);
 }
@@ -492,8 +531,38 @@ void large_forget_events(struct large *large)
 {
     large_check(large);
     assert(large->job == NULL);
-    struct arena *const arenas[] = {&large->work, &large->out, &large->kept};
+    struct arena *const arenas[] = {&large->work, &large->out, &large->kept, &large->restored};
     give_back(large, NULL, arenas, COUNT_OF(arenas));
+}
+
+struct arena *large_scratch(struct large *large)
+{
+    assert(large->job == NULL);
+    return &large->restored;
+}
+
+void large_encode(struct large *large, const struct protocol *client, void *encoder,
+                  const struct frame *frame, size_t bytes_max)
+{
+    assert(frame == NULL || frame == &large->frame);
+    large->client = client;
+    large->encoder = encoder;
+    large->encoded = frame;
+    buf_init(&large->made, bytes_max);
+    buf_set_budget(&large->made, large->budget);
+    start(large, JOB_ENCODE);
+}
+
+enum error_code large_take_encoded(struct large *large, struct str *ret_bytes, struct error *e)
+{
+    large_check(large);
+    assert(large->job == NULL && large->what == JOB_ENCODE);
+    if (large->code != OK) {
+        *e = large->error;
+        return large->code;
+    }
+    *ret_bytes = buf_str(&large->made);
+    return OK;
 }
 
 void large_check_json(struct large *large)

@@ -11,6 +11,7 @@ struct branch;
 struct call;
 struct large;
 struct reasoning_way;
+struct restore;
 struct server_conn;
 
 enum {
@@ -71,11 +72,22 @@ void large_let_go(struct large *large, struct call *call);
 
 /* Takes the body out of *body, whose memory counts in inflight_bytes_max. */
 void large_adopt(struct large *large, struct buf *body);
-/* Starts to read it. */
-void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max);
+/* Starts to read it. restore: puts its events into the client's terms; NULL: nothing to do. */
+void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max,
+                       struct restore *restore);
 /* Its one frame, NULL without one; alive until large_forget_events. */
 NODISCARD enum error_code large_take_frame(struct large *large, struct frame **ret_frame,
                                            struct error *e);
+/* Where its events may be changed: it lives as long as they do. */
+struct arena *large_scratch(struct large *large);
+/* Starts to write what the client gets of it: the frame that was taken, and the encoder's end.
+ * Without a frame: what the encoder has collected before. The encoder, and the memory that it works
+ * in, are the job's. bytes_max: of what comes out. */
+void large_encode(struct large *large, const struct protocol *client, void *encoder,
+                  const struct frame *frame, size_t bytes_max);
+/* Lives as long as large. */
+NODISCARD enum error_code large_take_encoded(struct large *large, struct str *ret_bytes,
+                                             struct error *e);
 /* Gives back all but the body. */
 void large_forget_events(struct large *large);
 /* Starts to look whether it is JSON at all (the body of an upstream's error). */

@@ -255,10 +255,10 @@ static void note(struct exchange *x, const struct event *event, struct collect_b
     BUG("no such kind of event");
 }
 
-static struct str seal(struct exchange *x, struct str signature)
+static struct str seal(struct exchange *x, struct str signature, struct arena *scratch)
 {
     return seal_pack(&x->station->gateway->seal, x->attempt.backend->vendor, x->reasoning->model,
-                     signature, &x->station->scratch);
+                     signature, scratch);
 }
 
 /* Events of which something may be sealed, at most one seal more for each. */
@@ -273,14 +273,14 @@ static uint32_t count_seals(const struct frame *frame)
 
 /* Appends the event to events[n…], sealed; returns the new n. */
 static uint32_t pass(struct exchange *x, const struct event *event, struct event *events,
-                     uint32_t n)
+                     uint32_t n, struct arena *scratch)
 {
     struct collect_block *block = NULL;
     struct event sealed = *event;
 
     note(x, event, &block);
     if (event->kind == EVENT_SIGNATURE) {
-        sealed.text = seal(x, event->text);
+        sealed.text = seal(x, event->text, scratch);
         if (!str_is_null(sealed.text))
             events[n++] = sealed;
         return n;
@@ -289,7 +289,7 @@ static uint32_t pass(struct exchange *x, const struct event *event, struct event
     if (event->kind == EVENT_BLOCK_END && x->reasoning->seals_all && block != NULL &&
         block->kind == BLOCK_REASONING && str_is_null(block->signature)) {
         sealed.kind = EVENT_SIGNATURE;
-        sealed.text = seal(x, STR(""));
+        sealed.text = seal(x, STR(""), scratch);
         if (!str_is_null(sealed.text))
             events[n++] = sealed;
     }
@@ -297,7 +297,7 @@ static uint32_t pass(struct exchange *x, const struct event *event, struct event
     return n;
 }
 
-bool reasoning_frame(struct exchange *x, struct frame *frame)
+bool reasoning_frame(struct exchange *x, struct frame *frame, struct arena *scratch)
 {
     struct collect_block *ignored;
     uint32_t seals = count_seals(frame);
@@ -308,10 +308,9 @@ bool reasoning_frame(struct exchange *x, struct frame *frame)
             note(x, &frame->events[i], &ignored);
         return true;
     }
-    struct arena *scratch = &x->station->scratch;
     struct event *events = arena_array(scratch, frame->n + seals, sizeof(*events));
     for (uint32_t i = 0; i < frame->n && !arena_overflowed(scratch); i++)
-        n = pass(x, &frame->events[i], events, n);
+        n = pass(x, &frame->events[i], events, n, scratch);
     frame->events = events;
     frame->n = n;
     frame->changed = true;

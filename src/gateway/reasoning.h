@@ -41,7 +41,8 @@ NODISCARD enum error_code reasoning_up(const struct reasoning_way *way, struct r
 
 /* The attempt is about to be sent; its request is still there. */
 void reasoning_begin(struct exchange *x);
-/* A frame on its way to the client, restored. False: there is no memory for what it says. */
-NODISCARD bool reasoning_frame(struct exchange *x, struct frame *frame);
+/* A frame on its way to the client, restored; its new events lie in scratch. False: there is no
+ * memory for what it says. */
+NODISCARD bool reasoning_frame(struct exchange *x, struct frame *frame, struct arena *scratch);
 /* Nulls; takes NULL. */
 void reasoning_free(struct reasoning **reasoning);

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What      Kept responses in the life of an exchange: what stands before its request, where it has
- *           to go, and what is kept of its answer.
+ * What      Kept responses in the life of an exchange: what stands before its request, where it
+ *           has to go, and what is kept of its answer.
  * How       Two kinds of answers are remembered. Those that we translated are ours alone: they are
- *           kept whole, and a request that goes on from one gets the items of the whole chain before
- *           its own, so that any backend can answer it. Those of a backend that speaks Responses are
- *           kept there: we remember which one it was, and send what goes on from them to it.
- *               stored_expand   remembers the request's own input (it is gone when the answer comes)
+ *           kept whole, and a request that goes on from one gets the items of the whole chain
+ *           before its own, so that any backend can answer it. Those of a backend that speaks
+ *           Responses are kept there: we remember which one it was, and send what goes on from
+ *           them to it.
+ *               stored_expand   remembers the request's own input (it is gone when the answer
+ *                               comes)
  *               stored_frame    the id, of the second kind
  *               stored_bytes    the response object, of the first: of a stream its last event
  *               stored_end      keeps it
- * Owns      x->stored: what is remembered until the end. The bodies that it makes are the exchange's.
+ * Owns      x->stored: what is remembered until the end. Bodies that it makes are the exchange's.
  * Not here  Requests for kept responses (stored_ask), their items' JSON (stored_items), the store.
  */
 #include "gateway/stored.h"

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Responses that are kept (state/replies) or are somewhere else: what a request needs of them, what
- * an answer leaves of itself (requests for them: stored_ask.h). Of clients that speak Responses; for
- * others nothing here does anything.
+ * Responses that are kept (state/replies) or are somewhere else: what a request needs of them, and
+ * what an answer leaves of itself (requests for them: stored_ask.h). Of clients that speak
+ * Responses; for others nothing here does anything.
  *
- *   request   head decoded ─► stored_expand (body made anew: decode it again) ─► stages ─► plan_next
- *             ─► stored_pin
- *   answer    encoder made with .stored = stored_keeps ─► stored_frame, stored_bytes ─► stored_end
+ *   request   head decoded ─► stored_expand (body made anew: it is decoded again) ─► stages
+ *             ─► plan_next ─► stored_pin
+ *   answer    encoder made with .stored = stored_keeps ─► stored_frame, stored_bytes
+ *             ─► stored_end
  */
 #pragma once
 
@@ -17,8 +18,8 @@ struct exchange;
 struct stored;
 
 /* previous_response_id and item_reference of a request whose head was decoded, before any stage.
- * *ret_again: the body now holds what they stood for; it is to be decoded again, in a job when it is
- * large. UNKNOWN_RESPONSE: it is not there. */
+ * *ret_again: the body now holds what they stood for; it is to be decoded again, in a job when it
+ * is large. UNKNOWN_RESPONSE: it is not there. */
 NODISCARD enum error_code stored_expand(struct exchange *x, bool *ret_again, struct error *e);
 /* The element was chosen: a response that only its backend has is continued there and nowhere else.
  * UNKNOWN_RESPONSE: the client names another one, or it is there no more. */
@@ -26,8 +27,8 @@ NODISCARD enum error_code stored_pin(struct exchange *x, struct error *e);
 
 /* Whether the answer will be kept here, whole: encoder_options.stored. Before commit. */
 bool stored_keeps(struct exchange *x);
-/* A frame of the upstream's, on its way to the encoder: learns the id of an answer that goes down as
- * it came. */
+/* A frame of the upstream's, on its way to the encoder: learns the id of an answer that goes down
+ * as it came. */
 void stored_frame(struct exchange *x, const struct frame *frame);
 /* Bytes that the encoder made. */
 void stored_bytes(struct exchange *x, struct str bytes);

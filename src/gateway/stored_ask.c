@@ -2,8 +2,8 @@
 /*
  * What      Answers what is asked of kept responses.
  * How       id ─► the store ─► kept whole: answered here
- *                          ─► its backend has it: the request goes there as it came, and its answer
- *                             comes down as it is, whole
+ *                          ─► its backend has it: the request goes there as it came, and its
+ *                             answer comes down as it is, whole
  *                          ─► nobody's: 404
  *           What is no kept response's matter (compact, conversations) goes to the backend that the
  *           body's model names, else the default one, if it speaks Responses.

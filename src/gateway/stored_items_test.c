@@ -37,7 +37,9 @@ static void test_what_an_input_stands_for(void **state)
 }
 
 #define REASONING "{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[]}"
-#define CALL      "{\"id\":\"fc_1\",\"type\":\"function_call\",\"call_id\":\"call_1\",\"name\":\"f\"}"
+#define CALL                                                   \
+    "{\"id\":\"fc_1\",\"type\":\"function_call\",\"call_id\":" \
+    "\"call_1\",\"name\":\"f\"}"
 
 /* Catches: reasoning that goes to another vendor, and ids that it would refuse. */
 static void test_for_another_backend(void **state)

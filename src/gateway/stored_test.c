@@ -145,9 +145,9 @@ static void speak_responses(void)
 }
 
 #define ITEM(id, text) "{\"id\":\"" id "\",\"type\":\"message\",\"text\":\"" text "\"}"
-#define USER(text)                                                                                   \
-    "{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"" text \
-    "\"}]}"
+#define USER(text)                                                    \
+    "{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":" \
+    "\"input_text\",\"text\":\"" text "\"}]}"
 #define RESPONSE(id, status, output)                                                           \
     "{\"id\":\"" id "\",\"object\":\"response\",\"status\":\"" status "\",\"output\":[" output \
     "],\"usage\":null}"

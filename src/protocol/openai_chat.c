@@ -11,9 +11,10 @@
  */
 #include "protocol/openai_chat_priv.h"
 
-#include "protocol/openai_chat_lint.h"
 #include "canon/failure.h"
 #include "text/utf8.h"
+
+#include "protocol/openai_chat_lint.h"
 
 enum { MESSAGE_BYTES_MAX = 2048, ERROR_DEPTH_MAX = 64, MODELS_DEPTH_MAX = 64 };
 
@@ -24,80 +25,59 @@ struct words {
     const char *code; /* NULL: null */
 };
 
+#define WORDS(code, type, word) \
+    case ERR_##code:            \
+        return (struct words)   \
+        {                       \
+            type, word          \
+        }
+
 static struct words error_words(enum error_code code)
 {
     switch (code) {
-    case ERR_UNAUTHORIZED:
-        return (struct words){"authentication_error", "invalid_api_key"};
-    case ERR_NO_BACKEND:
-        return (struct words){"configuration_error", "no_functional_backends"};
-    case ERR_UNKNOWN_BACKEND:
-        return (struct words){"invalid_request_error", "unknown_backend"};
-    case ERR_RATE_LIMITED:
-        return (struct words){"rate_limit_error", "rate_limit_exceeded"};
-    case ERR_UPSTREAM_UNREACHABLE:
-    case ERR_UPSTREAM_BROKEN:
-        return (struct words){"backend_error", "upstream_unreachable"};
-    case ERR_UPSTREAM_TOO_LARGE:
-        return (struct words){"backend_error", "upstream_too_large"};
-    case ERR_UPSTREAM_TIMEOUT:
-        return (struct words){"backend_error", "upstream_timeout"};
-    case ERR_UPSTREAM_ERROR:
-        return (struct words){"backend_error", "upstream_error"};
-    case ERR_UPSTREAM_KEY:
-        return (struct words){"backend_error", "upstream_auth"};
-    case ERR_UPSTREAM_RATE_LIMITED:
-        return (struct words){"rate_limit_error", "rate_limit_exceeded"};
-    case ERR_BILLING:
-        return (struct words){"insufficient_quota", "insufficient_quota"};
-    case ERR_CONTEXT_TOO_LONG:
-        return (struct words){"invalid_request_error", "context_length_exceeded"};
-    case ERR_POLICY:
-        return (struct words){"invalid_request_error", "content_policy_violation"};
-    case ERR_UNKNOWN_RESPONSE:
-        return (struct words){"invalid_request_error", "previous_response_not_found"};
-    case ERR_UNSUPPORTED_VALUE:
-        return (struct words){"invalid_request_error", "unsupported_value"};
-    case ERR_UNSUPPORTED:
-        return (struct words){"invalid_request_error", "unsupported_parameter"};
-    case ERR_BAD_REQUEST:
-        return (struct words){"invalid_request_error", NULL};
-    case ERR_BAD_HTTP:
-        return (struct words){"invalid_request_error", "bad_request"};
-    case ERR_TOO_LARGE:
-        return (struct words){"invalid_request_error", "request_too_large"};
-    case ERR_HEADERS_TOO_LARGE:
-        return (struct words){"invalid_request_error", "headers_too_large"};
-    case ERR_REQUEST_TIMEOUT:
-        return (struct words){"invalid_request_error", "request_timeout"};
-    case ERR_FORBIDDEN:
-        return (struct words){"permission_error", "forbidden"};
-    case ERR_NOT_FOUND:
-        return (struct words){"invalid_request_error", "not_found"};
-    case ERR_MODEL_NOT_FOUND:
-        return (struct words){"invalid_request_error", "model_not_found"};
-    case ERR_METHOD_NOT_ALLOWED:
-        return (struct words){"invalid_request_error", "method_not_allowed"};
-    case ERR_UNSUPPORTED_MEDIA:
-        return (struct words){"invalid_request_error", "unsupported_media_type"};
-    case ERR_UPGRADE_REQUIRED:
-        return (struct words){"invalid_request_error", "upgrade_required"};
-    case ERR_UPSTREAM_OVERLOADED:
-    case ERR_OVERLOADED:
-    case ERR_DRAINING:
-        return (struct words){"server_error", "overloaded"};
-    case ERR_CLIENT_LEFT:
-        return (struct words){"server_error", "client_left"};
-    case ERR_CONFIG:
-    case ERR_SYSTEM:
-    case ERR_INTERNAL:
-        return (struct words){"server_error", "internal_error"};
+        WORDS(UNAUTHORIZED, "authentication_error", "invalid_api_key");
+        WORDS(NO_BACKEND, "configuration_error", "no_functional_backends");
+        WORDS(UNKNOWN_BACKEND, "invalid_request_error", "unknown_backend");
+        WORDS(RATE_LIMITED, "rate_limit_error", "rate_limit_exceeded");
+        WORDS(UPSTREAM_UNREACHABLE, "backend_error", "upstream_unreachable");
+        WORDS(UPSTREAM_BROKEN, "backend_error", "upstream_unreachable");
+        WORDS(UPSTREAM_TOO_LARGE, "backend_error", "upstream_too_large");
+        WORDS(UPSTREAM_TIMEOUT, "backend_error", "upstream_timeout");
+        WORDS(UPSTREAM_ERROR, "server_error", "upstream_error");
+        WORDS(UPSTREAM_KEY, "backend_error", "upstream_auth");
+        WORDS(UPSTREAM_RATE_LIMITED, "rate_limit_error", "rate_limit_exceeded");
+        WORDS(BILLING, "insufficient_quota", "insufficient_quota");
+        WORDS(CONTEXT_TOO_LONG, "invalid_request_error", "context_length_exceeded");
+        WORDS(POLICY, "invalid_request_error", "content_policy_violation");
+        WORDS(UNKNOWN_RESPONSE, "invalid_request_error", "previous_response_not_found");
+        WORDS(UNSUPPORTED_VALUE, "invalid_request_error", "unsupported_value");
+        WORDS(UNSUPPORTED, "invalid_request_error", "unsupported_parameter");
+        WORDS(BAD_REQUEST, "invalid_request_error", NULL);
+        WORDS(BAD_HTTP, "invalid_request_error", "bad_request");
+        WORDS(TOO_LARGE, "invalid_request_error", "request_too_large");
+        WORDS(HEADERS_TOO_LARGE, "invalid_request_error", "headers_too_large");
+        WORDS(REQUEST_TIMEOUT, "invalid_request_error", "request_timeout");
+        WORDS(FORBIDDEN, "permission_error", "forbidden");
+        WORDS(NOT_FOUND, "invalid_request_error", "not_found");
+        WORDS(MODEL_NOT_FOUND, "invalid_request_error", "model_not_found");
+        WORDS(METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed");
+        WORDS(UNSUPPORTED_MEDIA, "invalid_request_error", "unsupported_media_type");
+        WORDS(UPGRADE_REQUIRED, "invalid_request_error", "upgrade_required");
+        WORDS(UPSTREAM_OVERLOADED, "server_error", "overloaded");
+        WORDS(OVERLOADED, "server_error", "overloaded");
+        WORDS(DRAINING, "server_error", "overloaded");
+        WORDS(CLIENT_LEFT, "server_error", "client_left");
+        WORDS(CONFIG, "server_error", "internal_error");
+        WORDS(SYSTEM, "server_error", "internal_error");
+        WORDS(INTERNAL, "server_error", "internal_error");
     case OK:
     case ERROR_COUNT:
         break;
     }
     BUG("no such error");
 }
+
+#undef WORDS
 
 /* A string, or null for the absent one. */
 static void add_string(struct buf *out, struct str s)

@@ -157,7 +157,9 @@ static void check_row(const struct row *row)
 #define CHUNK_CALL(n, id) \
     "[{'index':" n ",'id':'" id "','type':'function','function':{'name':'f','arguments':''}}]"
 #define CHUNK_ARGS(n, text) "{'tool_calls':[{'index':" n ",'function':{'arguments':'" text "'}}]}\n"
-#define WHOLE_CALL(id)      "{'id':'" id "','type':'function','function':{'name':'f','arguments':'{}'}}"
+#define WHOLE_CALL(id)                  \
+    "{'id':'" id "','type':'function'," \
+    "'function':{'name':'f','arguments':'{}'}}"
 
 static const struct row rows[] = {
     {"text", START TEXT("0", "a") END("0") STOP("END"),
@@ -167,10 +169,10 @@ static const struct row rows[] = {
      "{'role':'assistant','content':'','refusal':null} 'length'"},
     /* Calls are numbered among themselves; none has arguments that are no JSON. */
     {"two calls behind text",
-     START TEXT("0", "a") END("0") CALL("1", "x") END("1") CALL(
-         "2",
-         "y") "{'kind':'TOOL_ARGS','block':2,'text':'{}'}\n{'kind':'SIGNATURE','block':2,'text':'s'}\n" END("2")
-         STOP("TOOL"),
+     START TEXT("0", "a") END("0") CALL("1", "x") END("1")
+         CALL("2", "y") "{'kind':'TOOL_ARGS','block':2,"
+                        "'text':'{}'}\n{'kind':'SIGNATURE','block':2,'text':'s'}\n" END("2")
+                            STOP("TOOL"),
      "{'role':'assistant','content':'a'}\n{'tool_calls':" CHUNK_CALL("0", "x") "}\n" CHUNK_ARGS(
          "0",
          "{}") "{'tool_calls':" CHUNK_CALL("1",
@@ -184,11 +186,14 @@ static const struct row rows[] = {
      "{'role':'assistant','content':null,'refusal':null,'tool_calls':[" WHOLE_CALL(
          "x") "]} 'tool_calls'"},
     {"reasoning, signed, and what only its vendor reads",
-     START
-         BEGIN("0", "REASONING") "{'kind':'REASONING','block':0,'text':'hm'}\n{'kind':'SIGNATURE','block':0,'text':'s'}\n" END(
-             "0") BEGIN("1", "REDACTED") "{'kind':'SIGNATURE','block':1,'text':'s'}\n" END("1")
-             TEXT("2", "a") END("2") STOP("END"),
-     "{'role':'assistant','content':null,'reasoning_content':'hm'}\n{'content':'a'}\n{} 'stop'\n" DONE,
+     START BEGIN(
+         "0",
+         "REASONING") "{'kind':'REASONING','block':0,"
+                      "'text':'hm'}\n{'kind':'SIGNATURE','block':0,'text':'s'}\n" END("0")
+                          BEGIN("1", "REDACTED") "{'kind':'SIGNATURE','block':1,'text':'s'}\n" END(
+                              "1") TEXT("2", "a") END("2") STOP("END"),
+     "{'role':'assistant','content':null,"
+     "'reasoning_content':'hm'}\n{'content':'a'}\n{} 'stop'\n" DONE,
      "{'role':'assistant','content':'a','refusal':null,'reasoning_content':'hm'} 'stop'"},
     {"a vendor's block is dropped",
      START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'VENDOR','name':'server_tool_use'}\n"
@@ -199,13 +204,15 @@ static const struct row rows[] = {
      START BEGIN(
          "0",
          "MEDIA") "{'kind':'TEXT','block':0,'text':'{\\'media_type\\':\\'image/png\\',\\'data\\':"
-                  "\\'QUJD\\'}'}\n" END("0") BEGIN(
-                      "1",
-                      "MEDIA") "{'kind':'TEXT','block':1,'text':'{\\'url\\':\\'https://x/i\\'}'}\n" END("1")
-                      BEGIN(
-                          "2",
-                          "MEDIA") "{'kind':'TEXT','block':2,'text':'{\\'media_type\\':\\'audio/wav\\',"
-                                   "\\'data\\':\\'QUJD\\'}'}\n" END("2") STOP("END"),
+                  "\\'QUJD\\'}'}\n" END("0")
+                      BEGIN("1",
+                            "MEDIA") "{'kind':'TEXT','block':1,"
+                                     "'text':'{\\'url\\':\\'https://x/i\\'}'}\n" END("1")
+                                         BEGIN("2",
+                                               "MEDIA") "{'kind':'TEXT','block':2,"
+                                                        "'text':'{\\'media_type\\':\\'audio/wav\\',"
+                                                        "\\'data\\':\\'QUJD\\'}'}\n" END("2")
+                                                            STOP("END"),
      "{'role':'assistant','content':null,'images':[{'type':'image_url','image_url':{'url':"
      "'data:image/png;base64,QUJD'}}]}\n{'images':[{'type':'image_url','image_url':{'url':"
      "'https://x/i'}}]}\n{} 'stop'\n" DONE,
@@ -213,11 +220,11 @@ static const struct row rows[] = {
      "{'url':'data:image/png;base64,QUJD'}},{'type':'image_url','image_url':{'url':"
      "'https://x/i'}}]} 'stop'"},
     {"citations, known ones",
-     START TEXT(
-         "0",
-         "a") "{'kind':'CITATION','block':0,'text':'{\\'type\\':\\'url_citation\\',\\'url_citation\\':"
-              "{\\'url\\':\\'u\\'}}'}\n{'kind':'CITATION','block':0,'text':'{\\'type\\':"
-              "\\'char_location\\'}'}\n" END("0") STOP("END"),
+     START TEXT("0",
+                "a") "{'kind':'CITATION','block':0,"
+                     "'text':'{\\'type\\':\\'url_citation\\',\\'url_citation\\':"
+                     "{\\'url\\':\\'u\\'}}'}\n{'kind':'CITATION','block':0,'text':'{\\'type\\':"
+                     "\\'char_location\\'}'}\n" END("0") STOP("END"),
      "{'role':'assistant','content':'a'}\n{'annotations':[{'type':'url_citation','url_citation':"
      "{'url':'u'}}]}\n{} 'stop'\n" DONE,
      "{'role':'assistant','content':'a','refusal':null,'annotations':[{'type':'url_citation',"

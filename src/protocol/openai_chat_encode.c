@@ -399,6 +399,19 @@ static void encode_tool(struct openai_chat_encoder *enc, struct openai_chat_sent
     tool_args_chunk(enc, sent, known, event->text, out);
 }
 
+/* What comes along with a text. */
+static void encode_beside(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                          const struct event *event, struct buf *out)
+{
+    if (event->kind == EVENT_LOGPROBS) {
+        delta_begin(enc, sent, false, out);
+        delta_end(enc, event->text, STR_NULL, out);
+        return;
+    }
+    if (enc->options.same_protocol || openai_chat_is_annotation(event->text))
+        json_chunk(enc, sent, STR("annotations"), event->text, true, out);
+}
+
 /* An event inside a choice. next: the event after it in the frame, or NULL. Returns how many of
  * the two it took. */
 static uint32_t encode_in_choice(struct openai_chat_encoder *enc, const struct event *event,
@@ -410,22 +423,16 @@ static uint32_t encode_in_choice(struct openai_chat_encoder *enc, const struct e
 
     if (sent->finish)
         return 1;
-    if (event->kind == EVENT_TEXT) {
+    if (event->kind == EVENT_TEXT)
         encode_text(enc, sent, event, with_logprobs ? next->text : STR_NULL, out);
-    } else if (event->kind == EVENT_REASONING) {
+    else if (event->kind == EVENT_REASONING)
         encode_reasoning(enc, sent, event, out);
-    } else if (event->kind == EVENT_BLOCK_BEGIN || event->kind == EVENT_TOOL_ARGS ||
-               event->kind == EVENT_BLOCK_END) {
-        encode_tool(enc, sent, event, out);
-    } else if (event->kind == EVENT_CITATION) {
-        if (enc->options.same_protocol || openai_chat_is_annotation(event->text))
-            json_chunk(enc, sent, STR("annotations"), event->text, true, out);
-    } else if (event->kind == EVENT_LOGPROBS) {
-        delta_begin(enc, sent, false, out);
-        delta_end(enc, event->text, STR_NULL, out);
-    } else if (event->kind == EVENT_STOP) {
+    else if (event->kind == EVENT_CITATION || event->kind == EVENT_LOGPROBS)
+        encode_beside(enc, sent, event, out);
+    else if (event->kind == EVENT_STOP)
         finish_chunk(enc, sent, event, out);
-    }
+    else if (event->kind != EVENT_SIGNATURE)
+        encode_tool(enc, sent, event, out);
     return with_logprobs ? 2 : 1;
 }
 

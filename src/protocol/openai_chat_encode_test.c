@@ -362,7 +362,7 @@ static void test_error_is_the_end(void **state)
 
     (void)state;
     expect_encoded(SAID "data: {\"error\":{\"message\":\"x\",\"type\":\"t\"}}\n\n" SAID DONE, &own,
-                   SAID "data: {\"error\":{\"message\":\"x\",\"type\":\"backend_error\","
+                   SAID "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\","
                         "\"param\":null,\"code\":\"upstream_error\"}}\n\n");
     expect_encoded(SAID SAID, &own, SAID DELTA("{\"content\":\"a\"}"));
 }

@@ -133,8 +133,9 @@ static void test_the_line_of_the_first_violation(void **state)
                 "line 3: a call begins with a unique id, a type and a name, and keeps its id");
 }
 
-#define BODY(choices)                                                                                  \
-    "{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\",\"choices\":[" choices \
+#define BODY(choices)                                                             \
+    "{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"m\"," \
+    "\"choices\":[" choices                                                       \
     "],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}"
 #define MESSAGE(index, message, finish) \
     "{\"index\":" index ",\"message\":" message ",\"finish_reason\":" finish "}"

@@ -358,24 +358,23 @@ static enum error_code read_format(struct openai_chat_reader *r, struct request 
     if (str_is_null(object))
         return OK;
     while (json_object_next(object, &cursor, r->arena, &inner)) {
-        enum json_kind kind = json_kind_of(inner.value);
-        if (str_eq(inner.key, STR("type"))) {
-            type = kind == JSON_STRING ? json_string_value(inner.value, r->arena) : STR_NULL;
-        } else if (str_eq(inner.key, STR("json_schema")) && kind == JSON_OBJECT) {
+        bool is_object = json_kind_of(inner.value) == JSON_OBJECT;
+        if (str_eq(inner.key, STR("type")) && json_kind_of(inner.value) == JSON_STRING)
+            type = json_string_value(inner.value, r->arena);
+        else if (is_object && str_eq(inner.key, STR("json_schema")))
             all &= read_schema(r, &format, inner.value);
-        } else {
-            if (str_eq(inner.key, STR("schema")) && kind == JSON_OBJECT)
-                format.schema = inner.value;
+        else
             all = false;
-        }
+        if (is_object && str_eq(inner.key, STR("schema")))
+            format.schema = inner.value;
     }
-    bool schema = str_eq(type, STR("json_schema")) || !str_is_null(format.schema);
-    bool json = str_eq(type, STR("json_object"));
-    if (schema || json)
+    if (str_eq(type, STR("json_schema")) || !str_is_null(format.schema))
+        format.kind = FORMAT_SCHEMA;
+    else if (str_eq(type, STR("json_object")))
+        format.kind = FORMAT_JSON;
+    if (format.kind != FORMAT_ABSENT)
         request->params.format = format;
-    if (schema || json)
-        request->params.format.kind = schema ? FORMAT_SCHEMA : FORMAT_JSON;
-    if (!all || (!str_eq(type, STR("json_schema")) && (!json || schema)))
+    if (!all || format.kind == FORMAT_ABSENT)
         openai_chat_request_keep(r, &request->extra, m, false);
     return OK;
 }

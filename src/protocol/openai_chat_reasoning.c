@@ -8,7 +8,7 @@
  *           they are only understood. reasoning_effort, the protocol's own, counts before them.
  *             reasoning: {effort, max_tokens, enabled, exclude, summary}     OpenRouter
  *             include_reasoning                                              the same, older
- *             thinking: {type, budget_tokens}                                DeepSeek, Z.ai, litellm
+ *             thinking: {type, budget_tokens}                                DeepSeek, Z.ai
  *             enable_thinking, thinking_budget, chat_template_kwargs         Qwen, vLLM, SGLang
  *           What is not of the kind that the vendor knows is not understood, and no error: another
  *           vendor may.

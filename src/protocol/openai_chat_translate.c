@@ -313,44 +313,51 @@ static struct part *calls_of(struct translator *x, struct part *parts)
     return calls;
 }
 
+/* A part with that text in front of the others; text null: as they were. */
+static struct part *in_front(const struct translator *x, enum part_kind kind, struct str text,
+                             struct str member, struct part *parts)
+{
+    struct part *part;
+
+    if (str_is_null(text))
+        return parts;
+    part = new_part(x, kind, text);
+    if (part == NULL)
+        return parts;
+    part->name = member;
+    part->next = parts;
+    return part;
+}
+
+/* Null: it is not told. Who takes reasoning back wants it in every message of the assistant's. */
+static struct str reasoning_of(const struct translator *x, const struct turn *turn)
+{
+    struct str text = join_texts(x, turn->parts, PART_REASONING, STR("\n\n"));
+
+    if (!x->keeps_reasoning)
+        return STR_NULL;
+    return str_is_null(text) ? STR("") : text;
+}
+
 /* A message has one text, one refusal, one reasoning, and its calls. */
 static void say_assistant(struct translator *x, struct turn *turn)
 {
     struct str text = join_texts(x, turn->parts, PART_TEXT, STR(""));
     struct str refusal = join_texts(x, turn->parts, PART_REFUSAL, STR(""));
-    struct str reasoning = join_texts(x, turn->parts, PART_REASONING, STR("\n\n"));
+    struct str reasoning = reasoning_of(x, turn);
     struct part *parts = calls_of(x, turn->parts);
-    bool calls = parts != NULL;
+    bool other = parts != NULL || !str_is_null(refusal);
 
-    if (!x->keeps_reasoning)
-        reasoning = STR_NULL;
-    else if (str_is_null(reasoning))
-        reasoning = STR("");
-    if (!calls && str_is_null(text) && str_is_null(refusal) && reasoning.n == 0)
+    if (!other && str_is_null(text) && reasoning.n == 0)
         return;
-    struct part *said[] = {
-        str_is_null(reasoning) ? NULL : new_part(x, PART_REASONING, reasoning),
-        str_is_null(refusal) ? NULL : new_part(x, PART_REFUSAL, refusal),
-        /* Without calls or refusal null is refused by many. */
-        str_is_null(text) && (calls || !str_is_null(refusal))
-            ? NULL
-            : new_part(x, PART_TEXT, str_is_null(text) ? STR("") : text),
-    };
-    if (arena_overflowed(x->arena))
-        return;
-    if (said[0] != NULL)
-        said[0]->name = STR("reasoning_content");
-    if (said[1] != NULL)
-        said[1]->name = STR("refusal");
-    turn->content_was_null = said[2] == NULL;
-    turn->content_was_text = said[2] != NULL;
-    for (size_t i = 0; i < COUNT_OF(said); i++) {
-        if (said[i] == NULL)
-            continue;
-        said[i]->next = parts;
-        parts = said[i];
-    }
-    turn->parts = parts;
+    /* Without calls or refusal many refuse null. */
+    if (str_is_null(text) && !other)
+        text = STR("");
+    turn->content_was_null = str_is_null(text);
+    turn->content_was_text = !turn->content_was_null;
+    parts = in_front(x, PART_REASONING, reasoning, STR("reasoning_content"), parts);
+    parts = in_front(x, PART_REFUSAL, refusal, STR("refusal"), parts);
+    turn->parts = in_front(x, PART_TEXT, text, STR_NULL, parts);
     add_message(x, turn);
 }
 

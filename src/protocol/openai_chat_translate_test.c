@@ -132,10 +132,12 @@ static void check_rows(const struct row *rows, size_t n)
         check_with(&rows[i], &dialect);
 }
 
-#define USER             "{'role':'user','content':'q'}"
-#define SAYS(...)        "{'messages':[" __VA_ARGS__ "]}"
-#define WITH(...)        "{'messages':[" USER "]," __VA_ARGS__ "}"
-#define CALL(id)         "{'id':'" id "','type':'function','function':{'name':'f','arguments':'{}'}}"
+#define USER      "{'role':'user','content':'q'}"
+#define SAYS(...) "{'messages':[" __VA_ARGS__ "]}"
+#define WITH(...) "{'messages':[" USER "]," __VA_ARGS__ "}"
+#define CALL(id)                        \
+    "{'id':'" id "','type':'function'," \
+    "'function':{'name':'f','arguments':'{}'}}"
 #define CALLS(...)       "{'role':'assistant','content':null,'tool_calls':[" __VA_ARGS__ "]}"
 #define RESULT(id, text) "{'role':'tool','content':'" text "','tool_call_id':'" id "'}"
 
@@ -163,7 +165,8 @@ static void test_messages(void **state)
         {"m",
          SAYS(
              "{'role':'user','content':[{'type':'text','text':'a'},{'type':'image_url','image_url':"
-             "{'url':'data:image/jpg;base64,QUJD','detail':'original','z':1}},{'type':'input_audio',"
+             "{'url':'data:image/jpg;base64,QUJD',"
+             "'detail':'original','z':1}},{'type':'input_audio',"
              "'input_audio':{'data':'QQ==','format':'wav'}},{'type':'file','file':{'file_data':"
              "'data:application/pdf;base64,JVBERi0x'}},{'type':'image_url','image_url':"
              "{'url':'https://x.test/i.png'}}]}"),
@@ -217,12 +220,21 @@ static void test_results(void **state)
                    "[{'type':'text','text':'a'},{'type':'image_url','image_url':{'url':'u'}}]},"
                    "{'role':'tool','tool_call_id':'2','content':[{'type':'file','file':{'filename':"
                    "'n','file_data':'data:application/pdf;base64,JVBERi0x'}}]}," USER),
-         SAYS(USER "," CALLS(CALL("1") "," CALL("2")) "," RESULT("1", "a\\n[image attached]") "," RESULT(
-             "2",
-             "[file attached]") ",{'role':'user','content':[{'type':'text','text':"
-                                "'[attached to the tool result 1]'},{'type':'image_url','image_url':{'url':'u'}},"
-                                "{'type':'text','text':'[attached to the tool result 2]'},{'type':'file','file':"
-                                "{'filename':'n','file_data':'data:application/pdf;base64,JVBERi0x'}}]}," USER),
+         SAYS(USER "," CALLS(CALL("1") "," CALL("2")) "," RESULT(
+             "1",
+             "a\\n[image"
+             " attached]") "," RESULT("2", "[file attached]") ",{'role':'user',"
+                                                              "'content':[{'type':'text','text':"
+                                                              "'[attached to the tool result 1]'},"
+                                                              "{'type':'image_url',"
+                                                              "'image_url':{'url':'u'}},"
+                                                              "{'type':'text',"
+                                                              "'text':'[attached to "
+                                                              "the tool result 2]'},"
+                                                              "{'type':'file','file':"
+                                                              "{'filename':'n',"
+                                                              "'file_data':'data:applicati"
+                                                              "on/pdf;base64,JVBERi0x'}}]}," USER),
          ""},
         {"m", SAYS(USER "," CALLS(CALL("1"))),
          SAYS(USER "," CALLS(CALL("1")) "," RESULT("1", "Error: (no result available)")),
@@ -356,9 +368,11 @@ static void test_format(void **state)
 {
     static const struct row rows[] = {
         {"m", WITH("'response_format':{'type':'json_object'}"),
-         SAYS(
-             "{'role':'system','content':'Respond only with a JSON object.'}," USER) "+"
-                                                                                     ",'response_format':{'type':'json_object'}}",
+         SAYS("{'role':'system','content':'Respond only with a JSON object.'}," USER) "+"
+                                                                                      ",'response"
+                                                                                      "_format':{'"
+                                                                                      "type':'jso"
+                                                                                      "n_object'}}",
          ""},
         {"m",
          "{'messages':[{'role':'user','content':'as json'}],'response_format':{'type':"
@@ -381,10 +395,10 @@ static void test_format(void **state)
         {"deepseek-chat",
          WITH("'response_format':{'type':'json_schema','json_schema':{'name':'n','schema':"
               "{'type':'object'}}}"),
-         SAYS(
-             "{'role':'system','content':'Respond only with a JSON object that follows this JSON "
-             "Schema:\\n{\\\"type\\\":\\\"object\\\"}'}," USER) "+"
-                                                                ",'response_format':{'type':'json_object'}}",
+         SAYS("{'role':'system','content':'Respond only with a JSON object that follows this JSON "
+              "Schema:\\n{\\\"type\\\":\\\"object\\\"}'}," USER) "+"
+                                                                 ",'response_format':{'"
+                                                                 "type':'json_object'}}",
          ""},
         {"m", WITH("'response_format':{'type':'text'}"), SAYS(USER), ""},
     };

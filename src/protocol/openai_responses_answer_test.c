@@ -86,105 +86,108 @@ static void expect(struct str got, struct str want)
     "'type':'message','id':'msg_1','role':'assistant','content':[{'type':'output_text'," \
     "'text':'" text "','annotations':[]}]"
 
+#define SUMMARY_DELTA                                                                  \
+    "{'type':'response.reasoning_summary_text.delta','output_index':0,'summary_index'" \
+    ":0,'delta':'A'}\n"
+#define SUMMARY_DONE                                                                  \
+    "{'type':'response.reasoning_summary_text.done','output_index':0,'summary_index'" \
+    ":1,'text':'B'}\n"
+#define THREE "{'text':'A'},{'text':'B'},{'text':'C'}"
+#define ARGS_DONE \
+    "{'type':'response.function_call_arguments.done','output_index':0,'arguments':'{}'}\n"
+
 /* --- what vendors do otherwise ------------------------------------------------------------ */
+
+static const struct {
+    const char *what;
+    const char *lines;
+    const char *events; /* the digest; null: it is not complete */
+} odd_streams[] = {
+    {"all deltas",
+     CREATED ADDED("0", "'type':'message','id':'a','content':[]") TEXT("0", "Hel") TEXT("0", "lo")
+         DONE("0", MESSAGE("Hello")) COMPLETED("{" MESSAGE("Hello") "}"),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=Hello\nSTOP choice 0 END\n"},
+    {"nothing but the end", CREATED COMPLETED("{" MESSAGE("Hello") "}"),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=Hello\nSTOP choice 0 END\n"},
+    {"no end of the item", CREATED TEXT("0", "Hello") COMPLETED("{" MESSAGE("Hello") "}"),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=Hello\nSTOP choice 0 END\n"},
+    {"an output without items",
+     CREATED ADDED("0", "'type':'message','id':'a'") TEXT("0", "Hello") COMPLETED(""),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=Hello\nSTOP choice 0 END\n"},
+    {"a refusal that stands in the end only",
+     CREATED ADDED("0", "'type':'message','id':'a'") DONE("0",
+                                                          "'type':'message','id':'a','content':[]")
+         COMPLETED("{'type':'message','id':'b','content':[{'type':'refusal','refusal':'No.'}]}"),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REFUSAL'} text=No.\nSTOP choice 0 END\n"},
+    {"encrypted content is that of the end",
+     CREATED ADDED("0", "'type':'reasoning','id':'rs_1','encrypted_content':'short'")
+         DONE("0", "'type':'reasoning','id':'rs_1','summary':[],'encrypted_content':'longer'")
+             COMPLETED(""),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REDACTED','id':'rs_1'} "
+     "signature=longer\nSTOP choice 0 END\n"},
+    {"parts of a summary, without their frames",
+     CREATED ADDED("0", "'type':'reasoning','id':'rs_1'")
+         SUMMARY_DELTA SUMMARY_DONE DONE("0", "'type':'reasoning','id':'rs_1','summary':[" THREE
+                                              "]") COMPLETED(""),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REASONING','id':'rs_1'} "
+     "text=A\n\nB\n\nC\nSTOP choice 0 END\n"},
+    {"arguments in their end only",
+     CREATED ADDED("0", "'type':'function_call','id':'f','call_id':'c','name':'n'")
+         ARGS_DONE COMPLETED(""),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TOOL','id':'c','name':'n'} "
+     "text={}\nSTOP choice 0 TOOL\n"},
+    {"no call_id, and a name that comes late",
+     CREATED ADDED("0", "'type':'function_call','id':'f'")
+         DONE("0", "'type':'function_call','id':'f','name':'n','arguments':'{}'") COMPLETED(""),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TOOL','id':'f','name':'n'} "
+     "text={}\nSTOP choice 0 TOOL\n"},
+    {"a list that leaves out an item",
+     CREATED ADDED("0", "'type':'reasoning','id':'r'") ADDED("1", "'type':'message','id':'msg_1'")
+         TEXT("1", "x") DONE("1", MESSAGE("x")) COMPLETED("{" MESSAGE("x") "}"),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=x\nSTOP choice 0 END\n"},
+    {"the end of another API", CREATED TEXT("0", "x") "[DONE]",
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=x\nSTOP choice 0 END\n"},
+    {"cut off", CREATED TEXT("0", "x"), NULL},
+    {"nothing", "", NULL},
+    {"an error, flat",
+     "{'type':'error','code':'rate_limit_exceeded','message':'slow','param':null}",
+     "ERROR 429 rate_limit_exceeded\n"},
+    {"an error, nested, and nothing after it",
+     CREATED "{'type':'error','error':{'type':'t','code':'server_error','message':'m'}}",
+     "ERROR 500 server_error\n"},
+    {"a response that failed",
+     CREATED "{'type':'response.failed','response':{'status':'failed','error':{'code':"
+             "'insufficient_quota','message':'m'},'output':[]}}",
+     "ERROR 429 insufficient_quota\n"},
+    {"what is not known",
+     CREATED "{'type':'response.odd.delta','output_index':0,'delta':'x'}\n"
+             "{'type':'keepalive','sequence_number':3}\nno json\n" TEXT("0", "x") COMPLETED(""),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=x\nSTOP choice 0 END\n"},
+};
 
 static void test_odd_streams(void **state)
 {
-    static const struct {
-        const char *what;
-        const char *lines;
-        const char *events; /* the digest; null: it is not complete */
-    } cases[] = {
-        {"all deltas",
-         CREATED ADDED("0", "'type':'message','id':'a','content':[]") TEXT("0", "Hel")
-             TEXT("0", "lo") DONE("0", MESSAGE("Hello")) COMPLETED("{" MESSAGE("Hello") "}"),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=Hello\nSTOP choice 0 END\n"},
-        {"nothing but the end", CREATED COMPLETED("{" MESSAGE("Hello") "}"),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=Hello\nSTOP choice 0 END\n"},
-        {"no end of the item", CREATED TEXT("0", "Hello") COMPLETED("{" MESSAGE("Hello") "}"),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=Hello\nSTOP choice 0 END\n"},
-        {"an output without items",
-         CREATED ADDED("0", "'type':'message','id':'a'") TEXT("0", "Hello") COMPLETED(""),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=Hello\nSTOP choice 0 END\n"},
-        {"a refusal that stands in the end only",
-         CREATED ADDED("0", "'type':'message','id':'a'")
-             DONE("0", "'type':'message','id':'a','content':[]") COMPLETED(
-                 "{'type':'message','id':'b','content':[{'type':'refusal','refusal':'No.'}]}"),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REFUSAL'} text=No.\nSTOP choice 0 END\n"},
-        {"encrypted content is that of the end",
-         CREATED ADDED("0", "'type':'reasoning','id':'rs_1','encrypted_content':'short'")
-             DONE("0", "'type':'reasoning','id':'rs_1','summary':[],'encrypted_content':'longer'")
-                 COMPLETED(""),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REDACTED','id':'rs_1'} "
-         "signature=longer\nSTOP choice 0 END\n"},
-        {"parts of a summary, without their frames",
-         CREATED ADDED(
-             "0",
-             "'type':'reasoning','id':'rs_1'") "{'type':'response.reasoning_summary_text.delta','output_index':0,'summary_index':0,"
-                                               "'delta':'A'}\n"
-                                               "{'type':'response.reasoning_summary_text.done','output_index':0,'summary_index':1,"
-                                               "'text':'B'}\n" DONE(
-                                                   "0",
-                                                   "'type':'reasoning','id':'rs_1','summary':[{'text':'A'},{"
-                                                   "'text':'B'},{'text':'C'}]") COMPLETED(""),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REASONING','id':'rs_1'} "
-         "text=A\n\nB\n\nC\nSTOP choice 0 END\n"},
-        {"arguments in their end only",
-         CREATED
-             ADDED("0", "'type':'function_call','id':'f','call_id':'c','name':'n'") "{'type':'response.function_call_arguments.done','output_index':0,'arguments':'{}'}\n" COMPLETED(
-                 ""),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TOOL','id':'c','name':'n'} "
-         "text={}\nSTOP choice 0 TOOL\n"},
-        {"no call_id, and a name that comes late",
-         CREATED ADDED("0", "'type':'function_call','id':'f'")
-             DONE("0", "'type':'function_call','id':'f','name':'n','arguments':'{}'") COMPLETED(""),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TOOL','id':'f','name':'n'} "
-         "text={}\nSTOP choice 0 TOOL\n"},
-        {"a list that leaves out an item",
-         CREATED ADDED("0", "'type':'reasoning','id':'r'")
-             ADDED("1", "'type':'message','id':'msg_1'") TEXT("1", "x") DONE("1", MESSAGE("x"))
-                 COMPLETED("{" MESSAGE("x") "}"),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=x\nSTOP choice 0 END\n"},
-        {"the end of another API", CREATED TEXT("0", "x") "[DONE]",
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=x\nSTOP choice 0 END\n"},
-        {"cut off", CREATED TEXT("0", "x"), NULL},
-        {"nothing", "", NULL},
-        {"an error, flat",
-         "{'type':'error','code':'rate_limit_exceeded','message':'slow','param':null}",
-         "ERROR 429 rate_limit_exceeded\n"},
-        {"an error, nested, and nothing after it",
-         CREATED "{'type':'error','error':{'type':'t','code':'server_error','message':'m'}}",
-         "ERROR 500 server_error\n"},
-        {"a response that failed",
-         CREATED "{'type':'response.failed','response':{'status':'failed','error':{'code':"
-                 "'insufficient_quota','message':'m'},'output':[]}}",
-         "ERROR 429 insufficient_quota\n"},
-        {"what is not known",
-         CREATED "{'type':'response.odd.delta','output_index':0,'delta':'x'}\n"
-                 "{'type':'keepalive','sequence_number':3}\nno json\n" TEXT("0", "x") COMPLETED(""),
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=x\nSTOP choice 0 END\n"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    for (size_t i = 0; i < COUNT_OF(odd_streams); i++) {
         struct trial trial;
         struct error e = {.code = OK};
         struct buf got;
         buf_init(&got, OUT_MAX);
-        trial_decode(&trial, responses(), stream_of(cases[i].lines), true, 0);
+        trial_decode(&trial, responses(), stream_of(odd_streams[i].lines), true, 0);
         if (!trial_check(&trial, &e))
-            fail_msg("%s: %s", cases[i].what, e.detail);
-        assert_int_equal(trial.error.code, cases[i].events == NULL ? ERR_UPSTREAM_BROKEN : OK);
-        if (cases[i].events != NULL && cases[i].events[0] == 'E') {
+            fail_msg("%s: %s", odd_streams[i].what, e.detail);
+        assert_int_equal(trial.error.code,
+                         odd_streams[i].events == NULL ? ERR_UPSTREAM_BROKEN : OK);
+        if (odd_streams[i].events != NULL && odd_streams[i].events[0] == 'E') {
             const struct frame *last = &trial.frames[trial.n - 1];
             const struct event *error = &last->events[last->n - 1];
             assert_int_equal(error->kind, EVENT_ERROR);
             buf_print(&got, "ERROR %d %.*s\n", error->error.status, STR_ARG(error->error.code));
-        } else if (cases[i].events != NULL) {
+        } else if (odd_streams[i].events != NULL) {
             trial_digest(&trial, false, &got);
         }
-        if (cases[i].events != NULL)
-            expect(buf_str(&got), quoted(cases[i].events));
+        if (odd_streams[i].events != NULL)
+            expect(buf_str(&got), quoted(odd_streams[i].events));
         trial_fini(&trial);
         buf_fini(&got);
     }
@@ -493,119 +496,119 @@ static void trial_of(struct trial *trial, const char *lines)
 #define START        "{'kind':'START','id':'x','model':'m2'}\n"
 #define STOP(reason) "{'kind':'STOP','reason':'" reason "'}"
 
+static const struct {
+    const char *events;
+    const char *request; /* NULL: none */
+    const char *wants[4];
+    const char *never;
+} encoded[] = {
+    {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'}\n"
+           "{'kind':'TEXT','block':0,'text':'a'}\n{'kind':'BLOCK_END','block':0}\n"
+           "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TEXT'}\n"
+           "{'kind':'TEXT','block':1,'text':'b'}\n{'kind':'BLOCK_END','block':1}\n" STOP("END"),
+     NULL,
+     {"'content':[{'type':'output_text','annotations':[],'logprobs':[],'text':'a'},{'type':"
+      "'output_text','annotations':[],'logprobs':[],'text':'b'}]",
+      "'content_index':1,'delta':'b'", "event: response.completed", "'id':'resp_ours'"},
+     "'output_index':1"},
+    {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REASONING'}\n"
+           "{'kind':'BLOCK_END','block':0}\n"
+           "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TEXT'}\n"
+           "{'kind':'TEXT','block':1,'text':'b'}\n{'kind':'BLOCK_END','block':1}\n" STOP("LENGTH"),
+     NULL,
+     {"'id':'msg_ours_0'", "event: response.incomplete",
+      "'incomplete_details':{'reason':'max_output_tokens'}", "'status':'incomplete'"},
+     "reasoning_summary"},
+    {START
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REASONING'}\n"
+     "{'kind':'REASONING','block':0,'text':'hm'}\n"
+     "{'kind':'SIGNATURE','block':0,'text':'sig'}\n{'kind':'BLOCK_END','block':0}\n" STOP("END"),
+     "{'model':'m','input':'x','include':['reasoning.encrypted_content'],'metadata':{'a':'b'}}",
+     {"'encrypted_content':'sig'", "'summary':[{'type':'summary_text','text':'hm'}]",
+      "'metadata':{'a':'b'}", "'summary_index':0,'delta':'hm'"},
+     NULL},
+    {START
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REASONING'}\n"
+     "{'kind':'REASONING','block':0,'text':'hm'}\n"
+     "{'kind':'SIGNATURE','block':0,'text':'sig'}\n{'kind':'BLOCK_END','block':0}\n"
+     "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'REDACTED'}\n"
+     "{'kind':'SIGNATURE','block':1,'text':'red'}\n{'kind':'BLOCK_END','block':1}\n" STOP("FILTER"),
+     "{'model':'m','input':'x'}",
+     {"'incomplete_details':{'reason':'content_filter'}", "'store':false", "'text':'hm'",
+      "'tools':[]"},
+     "encrypted_content"},
+    {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TOOL','id':'c','name':'n__f'}\n"
+           "{'kind':'BLOCK_END','block':0}\n"
+           "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TOOL','id':'d','name':'p',"
+           "'custom':true}\n{'kind':'TOOL_ARGS','block':1,'text':'x'}\n"
+           "{'kind':'BLOCK_END','block':1}\n" STOP("TOOL"),
+     "{'model':'m','input':'x','tools':[{'type':'namespace','name':'n','tools':[{'type':"
+     "'function','name':'f'}]},{'type':'custom','name':'p'},{'type':'function','name':'q'}]}",
+     {"'name':'f','namespace':'n','arguments':'{}'", "'type':'custom_tool_call'", "'input':'x'",
+      "'name':'q','parameters':null,'strict':false"},
+     NULL},
+    {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'}\n"
+           "{'kind':'TEXT','block':0,'text':'a'}\n"
+           "{'kind':'CITATION','block':0,'text':'{\\'type\\':\\'url_citation\\',"
+           "\\'url_citation\\':{\\'url\\':\\'u\\'}}'}\n"
+           "{'kind':'CITATION','block':0,'text':'{\\'type\\':\\'odd\\'}'}\n"
+           "{'kind':'LOGPROBS','block':0,'text':'{\\'content\\':[{\\'token\\':\\'a\\'}]}'}\n"
+           "{'kind':'KEEPALIVE'}\n{'kind':'BLOCK_END','block':0}\n" STOP("END"),
+     NULL,
+     {"'annotation_index':0,'annotation':{'type':'url_citation','url':'u'}",
+      "'logprobs':[{'token':'a'}]", ": keep-alive\n\n", "event: response.completed"},
+     "odd"},
+    {START
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'MEDIA'}\n"
+     "{'kind':'TEXT','block':0,'text':'{\\'media_type\\':\\'image/png\\',\\'data\\':"
+     "\\'QUJD\\'}'}\n{'kind':'BLOCK_END','block':0}\n"
+     "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'VENDOR','name':'v'}\n"
+     "{'kind':'TEXT','block':1,'text':'{\\'v\\':1}'}\n{'kind':'BLOCK_END','block':1}\n"
+     "{'kind':'BLOCK_BEGIN','block':2,'block_kind':'REFUSAL'}\n"
+     "{'kind':'TEXT','block':2,'text':'No.'}\n{'kind':'BLOCK_END','block':2}\n" STOP("REFUSAL"),
+     NULL,
+     {"'type':'image_generation_call','status':'completed','result':'QUJD'",
+      "event: response.refusal.done", "'refusal':'No.'", "event: response.completed"},
+     "'v'"},
+    {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'}\n"
+           "{'kind':'TEXT','block':0,'text':'a'}\n"
+           "{'kind':'ERROR','status':429,'message':'slow'}",
+     NULL,
+     {"event: error\n", "'code':'rate_limit_exceeded','message':'slow'", "event: response.failed",
+      "'status':'incomplete'"},
+     "response.completed"},
+};
+
 static void test_encoded(void **state)
 {
-    static const struct {
-        const char *events;
-        const char *request; /* NULL: none */
-        const char *wants[4];
-        const char *never;
-    } cases[] = {
-        {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'}\n"
-               "{'kind':'TEXT','block':0,'text':'a'}\n{'kind':'BLOCK_END','block':0}\n"
-               "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TEXT'}\n"
-               "{'kind':'TEXT','block':1,'text':'b'}\n{'kind':'BLOCK_END','block':1}\n" STOP("END"),
-         NULL,
-         {"'content':[{'type':'output_text','annotations':[],'logprobs':[],'text':'a'},{'type':"
-          "'output_text','annotations':[],'logprobs':[],'text':'b'}]",
-          "'content_index':1,'delta':'b'", "event: response.completed", "'id':'resp_ours'"},
-         "'output_index':1"},
-        {START
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REASONING'}\n"
-         "{'kind':'BLOCK_END','block':0}\n"
-         "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TEXT'}\n"
-         "{'kind':'TEXT','block':1,'text':'b'}\n{'kind':'BLOCK_END','block':1}\n" STOP("LENGTH"),
-         NULL,
-         {"'id':'msg_ours_0'", "event: response.incomplete",
-          "'incomplete_details':{'reason':'max_output_tokens'}", "'status':'incomplete'"},
-         "reasoning_summary"},
-        {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REASONING'}\n"
-               "{'kind':'REASONING','block':0,'text':'hm'}\n"
-               "{'kind':'SIGNATURE','block':0,'text':'sig'}\n{'kind':'BLOCK_END','block':0}\n" STOP(
-                   "END"),
-         "{'model':'m','input':'x','include':['reasoning.encrypted_content'],'metadata':{'a':'b'}}",
-         {"'encrypted_content':'sig'", "'summary':[{'type':'summary_text','text':'hm'}]",
-          "'metadata':{'a':'b'}", "'summary_index':0,'delta':'hm'"},
-         NULL},
-        {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'REASONING'}\n"
-               "{'kind':'REASONING','block':0,'text':'hm'}\n"
-               "{'kind':'SIGNATURE','block':0,'text':'sig'}\n{'kind':'BLOCK_END','block':0}\n"
-               "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'REDACTED'}\n"
-               "{'kind':'SIGNATURE','block':1,'text':'red'}\n{'kind':'BLOCK_END','block':1}\n" STOP(
-                   "FILTER"),
-         "{'model':'m','input':'x'}",
-         {"'incomplete_details':{'reason':'content_filter'}", "'store':false", "'text':'hm'",
-          "'tools':[]"},
-         "encrypted_content"},
-        {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TOOL','id':'c','name':'n__f'}\n"
-               "{'kind':'BLOCK_END','block':0}\n"
-               "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TOOL','id':'d','name':'p',"
-               "'custom':true}\n{'kind':'TOOL_ARGS','block':1,'text':'x'}\n"
-               "{'kind':'BLOCK_END','block':1}\n" STOP("TOOL"),
-         "{'model':'m','input':'x','tools':[{'type':'namespace','name':'n','tools':[{'type':"
-         "'function','name':'f'}]},{'type':'custom','name':'p'},{'type':'function','name':'q'}]}",
-         {"'name':'f','namespace':'n','arguments':'{}'", "'type':'custom_tool_call'", "'input':'x'",
-          "'name':'q','parameters':null,'strict':false"},
-         NULL},
-        {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'}\n"
-               "{'kind':'TEXT','block':0,'text':'a'}\n"
-               "{'kind':'CITATION','block':0,'text':'{\\'type\\':\\'url_citation\\',"
-               "\\'url_citation\\':{\\'url\\':\\'u\\'}}'}\n"
-               "{'kind':'CITATION','block':0,'text':'{\\'type\\':\\'odd\\'}'}\n"
-               "{'kind':'LOGPROBS','block':0,'text':'{\\'content\\':[{\\'token\\':\\'a\\'}]}'}\n"
-               "{'kind':'KEEPALIVE'}\n{'kind':'BLOCK_END','block':0}\n" STOP("END"),
-         NULL,
-         {"'annotation_index':0,'annotation':{'type':'url_citation','url':'u'}",
-          "'logprobs':[{'token':'a'}]", ": keep-alive\n\n", "event: response.completed"},
-         "odd"},
-        {START
-         "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'MEDIA'}\n"
-         "{'kind':'TEXT','block':0,'text':'{\\'media_type\\':\\'image/png\\',\\'data\\':"
-         "\\'QUJD\\'}'}\n{'kind':'BLOCK_END','block':0}\n"
-         "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'VENDOR','name':'v'}\n"
-         "{'kind':'TEXT','block':1,'text':'{\\'v\\':1}'}\n{'kind':'BLOCK_END','block':1}\n"
-         "{'kind':'BLOCK_BEGIN','block':2,'block_kind':'REFUSAL'}\n"
-         "{'kind':'TEXT','block':2,'text':'No.'}\n{'kind':'BLOCK_END','block':2}\n" STOP("REFUSAL"),
-         NULL,
-         {"'type':'image_generation_call','status':'completed','result':'QUJD'",
-          "event: response.refusal.done", "'refusal':'No.'", "event: response.completed"},
-         "'v'"},
-        {START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'}\n"
-               "{'kind':'TEXT','block':0,'text':'a'}\n"
-               "{'kind':'ERROR','status':429,'message':'slow'}",
-         NULL,
-         {"event: error\n", "'code':'rate_limit_exceeded','message':'slow'",
-          "event: response.failed", "'status':'incomplete'"},
-         "response.completed"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    for (size_t i = 0; i < COUNT_OF(encoded); i++) {
         const struct request_limits limits = {.depth_max = 64, .operation = OP_GENERATE};
         struct request request;
         struct error e = {.code = OK};
         struct trial trial;
         struct buf out;
-        bool given = cases[i].request != NULL;
+        bool given = encoded[i].request != NULL;
         if (given)
-            assert_int_equal(responses()->request_decode(quoted(cases[i].request), &limits, &arena,
-                                                         &request, &e),
+            assert_int_equal(responses()->request_decode(quoted(encoded[i].request), &limits,
+                                                         &arena, &request, &e),
                              OK);
         if (given)
             assert_int_equal(responses()->request_decode_full(&request, &limits, &arena, &e), OK);
         const struct encoder_options options = {.stream = true, .request = given ? &request : NULL};
         buf_init(&out, OUT_MAX);
-        trial_of(&trial, cases[i].events);
+        trial_of(&trial, encoded[i].events);
         assert_int_equal(trial_encode(&trial, responses(), &options, 0, &out, &e), OK);
         if (trial_lint(responses(), buf_str(&out), true, 3, &e) != OK)
             fail_msg("case %zu: %s\n%.*s", i, e.detail, STR_ARG(buf_str(&out)));
-        for (size_t k = 0; k < COUNT_OF(cases[i].wants); k++) {
-            if (str_find(buf_str(&out), quoted(cases[i].wants[k]), 0) == SIZE_MAX)
-                fail_msg("case %zu: no %s in\n%.*s", i, cases[i].wants[k], STR_ARG(buf_str(&out)));
+        for (size_t k = 0; k < COUNT_OF(encoded[i].wants); k++) {
+            if (str_find(buf_str(&out), quoted(encoded[i].wants[k]), 0) == SIZE_MAX)
+                fail_msg("case %zu: no %s in\n%.*s", i, encoded[i].wants[k],
+                         STR_ARG(buf_str(&out)));
         }
-        if (cases[i].never != NULL &&
-            str_find(buf_str(&out), quoted(cases[i].never), 0) != SIZE_MAX)
-            fail_msg("case %zu: %s in\n%.*s", i, cases[i].never, STR_ARG(buf_str(&out)));
+        if (encoded[i].never != NULL &&
+            str_find(buf_str(&out), quoted(encoded[i].never), 0) != SIZE_MAX)
+            fail_msg("case %zu: %s in\n%.*s", i, encoded[i].never, STR_ARG(buf_str(&out)));
         trial_fini(&trial);
         buf_fini(&out);
     }

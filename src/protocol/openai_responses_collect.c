@@ -288,7 +288,6 @@ static void echo_members(struct buf *out, const struct openai_responses_encoder 
         {"max_output_tokens", STR_INIT("null")},
         {"max_tool_calls", STR_INIT("null")},
         {"parallel_tool_calls", STR_INIT("true")},
-        {"previous_response_id", STR_INIT("null")},
         {"prompt_cache_key", STR_INIT("null")},
         {"safety_identifier", STR_INIT("null")},
         {"temperature", STR_INIT("1")},
@@ -320,6 +319,12 @@ void openai_responses_collect_echo(struct openai_responses_encoder *enc)
     buf_init(&out, ECHO_BYTES_MAX);
     buf_add(&out, STR(",\"background\":false,\"service_tier\":\"default\""));
     echo_members(&out, enc);
+    /* Of the request, not its source: what it stands for may have taken its place there. */
+    openai_responses_add_key(&out, "previous_response_id");
+    if (request == NULL || str_is_null(request->previous))
+        buf_add(&out, STR("null"));
+    else
+        json_add_string(&out, request->previous);
     openai_responses_add_key(&out, "store");
     buf_add(&out, enc->options.stored ? STR("true") : STR("false"));
     if (!str_is_null(tools) && json_kind_of(tools) != JSON_ARRAY)

@@ -901,10 +901,24 @@ static void finish(struct decode *base)
         say_error(d);
 }
 
+static bool match(struct decode *base, struct str data)
+{
+    struct openai_responses_decoder *d = self_of(base);
+
+    return d->template.holes > 0 && openai_responses_template_match(d, data);
+}
+
+static void learn(struct decode *base, struct str data)
+{
+    openai_responses_template_learn(self_of(base), data);
+}
+
 void openai_responses_decode_init(void *decoder, const struct decoder_options *options)
 {
     static const struct decode_ops ops = {
         .read = read_root,
+        .quick = match,
+        .learn = learn,
         .read_other = read_other,
         .check_whole = check_whole,
         .complete = complete,

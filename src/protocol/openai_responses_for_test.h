@@ -232,3 +232,16 @@ static inline enum error_code trial_lint(const struct protocol *protocol, struct
     arena_fini(&arena);
     return code;
 }
+
+/* The same stream with events between its own that are not known: they say nothing, but what was
+ * learned of the one before is forgotten with each. */
+static inline void trial_forgetful(struct str bytes, struct buf *out)
+{
+    size_t at = 0;
+
+    for (size_t end; (end = str_find(bytes, STR("\n\n"), at)) != SIZE_MAX; at = end + 2) {
+        buf_add(out, str_of(bytes.p + at, end + 2 - at));
+        buf_add(out, STR("data: {\"type\":\"of nobody\"}\n\n"));
+    }
+    buf_add(out, str_from(bytes, at));
+}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What      Checks what a client gets of the Responses API (openai-responses.md, 6 to 8).
- * How       Streams: bytes -> SSE frames, cut anywhere -> each event's JSON against the state of its
- *           item. Numbers of events and items are dense; items and parts begin, speak and end in
- *           order; what is said at an end is what was said before, joined; the terminal response
+ * How       Streams: bytes -> SSE frames, cut anywhere -> each event's JSON against the state of
+ *           its item. Numbers of events and items are dense; items and parts begin, speak and end
+ *           in order; what is said at an end is what was said before, joined; the terminal response
  *           holds the items as they were done. Whole bodies are kept to their end and then read.
  *           Events of types that are not known here only count.
  * Owns      One frame's JSON, joined texts, the part of a frame that was cut; items lie in the

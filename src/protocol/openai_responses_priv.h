@@ -8,6 +8,7 @@
  *   openai_responses_upstream.c  request: canonical -> upstream's body, or edits of the client's
  *   openai_responses_write.c     request: parameters and tools of the upstream's body
  *   openai_responses_decode.c    answer: events of a stream, or a whole response -> events
+ *   openai_responses_template.c  answer: deltas like the one before, without parsing them
  *   openai_responses_encode.c    answer: events -> raw or events of a stream
  *   openai_responses_observe.c   answer: what the client knows from raw frames
  *   openai_responses_collect.c   answer: items, and the response object
@@ -21,12 +22,11 @@
 #include "text/json_index.h"
 
 /* --- requests --- */
-
 request_decode_fn openai_responses_request_decode;
 request_decode_full_fn openai_responses_request_decode_full;
 request_encode_fn openai_responses_upstream_encode;
 
-/* Reading a conversation: where we are, for the path in an error. */
+/* Where we are, for the path in an error. */
 struct openai_responses_reader {
     struct arena *arena;
     struct error *e;
@@ -59,10 +59,9 @@ NODISCARD enum error_code openai_responses_request_bool(struct openai_responses_
 NODISCARD enum error_code openai_responses_request_object(struct openai_responses_reader *r,
                                                           const struct json_member *m,
                                                           struct str *ret_value);
-/* Appends a member that is not modelled. */
 void openai_responses_request_keep(struct openai_responses_reader *r, struct extra **to,
                                    const struct json_member *m);
-/* A list of tools: the root's, or that of an item additional_tools. */
+/* The root's tools, or those of an item. */
 NODISCARD enum error_code openai_responses_params_tools(struct openai_responses_reader *r,
                                                         const struct json_member *m);
 /* Tools, tool choice, parameters and extra of the root. */
@@ -76,12 +75,15 @@ NODISCARD enum error_code openai_responses_write_params(struct buf *out,
                                                         const struct request *request,
                                                         const struct encode_request *how,
                                                         struct arena *arena, struct error *e);
-/* What must be added to the instructions, so that a JSON object may be asked for; null: nothing. */
+/* What the instructions need so that JSON may be asked for; null: nothing. */
 struct str openai_responses_write_json_note(const struct request *request);
 
 /* --- answers, decoded --- */
-
-enum { OPENAI_RESPONSES_BLOCKS_MAX = 4096 };
+enum {
+    OPENAI_RESPONSES_BLOCKS_MAX = 4096,
+    OPENAI_RESPONSES_TEMPLATE_HOLES = 3,
+    OPENAI_RESPONSES_TEMPLATE_BYTES_MAX = 1024,
+};
 
 enum openai_responses_kind {
     OPENAI_RESPONSES_MESSAGE,
@@ -117,8 +119,20 @@ struct openai_responses_item {
     struct openai_responses_part *parts;
 };
 
+/* A delta with holes; picture and proof in openai_responses_template.c. */
+struct openai_responses_template {
+    uint32_t holes; /* 0: there is none */
+    uint32_t text_hole;
+    bool number[OPENAI_RESPONSES_TEMPLATE_HOLES];
+    enum event_kind kind;
+    uint32_t block;
+    char *bytes; /* the pieces, one after the other */
+    size_t piece_n[OPENAI_RESPONSES_TEMPLATE_HOLES + 1];
+};
+
 struct openai_responses_decoder {
     struct decode base;
+    struct openai_responses_template template;
     bool started;
     bool stopped;
     bool failed;        /* an error was read */
@@ -134,8 +148,12 @@ decoder_init_fn openai_responses_decode_init;
 response_decode_fn openai_responses_decode_bytes;
 decoder_fini_fn openai_responses_decode_fini;
 
-/* --- answers, encoded --- */
+/* Whether data is like the last delta: then its event was added. There is a template. */
+bool openai_responses_template_match(struct openai_responses_decoder *d, struct str data);
+/* Remembers data, which was just read, if the next one may differ by its text alone. */
+void openai_responses_template_learn(struct openai_responses_decoder *d, struct str data);
 
+/* --- answers, encoded --- */
 enum openai_responses_piece_kind {
     OPENAI_RESPONSES_OUTPUT_TEXT,
     OPENAI_RESPONSES_REFUSAL,
@@ -231,7 +249,7 @@ encoder_fini_fn openai_responses_encode_fini;
 void openai_responses_observe_frame(struct openai_responses_encoder *enc,
                                     const struct frame *frame);
 
-/* Items and pieces, remembered. index EVENT_NO_INDEX: the item waits for one. */
+/* Remembered; index EVENT_NO_INDEX: it waits for one. */
 struct openai_responses_sent *openai_responses_collect_item(struct openai_responses_encoder *enc,
                                                             enum openai_responses_kind kind,
                                                             uint32_t index);
@@ -247,11 +265,10 @@ struct openai_responses_sent *openai_responses_collect_find_item(
 /* Appends to the piece, escaped; what was appended as it stands there now. */
 struct str openai_responses_collect_text(struct openai_responses_encoder *enc,
                                          struct openai_responses_piece *piece, struct str text);
-/* Elements of a list that is remembered, with a comma before them where there is one already. */
+/* Elements of a list. */
 void openai_responses_collect_add(struct openai_responses_encoder *enc, struct buf *list,
                                   struct str json);
 void openai_responses_collect_fini(struct openai_responses_encoder *enc);
-/* What of the request the response repeats. */
 void openai_responses_collect_echo(struct openai_responses_encoder *enc);
 /* {"type":"output_text",…} */
 void openai_responses_collect_write_piece(const struct openai_responses_piece *piece,
@@ -271,8 +288,7 @@ void openai_responses_collect_write(const struct openai_responses_encoder *enc,
                                     struct buf *out);
 
 /* --- pieces of JSON that several files write --- */
-
-/* "key": with a comma before it unless it is an object's first member. */
+/* "key": with a comma before it unless it is the first member. */
 void openai_responses_add_key(struct buf *out, const char *key);
 void openai_responses_add_string(struct buf *out, const char *key, struct str value);
 void openai_responses_add_usage(struct buf *out, const struct usage *usage);

@@ -74,84 +74,82 @@ static void expect(struct str got, struct str want)
 
 /* --- the head ----------------------------------------------------------------------------- */
 
+static const struct {
+    const char *body;
+    const char *detail; /* null: accepted */
+} refused[] = {
+    {"{'model':'m','input':'x'}", NULL},
+    {"{'prompt':{'id':'p'}}", NULL},
+    {"{'model':'m','previous_response_id':'r'}", NULL},
+    {"{'input':'x'}", "missing member \"model\""},
+    {"{'model':'m'}", "missing member \"input\""},
+    {"{'model':'m','input':7}", "\"input\" must be a string or an array"},
+    {"{'model':7,'input':'x'}", "\"model\" must be a string"},
+    {"{'model':'m','input':'x','stream':1}", "\"stream\" must be true or false"},
+    {"{'model':'m','input':'x','previous_response_id':'a','conversation':'c'}",
+     "\"previous_response_id\" and \"conversation\" exclude each other"},
+    {"{'model':'m','input':['x']}", "\"input[0]\" must be an object"},
+    {"{'model':'m','input':[{'role':'x','content':'y'}]}",
+     "\"input[0].role\" must be one of user, assistant, system and developer"},
+    {"{'model':'m','input':[{'role':'user','content':[{'type':'input_text'}]}]}",
+     "\"input[0].content[0].text\" must be a string"},
+    {"{'model':'m','input':[{'role':'user','content':[{'text':'x'}]}]}",
+     "\"input[0].content[0].type\" must be a string"},
+    {"{'model':'m','input':[{'role':'user','content':[{'type':'input_image'}]}]}",
+     "\"input[0].content[0].image_url\" must be a string"},
+    {"{'model':'m','input':[{'role':'user','content':[{'type':'input_file'}]}]}",
+     "\"input[0].content[0]\" must be a file with file_data, file_url or file_id"},
+    {"{'model':'m','input':[{'role':'user','content':[{'type':'input_audio'}]}]}",
+     "\"input[0].content[0].input_audio\" must be an object"},
+    {"{'model':'m','input':[{'role':'user','content':{}}]}",
+     "\"input[0].content\" must be a string or an array"},
+    {"{'model':'m','input':[{'type':'function_call','name':'f','arguments':'{}'}]}",
+     "\"input[0].call_id\" must be a string"},
+    {"{'model':'m','input':[{'type':'function_call','call_id':'c'}]}",
+     "\"input[0].name\" must be a string"},
+    {"{'model':'m','input':[{'type':'function_call_output','output':'x'}]}",
+     "\"input[0].call_id\" must be a string"},
+    {"{'model':'m','input':[{'type':'function_call_output','call_id':'c','output':1}]}",
+     "\"input[0].output\" must be a string or an array"},
+    {"{'model':'m','input':[{'type':'reasoning','summary':[{'text':1}]}]}",
+     "\"input[0].summary[0].text\" must be a string"},
+    {"{'model':'m','input':[{'type':'additional_tools'}]}", "\"input[0].tools\" must be an array"},
+    {"{'model':'m','input':[{'type':'additional_tools','tools':[{'type':'function'}]}]}",
+     "\"input[0].tools[0].name\" must be a string"},
+    {"{'model':'m','input':'x','tools':[{'type':'function'}]}",
+     "\"tools[0].name\" must be a string"},
+    {"{'model':'m','input':'x','tools':[{'name':'f'}]}", "\"tools[0].type\" must be a string"},
+    {"{'model':'m','input':'x','tools':[{'type':'namespace','name':'n','tools':[{'type':"
+     "'function'}]}]}",
+     "\"tools[0].tools[0].name\" must be a string"},
+    {"{'model':'m','input':'x','tools':[{'type':'function','name':'f'}],'tool_choice':{'type':"
+     "'function','name':'g'}}",
+     "\"tool_choice.name\" must be the name of one of the tools"},
+    {"{'model':'m','input':'x','tools':[{'type':'function','name':'f'}],'tool_choice':{'type':"
+     "'allowed_tools'}}",
+     "\"tool_choice.tools\" must be an array"},
+    {"{'model':'m','input':'x','temperature':'hot'}", "\"temperature\" must be a number"},
+    {"{'model':'m','input':'x','max_output_tokens':1.5}",
+     "\"max_output_tokens\" must be an integer"},
+    {"{'model':'m','input':'x','text':{'format':{'type':'json_schema','name':'n'}}}",
+     "\"text.format.schema\" must be an object"},
+    {"{'model':'m','input':'x','text':'t'}", "\"text\" must be an object"},
+    {"{'model':'m','input':'x','reasoning':{'effort':1}}", "\"reasoning.effort\" must be a string"},
+    {"{'model':'m','input':'x','include':1}", "\"include\" must be an array"},
+};
+
 /* Catches: a request that is let through although it makes no sense, or an error without its
  * place. */
 static void test_refused(void **state)
 {
-    static const struct {
-        const char *body;
-        const char *detail; /* null: accepted */
-    } cases[] = {
-        {"{'model':'m','input':'x'}", NULL},
-        {"{'prompt':{'id':'p'}}", NULL},
-        {"{'model':'m','previous_response_id':'r'}", NULL},
-        {"{'input':'x'}", "missing member \"model\""},
-        {"{'model':'m'}", "missing member \"input\""},
-        {"{'model':'m','input':7}", "\"input\" must be a string or an array"},
-        {"{'model':7,'input':'x'}", "\"model\" must be a string"},
-        {"{'model':'m','input':'x','stream':1}", "\"stream\" must be true or false"},
-        {"{'model':'m','input':'x','previous_response_id':'a','conversation':'c'}",
-         "\"previous_response_id\" and \"conversation\" exclude each other"},
-        {"{'model':'m','input':['x']}", "\"input[0]\" must be an object"},
-        {"{'model':'m','input':[{'role':'x','content':'y'}]}",
-         "\"input[0].role\" must be one of user, assistant, system and developer"},
-        {"{'model':'m','input':[{'role':'user','content':[{'type':'input_text'}]}]}",
-         "\"input[0].content[0].text\" must be a string"},
-        {"{'model':'m','input':[{'role':'user','content':[{'text':'x'}]}]}",
-         "\"input[0].content[0].type\" must be a string"},
-        {"{'model':'m','input':[{'role':'user','content':[{'type':'input_image'}]}]}",
-         "\"input[0].content[0].image_url\" must be a string"},
-        {"{'model':'m','input':[{'role':'user','content':[{'type':'input_file'}]}]}",
-         "\"input[0].content[0]\" must be a file with file_data, file_url or file_id"},
-        {"{'model':'m','input':[{'role':'user','content':[{'type':'input_audio'}]}]}",
-         "\"input[0].content[0].input_audio\" must be an object"},
-        {"{'model':'m','input':[{'role':'user','content':{}}]}",
-         "\"input[0].content\" must be a string or an array"},
-        {"{'model':'m','input':[{'type':'function_call','name':'f','arguments':'{}'}]}",
-         "\"input[0].call_id\" must be a string"},
-        {"{'model':'m','input':[{'type':'function_call','call_id':'c'}]}",
-         "\"input[0].name\" must be a string"},
-        {"{'model':'m','input':[{'type':'function_call_output','output':'x'}]}",
-         "\"input[0].call_id\" must be a string"},
-        {"{'model':'m','input':[{'type':'function_call_output','call_id':'c','output':1}]}",
-         "\"input[0].output\" must be a string or an array"},
-        {"{'model':'m','input':[{'type':'reasoning','summary':[{'text':1}]}]}",
-         "\"input[0].summary[0].text\" must be a string"},
-        {"{'model':'m','input':[{'type':'additional_tools'}]}",
-         "\"input[0].tools\" must be an array"},
-        {"{'model':'m','input':[{'type':'additional_tools','tools':[{'type':'function'}]}]}",
-         "\"input[0].tools[0].name\" must be a string"},
-        {"{'model':'m','input':'x','tools':[{'type':'function'}]}",
-         "\"tools[0].name\" must be a string"},
-        {"{'model':'m','input':'x','tools':[{'name':'f'}]}", "\"tools[0].type\" must be a string"},
-        {"{'model':'m','input':'x','tools':[{'type':'namespace','name':'n','tools':[{'type':"
-         "'function'}]}]}",
-         "\"tools[0].tools[0].name\" must be a string"},
-        {"{'model':'m','input':'x','tools':[{'type':'function','name':'f'}],'tool_choice':{'type':"
-         "'function','name':'g'}}",
-         "\"tool_choice.name\" must be the name of one of the tools"},
-        {"{'model':'m','input':'x','tools':[{'type':'function','name':'f'}],'tool_choice':{'type':"
-         "'allowed_tools'}}",
-         "\"tool_choice.tools\" must be an array"},
-        {"{'model':'m','input':'x','temperature':'hot'}", "\"temperature\" must be a number"},
-        {"{'model':'m','input':'x','max_output_tokens':1.5}",
-         "\"max_output_tokens\" must be an integer"},
-        {"{'model':'m','input':'x','text':{'format':{'type':'json_schema','name':'n'}}}",
-         "\"text.format.schema\" must be an object"},
-        {"{'model':'m','input':'x','text':'t'}", "\"text\" must be an object"},
-        {"{'model':'m','input':'x','reasoning':{'effort':1}}",
-         "\"reasoning.effort\" must be a string"},
-        {"{'model':'m','input':'x','include':1}", "\"include\" must be an array"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
         struct request request;
         struct error e = {.code = OK};
-        enum error_code code = read_full(quoted(cases[i].body), &request, &e);
-        assert_int_equal(code, cases[i].detail == NULL ? OK : ERR_BAD_REQUEST);
-        if (cases[i].detail != NULL)
-            expect(str_c(e.detail), str_c(cases[i].detail));
+        enum error_code code = read_full(quoted(refused[i].body), &request, &e);
+        assert_int_equal(code, refused[i].detail == NULL ? OK : ERR_BAD_REQUEST);
+        if (refused[i].detail != NULL)
+            expect(str_c(e.detail), str_c(refused[i].detail));
     }
 }
 

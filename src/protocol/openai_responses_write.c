@@ -2,8 +2,8 @@
 /*
  * The Responses API: the parameters and tools of a request that came in another protocol.
  *
- * How       One function a row of mapping.md, section 3: what can be said is said, what cannot be is
- *           dropped with a warning, or emulated (stop sequences), or refused (n).
+ * How       One function a row of mapping.md, section 3: what can be said is said, what cannot be
+ *           is dropped with a warning, or emulated (stop sequences), or refused (n).
  * Owns      Nothing.
  * Not here  The conversation (openai_responses_upstream.c).
  */

@@ -26,8 +26,9 @@ static const char commands_text[] =
     "\n## Commands\n\n"
     "`llm-proxy lint-stream --protocol NAME [--whole] [--array] < CAPTURE` checks the body of an\n"
     "answer, as a client got it (`curl -sN …`), against the grammar of its protocol: a stream of\n"
-    "events, with `--whole` one whole body, with `--array` a stream as a JSON array. Exit code 0: it\n"
-    "is as it should be; 1: `line N: …` says the first violation; 2: nothing was checked.\n";
+    "events, with `--whole` one whole body, with `--array` a stream as a JSON array. Files may be\n"
+    "named instead of the standard input, many at once. Exit code 0: it is as it should be; 1:\n"
+    "`line N: …` says the first violation (of files behind their names); 2: not all was checked.\n";
 
 static const char reload_text[] =
     "\n## Reading it again\n\n"

@@ -69,8 +69,8 @@ bool json_object_next(struct str object, size_t *cursor, struct arena *arena,
                       struct json_member *ret_member);
 /* The first member of that key in an object; null str without one. */
 struct str json_object_find(struct str object, struct str key);
-/* The members of the object that was asked about last, so that several can be looked for in one walk
- * over it. Zeroed to begin with; the text stays where and as it is meanwhile. */
+/* The members of the object that was asked about last, so that several can be looked for in one
+ * walk over it. Zeroed to begin with; the text stays where and as it is meanwhile. */
 enum { JSON_FIELDS_MAX = 12 };
 struct json_fields {
     struct str object;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/json.h"
-#include "text/json_index.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
+
+#include "text/json_index.h"
 
 #define FFFD "\xEF\xBF\xBD"
 

@@ -3,7 +3,7 @@
  * One HTTP response as the load client reads it: incremental, and compared with what must come.
  *
  * Accepts status 200 with a content-length or chunked; everything else, and every byte of body
- * that differs from the expected one, makes it ANSWER_BAD. Of an answer that was translated it is not
+ * that differs from the expected one, makes it ANSWER_BAD. An answer that was translated is not
  * known to the byte: then its body must hold certain words in their order.
  */
 #pragma once

@@ -10,7 +10,7 @@
  *   load start   --port P --cpu N --log F -- PROGRAM ARG…  from exec to the first GET /healthz
  *   load wait    --port P                                  until GET /healthz answers
  *   load ports   --connections N                           N free ports
- *   load request --request R --answer A                    prints a request's body (or --backend F …)
+ *   load request --request R --answer A                    prints a request's body (--backend too)
  *
  * Prints one line of key=value. Exit 0, also with errors=… in the line; 1 when nothing could be
  * measured; 2 for a wrong command line.
@@ -81,6 +81,18 @@ static int number(const char *text)
     return (int)value;
 }
 
+static void form_option(struct args *args, int option, const char *name)
+{
+    if (option == 'C')
+        args->client = form_find(name);
+    else if (option == 'B')
+        args->backend = form_find(name);
+    else if (option == 'A')
+        args->ask = form_ask_find(name);
+    else
+        exit(2);
+}
+
 static void args_parse(struct args *args, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -144,17 +156,9 @@ static void args_parse(struct args *args, int argc, char **argv)
         case 'l':
             args->log = optarg;
             break;
-        case 'C':
-            args->client = form_find(optarg);
-            break;
-        case 'B':
-            args->backend = form_find(optarg);
-            break;
-        case 'A':
-            args->ask = form_ask_find(optarg);
-            break;
         default:
-            exit(2);
+            form_option(args, option, optarg);
+            break;
         }
     }
     args->program = argv + optind;

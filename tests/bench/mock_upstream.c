@@ -2,8 +2,9 @@
 /*
  * The upstream of the bench: answers chat completions as cheaply as a socket allows.
  *
- * What      HTTP/1.1 with keep-alive on 127.0.0.1. The path chooses the protocol (form.h), the body's
- *           model (Gemini: the path's) the answer (shape.h); GET /v1/models lists them, GET /bench/wake lets all silent streams end.
+ * What      HTTP/1.1 with keep-alive on 127.0.0.1. The path chooses the protocol (form.h), the
+ *           body's model (Gemini: the path's) the answer (shape.h); GET /v1/models lists them,
+ *           GET /bench/wake lets all silent streams end.
  * How       One thread, level-triggered epoll. Every answer was made at start, as pieces of
  *           constant bytes; a request costs one read and one write for each piece.
  *           A connection with pieces left waits in the lane of its answer. All waits of a lane

@@ -97,7 +97,7 @@ const config = (more = {}) => ({ default_backend: "an", metrics_public: true, re
     api_keys: [KEY, OTHER_KEY], ...more, backends: {
         an: { protocol: "anthropic", api_url: base, api_keys: ["up-1"] },
         oc: { protocol: "openai-chat", api_url: mock.url, api_keys: ["up-2"] },
-        or: { protocol: "openai-responses", api_url: openai.url, api_keys: ["up-3"] },
+        or: { protocol: "openai-responses", api_url: openai.url, api_keys: ["upstream-3"] },
         /* Does not know what `or` made. */
         stranger: { protocol: "openai-responses", api_url: openai.url, api_keys: ["up-4"] },
     } });
@@ -293,7 +293,7 @@ test("what a Responses backend made stays there: only its place is remembered", 
         const two = await make({ model: "or:gpt", input: "two", previous_response_id: one.id });
         assert.deepEqual(calls[1].json.previous_response_id, one.id);
         assert.deepEqual(calls[1].json.input, "two");
-        assert.equal(calls[1].key, "Bearer up-3");
+        assert.equal(calls[1].key, "Bearer upstream-3");
         assert.equal((await client.responses.retrieve(two.id)).id, two.id);
         const { data } = await client.responses.inputItems.list(two.id, { limit: 3 });
         assert.equal(data[0].id, "msg_there");
@@ -313,6 +313,41 @@ test("what a Responses backend made stays there: only its place is remembered", 
         await assert.rejects(client.responses.retrieve(two.id), not_found);
         const off = await make({ model: "or:gpt", input: "x", store: false });
         await assert.rejects(client.responses.retrieve(off.id), not_found);
+    }
+});
+
+test("what goes wrong at the backend that has it is told as what it is", async () => {
+    const { id } = await client.responses.create({ model: "or:gpt", input: "x" });
+    const answers = [
+        [(ex) => ex.json_answer({ error: { message: "who is upstream-3?" } }, { status: 401 }),
+            failed(502, "upstream_auth")],
+        [(ex) => ex.json_answer({ error: { message: "oops upstream-3", code: "boom" } },
+            { status: 500 }), (error) => {
+            assert.equal(error.status, 500);
+            assert.equal(error.code, "boom");
+            assert.doesNotMatch(error.message, /upstream-3/, "our key in what the backend said");
+            return true;
+        }],
+        [(ex) => ex.respond({ status: 302, headers: { location: "/elsewhere" } }),
+            failed(502, "upstream_unreachable")],
+        [(ex) => ex.rst(), failed(502, "upstream_unreachable")],
+    ];
+    try {
+        for (const [script, expected] of answers) {
+            openai.on_get = script;
+            await assert.rejects(client.responses.retrieve(id), expected);
+        }
+        /* It was in no way lost. */
+        openai.on_get = native;
+        assert.equal((await client.responses.retrieve(id)).id, id);
+        /* Gone there, gone here. */
+        kept.delete(id);
+        await assert.rejects(client.responses.delete(id), { status: 404 });
+        calls.length = 0;
+        await assert.rejects(client.responses.retrieve(id), not_found);
+        assert.equal(calls.length, 0);
+    } finally {
+        openai.on_get = native;
     }
 });
 

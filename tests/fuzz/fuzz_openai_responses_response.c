@@ -3,9 +3,9 @@
  * The decoder and encoder of the Responses API.
  *
  * The first byte says what the rest is: 'w' a whole body, anything else a stream.
- * Oracles: any cut = none; canon/check; raw frames are the input; what we encode passes the checker
- * of streams and of bodies, and says the same when it is decoded again; taken over anywhere it does
- * not fail.
+ * Oracles: any cut = none; templates = none; canon/check; raw frames are the input; what we encode
+ * passes the checker of streams and of bodies, and is complete when it is decoded again; taken over
+ * anywhere it does not fail.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -48,6 +48,28 @@ static void check_cuts(struct str bytes, const struct trial *trial)
         if (!str_eq(buf_str(&got), buf_str(&want)))
             fail("cut", buf_str(&got), buf_str(&want));
     }
+    buf_fini(&want);
+    buf_fini(&got);
+}
+
+static void check_templates(struct str bytes, const struct trial *trial)
+{
+    struct trial other;
+    struct buf more;
+    struct buf want;
+    struct buf got;
+
+    buf_init(&more, OUT_MAX);
+    buf_init(&want, OUT_MAX);
+    buf_init(&got, OUT_MAX);
+    trial_forgetful(bytes, &more);
+    trial_decode(&other, responses(), buf_str(&more), true, 0);
+    trial_dump(trial, false, &want);
+    trial_dump(&other, false, &got);
+    trial_fini(&other);
+    if (!str_eq(buf_str(&got), buf_str(&want)))
+        fail("templates", buf_str(&got), buf_str(&want));
+    buf_fini(&more);
     buf_fini(&want);
     buf_fini(&got);
 }
@@ -114,6 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (stream) {
         check_cuts(bytes, &trial);
         check_raw(&trial, bytes);
+        check_templates(bytes, &trial);
         check_take_overs(&trial);
     }
     if (trial.error.code == OK) {

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Translated exchanges of size: bodies of 10 MB hold up nobody and are given back, clients that do
+ * not read hold the upstream, clients that leave end its work, whatever the pair.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after, before } from "node:test";
+
+import { now, within } from "./lib/http1.mjs";
+import { LAST_CHUNK, Mock, chunk, head_bytes } from "./lib/mock.mjs";
+import { NAMES, PROTOCOLS } from "./lib/protocols.mjs";
+import { CANCEL_MS, PROGRAM, SLOW, start, stop_all, test } from "./lib/proxy.mjs";
+import { random } from "./lib/random.mjs";
+import { read_answer } from "./lib/read.mjs";
+import { stream } from "./lib/upstream.mjs";
+
+const MB = 1000 * 1000;
+const SIZE = 10 * MB;
+const WAIT_MS = 20;
+const EXTRA = (SLOW ? 2000 : 2) * MB;
+const KIB = 1024;
+
+let mock;
+let proxy;
+
+function backends_at(one) {
+    return Object.fromEntries(NAMES.map((name) => [PROTOCOLS[name].short, { protocol: name,
+        api_keys: ["upstream-key-1"], api_url: one.url.replace(/\/v1$/, PROTOCOLS[name].base) }]));
+}
+
+before(async () => {
+    mock = await Mock.start();
+    mock.pick = (exchange) => mock.queue.shift() ?? mock.on_get(exchange);
+    proxy = await start({ config: { workers: 1, default_backend: "oc",
+        backends: backends_at(mock) } });
+});
+
+after(() => stop_all(proxy, mock));
+
+const PAIRS = NAMES.flatMap((client) => NAMES.filter((name) => name !== client)
+    .map((name) => [client, name]));
+
+function request_of(client, upstream, { text = "hello", streamed = false,
+    store = false } = {}) {
+    const one = PROTOCOLS[client];
+    const model = `${PROTOCOLS[upstream].short}:m1`;
+    const body = one.request(text);
+    if (client !== "gemini") {
+        Object.assign(body, { model, stream: streamed });
+    }
+    if (client === "openai-responses") {
+        body.store = store;
+    }
+    return { path: one.path(model, { stream: streamed }), headers: proxy.headers(),
+        body: JSON.stringify(body) };
+}
+
+async function gauge(name = "llm_proxy_inflight_bytes") {
+    const { text } = await proxy.call({ method: "GET", path: "/metrics" });
+    return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)[1]);
+}
+
+async function at_rest() {
+    const end = now() + 20_000;
+    while (await gauge() > 64 * KIB) {
+        assert.ok(now() < end, `${await gauge()} bytes are still in flight`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+}
+
+/* ---- Large bodies ---- */
+
+const LINE = "lång text, \"quoted\" \n";
+const LARGE = LINE.repeat(Math.floor(SIZE / Buffer.byteLength(JSON.stringify(LINE))));
+
+for (const [client, upstream] of PAIRS) {
+    test(`translate_large: ${client} to ${upstream}: 10 MB up and 10 MB down, whole and streamed`,
+        async () => {
+            for (const streamed of [false, true]) {
+                const one = PROTOCOLS[upstream];
+                mock.next(async (ex) => {
+                    const asked = ex.body.toString("utf8");
+                    assert.ok(asked.includes("quoted") && asked.length > SIZE * 0.8);
+                    if (!streamed) {
+                        await ex.json_answer(one.whole("m1", LARGE));
+                        return;
+                    }
+                    await ex.open_stream();
+                    await ex.write(chunk(one.stream("m1", LARGE)));
+                    await ex.write(LAST_CHUNK);
+                });
+                const answer = await proxy.call(request_of(client, upstream,
+                    { text: LARGE, streamed }));
+                assert.equal(answer.status, 200, answer.text.slice(0, 500));
+                const reading = read_answer(client, answer.body, answer.get("content-type"));
+                assert.equal(reading.error, null);
+                assert.ok(reading.text === LARGE, `${reading.text.length} characters`);
+            }
+            await at_rest();
+        });
+}
+
+/* ---- No other stream waits ---- */
+
+test("translate_large: the loop is never busy for more than 20 ms at once with translated 10 MB",
+    { skip: SLOW && "a sanitizer's own time" }, async (t) => {
+        const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "llm-proxy-turns-")), "turns");
+        fs.writeFileSync(file, Buffer.alloc(16));
+        const one = await start({ config: { workers: 1, inflight_bytes_max: "1GiB",
+            backends: backends_at(mock) }, env: { TURNS_FILE: file,
+            LD_PRELOAD: path.join(path.dirname(PROGRAM), "turns.so") } });
+        const complaints = [];
+        try {
+            for (const [client, upstream] of PAIRS) {
+                for (const way of ["up", "down"]) {
+                    let best = Infinity;
+                    for (let round = 0; round < 5 && best > WAIT_MS; round++) {
+                        fs.writeFileSync(file, Buffer.alloc(16), { flag: "r+" });
+                        mock.next((ex) => ex.json_answer(PROTOCOLS[upstream].whole("m1",
+                            way === "down" ? LARGE : "ok")));
+                        const answer = await one.call(request_of(client, upstream,
+                            { text: way === "up" ? LARGE : "hello" }));
+                        assert.equal(answer.status, 200);
+                        await one.call({ method: "GET", path: "/healthz" });
+                        const turns = fs.readFileSync(file);
+                        assert.ok(turns.readBigUInt64LE(8) >= 3n, "turns are not counted");
+                        best = Math.min(best, Number(turns.readBigUInt64LE(0)) / 1e6);
+                    }
+                    t.diagnostic(`${client} to ${upstream}, ${way}: ${best.toFixed(1)} ms`);
+                    if (best > WAIT_MS) {
+                        complaints.push(`${client} to ${upstream}, ${way}: ${best.toFixed(1)} ms`);
+                    }
+                }
+            }
+        } finally {
+            await one.stop();
+            fs.rmSync(path.dirname(file), { recursive: true });
+        }
+        assert.deepEqual(complaints, []);
+    });
+
+/* ---- Memory ---- */
+
+for (const [client, upstream] of PAIRS) {
+    test(`translate_large: ${client} to ${upstream}: once a stream has begun its request is gone`,
+        async () => {
+            const events = stream(upstream, "m1", { blocks: [{ text: "one two three" }] });
+            let go;
+            const looked = new Promise((resolve) => { go = resolve; });
+            await at_rest();
+            mock.next(async (ex) => {
+                await ex.open_stream();
+                for (const event of events.slice(0, -1)) {
+                    await ex.write(chunk(event));
+                }
+                await looked;
+                await ex.write(chunk(events.at(-1)));
+                await ex.write(LAST_CHUNK);
+            });
+            const connection = await proxy.connect();
+            connection.send(request_of(client, upstream, { text: "y".repeat(900_000),
+                streamed: true }));
+            const answer = await connection.head();
+            const end = now() + 5000;
+            while (await gauge() > 128 * KIB) {
+                assert.ok(now() < end, `${await gauge()} bytes are held`);
+                await new Promise((resolve) => setTimeout(resolve, 5));
+            }
+            go();
+            await within(5000, "the rest", answer.done);
+            connection.destroy();
+            const reading = read_answer(client, answer.body, answer.get("content-type"));
+            assert.equal(reading.text, "one two three");
+            assert.equal(reading.error, null);
+        });
+}
+
+/* ---- A client that does not read ---- */
+
+const chat_delta = (text) => ({ id: "c", object: "chat.completion.chunk", created: 1, model: "m1",
+    choices: [{ index: 0, delta: { content: text }, finish_reason: null }] });
+
+for (const client of NAMES.filter((name) => name !== "openai-chat")) {
+    test(`translate_large: ${client}: a stream that grows on its way waits for a client that does ` +
+        "not read", async () => {
+        /* An event of a few bytes becomes hundreds. */
+        const TOTAL = 36 * MB;
+        let sent = 0;
+        mock.next(async (ex) => {
+            await ex.open_stream();
+            for (let i = 0; sent < TOTAL; i++) {
+                const events = Array.from({ length: 64 }, () =>
+                    `data: ${JSON.stringify(chat_delta("x"))}\n\n`).join("");
+                sent += events.length;
+                await ex.write(chunk(events));
+            }
+            await ex.write(chunk("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":" +
+                "\"stop\"}]}\n\ndata: [DONE]\n\n"));
+            await ex.write(LAST_CHUNK);
+        });
+        const connection = await proxy.connect();
+        const before_kib = proxy.rss_kib();
+        connection.send(request_of(client, "openai-chat", { streamed: true }));
+        const answer = await connection.head();
+        connection.socket.pause();
+        let since = now();
+        for (let seen = -1; now() - since < 300;) {
+            if (sent !== seen) {
+                seen = sent;
+                since = now();
+            }
+            await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        assert.ok(sent < TOTAL * 0.7, `the upstream could send ${sent} bytes unread; ` +
+            `the client has ${answer.body.length}, ${answer.ended}: ${answer.text.slice(-500)}`);
+        const grown = proxy.rss_kib() - before_kib;
+        assert.ok(grown < (SLOW ? 400 : 24) * 1024, `the proxy grew by ${grown} KiB`);
+        connection.socket.resume();
+        await within(SLOW ? 240_000 : 30_000, "the whole stream", answer.done);
+        connection.destroy();
+        assert.ok(sent >= TOTAL);
+        const reading = read_answer(client, answer.body, answer.get("content-type"));
+        assert.equal(reading.error, null);
+        assert.match(reading.text, /^x{10000,}$/);
+        await at_rest();
+    });
+}
+
+/* ---- Clients that leave ---- */
+
+const STATES = {
+    "before the upstream answers": { streamed: true, script: () => {} },
+    "before the upstream answers as a whole": { streamed: false, script: () => {} },
+    "behind the upstream's head": { streamed: true, script: (ex) => ex.open_stream() },
+    "in the middle of a stream": { streamed: true, some: true, script: async (ex, upstream) => {
+        await ex.open_stream();
+        for (const event of stream(upstream, "m1", { blocks: [{ reasoning: "hm" },
+            { text: "one two three" }], cut: true })) {
+            await ex.write(chunk(event));
+        }
+    } },
+    "in the middle of a whole body": { streamed: false, script: async (ex) => {
+        await ex.write(head_bytes(200, { "content-type": "application/json",
+            "transfer-encoding": "chunked" }));
+        await ex.write(chunk("{\"id\":\"x\","));
+    } },
+    "while a stream is collected for it": { streamed: false, script: async (ex, upstream) => {
+        await ex.open_stream();
+        for (const event of stream(upstream, "m1", { blocks: [{ text: "one" }], cut: true })) {
+            await ex.write(chunk(event));
+        }
+    } },
+};
+
+for (const [client, upstream] of PAIRS) {
+    test(`translate_large: ${client} to ${upstream}: who leaves ends the upstream's work at once, ` +
+        "in every state", async () => {
+        for (const [where, { streamed, some, script }] of Object.entries(STATES)) {
+            let written;
+            const scripted = new Promise((resolve) => { written = resolve; });
+            mock.next(async (ex) => {
+                await script(ex, upstream);
+                written();
+            });
+            const arrival = mock.arrival();
+            const connection = await proxy.connect();
+            connection.send(request_of(client, upstream, { streamed }));
+            const ex = await within(5000, "the request at the upstream", arrival);
+            await scripted;
+            const head = connection.head();
+            head.catch(() => {});
+            if (some) {
+                assert.equal((await head).status, 200);
+            }
+            const left = now();
+            connection.destroy();
+            const { at } = await within(10_000, `the upstream sees the end: ${where}`, ex.closed);
+            assert.ok(at - left < CANCEL_MS, `${where}: took ${at - left} ms`);
+        }
+    });
+}
+
+test("translate_large: clients leave at any moment of a large body's translation", async () => {
+    const rng = random("translate_leave");
+    const text = LARGE.slice(0, 3 * MB);
+    for (let i = 0; i < (SLOW ? 24 : 72); i++) {
+        const [client, upstream] = PAIRS[i % PAIRS.length];
+        mock.queue.length = 0;
+        mock.next((ex) => ex.json_answer(PROTOCOLS[upstream].whole("m1", text)).catch(() => {}));
+        const connection = await proxy.connect();
+        connection.send(request_of(client, upstream, { text }));
+        connection.head().catch(() => {});
+        await new Promise((resolve) => setTimeout(resolve, rng.below(SLOW ? 300 : 60)));
+        connection.destroy();
+    }
+    mock.queue.length = 0;
+    await at_rest();
+    const left = proxy.rss_kib() * KIB;
+    assert.ok(left < 120 * MB + EXTRA, `${left} bytes are kept`);
+    mock.next((ex) => ex.json_answer(PROTOCOLS.anthropic.whole("m1", "ok")));
+    const answer = await proxy.call(request_of("openai-chat", "anthropic", { text }));
+    assert.equal(answer.status, 200, answer.text.slice(0, 300));
+});
