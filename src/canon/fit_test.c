@@ -613,7 +613,7 @@ static struct part reasoning(const char *member, const char *text)
     return (struct part){.kind = PART_REASONING, .name = str_c(member), .text = str_c(text)};
 }
 
-/* Catches: reasoning that another vendor gets twice, as a chat message says it by several members. */
+/* Catches: reasoning that another vendor gets twice, as chat messages say it by several members. */
 static void test_reasoning_once(void **state)
 {
     struct part parts[] = {reasoning("reasoning_content", "a"), reasoning("reasoning", "b"),
