@@ -208,10 +208,8 @@ static void error_decode(int status, struct str body, struct arena *arena, struc
 
     if (root == NULL || !anthropic_read_error(root, arena, &event)) {
         struct str text = utf8_repair(utf8_head(str_trim(body), MESSAGE_BYTES_MAX), arena);
-        /* A page for people to look at says nothing that is to be read as text. */
-        bool says = text.n > 0 && text.p[0] != '<';
         event = (struct event){.kind = EVENT_ERROR, .block = EVENT_NO_BLOCK};
-        event.error.message = says ? text : str_print(arena, "HTTP status %d", status);
+        event.error.message = text.n > 0 ? text : str_print(arena, "HTTP status %d", status);
     }
     if (status >= 400)
         event.error.status = status;
