@@ -323,6 +323,34 @@ static void test_memory(void **state)
     }
 }
 
+/* Catches: a schema of a client's that is written as no JSON, or without end. */
+static void test_mutations(void **state)
+{
+    static const char alphabet[] = "{}[]\",:0a$tn";
+    const struct json_read_options options = {.depth_max = 256};
+    uint64_t random = 1;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(gemini_rows) * 60; i++) {
+        struct arena arena;
+        struct error e;
+        arena_init(&arena, ARENA_MAX, 4096, NULL);
+        struct str source = quoted(gemini_rows[i % COUNT_OF(gemini_rows)].in, &arena);
+        char *text = str_z(&arena, source);
+        for (size_t k = 0; k < 1 + i % 4 && source.n > 0; k++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            text[(random >> 33) % source.n] = alphabet[(random >> 20) % (sizeof(alphabet) - 1)];
+        }
+        bool valid = json_read(str_c(text), &options, &arena, &e) != NULL;
+        for (int target = SCHEMA_GEMINI; valid && target <= SCHEMA_PLAIN; target++) {
+            struct str got = schema_fit(str_c(text), (enum schema_target)target, &arena);
+            if (got.n > 0 && json_read(got, &options, &arena, &e) == NULL)
+                fail_msg("%s for %d: %.*s", text, target, STR_ARG(got));
+        }
+        arena_fini(&arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

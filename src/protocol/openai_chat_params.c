@@ -368,10 +368,12 @@ static enum error_code read_format(struct openai_chat_reader *r, struct request 
         if (is_object && str_eq(inner.key, STR("schema")))
             format.schema = inner.value;
     }
-    if (str_eq(type, STR("json_schema")) || !str_is_null(format.schema))
+    if (!str_is_null(format.schema))
         format.kind = FORMAT_SCHEMA;
-    else if (str_eq(type, STR("json_object")))
+    else if (str_eq(type, STR("json_object")) || str_eq(type, STR("json_schema")))
         format.kind = FORMAT_JSON;
+    /* A schema that is not there cannot be written again as it came. */
+    all = all && (format.kind == FORMAT_SCHEMA) == str_eq(type, STR("json_schema"));
     if (format.kind != FORMAT_ABSENT)
         request->params.format = format;
     if (!all || format.kind == FORMAT_ABSENT)
