@@ -33,7 +33,7 @@ struct decode_ops {
     const char *(*check_whole)(struct decode *d, yyjson_val *root);
     /* The stream may end here (over and terminated are looked at before). */
     bool (*complete)(const struct decode *d);
-    /* The stream has ended and is complete: adds what the upstream left out (STOP). NULL: nothing. */
+    /* The stream has ended and is complete: adds what the upstream left out (STOP). NULL: none. */
     void (*finish)(struct decode *d);
 };
 

@@ -162,13 +162,15 @@ static const struct meaning meanings[] = {
     /* Usage. */
     {"{\"candidates\":[{" STOP_AS(
          "STOP") "}],\"usageMetadata\":{\"promptTokenCount\":10,"
-                 "\"cachedContentTokenCount\":99,\"toolUsePromptTokenCount\":5,\"candidatesTokenCount\":\"3\","
+                 "\"cachedContentTokenCount\":99,\"toolUsePromptTokenCount\":5,"
+                 "\"candidatesTokenCount\":\"3\","
                  "\"thoughtsTokenCount\":4,\"totalTokenCount\":22}}",
      {"\"input\":15", "\"output\":7", "\"total\":22", "\"cached\":15", "\"reasoning\":4"}},
     /* Sources: bytes become characters. */
     {CAND(TEXT(
          "h\\u00e9llo") ",\"groundingMetadata\":{\"groundingChunks\":[{\"web\":{\"uri\":"
-                        "\"https://a\"}}],\"groundingSupports\":[{\"segment\":{\"startIndex\":3,\"endIndex\":6},"
+                        "\"https://a\"}}],\"groundingSupports\":[{\"segment\":{\"startIndex\":3,"
+                        "\"endIndex\":6},"
                         "\"groundingChunkIndices\":[0,7]}]}"),
      {"CITATION", "groundingChunks", "CITATION", "start_index\\\":2,\\\"end_index\\\":5",
       "https://a"}},

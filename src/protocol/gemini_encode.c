@@ -109,6 +109,16 @@ static void add_tail(struct gemini_encoder *enc, struct buf *out)
         enc->tail = str_copy(enc->options.arena, str_from(buf_str(out), begin));
 }
 
+/* The digit of base64's standard alphabet that is meant; NUL: none. */
+static char standard_digit(char c)
+{
+    bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+
+    if (letter || (c >= '0' && c <= '9') || c == '+' || c == '/')
+        return c;
+    return c == '-' ? '+' : c == '_' ? '/' : '\0';
+}
+
 /* A signature is base64 of the standard alphabet, padded; others' packed ones are of the other.
  * What is no base64 at all is left out: SDKs decode it. */
 static void add_signature(struct buf *out, struct str signature)
@@ -121,13 +131,12 @@ static void add_signature(struct buf *out, struct str signature)
     gemini_add_key(out, STR("thoughtSignature"));
     buf_add_char(out, '"');
     for (; n < signature.n && signature.p[n] != '='; n++) {
-        char c = signature.p[n];
-        bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!plain && c != '-' && c != '+' && c != '_' && c != '/') {
+        char c = standard_digit(signature.p[n]);
+        if (c == '\0') {
             out->n = buf_ok(out) ? begin : out->n;
             return;
         }
-        buf_add_char(out, c == '-' ? '+' : c == '_' ? '/' : c);
+        buf_add_char(out, c);
     }
     for (; n % 4 != 0; n++)
         buf_add_char(out, '=');

@@ -63,7 +63,8 @@ static const char *const answers[][CHUNKS_MAX] = {
      "\"topCandidates\":[{\"candidates\":[{\"token\":\"h\\u00e9\",\"logProbability\":-0.5},{"
      "\"token\":\"x\",\"logProbability\":-2}]}]}}]" TAIL,
      "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"llo\"}]},\"finishReason\":\"STOP\","
-     "\"groundingMetadata\":{\"groundingChunks\":[{\"web\":{\"uri\":\"https://a\",\"title\":\"A\"}}],"
+     "\"groundingMetadata\":{\"groundingChunks\":[{\"web\":{\"uri\":\"https://a\","
+     "\"title\":\"A\"}}],"
      "\"groundingSupports\":[{\"segment\":{\"startIndex\":1,\"endIndex\":6},"
      "\"groundingChunkIndices\":[0]}]}}]" TAIL},
     /* Vertex: arguments in pieces. */

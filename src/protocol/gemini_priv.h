@@ -41,7 +41,7 @@ request_encode_fn gemini_upstream_encode;
 struct gemini_reader {
     struct arena *arena;
     struct error *e;
-    const char *base; /* "generateContentRequest", "generationConfig", …; NULL: the root */
+    const char *base; /* "generationConfig", …; NULL: the root */
     const char *list; /* "contents", "tools"; NULL: none */
     size_t at;
     const char *inner_list; /* "parts", "functionDeclarations" */
@@ -85,15 +85,14 @@ NODISCARD enum error_code gemini_request_array(struct gemini_reader *r, const st
 bool gemini_request_next(struct str list, size_t *cursor, struct str *ret_element);
 /* Appends to a list of members that are not modelled. */
 void gemini_request_keep(struct gemini_reader *r, struct extra **to, const struct json_member *m);
-/* Compact text of a JSON value that is known to be valid: no blanks between its tokens. */
+/* Text of a JSON value that is known to be valid, without blanks between its tokens. */
 struct str gemini_compact(struct str value, struct arena *arena);
 /* A schema of Google's kind as JSON Schema. */
 struct str gemini_schema_json(struct str schema, struct arena *arena);
 /* A member of the root that is no content: tools, toolConfig, generationConfig, …. */
 NODISCARD enum error_code gemini_params_member(struct gemini_reader *r, struct request *request,
                                                const struct json_member *m);
-void gemini_params_begin(struct request *request);
-/* After the last member. */
+void gemini_params_begin(struct request *request); /* before the first, _end after the last */
 NODISCARD enum error_code gemini_params_end(struct gemini_reader *r, struct request *request);
 
 /* The body that says the same as the request (needs full). */
@@ -148,7 +147,7 @@ struct gemini_choice {
     uint32_t blocks; /* begun so far */
     uint32_t open;   /* or EVENT_NO_BLOCK */
     enum block_kind open_kind;
-    bool open_signed; /* it has its signature: what comes next is another block */
+    bool open_signed; /* what comes next is another block */
     bool has_call;
     bool stopped;
     struct gemini_args *args;  /* of the open call, whose arguments come in pieces */
@@ -173,8 +172,8 @@ struct gemini_counts {
 };
 
 /* What a hole of a template holds: a count's number, or: */
-enum { GEMINI_HOLE_TEXT = GEMINI_COUNTS, GEMINI_HOLE_ANY };
-enum { GEMINI_HOLES_MAX = 16, GEMINI_TEMPLATE_BYTES = 1024 };
+enum { GEMINI_HOLE_TEXT = GEMINI_COUNTS, GEMINI_HOLE_ANY, GEMINI_HOLES_MAX = 16 };
+enum { GEMINI_TEMPLATE_BYTES = 1024 };
 
 /* A response with holes; picture and proof in gemini_template.c. */
 struct gemini_template {
@@ -221,7 +220,7 @@ void gemini_args_add(struct gemini_args *args, yyjson_val *partial);
 /* The object so far, as JSON text in to. */
 struct str gemini_args_text(const struct gemini_args *args, struct arena *to);
 
-/* groundingMetadata and citationMetadata of a candidate as CITATION events of an open text block. */
+/* A candidate's groundingMetadata and citationMetadata as CITATION events of an open text block. */
 void gemini_cite_read(struct decode *d, struct gemini_choice *c, yyjson_val *candidate);
 /* logprobsResult as Chat Completions' logprobs, in scratch; null where it says nothing. */
 struct str gemini_cite_logprobs(yyjson_val *result, struct arena *arena);
@@ -286,10 +285,8 @@ struct gemini_lint {
     struct str model;
     struct str id;
     struct gemini_lint_state *state;
-    /* Of events: */
-    bool in_event;
-    /* Of an array: */
-    bool array_begun;
+    bool in_event;    /* of events */
+    bool array_begun; /* from here on: of an array */
     bool array_ended;
     bool element_may; /* come here */
     bool comma;       /* an element must come */

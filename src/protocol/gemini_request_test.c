@@ -114,11 +114,21 @@ struct said {
 #define C(contents)   "{\"contents\":[" contents "]}"
 #define WITH(members) "{\"contents\":[" U("{\"text\":\"a\"}") "]," members "}"
 
+#define THREE_CALLS                                                                     \
+    M("{\"functionCall\":{\"name\":\"f\",\"args\":{ \"x\" : 12345678901234567890 }}},{" \
+      "\"functionCall\":{\"name\":\"g\"}},{\"functionCall\":{\"name\":\"f\"}}")
+#define THREE_RESULTS                                                                        \
+    U("{\"functionResponse\":{\"name\":\"g\",\"response\":{\"output\":\"G\"}}},{"            \
+      "\"function_response\":{\"name\":\"f\",\"response\":{\"error\":\"bad\"}}},{"           \
+      "\"functionResponse\":{\"name\":\"f\",\"response\":{\"a\":1,\"b\":[ 2 ]}}},{\"text\":" \
+      "\"and?\"}")
+
 static const struct said saids[] = {
     {C(U("{\"text\":\"a\"},{\"text\":\"b\"}") "," M("{\"text\":\"c\"}")),
      {"\"user\"", "\"text\":\"a\"", "\"text\":\"b\"", "\"assistant\"", "\"text\":\"c\""}},
     /* No role; parts that stand alone; snake case. */
-    {"{\"contents\":{\"parts\":{\"text\":\"a\"}},\"system_instruction\":{\"parts\":{\"text\":\"s\"}}}",
+    {"{\"contents\":{\"parts\":{\"text\":\"a\"}},\"system_instruction\":{\"parts\":{\"text\":"
+     "\"s\"}}}",
      {"\"system\"", "\"text\":\"s\"", "\"user\"", "\"text\":\"a\""}},
     {WITH("\"systemInstruction\":\"sugar\""), {"\"system\"", "sugar", "\"user\""}},
     /* Thoughts and signatures. */
@@ -128,11 +138,7 @@ static const struct said saids[] = {
     /* A packed signature in the other alphabet. */
     {C(M("{\"text\":\"\",\"thoughtSignature\":\"cHgxLmEuYi+/Lw==\"}")), {"cHgxLmEuYi-_Lw\""}},
     /* Calls without ids, results by name and order. */
-    {C(M("{\"functionCall\":{\"name\":\"f\",\"args\":{ \"x\" : 12345678901234567890 }}},"
-         "{\"functionCall\":{\"name\":\"g\"}},{\"functionCall\":{\"name\":\"f\"}}") "," U("{\"functionResponse\":{\"name\":\"g\",\"response\":{\"output\":\"G\"}}},"
-                                                                                          "{\"function_response\":{\"name\":\"f\",\"response\":{\"error\":\"bad\"}}},"
-                                                                                          "{\"functionResponse\":{\"name\":\"f\",\"response\":{\"a\":1,\"b\":[ 2 ]}}},"
-                                                                                          "{\"text\":\"and?\"}")),
+    {C(THREE_CALLS "," THREE_RESULTS),
      {"{\\\"x\\\":12345678901234567890}", "g0_0", "g0_1", "g0_2", "\"tool\"", "g0_1", "\"G\"",
       "g0_0", "bad", "g0_2", "{\\\"a\\\":1,\\\"b\\\":[2]}", "and?"}},
     {C(M("{\"functionCall\":{\"id\":\"i1\",\"name\":\"f\"},\"thoughtSignature\":\"QUJD\"}") "," U(
@@ -393,22 +399,29 @@ static void test_refusals(void **state)
 
 /* --- for an upstream of the same protocol ------------------------------------------------- */
 
-static void expect_wire(const char *body, const char *rest, const char *query,
-                        enum operation operation, const char *model, const char *path,
-                        const char *want_query, const char *want)
+struct asked {
+    const char *body;
+    const char *rest;
+    const char *query;
+    enum operation operation;
+    const char *model; /* the upstream's; NULL: the same */
+};
+
+static void expect_wire(const struct asked *asked, const char *path, const char *want_query,
+                        const char *want)
 {
     struct fixture f;
     struct wire wire;
     struct buf out;
     const struct encode_request how = {
         .same_protocol = true,
-        .model = str_c(model),
-        .operation = operation,
+        .model = str_c(asked->model),
+        .operation = asked->operation,
     };
 
     begin(&f);
     buf_init(&out, OUT_MAX);
-    assert_int_equal(decode(&f, body, rest, query, operation), OK);
+    assert_int_equal(decode(&f, asked->body, asked->rest, asked->query, asked->operation), OK);
     assert_int_equal(gemini_upstream_encode(&f.request, &how, &f.arena, &wire, &f.e), OK);
     for (size_t i = 0; i < wire.body_n; i++)
         buf_add(&out, wire.body[i]);
@@ -423,20 +436,27 @@ static void expect_wire(const char *body, const char *rest, const char *query,
 
 static void test_edits(void **state)
 {
+    static const struct asked plain = {"{ \"contents\" : [] }", "b:m:generateContent", NULL,
+                                       OP_GENERATE, "m"};
+    static const struct asked named = {
+        "{\"contents\":[],\"model\":\"models/b:m\",\"session_id\":\"s\"}",
+        "b:m:streamGenerateContent", "alt=sse", OP_GENERATE, "m"};
+    static const struct asked array = {"{\"contents\":[]}", "m:streamGenerateContent", NULL,
+                                       OP_GENERATE, NULL};
+    static const struct asked tuned = {"{\"contents\":[],\"model\":\"x\"}", "t:generateContent",
+                                       NULL, OP_GENERATE, "tunedModels/a b?"};
+    static const struct asked count = {
+        "{\"generateContentRequest\":{\"model\":\"models/x\",\"contents\":[]}}", "x", NULL,
+        OP_COUNT_TOKENS, "y"};
+
     (void)state;
-    expect_wire("{ \"contents\" : [] }", "b:m:generateContent", NULL, OP_GENERATE, "m",
-                "/models/m:generateContent", NULL, "{ \"contents\" : [] }");
-    expect_wire("{\"contents\":[],\"model\":\"models/b:m\",\"session_id\":\"s\"}",
-                "b:m:streamGenerateContent", "alt=sse", OP_GENERATE, "m",
-                "/models/m:streamGenerateContent", "alt=sse",
+    expect_wire(&plain, "/models/m:generateContent", NULL, "{ \"contents\" : [] }");
+    expect_wire(&named, "/models/m:streamGenerateContent", "alt=sse",
                 "{\"contents\":[],\"model\":\"models/m\"}");
-    expect_wire("{\"contents\":[]}", "m:streamGenerateContent", NULL, OP_GENERATE, NULL,
-                "/models/m:streamGenerateContent", NULL, "{\"contents\":[]}");
-    expect_wire("{\"contents\":[],\"model\":\"x\"}", "t:generateContent", NULL, OP_GENERATE,
-                "tunedModels/a b?", "/tunedModels/a%20b%3F:generateContent", NULL,
+    expect_wire(&array, "/models/m:streamGenerateContent", NULL, "{\"contents\":[]}");
+    expect_wire(&tuned, "/tunedModels/a%20b%3F:generateContent", NULL,
                 "{\"contents\":[],\"model\":\"tunedModels/a b?\"}");
-    expect_wire("{\"generateContentRequest\":{\"model\":\"models/x\",\"contents\":[]}}", "x", NULL,
-                OP_COUNT_TOKENS, "y", "/models/y:countTokens", NULL,
+    expect_wire(&count, "/models/y:countTokens", NULL,
                 "{\"generateContentRequest\":{\"model\":\"models/y\",\"contents\":[]}}");
 }
 

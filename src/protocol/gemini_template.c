@@ -6,10 +6,10 @@
  *           is a response with holes in these places; one that equals it outside of the holes says
  *           what it said, but for what stands in them.
  * How
- *             {"candidates":[{"content":{"parts":[{"text":"████"}],…"promptTokenCount":██,…}
- *             └───────────── piece ──────────────────────┘└──── piece ─────────────────┘└ piece
+ *             {"candidates":[{"content":{"parts":[{"text":"####"}], ... "promptTokenCount":##, ...}
+ *             +--------------- piece --------------------+    +--------- piece --------+  +piece
  *
- *           learn    after a response was parsed that only went on with a text (and said usage): its
+ *           learn    after a response that was parsed only went on with a text, and said usage: its
  *                    bytes are walked once; numbers of known members are holes, as is the text.
  *                    What the holes hold must be what the events said.
  *           match    pieces are compared, holes read: a string that is checked, digits that are a
