@@ -9,7 +9,7 @@
  *             {"candidates":[{"content":{"parts":[{"text":"####"}], ... "promptTokenCount":##, ...}
  *             +--------------- piece --------------------+    +--------- piece --------+  +piece
  *
- *           learn    after a response that was parsed only went on with a text, and said usage: its
+ *           learn    after a parsed response that only went on with a text, and said usage: its
  *                    bytes are walked once; numbers of known members are holes, as is the text.
  *                    What the holes hold must be what the events said.
  *           match    pieces are compared, holes read: a string that is checked, digits that are a

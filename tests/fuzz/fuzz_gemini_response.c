@@ -4,7 +4,7 @@
  *
  * The first byte says what the rest is: 'w' a whole body, 'a' a JSON array, anything else events.
  * Oracles: any cut = none; canon/check; raw frames are the input; what we encode for clients in all
- * forms passes the checker; what is taken over says the same when it is read again.
+ * forms passes the checker; what is taken over is a complete answer when it is read again.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -92,19 +92,15 @@ static void check_forms(const struct trial *trial)
     buf_fini(&out);
 }
 
-static void check_says_the_same(struct trial *trial)
+static void check_taken_over(struct trial *trial)
 {
     const struct encoder_options options = {.stream = true, .same_protocol = true};
     const struct trial_cuts cuts = {.stream = true};
     struct trial again;
     struct error e;
     struct buf out;
-    struct buf want;
-    struct buf got;
 
     buf_init(&out, OUT_MAX);
-    buf_init(&want, OUT_MAX);
-    buf_init(&got, OUT_MAX);
     trial->frames[0].changed = true;
     if (trial_encode(trial, &protocol_gemini, &options, &out, &e) != OK)
         abort();
@@ -113,8 +109,6 @@ static void check_says_the_same(struct trial *trial)
         fail("decoded again", str_c(again.error.detail), buf_str(&out));
     trial_fini(&again);
     buf_fini(&out);
-    buf_fini(&want);
-    buf_fini(&got);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -136,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fail("raw", bytes, STR(""));
     if (trial.error.code == OK && trial.n > 0) {
         check_forms(&trial);
-        check_says_the_same(&trial);
+        check_taken_over(&trial);
     }
     trial_fini(&trial);
     return 0;
