@@ -314,6 +314,10 @@ static enum exchange_state begin_stages(struct exchange *x)
                              .sink_ctx = x,
                              .wake = exchange_wake,
                          });
+    if (exchange_overflowed(x, &call->error)) {
+        call->pipeline = NULL; /* past its cap the arena gives that memory to others, too */
+        return EXCHANGE_FAIL;
+    }
     return EXCHANGE_STAGES;
 }
 
