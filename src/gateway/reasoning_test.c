@@ -3,8 +3,8 @@
  * The way up, with the protocols' own readers and writers. The way down, and both with clients and
  * backends: tests/e2e/reasoning.test.mjs.
  *
- * In bodies @v stands for a signature sealed for the vendor v, @w for another's, @e for the vendor's
- * own without anything in it.
+ * In bodies @v stands for a signature sealed for the vendor v, @w for another's, @e for the
+ * vendor's own without anything in it.
  */
 #include "gateway/reasoning.h"
 
