@@ -104,11 +104,11 @@ struct event {
         } start;
         struct { /* BLOCK_BEGIN */
             enum block_kind kind;
-            bool custom;      /* tool: free text instead of JSON arguments */
-            bool legacy;      /* tool: came as function_call, from before there were tool calls */
-            uint32_t index;   /* tool: the upstream's own number of it; EVENT_NO_INDEX: none */
-            struct str id;    /* tool call's id; reasoning: its item's */
-            struct str name;  /* tool's name; vendor's type of the block; reasoning: the member that
+            bool custom;     /* tool: free text instead of JSON arguments */
+            bool legacy;     /* tool: came as function_call, from before there were tool calls */
+            uint32_t index;  /* tool: the upstream's own number of it; EVENT_NO_INDEX: none */
+            struct str id;   /* tool call's id; reasoning: its item's */
+            struct str name; /* tool's name; vendor's type of the block; reasoning: the member that
                               * it is, of openai-chat */
             /* Tool: its namespace, which is no part of the name (Responses); null: none. */
             struct str space;
