@@ -8,7 +8,7 @@
 
 #include "protocol/openai_responses_for_test.h"
 
-enum { OUT_MAX = 64 * 1024 * 1024, MUTATIONS = 3000 };
+enum { OUT_MAX = 64 * 1024 * 1024, MUTATIONS = 1000 };
 
 static struct arena arena;
 

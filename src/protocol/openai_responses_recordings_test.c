@@ -9,7 +9,7 @@
 #include "protocol/openai_responses_for_test.h"
 #include "protocol/recordings_for_test.h"
 
-enum { OUT_MAX = 256 * 1024 * 1024, CUTS_MAX = 400 };
+enum { OUT_MAX = 256 * 1024 * 1024, CUTS_MAX = 120 };
 
 struct tally {
     size_t n;

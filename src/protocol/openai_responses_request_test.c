@@ -9,7 +9,7 @@
 #include "protocol/protocol.h"
 #include "protocol/recordings_for_test.h"
 
-enum { OUT_MAX = 16 * 1024 * 1024, MUTATIONS = 4000 };
+enum { OUT_MAX = 16 * 1024 * 1024, MUTATIONS = 2000 };
 
 static struct arena arena;
 
