@@ -213,7 +213,7 @@ static const struct turn *turn_at(const struct request *request, size_t at)
 
     while (at-- > 0 && turn != NULL)
         turn = turn->next;
-    assert_non_null(turn);
+    assert(turn != NULL);
     return turn;
 }
 
@@ -223,7 +223,7 @@ static const struct part *part_at(const struct turn *turn, size_t at)
 
     while (at-- > 0 && part != NULL)
         part = part->next;
-    assert_non_null(part);
+    assert(part != NULL);
     return part;
 }
 
