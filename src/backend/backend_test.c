@@ -277,11 +277,44 @@ static void checking(void **state)
     secret_free(&odd.key);
 }
 
+/* Whose signatures a backend takes, and what is spoken at OpenAI's own URL besides. */
+static void vendor_and_second_protocol(void **state)
+{
+    struct backend_key key = {.name = STR("k"), .key = secret_new(STR("sk-1"))};
+    struct backend_config entries[] = {
+        {.name = STR("openai"), .keys = &key, .keys_n = 1},
+        {.name = STR("mine"), .type = STR("openai"), .keys = &key, .keys_n = 1},
+        {.name = STR("moved"), .type = STR("openai"), .api_url = STR("http://h")},
+        {.name = STR("one"), .type = STR("openai"), .protocol = STR("openai-chat")},
+        {.name = STR("claude"), .protocol = STR("anthropic"), .api_url = STR("http://h")},
+        {.name = STR("gemini"), .keys = &key, .keys_n = 1, .think_tags = 1},
+    };
+    static const struct {
+        const char *vendor;
+        bool also;
+    } expected[COUNT_OF(entries)] = {
+        {"openai", true},  {"openai", true},  {"moved", false},
+        {"openai", false}, {"claude", false}, {"gemini", false},
+    };
+    struct backend_set *set = set_with(entries, COUNT_OF(entries), *state);
+    const struct protocol *responses = protocol_find(STR("openai-responses"));
+
+    assert_non_null(responses);
+    for (size_t i = 0; i < set->n; i++) {
+        assert_str(set->items[i].vendor, expected[i].vendor);
+        assert_int_equal(backend_speaks(&set->items[i], responses), expected[i].also);
+        assert_true(backend_speaks(&set->items[i], set->items[i].protocol));
+    }
+    set_release(set);
+    secret_free(&key.key);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(urls), TEST(bad_urls), TEST(vendors), TEST(preferred), TEST(checking),
+        TEST(urls),      TEST(bad_urls), TEST(vendors),
+        TEST(preferred), TEST(checking), TEST(vendor_and_second_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,8 +9,9 @@
  *           so that foreign pages learn nothing at all.
  * Not here  Anything that needs the body; rate limits.
  */
-#include "gateway/gateway_priv.h"
+#include "gateway/admit.h"
 
+#include "gateway/gateway_priv.h"
 #include "gateway/origin.h"
 #include "gateway/peer.h"
 #include "gateway/strikes.h"

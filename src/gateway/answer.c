@@ -3,11 +3,13 @@
  * What      Heads of answers and whole error answers.
  * Not here  Bodies of protocols (protocol/), framing (http/).
  */
-#include "gateway/gateway_priv.h"
+#include "gateway/answer.h"
 
 #include <time.h>
 
 #include "base/log.h"
+#include "gateway/admit.h"
+#include "gateway/gateway_priv.h"
 #include "gateway/origin.h"
 #include "gateway/peer.h"
 #include "gateway/quota.h"

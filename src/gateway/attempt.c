@@ -164,6 +164,24 @@ static enum push restore(struct exchange *x, struct frame *frame, bool *ret_cut)
     BUG("unknown verdict");
 }
 
+/* The events as the client's protocol, and its request, want them. STOP: there is no memory. */
+static enum push to_client(struct exchange *x, struct frame *frame, bool *ret_cut)
+{
+    bool large = frame == x->large_frame;
+    struct arena *scratch = large ? large_scratch(x->large_answer) : &x->station->scratch;
+
+    /* Of a large answer the job has restored it. */
+    if (x->restore != NULL && x->large_answer == NULL && restore(x, frame, ret_cut) != PUSH_OK)
+        return PUSH_STOP;
+    if (x->reasoning != NULL && !reasoning_frame(x, frame, scratch))
+        return no_memory(x);
+    if (large) { /* so that it is seen whether a stage changes it */
+        x->large_changed = frame->changed;
+        frame->changed = false;
+    }
+    return PUSH_OK;
+}
+
 /* Frames come from the decoder one by one. */
 enum push attempt_frame(void *ctx, struct frame *frame)
 {
@@ -177,21 +195,8 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     }
     x->frames++;
     x->terminated = x->terminated || frame->terminator;
-    if (error_is_ours(x, frame))
+    if (error_is_ours(x, frame) || to_client(x, frame, &cut) != PUSH_OK)
         return PUSH_STOP;
-    /* Of a large answer the job has done it. */
-    if (UNLIKELY(x->restore != NULL && x->large_answer == NULL) &&
-        restore(x, frame, &cut) != PUSH_OK)
-        return PUSH_STOP;
-    struct arena *scratch = &x->station->scratch;
-    if (UNLIKELY(frame == x->large_frame))
-        scratch = large_scratch(x->large_answer);
-    if (x->reasoning != NULL && !reasoning_frame(x, frame, scratch))
-        return no_memory(x);
-    if (UNLIKELY(frame == x->large_frame)) { /* so that it is seen whether a stage changes it */
-        x->large_changed = frame->changed;
-        frame->changed = false;
-    }
     switch (pipeline_frame(&x->call, frame)) {
     case PIPELINE_OK:
         if (UNLIKELY(cut)) {

@@ -12,11 +12,12 @@
  * Not here  Upstream I/O (attempt), heads of answers (answer), HTTP framing (http/).
  */
 #include "gateway/gateway_priv.h"
-#include "gateway/attempt.h"
 #include "gateway/plan.h"
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/answer.h"
+#include "gateway/attempt.h"
 #include "gateway/checked.h"
 #include "gateway/count.h"
 #include "gateway/failed.h"
@@ -853,7 +854,7 @@ static enum exchange_state step_BREAK(struct exchange *x)
     checked_bytes(x, str_from(buf_str(out), before), false);
     checked_end(x);
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
-    /* What the upstream said is an answer; what broke off is none, and the client is to see that. */
+    /* What the upstream said is an answer; what broke off is none, which the client is to see. */
     if (!x->upstreams_error)
         server_close_after(x->client);
     if (out->n > 0)

@@ -272,26 +272,6 @@ void branch_trim(struct branch *branch);
 NODISCARD enum error_code branch_pool(struct branch *branch, struct backend *backend,
                                       struct client_pool **ret_pool, struct error *e);
 
-/* answer.c */
-/* Queues the head of an answer. lines: further header lines. */
-void answer_head(struct exchange *x, int status, struct str content_type, int64_t length);
-/* Header lines of the upstream's answer that go down, appended to out. */
-void answer_headers_down(const struct exchange *x, const struct message *m, int64_t now_ms,
-                         struct buf *out);
-/* The status with which the protocol's clients know an error. */
-int answer_status(const struct protocol *protocol, const struct error *e);
-/* An error without an exchange (refused before admission). */
-void answer_error(struct station *station, struct server_conn *client, const struct error *e,
-                  const struct message *m);
-
-/* admit.c */
-/* The protocol whose errors a client expects that asks for this. */
-const struct protocol *admit_shape(const struct message *m);
-/* Route, key, limits. ERR_*: what the client is to be told. On OK the intake is filled.
- * *ret_route: a path outside the protocols. */
-NODISCARD enum error_code admit(struct exchange *x, const struct message *m,
-                                const struct gateway_route **ret_route, struct error *e);
-
 /* station.c */
 /* station: zeroed memory. Its first site is the gateway's. */
 void station_init(struct station *station, struct gateway *gateway, struct loop *loop);

@@ -12,6 +12,8 @@
 #include "gateway/gateway_priv.h"
 
 #include "base/mem.h"
+#include "gateway/admit.h"
+#include "gateway/answer.h"
 #include "gateway/listener.h"
 #include "text/json_memory.h"
 

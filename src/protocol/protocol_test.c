@@ -84,7 +84,7 @@ static struct str read_page(struct arena *arena)
     return str_of(text, n);
 }
 
-/* Whether said is what the page calls the pattern: its '*' is a name in braces, with what follows. */
+/* Whether said is what the page calls the pattern: its '*' is a name in braces, and what follows. */
 static bool says(struct str said, struct str pattern)
 {
     size_t star = str_find_char(pattern, '*', 0);
@@ -175,11 +175,82 @@ static void test_every_route_is_documented(void **state)
     arena_fini(&arena);
 }
 
+/* Catches: a path that goes to the wrong protocol, an id or a model that is cut wrongly. */
+static void test_whose(void **state)
+{
+    static const struct {
+        const char *method;
+        const char *path;
+        const char *protocol; /* NULL: no match */
+        enum operation operation;
+        const char *rest;
+    } cases[] = {
+        {"POST", "/v1/messages", "anthropic", OP_GENERATE, NULL},
+        {"POST", "/anthropic/v1/messages/count_tokens", "anthropic", OP_COUNT_TOKENS, NULL},
+        {"POST", "/v1beta/models/openai:gpt-4o:generateContent", "gemini", OP_GENERATE,
+         "openai:gpt-4o:generateContent"},
+        {"POST", "/v1/models/a%2Fb%3Ac:countTokens", "gemini", OP_COUNT_TOKENS, "a/b:c"},
+        {"POST", "/v1beta/models/", NULL, OP_COUNT, NULL},
+        {"GET", "/v1/models/a:generateContent", "openai-chat", OP_MODEL, "a:generateContent"},
+        {"GET", "/v1beta/models", "gemini", OP_MODELS, NULL},
+        {"POST", "/v1/responses/input_tokens", "openai-responses", OP_COUNT_TOKENS, NULL},
+        {"GET", "/v1/responses/resp_1/input_items", "openai-responses", OP_REPLY_INPUT, "resp_1"},
+        {"GET", "/v1/responses/resp_1", "openai-responses", OP_REPLY_GET, "resp_1"},
+        {"POST", "/v1/responses/resp_1/cancel", "openai-responses", OP_REPLY_CANCEL, "resp_1"},
+    };
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 65536, 1024, NULL);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct route_match match;
+        protocol_route(str_c(cases[i].method), str_c(cases[i].path), &arena, &match);
+        const char *name = match.protocol == NULL ? NULL : match.protocol->name;
+        if (!str_eq(str_c(name), str_c(cases[i].protocol)))
+            fail_msg("%s: %s", cases[i].path, name == NULL ? "(none)" : name);
+        if (name == NULL)
+            continue;
+        assert_int_equal(match.operation, cases[i].operation);
+        if (!str_eq(match.rest, str_c(cases[i].rest)))
+            fail_msg("%s: %.*s", cases[i].path, STR_ARG(match.rest));
+    }
+    arena_fini(&arena);
+}
+
+/* Catches: an error in a shape that the client of a path does not know. */
+static void test_shape(void **state)
+{
+    static const struct {
+        const char *method;
+        const char *path;
+        const char *protocol;
+    } cases[] = {
+        {"POST", "/v1/messages/batches", "anthropic"},
+        {"GET", "/anthropic/x", "anthropic"},
+        {"GET", "/v1beta/nothing", "gemini"},
+        {"POST", "/v1/models/a:b:x", "gemini"},
+        {"GET", "/v1/models/a:b", "openai-chat"},
+        {"POST", "/v1/nothing", "openai-chat"},
+        {"GET", "/", "openai-chat"},
+        {"GET", "", "openai-chat"},
+        {"PUT", "/v1/messagesx", "openai-chat"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct protocol *p = protocol_of_path(str_c(cases[i].method), str_c(cases[i].path));
+        if (!str_eq(str_c(p->name), str_c(cases[i].protocol)))
+            fail_msg("%s: %s", cases[i].path, p->name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_route),
+        cmocka_unit_test(test_whose),
+        cmocka_unit_test(test_shape),
         cmocka_unit_test(test_every_route_is_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

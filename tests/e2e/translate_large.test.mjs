@@ -214,10 +214,10 @@ for (const client of NAMES.filter((name) => name !== "openai-chat")) {
             }
             await new Promise((resolve) => setTimeout(resolve, 20));
         }
-        assert.ok(sent < TOTAL * 0.7, `the upstream could send ${sent} bytes unread; ` +
-            `the client has ${answer.body.length}, ${answer.ended}: ${answer.text.slice(-500)}`);
+        /* What the kernel holds between the two is its own matter, and much on loopback. */
         const grown = proxy.rss_kib() - before_kib;
-        assert.ok(grown < (SLOW ? 400 : 24) * 1024, `the proxy grew by ${grown} KiB`);
+        assert.ok(grown < (SLOW ? 400 : 16) * 1024, `the proxy grew by ${grown} KiB of ${
+            sent >> 10} KiB`);
         connection.socket.resume();
         await within(SLOW ? 240_000 : 30_000, "the whole stream", answer.done);
         connection.destroy();
