@@ -84,7 +84,7 @@ static struct str read_page(struct arena *arena)
     return str_of(text, n);
 }
 
-/* Whether said is what the page calls the pattern: its '*' is a name in braces, and what follows. */
+/* Whether said is what the page calls the pattern: its '*' is a name in braces; what follows. */
 static bool says(struct str said, struct str pattern)
 {
     size_t star = str_find_char(pattern, '*', 0);
