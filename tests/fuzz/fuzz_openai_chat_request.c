@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * openai_chat_request_decode, _decode_full, openai_chat_upstream_encode.
+ * openai_chat_request_decode, _decode_full, openai_chat_upstream_encode; fit_request, schema_fit and
+ * every protocol's request_encode.
  *
- * Oracles: what is edited is valid and says what was asked for; decode(encode(x)) = x.
+ * Oracles: what is edited is valid and says what was asked for; decode(encode(x)) = x; what is
+ * written for another protocol is read by that one.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -81,6 +83,38 @@ static void check_round_trip(struct request *request, struct arena *arena)
     buf_fini(&got);
 }
 
+/* To each protocol: refused, or a request of that one. */
+static void check_translated(struct request *request, struct arena *arena)
+{
+    for (size_t i = 0; request->full && i < protocol_count; i++) {
+        const struct protocol *to = protocol_table[i];
+        const struct request_limits deeper = {.depth_max = DEPTH_MAX * 2 + 16,
+                                              .operation = OP_GENERATE,
+                                              .rest = STR("m:generateContent")};
+        const struct dialect dialect = {.stream_usage = true};
+        struct translation t = {.arena = arena};
+        const struct encode_request how = {.model = STR("m"),
+                                           .dialect = &dialect,
+                                           .operation = OP_GENERATE,
+                                           .translation = &t};
+        struct request again;
+        struct wire wire;
+        struct error e;
+        struct str body = STR("");
+        if (to->request_encode(request, &how, arena, &wire, &e) != OK) {
+            if (e.code != ERR_BAD_REQUEST && e.code != ERR_UNSUPPORTED &&
+                e.code != ERR_UNSUPPORTED_VALUE)
+                abort();
+            continue;
+        }
+        for (size_t k = 0; k < wire.body_n; k++)
+            body = openai_chat_join(arena, body, wire.body[k]);
+        if (to->request_decode(body, &deeper, arena, &again, &e) != OK ||
+            to->request_decode_full(&again, &deeper, arena, &e) != OK)
+            abort();
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena arena;
@@ -92,6 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (openai_chat_request_decode(body, &limits, &arena, &request, &e) == OK) {
         check_edits(&request, &arena);
         check_round_trip(&request, &arena);
+        check_translated(&request, &arena);
     }
     if (arena_overflowed(&arena))
         abort();
