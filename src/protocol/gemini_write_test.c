@@ -243,6 +243,91 @@ static void test_media(void **state)
     end(&f);
 }
 
+/* --- tools, system texts, structured output ----------------------------------------------- */
+
+#define TOOLS                                                                                   \
+    ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":" \
+    "\"object\",\"properties\":{\"a\":{\"type\":\"string\"}}}}},{\"type\":\"function\","        \
+    "\"function\":{\"name\":\"g\",\"description\":\"d\"}}]"
+#define FORMAT                                                                                    \
+    ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"schema\":{" \
+    "\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}}}}}"
+#define SYSTEM                                                                                   \
+    "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\"," \
+    "\"content\":\"Hi\"}]}"
+#define F_ONLY "{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"
+
+static void test_bodies(void **state)
+{
+    static const struct {
+        const char *chat;
+        const char *model;
+        const char *want;
+    } cases[] = {
+        {HI TOOLS "}", "gemini-2.5-flash",
+         "\"tools\":[{\"functionDeclarations\":[{\"name\":\"f\",\"description\":\"f\","
+         "\"parametersJsonSchema\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\""
+         "}}}},{\"name\":\"g\",\"description\":\"d\"}]}]}"},
+        {HI TOOLS "}", "gemini-1.5-pro", "\"parameters\":{\"type\":\"object\""},
+        {HI TOOLS ",\"tool_choice\":\"auto\"}", "gemini-2.5-flash", "{\"mode\":\"AUTO\"}"},
+        {HI TOOLS ",\"tool_choice\":\"none\"}", "gemini-2.5-flash", "{\"mode\":\"NONE\"}"},
+        {HI TOOLS ",\"tool_choice\":\"required\",\"parallel_tool_calls\":false}",
+         "gemini-2.5-flash", "{\"mode\":\"ANY\"}"},
+        {HI TOOLS ",\"tool_choice\":" F_ONLY "}", "gemini-2.5-flash",
+         "{\"mode\":\"ANY\",\"allowedFunctionNames\":[\"f\"]}"},
+        {HI TOOLS
+         ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"auto\","
+         "\"tools\":[" F_ONLY "]}}}",
+         "gemini-2.5-flash", "{\"mode\":\"VALIDATED\",\"allowedFunctionNames\":[\"f\"]}"},
+        {SYSTEM, "gemini-2.5-flash", "\"systemInstruction\":{\"parts\":[{\"text\":\"S\"}]}"},
+        {SYSTEM, "gemma-3-27b-it", "\"parts\":[{\"text\":\"S\"},{\"text\":\"Hi\"}]}]}"},
+        {HI FORMAT "}", "gemini-2.5-flash",
+         "\"responseMimeType\":\"application/json\",\"responseJsonSchema\":{\"type\":\"object\""},
+        {HI FORMAT "}", "gemini-1.5-pro", "\"responseSchema\":{\"type\":\"object\""},
+        {HI FORMAT TOOLS "}", "gemini-2.5-flash",
+         "\"systemInstruction\":{\"parts\":[{\"text\":\"When you give your final answer"},
+        {HI FORMAT TOOLS "}", "gemini-3-pro", "\"responseJsonSchema\""},
+        {HI ",\"response_format\":{\"type\":\"json_object\"}}", "gemini-2.5-flash",
+         "{\"responseMimeType\":\"application/json\"}"},
+        {HI ",\"reasoning_effort\":\"none\"}", "gemini-2.5-flash", "{\"thinkingBudget\":0}"},
+        {HI ",\"reasoning_effort\":\"medium\"}", "gemini-2.5-pro",
+         "{\"thinkingBudget\":8192,\"includeThoughts\":true}"},
+        {HI ",\"stop\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\"],\"logit_bias\":{\"1\":1}}",
+         "gemini-2.5-flash", "{\"stopSequences\":[\"a\",\"b\",\"c\",\"d\",\"e\"]}"},
+        {USER("{\"type\":\"input_audio\",\"input_audio\":{\"data\":\"aGk=\",\"format\":\"mp3\"}}"),
+         "gemini-2.5-flash", "\"mimeType\":\"audio/mp3\""},
+        {USER(IMAGE("data:image/png;base64,aGk=")), "gemini-3-pro",
+         "\"mediaResolution\":{\"level\":\"MEDIA_RESOLUTION_HIGH\"}"},
+    };
+    struct fixture f;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(translate(&f, cases[i].chat, cases[i].model, OP_GENERATE), OK);
+        expect_has(&f, cases[i].want);
+    }
+}
+
+/* Images in results: in the result for Gemini 3, behind it for others. */
+static void test_result_media(void **state)
+{
+    struct part image = {.kind = PART_IMAGE, .media_type = STR("image/png"), .data = STR("aGk=")};
+    struct part text = {.kind = PART_TEXT, .text = STR("pic"), .next = &image};
+    struct fixture f;
+
+    (void)state;
+    for (int behind = 0; behind <= 1; behind++) {
+        const char *model = behind == 1 ? "gemini-2.5-flash" : "gemini-3-pro";
+        assert_int_equal(translate(&f, CALLS, model, OP_GENERATE), OK);
+        f.request.turns->next->next->parts->parts = &text;
+        assert_int_equal(write_as(&f, model, OP_GENERATE), OK);
+        expect_has(&f, behind == 1 ? "\"response\":{\"output\":\"pic\"}}}]},{\"role\":\"user\","
+                                     "\"parts\":[{\"inlineData\":{\"mimeType\":\"image/png\""
+                                   : "\"response\":{\"output\":\"pic\"},\"parts\":[{\"inlineData\":"
+                                     "{\"mimeType\":\"image/png\"");
+    }
+}
+
 /* --- memory ------------------------------------------------------------------------------- */
 
 static void test_memory(void **state)
@@ -275,9 +360,10 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_signatures), cmocka_unit_test(test_models),
-        cmocka_unit_test(test_counting),   cmocka_unit_test(test_values),
-        cmocka_unit_test(test_media),      cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_signatures),   cmocka_unit_test(test_models),
+        cmocka_unit_test(test_counting),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_media),        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_result_media), cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
