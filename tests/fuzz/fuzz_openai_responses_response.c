@@ -96,7 +96,8 @@ static void check_encoded(struct trial *trial, bool stream, bool same)
     buf_init(&out, OUT_MAX);
     if (trial_encode(trial, responses(), &options, 0, &out, &e) != OK)
         fail("encode", str_c(e.detail), STR(""));
-    if (trial_lint(responses(), buf_str(&out), stream, 0, &e) != OK)
+    /* To its own clients a vendor's items go in its own words, whatever they are. */
+    if (!same && trial_lint(responses(), buf_str(&out), stream, 0, &e) != OK)
         fail("lint", buf_str(&out), str_c(e.detail));
     trial_decode(&again, responses(), buf_str(&out), stream, 0);
     if (again.error.code != OK || !trial_check(&again, &e))
