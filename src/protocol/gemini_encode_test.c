@@ -250,6 +250,65 @@ static void test_answers(void **state)
     buf_fini(&bytes);
 }
 
+/* --- answers of another protocol ---------------------------------------------------------- */
+
+#define CHAT(message, finish)                                                                   \
+    "{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"g\",\"choices\":[{" \
+    "\"index\":0,\"message\":{\"role\":\"assistant\"," message "},\"finish_reason\":\"" finish  \
+    "\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}"
+#define CALLED(args)                                                                       \
+    "\"content\":null,\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":{" \
+    "\"name\":\"f\",\"arguments\":\"" args "\"}}]"
+
+static void test_other_protocols(void **state)
+{
+    static const struct {
+        const char *body;
+        const char *want;
+    } cases[] = {
+        {CHAT(
+             "\"content\":\"h\u00e9llo\",\"annotations\":[{\"type\":\"url_citation\",\"url_citation\":{"
+             "\"url\":\"https://a\",\"title\":\"A\",\"start_index\":1,\"end_index\":5}},{\"type\":"
+             "\"url_citation\",\"url_citation\":{\"url\":\"https://b\"}}]",
+             "stop"),
+         "\"groundingMetadata\":{\"groundingChunks\":[{\"web\":{\"uri\":\"https://a\",\"title\":\"A\"}}"
+         ",{\"web\":{\"uri\":\"https://b\"}}],\"groundingSupports\":[{\"segment\":{\"startIndex\":1,"
+         "\"endIndex\":6},\"groundingChunkIndices\":[0]}]}"},
+        {CHAT(CALLED("{\\\"a\\\": 1.50}"), "tool_calls"), "\"args\":{\"a\":1.50}"},
+        {CHAT(CALLED(""), "tool_calls"), "\"args\":{}"},
+        {CHAT(CALLED("[1]"), "tool_calls"), "\"args\":{\"value\":[1]}"},
+        {CHAT(CALLED("{\\\"a"), "tool_calls"), "\"args\":{\"_invalid_json\":\"{\\\"a\"}"},
+        {CHAT("\"content\":null,\"refusal\":\"No.\"", "stop"), "{\"text\":\"No.\"}"},
+        {CHAT("\"content\":\"a\"", "length"), "\"finishReason\":\"MAX_TOKENS\""},
+        {CHAT("\"content\":\"a\"", "content_filter"), "\"finishReason\":\"SAFETY\""},
+        {CHAT("\"content\":\"a\"", "stop"),
+         "\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,"
+         "\"totalTokenCount\":5}"},
+    };
+    static const struct encoder_options forms[FORMS] = {{.stream = true},
+                                                        {.stream = true, .array = true},
+                                                        {.stream = false}};
+    const struct trial_cuts cuts = {.stream = false};
+    struct trial trial;
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, OUT_MAX);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        trial_decode(&trial, protocol_find(STR("openai-chat")), str_c(cases[i].body), &cuts);
+        assert_int_equal(trial.error.code, OK);
+        for (size_t k = 0; k < FORMS; k++) {
+            buf_reset(&out);
+            encode(&trial, &forms[k], &out);
+            expect_lint(buf_str(&out), forms[k].stream, forms[k].array);
+            if (str_find(buf_str(&out), str_c(cases[i].want), 0) == SIZE_MAX)
+                fail_msg("%s\nnot in\n%.*s", cases[i].want, STR_ARG(buf_str(&out)));
+        }
+        trial_fini(&trial);
+    }
+    buf_fini(&out);
+}
+
 /* --- recordings --------------------------------------------------------------------------- */
 
 struct seen {
@@ -303,6 +362,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_other_protocols),
         cmocka_unit_test(test_recordings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
