@@ -35,6 +35,23 @@ static struct str keep(struct anthropic_decoder *d, struct str text)
 
 /* --- what the answer is ------------------------------------------------------------------- */
 
+/* Theirs leaves out what the cache gave and took; sums must not pass what can be counted. */
+static struct event usage_event(const struct anthropic_decoder *d)
+{
+    const int64_t limit = INT64_MAX / 8;
+    int64_t read = d->cache_read > 0 ? d->cache_read : 0;
+    int64_t written = d->cache_written > 0 ? d->cache_written : 0;
+    struct event event = {.kind = EVENT_USAGE, .block = EVENT_NO_BLOCK};
+    struct usage *u = &event.usage;
+
+    *u = (struct usage){-1, d->output, -1, d->cache_read, d->cache_written, d->thinking};
+    if (d->input >= 0 && d->input < limit && read < limit && written < limit)
+        u->input = d->input + read + written;
+    if (u->input >= 0 && u->output >= 0 && u->output < limit)
+        u->total = u->input + u->output;
+    return event;
+}
+
 static void read_usage(struct anthropic_decoder *d, yyjson_val *usage)
 {
     struct {
@@ -60,16 +77,7 @@ static void read_usage(struct anthropic_decoder *d, yyjson_val *usage)
     if (d->input < 0 && d->output < 0)
         return;
 
-    struct usage *u = &decode_event(&d->base, EVENT_USAGE, 0, EVENT_NO_BLOCK)->usage;
-    *u = (struct usage){-1, d->output, -1, d->cache_read, d->cache_written, d->thinking};
-    /* Theirs leaves out what the cache gave and took; sums must not pass what can be counted. */
-    const int64_t limit = INT64_MAX / 8;
-    int64_t cached = (d->cache_read > 0 ? d->cache_read : 0) +
-                     (d->cache_written > 0 ? d->cache_written : 0);
-    if (d->input >= 0 && d->input < limit && d->cache_read < limit && d->cache_written < limit)
-        u->input = d->input + cached;
-    if (u->input >= 0 && u->output >= 0 && u->output < limit)
-        u->total = u->input + u->output;
+    *decode_event(&d->base, EVENT_USAGE, 0, EVENT_NO_BLOCK) = usage_event(d);
 }
 
 static void start(struct anthropic_decoder *d, yyjson_val *message)

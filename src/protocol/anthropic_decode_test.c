@@ -8,10 +8,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "protocol/anthropic_priv.h"
 #include "protocol/recordings_for_test.h"
 #include "protocol/trial.h"
@@ -244,9 +244,8 @@ static void mutations(const char *name, struct str bytes, bool stream)
 {
     const struct trial_cuts cuts = {.stream = stream};
     uint64_t seed = 88172645463325252u;
-    char *changed = malloc(bytes.n * 2 + 1024);
+    char *changed = mem_new(bytes.n * 2 + 1024);
 
-    assert_non_null(changed);
     for (int i = 0; i < MUTATIONS; i++) {
         size_t n = bytes.n;
         struct error e;
@@ -258,7 +257,7 @@ static void mutations(const char *name, struct str bytes, bool stream)
         if (stream)
             expect_parsed_the_same(name, str_of(changed, n));
     }
-    free(changed);
+    mem_free(changed);
 }
 
 /* Catches: bytes that are not this protocol and break the laws. */
@@ -278,7 +277,8 @@ struct reading {
 
 static const struct reading readings[] = {
     {"usage is what the cache had too", "text.sse",
-     "{\"kind\":\"USAGE\",\"input\":17,\"output\":20,\"total\":37,\"cached\":5,\"cache_written\":0}"},
+     "{\"kind\":\"USAGE\",\"input\":17,\"output\":20,\"total\":37,\"cached\":5,"
+     "\"cache_written\":0}"},
     {"a ping is a sign of life", "text.sse", "{\"kind\":\"KEEPALIVE\"}"},
     {"arguments as the model wrote them", "thinking_tools.sse",
      "{\"kind\":\"TOOL_ARGS\",\"block\":2,\"text\":\"{\\\"a\\\": 12345678901234567890\"}"},

@@ -579,6 +579,16 @@ static enum error_code check_room(const struct anthropic_encoder *enc, const str
     return OK;
 }
 
+static enum error_code whole_frame(struct anthropic_encoder *enc, const struct frame *frame,
+                                   bool raw, struct str *ret_bytes, struct error *e)
+{
+    if (!raw || !frame->whole || enc->collect.started || enc->collect.failed)
+        return collect(enc, frame, e);
+    enc->raw_sent = true;
+    *ret_bytes = frame->raw;
+    return OK;
+}
+
 enum error_code anthropic_encode_frame(void *encoder, const struct frame *frame, struct buf *out,
                                        struct str *ret_bytes, struct error *e)
 {
@@ -588,14 +598,8 @@ enum error_code anthropic_encode_frame(void *encoder, const struct frame *frame,
     assert(frame->n == 0 || frame->events != NULL);
     assert(!enc->raw_sent);
     *ret_bytes = STR_NULL;
-    if (!enc->options.stream) {
-        if (raw && frame->whole && !enc->collect.started && !enc->collect.failed) {
-            enc->raw_sent = true;
-            *ret_bytes = frame->raw;
-            return OK;
-        }
-        return collect(enc, frame, e);
-    }
+    if (!enc->options.stream)
+        return whole_frame(enc, frame, raw, ret_bytes, e);
     if (LIKELY(!enc->encoding && raw && !frame->whole)) {
         observe(enc, frame);
         *ret_bytes = frame->raw;

@@ -103,7 +103,7 @@ static void expect(const char *what, const char *lines, const struct encoder_opt
     "'cache_read_input_tokens':null,'output_tokens':0}}}\n"
 #define BLOCK(index, block) \
     "{'type':'content_block_start','index':" #index ",'content_block':" block "}\n"
-#define DELTA(index, delta)     "{'type':'content_block_delta','index':" #index ",'delta':" delta "}\n"
+#define DELTA(at, delta)        "{'type':'content_block_delta','index':" #at ",'delta':" delta "}\n"
 #define TEXT_DELTA(index, text) DELTA(index, "{'type':'text_delta','text':'" text "'}")
 #define INPUT_DELTA(index, text) \
     DELTA(index, "{'type':'input_json_delta','partial_json':'" text "'}")
@@ -207,12 +207,11 @@ static const struct row rows[] = {
            "{\\'url\\':\\'u\\',\\'title\\':\\'t\\',\\'cited_text\\':\\'q\\',\\'encrypted_index\\':"
            "\\'i\\'}}'}\n"
            "{'kind':'BLOCK_END','block':0}\n{'kind':'STOP','reason':'SEQUENCE','sequence':'E'}\n",
-     MESSAGE_START BLOCK(0, TEXT_BLOCK) TEXT_DELTA(0, "a") DELTA(
-         0, "{'type':'citations_delta','citation':{'type':'web_search_result_location',"
-            "'cited_text':'q','url':'u','title':'t','encrypted_index':'i'}}")
-         BLOCK_STOP(
-             0) "{'type':'message_delta','delta':{'stop_reason':'stop_sequence','stop_sequence':'E'}," NO_USAGE
-             MESSAGE_STOP,
+     MESSAGE_START BLOCK(0, TEXT_BLOCK) TEXT_DELTA(0, "a")
+         DELTA(0, "{'type':'citations_delta','citation':{'type':'web_search_result_location',"
+                  "'cited_text':'q','url':'u','title':'t','encrypted_index':'i'}}")
+             BLOCK_STOP(0) "{'type':'message_delta','delta':{'stop_reason':'stop_sequence',"
+                           "'stop_sequence':'E'}," NO_USAGE MESSAGE_STOP,
      "'content':[{'type':'text','text':'a','citations':[{'type':'web_search_result_location',"
      "'cited_text':'q','url':'u','title':'t','encrypted_index':'i'}]}],'stop_reason':"
      "'stop_sequence','stop_sequence':'E','usage':{'input_tokens':0,'cache_creation_input_tokens':"

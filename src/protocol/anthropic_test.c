@@ -99,8 +99,8 @@ static void each_recording(void *ctx, const struct recording *recording)
     trial_fini(&trial);
 }
 
-/* Catches: a recorded answer that does not go through byte by byte, is read as events that are none,
- * or says something else, or nothing that the vendor's SDKs take, when we write it. */
+/* Catches: a recorded answer that does not go through byte by byte, is read as no legal events, or
+ * says something else, or nothing that the vendor's SDKs take, when we write it. */
 static void test_recordings(void **state)
 {
     size_t count = 0;

@@ -141,7 +141,8 @@ static const struct row rows[] = {
      HI ",'response_format':{'type':'json_schema','json_schema':{'name':'x','schema':"
         "{'type':'object','properties':{}}}}",
      "'max_tokens':4096,'tools':[{'name':'json','description':'Respond with the answer as JSON.',"
-     "'input_schema':{'type':'object','properties':{}}}],'tool_choice':{'type':'tool','name':'json',"
+     "'input_schema':{'type':'object','properties':{}}}],'tool_choice':{'type':'tool',"
+     "'name':'json',"
      "'disable_parallel_tool_use':true}," HI,
      ""},
     {"a tool and its choice", SONNET,
@@ -226,7 +227,7 @@ static const struct row rows[] = {
      NULL, "!audio"},
 };
 
-/* Catches: a member of the request that does not go up as the matrix says, or is lost in silence. */
+/* Catches: a member of the request that does not go up as the matrix says, or is lost in silence */
 static void test_written(void **state)
 {
     (void)state;
