@@ -266,13 +266,15 @@ static void test_other_protocols(void **state)
         const char *body;
         const char *want;
     } cases[] = {
-        {CHAT(
-             "\"content\":\"h\u00e9llo\",\"annotations\":[{\"type\":\"url_citation\",\"url_citation\":{"
-             "\"url\":\"https://a\",\"title\":\"A\",\"start_index\":1,\"end_index\":5}},{\"type\":"
-             "\"url_citation\",\"url_citation\":{\"url\":\"https://b\"}}]",
-             "stop"),
-         "\"groundingMetadata\":{\"groundingChunks\":[{\"web\":{\"uri\":\"https://a\",\"title\":\"A\"}}"
-         ",{\"web\":{\"uri\":\"https://b\"}}],\"groundingSupports\":[{\"segment\":{\"startIndex\":1,"
+        {CHAT("\"content\":\"h\u00e9llo\",\"annotations\":[{\"type\":\"url_citation\","
+              "\"url_citation\":{"
+              "\"url\":\"https://a\",\"title\":\"A\",\"start_index\":1,\"end_index\":5}},{\"type\":"
+              "\"url_citation\",\"url_citation\":{\"url\":\"https://b\"}}]",
+              "stop"),
+         "\"groundingMetadata\":{\"groundingChunks\":[{\"web\":{\"uri\":\"https://a\","
+         "\"title\":\"A\"}}"
+         ",{\"web\":{\"uri\":\"https://b\"}}],"
+         "\"groundingSupports\":[{\"segment\":{\"startIndex\":1,"
          "\"endIndex\":6},\"groundingChunkIndices\":[0]}]}"},
         {CHAT(CALLED("{\\\"a\\\": 1.50}"), "tool_calls"), "\"args\":{\"a\":1.50}"},
         {CHAT(CALLED(""), "tool_calls"), "\"args\":{}"},
