@@ -422,6 +422,21 @@ static enum error_code request_check(const struct parser *parser, const struct m
     return OK;
 }
 
+/* RFC 9112, 2.2: a CR that no LF follows makes its element invalid; llhttp takes two of them for the
+ * end of a status line, and what is a reason to others then becomes headers. */
+static enum error_code answer_check(const struct parser *parser, const struct message *m,
+                                    struct error *e)
+{
+    size_t version = token_offset(parser->version);
+    size_t cr = str_find_char(str_of(parser->raw, parser->raw_n), '\r', version);
+
+    if (cr == SIZE_MAX || cr + 1 == parser->raw_n || parser->raw[cr + 1] != '\n')
+        return bad(parser, e, "the status line does not end in CR LF");
+    if (m->status < 100 || m->status > 599)
+        return bad(parser, e, "the status is not one from 100 to 599");
+    return OK;
+}
+
 /*
  * Strict llhttp has refused control characters, folded and malformed lines, lengths that are not
  * one number, and a length beside chunked. The rest of RFC 9112, sections 3 and 6:
@@ -440,9 +455,7 @@ static enum error_code message_check(const struct parser *parser, const struct m
     if (counts->encodings == 1 && m->minor == 0)
         return bad(parser, e, "Transfer-Encoding in HTTP/1.0");
     if (parser->side == PARSE_ANSWER)
-        return m->status >= 100 && m->status <= 599
-                   ? OK
-                   : bad(parser, e, "the status is not one from 100 to 599");
+        return answer_check(parser, m, e);
 
     TRY(request_line_check(parser, m, e));
     TRY(target_check(parser, m, e));
