@@ -754,7 +754,8 @@ static int64_t first_count(yyjson_val *object, const char *const *keys, size_t n
     return value;
 }
 
-/* Vendors that count cached or reasoning tokens beside the others, not within (quirks 14, 15). */
+/* Vendors that count reasoning tokens beside the others, not within; and that say more cached
+ * tokens than the prompt had: all of it then was, and the total stays (mapping.md, 10). */
 static void usage_correct(struct usage *usage)
 {
     bool corrected = false;
@@ -765,10 +766,8 @@ static void usage_correct(struct usage *usage)
         usage->output += usage->reasoning;
         corrected = true;
     }
-    if (usage->cached > 0 && usage->input >= 0 && usage->cached > usage->input) {
-        usage->input += usage->cached;
-        corrected = true;
-    }
+    if (usage->input >= 0 && usage->cached > usage->input)
+        usage->cached = usage->input;
     if (usage->input >= 0 && usage->output >= 0 && (corrected || usage->total < 0))
         usage->total = usage->input + usage->output;
 }

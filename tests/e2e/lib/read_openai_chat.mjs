@@ -82,10 +82,10 @@ function read_usage(reading, usage) {
     if (!usage) {
         return;
     }
-    let input = count(usage.prompt_tokens);
+    const input = count(usage.prompt_tokens);
     let output = count(usage.completion_tokens);
     const reasoning = count(usage.completion_tokens_details?.reasoning_tokens);
-    /* xAI and others count reasoning, and what was cached, beside the rest. */
+    /* xAI and others count reasoning beside the rest. */
     if (reasoning > output || (reasoning > 0 &&
         count(usage.total_tokens) === input + output + reasoning)) {
         output += reasoning;
@@ -93,9 +93,6 @@ function read_usage(reading, usage) {
     const details = usage.prompt_tokens_details ?? {};
     const cached = count(details.cached_tokens ?? usage.prompt_cache_hit_tokens ??
         usage.num_cached_tokens ?? usage.cached_tokens);
-    if (cached > input) {
-        input += cached;
-    }
     reading.usage = usage_of({ input, output, reasoning, cached,
         cache_write: count(details.cache_write_tokens) });
 }
