@@ -161,7 +161,7 @@ static void push_text(struct maker *m, struct str text)
     }
 }
 
-/* As the server that we stand for would name it. */
+/* What the answer is called, behind what the protocol puts in front of every such name. */
 static struct str answer_id(struct arena *arena)
 {
     struct id_source ids;
@@ -169,7 +169,7 @@ static struct str answer_id(struct arena *arena)
 
     id_source_init(&ids);
     id_make(&ids, id);
-    return str_print(arena, "chatcmpl-demo%.*s", ID_SIZE, id);
+    return str_print(arena, "demo%.*s", ID_SIZE, id);
 }
 
 static void push_answer(struct maker *m, struct str model, struct str text, struct usage usage)
@@ -177,7 +177,7 @@ static void push_answer(struct maker *m, struct str model, struct str text, stru
     struct event begin[] = {
         {.kind = EVENT_START,
          .block = EVENT_NO_BLOCK,
-         .start = {.id = answer_id(m->arena), .model = model, .created_s = m->now_s}},
+         .start = {.model = model, .created_s = m->now_s}},
         {.kind = EVENT_BLOCK_BEGIN, .begin = {.kind = BLOCK_TEXT}},
     };
     struct event end[] = {
@@ -201,6 +201,7 @@ static void make_answer(struct maker *m, const struct request *request, struct s
         .stream = request->stream,
         .include_usage = request->include_usage == 1,
         .model = model,
+        .id = answer_id(m->arena),
         .now_s = m->now_s,
         .arena = m->arena,
         .bytes_max = text.n + ANSWER_OVERHEAD,

@@ -159,7 +159,8 @@ static void echo_streams(void **state)
     assert_int_equal(a.status, 200);
     assert_text(&a, "one two\n\n  \"three\" \xC3\xA4\xF0\x9F\x98\x80 \x01 end");
     assert_true(str_eq(a.model, STR("echo")));
-    assert_true(str_starts(a.id, STR("chatcmpl-")));
+    assert_true(str_starts(a.id, STR("chatcmpl-demo")));
+    assert_true(a.id.n > strlen("chatcmpl-demo"));
     assert_true(a.terminator);
     assert_int_equal(a.usages, 1);
     assert_true(a.usage.input > 0 && a.usage.output > 0);

@@ -18,7 +18,8 @@ static const char overview[] = SELF
     "your message back, which is handy for tests.\n";
 
 static const char sdk[] = SELF
-    "Any OpenAI SDK works: give it the proxy as its base URL and a client key of the proxy.\n\n"
+    "Any OpenAI SDK works: give it the proxy as its base URL and a client key of the proxy. "
+    "Anthropic's and Google's SDKs take the same URL without /v1 (docs/clients).\n\n"
     "Python:\n\n"
     "    from openai import OpenAI\n"
     "    client = OpenAI(base_url=\"http://127.0.0.1:8000/v1\", api_key=\"CLIENT_KEY\")\n"
@@ -37,8 +38,8 @@ static const char sdk[] = SELF
 static const char provider_key[] = SELF
     "A provider's key makes its backend. In the environment, or in a file named .env:\n\n"
     "    OPENAI_API_KEY=sk-...\n\n"
-    "Several keys: OPENAI_API_KEY_1 to OPENAI_API_KEY_20. Another URL: OPENAI_API_BASE_URL. In "
-    "config.yaml:\n\n"
+    "ANTHROPIC_API_KEY and GEMINI_API_KEY make the backends anthropic and gemini. Several keys: "
+    "OPENAI_API_KEY_1 to OPENAI_API_KEY_20. Another URL: OPENAI_API_BASE_URL. In config.yaml:\n\n"
     "    backends:\n"
     "      openai:\n"
     "        api_keys:\n"
@@ -56,8 +57,8 @@ static const char config_file[] = SELF
     "or docs/CONFIGURATION.md.\n";
 
 static const char local_server[] = SELF
-    "Any server that speaks OpenAI's Chat Completions is a backend of three lines, for example a "
-    "vLLM, Ollama or llama.cpp on your own machine:\n\n"
+    "Any server that speaks a known protocol (openai-chat, openai-responses, anthropic, gemini) is "
+    "a backend of three lines, for example a vLLM, Ollama or llama.cpp on your own machine:\n\n"
     "    backends:\n"
     "      local:\n"
     "        protocol: openai-chat\n"
@@ -96,17 +97,21 @@ static const char health[] = SELF
     "request; --log-level debug shows more.\n";
 
 static const char errors[] = SELF
-    "Errors of the proxy have OpenAI's shape and begin with a fixed text: Unauthorized (the "
-    "client key), Unknown backend (the part before the colon of the model), No functional "
-    "backends available (no provider key), Could not connect and Connection timeout (the "
-    "backend). A backend's own error reaches you as it was sent. docs/ERRORS.md lists them, "
+    "Errors of the proxy have the shape of the protocol that you speak and begin with a fixed "
+    "text: Unauthorized (the client key), Unknown backend (the part before the colon of the "
+    "model), No functional backends available (no provider key), Could not connect and "
+    "Connection timeout (the backend). A backend's own error reaches you as it was sent, or, "
+    "when it speaks another protocol, with its words in yours. docs/ERRORS.md lists them, "
     "--check-config finds faults of the configuration, and --log-level debug tells more.\n";
 
 static const char what_works[] = SELF
-    "In this version: POST /v1/chat/completions (and /v2/...), streamed or not, with tools and "
-    "everything else that OpenAI's protocol has; GET /v1/models; OpenAI, any compatible server, "
-    "and this demo as backends; client keys; configuration by file, environment and command "
-    "line; health, readiness and metrics.\n\n"
+    "In this version: OpenAI's Chat Completions (POST /v1/chat/completions) and Responses (POST "
+    "/v1/responses), Anthropic's Messages (POST /v1/messages) and Gemini (POST "
+    "/v1beta/models/...), streamed or not, with tools, images and reasoning, each to any backend; "
+    "counts of tokens and lists of models in each protocol's shape; OpenAI, Anthropic, Gemini, any "
+    "server that speaks one of these, and this demo as backends; client keys; configuration by "
+    "file, environment and command line; health, readiness and metrics. Not yet: embeddings and "
+    "the other paths, sessions and chat commands, failover, limits, a dashboard.\n\n"
     "Options of features that are not built yet are accepted and named in a warning at start; "
     "docs/CONFIGURATION.md lists them.\n";
 
