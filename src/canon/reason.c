@@ -9,6 +9,7 @@
 #include "canon/reason.h"
 
 #include "base/scan.h"
+#include "canon/call_digest.h"
 #include "canon/recall.h"
 #include "text/json.h"
 
@@ -134,8 +135,8 @@ static struct turn *copy_turn(const struct turn *was, struct thoughts *thoughts,
     return turn;
 }
 
-/* What was kept of the answer that the turn was. */
-static struct str find_kept(const struct request *request, const struct turn *turn,
+/* What was kept of the answer that the turn was; asked: before it. */
+static struct str find_kept(uint64_t asked, const struct turn *turn,
                             const struct reason_options *options, struct arena *arena)
 {
     char key[RECALL_KEY_MAX];
@@ -145,15 +146,15 @@ static struct str find_kept(const struct request *request, const struct turn *tu
         if (part->kind != PART_TOOL_CALL)
             continue;
         calls = true;
-        struct str kept = options->find(options->ctx, recall_call_key(part->id, key), arena);
+        uint64_t digest = call_digest_of(part->name, part->text);
+        struct str kept = options->find(options->ctx, recall_call_key(asked, part->id, digest, key),
+                                        arena);
         if (!str_is_null(kept))
             return kept;
     }
     if (calls)
         return STR_NULL;
-    return options->find(options->ctx,
-                         recall_text_key(recall_asked(request, turn), recall_said(turn), key),
-                         arena);
+    return options->find(options->ctx, recall_text_key(asked, recall_said(turn), key), arena);
 }
 
 /* Whether something of it can have been dropped on its way through the client. */
@@ -170,7 +171,7 @@ static bool may_lack(const struct turn *turn)
 }
 
 /* turn: a copy, its parts are still the original's. was: the original. */
-static void open_turn(const struct request *request, const struct turn *was, struct turn *turn,
+static void open_turn(uint64_t asked, const struct turn *was, struct turn *turn,
                       const struct reason_options *options, struct arena *arena)
 {
     if (was->role != ROLE_ASSISTANT)
@@ -178,7 +179,7 @@ static void open_turn(const struct request *request, const struct turn *was, str
     open_parts(turn, options, arena);
     if (options->find == NULL || !may_lack(turn))
         return;
-    struct str kept = find_kept(request, was, options, arena);
+    struct str kept = find_kept(asked, was, options, arena);
     if (!str_is_null(kept))
         (void)recall_apply(kept, options->vendor, turn, arena);
 }
@@ -200,9 +201,12 @@ void reason_open(const struct request *request, const struct reason_options *opt
     }
     *to = NULL;
     const struct turn *was = request->turns;
+    uint64_t asked = 0;
     for (struct turn *turn = ret_request->turns; turn != NULL && !arena_overflowed(arena);
-         turn = turn->next, was = was->next)
-        open_turn(request, was, turn, options, arena);
+         turn = turn->next, was = was->next) {
+        open_turn(asked, was, turn, options, arena);
+        asked = recall_asked_by(asked, was);
+    }
 }
 
 /* --- same protocol --- */
@@ -247,13 +251,16 @@ static void remove_span(struct editing *editing, struct str span)
     editing->end = gone->end;
 }
 
-/* The packed text with its quotes, where it stands; null: nowhere as it is. */
+/* The packed text with its quotes, where it stands; null: nowhere as it is. Only quotes are looked
+ * at, and there is none in it: linear, whatever the client wrote. */
 static struct str quoted_in(struct str source, struct str packed)
 {
-    for (size_t at = 0; (at = str_find(source, packed, at)) != SIZE_MAX; at++) {
-        size_t end = at + packed.n;
-        if (at > 0 && source.p[at - 1] == '"' && end < source.n && source.p[end] == '"')
-            return str_of(source.p + at - 1, packed.n + 2);
+    if (str_find_char(packed, '"', 0) != SIZE_MAX) /* no seal */
+        return STR_NULL;
+    for (size_t at = 0; (at = str_find_char(source, '"', at)) != SIZE_MAX; at++) {
+        struct str rest = str_from(source, at + 1);
+        if (str_starts(rest, packed) && rest.n > packed.n && rest.p[packed.n] == '"')
+            return str_of(source.p + at, packed.n + 2);
     }
     return STR_NULL;
 }

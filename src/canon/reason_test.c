@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "canon/call_digest.h"
 #include "canon/recall.h"
 #include "text/json_string.h"
 
@@ -312,6 +313,27 @@ static struct str find(void *ctx, struct str key, struct arena *to)
     return STR_NULL;
 }
 
+/* Of a call without name and arguments. */
+static void call_key(const char *id, uint64_t asked, char to[RECALL_KEY_MAX + 1])
+{
+    struct str key = recall_call_key(asked, str_c(id), call_digest_of(STR_NULL, STR_NULL), to);
+
+    to[key.n] = '\0';
+}
+
+/* With the digest in the place of each @. */
+static void call_value(const char *text, char *to)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '@')
+            to += snprintf(to, 32, "16:%016llx",
+                           (unsigned long long)call_digest_of(STR_NULL, STR_NULL));
+        else
+            *to++ = *text;
+    }
+    *to = '\0';
+}
+
 static void test_completed(void **state)
 {
     char text_key[RECALL_KEY_MAX + 1];
@@ -319,12 +341,20 @@ static void test_completed(void **state)
         "{\"m\":[{\"r\":\"u\",\"c\":[{\"k\":\"text\",\"t\":\"hi\"}]},{\"r\":\"a\",\"c\":[{\"k\":"
         "\"text\",\"t\":\"ho\"}]}]}"));
     (void)state;
-    struct str key = recall_text_key(recall_asked(&request, NULL), recall_said(request.turns->next),
-                                     text_key);
+    struct str key = recall_text_key(recall_asked_by(0, request.turns),
+                                     recall_said(request.turns->next), text_key);
     text_key[key.n] = '\0';
+    char keys[3][RECALL_KEY_MAX + 1];
+    char values[3][200];
+    call_key("a", 0, keys[0]);
+    call_key("b", 0, keys[1]);
+    call_key("d", 0, keys[2]);
+    call_value("V1:v0:0:R0:2:hm3:sigC1:a@0:", values[0]);
+    call_value("V1:w0:0:R0:2:hm3:sigC1:b@0:", values[1]);
+    call_value("V1:v0:0:C1:c@2:s1C1:d@2:s2", values[2]);
     const char *kept[] = {
-        "c:a", "V1:v0:0:R0:2:hm3:sigC1:a0:0:", "c:b",    "V1:w0:0:R0:2:hm3:sigC1:b0:0:",
-        "c:d", "V1:v0:0:C1:c0:2:s1C1:d0:2:s2", text_key, "V1:v0:0:R0:2:hm3:sigT0:0:0:",
+        keys[0], values[0], keys[1],  values[1],
+        keys[2], values[2], text_key, "V1:v0:0:R0:2:hm3:sigT0:0:0:",
         NULL,
     };
     struct reason_options with = options;
@@ -353,6 +383,13 @@ static void test_completed(void **state)
            "\"id\":\"a\"}"
            "]}]}",
            &with, "A reasoning~sig(v) tool_call;");
+    /* After another question, or further on. */
+    expect("{\"m\":[{\"r\":\"u\",\"c\":[{\"k\":\"text\",\"t\":\"hi\"}]},{\"r\":\"a\",\"c\":[{\"k\":"
+           "\"call\",\"id\":\"a\"}]}]}",
+           &with, "U text;A tool_call;");
+    expect("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"call\",\"id\":\"a\"}]},{\"r\":\"a\",\"c\":[{\"k\":"
+           "\"call\",\"id\":\"a\"}]}]}",
+           &with, "A reasoning~sig(v) tool_call;A tool_call;");
     /* Users have no reasoning. */
     expect("{\"m\":[{\"r\":\"u\",\"c\":[{\"k\":\"call\",\"id\":\"a\"}]}]}", &with, "U tool_call;");
 }

@@ -5,17 +5,25 @@
  * What      A choice's blocks of reasoning, and the signatures of its calls and texts, as one text.
  * How       A row of records, the first one the vendor's: a letter and four fields, each
  *           "LENGTH:bytes".
- *             V vendor   R reasoning   X redacted   C a call   T a text
+ *             V vendor   R reasoning   X redacted   C a call (id, digest)   T a text
  *           All calls are there, as places; texts as places too.
  * Not here  Where it is kept, and under whose name (state/vault, gateway/reasoning).
  */
 #include "canon/recall.h"
 
+#include "canon/call_digest.h"
+
 /* The size of a state: it lies in an arena. */
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
-enum { FIELDS = 3, ASKED_MAX = 32 * 1024, ID_SHOWN_MAX = 64 };
+enum {
+    FIELDS = 3,
+    ASKED_MAX = 32 * 1024,
+    ID_SHOWN_MAX = 64,
+    DIGEST_SIZE = 16,
+    PARTS_MAX = 8192 /* of a turn that something is put into */
+};
 
 enum field { FIELD_ID, FIELD_TEXT, FIELD_SIGNATURE };
 
@@ -26,14 +34,16 @@ struct record {
 
 /* --- keys --- */
 
-struct str recall_call_key(struct str id, char to[RECALL_KEY_MAX])
+struct str recall_call_key(uint64_t asked, struct str id, uint64_t digest, char to[RECALL_KEY_MAX])
 {
+    unsigned long long before = asked;
+    unsigned long long call = digest;
     int n;
 
     if (id.n <= ID_SHOWN_MAX)
-        n = snprintf(to, RECALL_KEY_MAX, "c:%.*s", STR_ARG(id));
+        n = snprintf(to, RECALL_KEY_MAX, "c:%016llx:%016llx:%.*s", before, call, STR_ARG(id));
     else
-        n = snprintf(to, RECALL_KEY_MAX, "d:%016llx:%zu",
+        n = snprintf(to, RECALL_KEY_MAX, "d:%016llx:%016llx:%016llx:%zu", before, call,
                      (unsigned long long)XXH3_64bits(id.p, id.n), id.n);
     assert(n > 0 && n < RECALL_KEY_MAX);
     return str_of(to, (size_t)n);
@@ -48,22 +58,36 @@ struct str recall_text_key(uint64_t asked, uint64_t said, char to[RECALL_KEY_MAX
     return str_of(to, (size_t)n);
 }
 
-uint64_t recall_asked(const struct request *request, const struct turn *before)
+/* Of what the user said. */
+static uint64_t hash_of(const struct turn *turn)
 {
-    const struct turn *asked = NULL;
     uint64_t hash = 0;
 
-    for (const struct turn *turn = request->turns; turn != before; turn = turn->next) {
-        if (turn->role == ROLE_USER)
-            asked = turn;
-    }
-    for (const struct part *part = asked == NULL ? NULL : asked->parts; part != NULL;
-         part = part->next) {
+    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
         struct str text = str_head(part->text, ASKED_MAX);
         if (part->kind == PART_TEXT && text.n > 0)
             hash = XXH3_64bits_withSeed(text.p, text.n, hash + part->text.n);
     }
     return hash;
+}
+
+uint64_t recall_asked_by(uint64_t asked, const struct turn *turn)
+{
+    if (turn->role == ROLE_USER)
+        return hash_of(turn);
+    for (const struct part *part = turn->role == ROLE_ASSISTANT ? turn->parts : NULL; part != NULL;
+         part = part->next)
+        asked += part->kind == PART_TOOL_CALL;
+    return asked;
+}
+
+uint64_t recall_asked(const struct request *request)
+{
+    uint64_t asked = 0;
+
+    for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next)
+        asked = recall_asked_by(asked, turn);
+    return asked;
 }
 
 struct recall_said {
@@ -103,6 +127,19 @@ uint64_t recall_said(const struct turn *turn)
 
 /* --- writing --- */
 
+static struct str digest_text(uint64_t digest, char to[DIGEST_SIZE + 1])
+{
+    (void)snprintf(to, DIGEST_SIZE + 1, "%016llx", (unsigned long long)digest);
+    return str_of(to, DIGEST_SIZE);
+}
+
+uint64_t recall_digest(const struct collect_block *call)
+{
+    assert(call->kind == BLOCK_TOOL);
+    return call->user == NULL ? call_digest_of(call->name, STR_NULL)
+                              : call_digest_end(call->user, call->name);
+}
+
 static void add_record(struct buf *out, char kind, struct str id, struct str text,
                        struct str signature)
 {
@@ -118,6 +155,7 @@ static void add_record(struct buf *out, char kind, struct str id, struct str tex
 static void add_block(struct buf *out, const struct collect_block *block)
 {
     struct str text = buf_str(&block->text);
+    char digest[DIGEST_SIZE + 1];
 
     switch (block->kind) {
     case BLOCK_REASONING:
@@ -128,7 +166,8 @@ static void add_block(struct buf *out, const struct collect_block *block)
         add_record(out, 'X', block->id, STR_NULL, block->signature);
         return;
     case BLOCK_TOOL:
-        add_record(out, 'C', block->id, STR_NULL, block->signature);
+        add_record(out, 'C', block->id, digest_text(recall_digest(block), digest),
+                   block->signature);
         return;
     case BLOCK_TEXT:
         add_record(out, 'T', STR_NULL, STR_NULL, block->signature);
@@ -208,27 +247,67 @@ static struct part **find_part(struct part **at, const struct record *record)
     return NULL;
 }
 
+struct call {
+    const struct part *part;
+    char digest[DIGEST_SIZE + 1];
+    bool met; /* a record says it */
+};
+
+struct calls {
+    struct call *all;
+    size_t n;
+};
+
+/* False: too many parts, or no memory. */
+static bool read_calls(const struct turn *turn, struct arena *arena, struct calls *ret_calls)
+{
+    size_t parts = 0;
+    size_t n = 0;
+
+    for (const struct part *part = turn->parts; part != NULL; part = part->next, parts++)
+        n += part->kind == PART_TOOL_CALL;
+    *ret_calls = (struct calls){.all = arena_array(arena, n, sizeof(struct call))};
+    if (parts > PARTS_MAX || arena_overflowed(arena))
+        return false;
+    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
+        if (part->kind != PART_TOOL_CALL)
+            continue;
+        struct call *call = &ret_calls->all[ret_calls->n++];
+        *call = (struct call){.part = part};
+        (void)digest_text(call_digest_of(part->name, part->text), call->digest);
+    }
+    return true;
+}
+
+/* Mostly it is the next one. */
+static bool meet(const struct calls *calls, size_t next, const struct record *record)
+{
+    for (size_t i = 0; i < calls->n; i++) {
+        struct call *call = &calls->all[(next + i) % calls->n];
+        if (!call->met && str_eq(call->part->id, record->fields[FIELD_ID]) &&
+            str_eq(str_of(call->digest, DIGEST_SIZE), record->fields[FIELD_TEXT])) {
+            call->met = true;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Whether it is the vendor's, and its calls are the turn's. */
-static bool is_of(struct str kept, struct str vendor, struct turn *turn)
+static bool is_of(struct str kept, struct str vendor, const struct turn *turn, struct arena *arena)
 {
     struct record record;
-    size_t calls = 0;
+    struct calls calls;
+    size_t met = 0;
 
     if (!take_record(&kept, &record) || record.kind != 'V' ||
-        !str_eq(record.fields[FIELD_ID], vendor))
+        !str_eq(record.fields[FIELD_ID], vendor) || !read_calls(turn, arena, &calls))
         return false;
     while (take_record(&kept, &record)) {
-        if (record.kind != 'C')
-            continue;
-        if (find_part(&turn->parts, &record) == NULL)
-            return false;
-        calls++;
-    }
-    for (const struct part *part = turn->parts; part != NULL; part = part->next) {
-        if (part->kind == PART_TOOL_CALL && calls-- == 0)
+        if (record.kind == 'C' && !meet(&calls, met++, &record))
             return false;
     }
-    return calls == 0 && kept.n == 0;
+    return met == calls.n && kept.n == 0;
 }
 
 static struct part *reasoning_of(const struct record *record, struct str vendor,
@@ -289,7 +368,7 @@ bool recall_apply(struct str kept, struct str vendor, struct turn *turn, struct 
     struct part **waiting_end = &waiting;
     struct record record;
 
-    if (!is_of(kept, vendor, turn))
+    if (!is_of(kept, vendor, turn, arena))
         return false;
     if (has_kept_thoughts(kept))
         drop_unsigned(turn);

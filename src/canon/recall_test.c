@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Answers and turns in short notation, parts divided by '|': think:TEXT[~SIGNATURE],
- * redacted~SIGNATURE, text:TEXT[~SIGNATURE], call:ID[~SIGNATURE].
+ * redacted~SIGNATURE, text:TEXT[~SIGNATURE], call:ID[=ARGUMENTS][~SIGNATURE].
  */
 #include "canon/recall.h"
 
@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "canon/call_digest.h"
+
 struct fixture {
     struct arena arena;
     struct collect collect;
@@ -19,7 +21,7 @@ struct fixture {
 
 static void set_up(struct fixture *f)
 {
-    arena_init(&f->arena, 1024 * 1024, 1024, NULL);
+    arena_init(&f->arena, 8 * 1024 * 1024, 1024, NULL);
     collect_init(&f->collect, &f->arena, 64 * 1024);
     buf_init(&f->kept, 64 * 1024);
 }
@@ -70,9 +72,15 @@ static void tell_block(struct fixture *f, uint32_t number, struct str word)
     }
     signature = word;
     (void)str_cut(&signature, '~', &text);
+    struct str args = text;
     if (begin.begin.kind == BLOCK_TOOL)
-        begin.begin.id = text;
-    assert_true(collect_event(&f->collect, &begin, NULL));
+        (void)str_cut(&args, '=', &begin.begin.id);
+    struct collect_block *block;
+    assert_true(collect_event(&f->collect, &begin, &block));
+    if (begin.begin.kind == BLOCK_TOOL && !str_is_null(args)) {
+        block->user = ARENA_NEW(&f->arena, struct call_digest);
+        call_digest_add(block->user, args);
+    }
     if (begin.begin.kind != BLOCK_TOOL && begin.begin.kind != BLOCK_REDACTED)
         tell(f, kind, number, text);
     tell(f, EVENT_SIGNATURE, number, signature);
@@ -102,8 +110,9 @@ static struct part *read_part(struct fixture *f, struct str word)
         part->text = word;
     } else if (take(&word, "call:")) {
         part->kind = PART_TOOL_CALL;
-        (void)str_cut(&word, '~', &part->id);
+        (void)str_cut(&word, '~', &part->text);
         part->signature = word;
+        (void)str_cut(&part->text, '=', &part->id);
     } else {
         assert_true(take(&word, "text:"));
         part->kind = PART_TEXT;
@@ -136,7 +145,8 @@ static void write_turn(const struct turn *turn, struct buf *out)
         else if (part->kind == PART_REASONING)
             buf_print(out, "think:%.*s", STR_ARG(part->text));
         else if (part->kind == PART_TOOL_CALL)
-            buf_print(out, "call:%.*s", STR_ARG(part->id));
+            buf_print(out, "call:%.*s%s%.*s", STR_ARG(part->id), str_is_null(part->text) ? "" : "=",
+                      STR_ARG(part->text));
         else
             buf_print(out, "text:%.*s", STR_ARG(part->text));
         if (!str_is_null(part->signature))
@@ -181,6 +191,15 @@ static const struct row rows[] = {
     {"think:hm~s|call:a", "call:a|call:b", NULL, RECALL_ALL},
     {"think:hm~s|call:a|call:b", "call:a", NULL, RECALL_ALL},
     {"think:hm~s|text:t", "call:a", NULL, RECALL_ALL},
+    /* Other arguments, too; written otherwise they are the same. */
+    {"think:hm~s|call:a={\"x\":1}", "call:a={\"x\":2}", NULL, RECALL_ALL},
+    {"think:hm~s|call:a={\"x\":1}", "call:a", NULL, RECALL_ALL},
+    {"think:hm~s|call:a|call:b={\"x\":1}", "call:a|call:b={\"x\":3}", NULL, RECALL_ALL},
+    {"think:hm~s|call:a={\"x\":1}", "call:a={ \"x\" : 1.0 }", "think:hm~s|call:a={ \"x\" : 1.0 }",
+     RECALL_ALL},
+    {"think:hm~s|call:a={}|call:a={\"x\":1}", "call:a={\"x\":1}|call:a",
+     "think:hm~s|call:a={\"x\":1}|call:a", RECALL_ALL},
+    {"think:hm~s|call:a|call:a", "call:a|call:a={\"x\":1}", NULL, RECALL_ALL},
     /* Without signatures. */
     {"think:hm|call:a", "call:a", "think:hm|call:a", RECALL_UNSIGNED_TOO},
 };
@@ -278,6 +297,24 @@ static void test_broken(void **state)
     tear_down(&f);
 }
 
+/* Of a turn of very many parts nothing is looked for. */
+static void test_many(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    set_up(&f);
+    struct str kept = keep(&f, "think:hm~s|call:a", RECALL_ALL);
+    struct turn turn = read_turn(&f, "call:a");
+    struct part **to = &turn.parts->next;
+    for (int i = 0; i < 8192; i++) {
+        *to = read_part(&f, STR("text:"));
+        to = &(*to)->next;
+    }
+    assert_false(recall_apply(kept, STR("v"), &turn, &f.arena));
+    tear_down(&f);
+}
+
 /* --- keys --- */
 
 static void test_keys(void **state)
@@ -287,16 +324,17 @@ static void test_keys(void **state)
     char id[300];
 
     (void)state;
-    assert_true(str_eq(recall_call_key(STR("call_1"), a), STR("c:call_1")));
+    assert_true(str_eq(recall_call_key(1, STR("call_1"), 0x2a, a),
+                       STR("c:0000000000000001:000000000000002a:call_1")));
     memset(id, 'x', sizeof(id));
     for (size_t n = 60; n < sizeof(id); n++) {
-        struct str one = recall_call_key(str_of(id, n), a);
-        struct str other = recall_call_key(str_of(id, n + 1 == sizeof(id) ? 1 : n + 1), b);
+        struct str one = recall_call_key(1, str_of(id, n), 2, a);
+        struct str other = recall_call_key(1, str_of(id, n + 1 == sizeof(id) ? 1 : n + 1), 2, b);
         assert_false(str_eq(one, other));
     }
     struct str text = recall_text_key(1, 2, a);
     assert_false(str_eq(text, recall_text_key(2, 1, b)));
-    assert_false(str_eq(text, recall_call_key(text, b)));
+    assert_false(str_eq(text, recall_call_key(1, text, 2, b)));
 }
 
 static void test_said(void **state)
@@ -336,14 +374,18 @@ static void test_asked(void **state)
         turns[i].role = roles[i];
         turns[i].next = i + 1 < COUNT_OF(turns) ? &turns[i + 1] : NULL;
     }
-    uint64_t first = recall_asked(&request, &turns[1]);
-    uint64_t last = recall_asked(&request, NULL);
-    assert_true(recall_asked(&request, &turns[0]) == 0);
+    uint64_t first = recall_asked_by(0, &turns[0]);
+    uint64_t last = recall_asked(&request);
     assert_false(first == 0 || first == last);
-    assert_true(first == recall_asked(&request, &turns[2]));
-    assert_true(last == recall_asked(&request, &turns[3]));
+    assert_true(last == recall_asked_by(first, &turns[2]));
+    /* With each call it is another question; with texts and results it is not. */
+    assert_true(first == recall_asked_by(first, &turns[1]));
+    assert_true(first == recall_asked_by(first, &turns[3]));
+    struct turn calls = read_turn(&f, "call:a|text:t|call:b");
+    calls.role = ROLE_ASSISTANT;
+    assert_false(first == recall_asked_by(first, &calls));
     turns[2].parts->next->text = STR("e");
-    assert_false(last == recall_asked(&request, NULL));
+    assert_false(last == recall_asked(&request));
     tear_down(&f);
 }
 
@@ -353,7 +395,7 @@ int main(void)
         cmocka_unit_test(test_rows),  cmocka_unit_test(test_nothing_to_keep),
         cmocka_unit_test(test_ids),   cmocka_unit_test(test_broken),
         cmocka_unit_test(test_keys),  cmocka_unit_test(test_said),
-        cmocka_unit_test(test_asked),
+        cmocka_unit_test(test_asked), cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

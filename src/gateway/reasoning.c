@@ -2,15 +2,16 @@
 /*
  * What      Seals signatures on their way down, opens them on their way up, keeps what clients
  *           drop.
- * How       Down: a collect (canon/collect) of reasoning, calls and signatures, without the texts;
- *           of these a hash. At a choice's STOP it is written into the vault, under the id of its
- *           first call, or under what was asked and said.
+ * How       Down: a collect (canon/collect) of reasoning, calls and signatures, without texts and
+ *           arguments; of these a hash. At a choice's STOP it is written into the vault, under what
+ *           was asked, and the first call's id and digest or what was said.
  * Owns      struct reasoning, in the answer arena but for the collected texts. The seal's key and
  *           the vault are the gateway's, for the life of the process.
  * Not here  What is done where something is missing (the protocols' encoders).
  */
 #include "gateway/reasoning.h"
 
+#include "canon/call_digest.h"
 #include "canon/collect.h"
 #include "canon/reason.h"
 #include "canon/recall.h"
@@ -145,7 +146,7 @@ void reasoning_begin(struct exchange *x)
         return;
     r->client = owner(x, &x->answer);
     r->model = x->model_sent;
-    r->asked = recall_asked(request, NULL);
+    r->asked = recall_asked(request);
     r->keeps = keeps(x);
     r->seals_all = carries(x->call.intake.protocol);
     collect_init(&r->collect, &x->answer, bytes_max < KEPT_BYTES_MAX ? bytes_max : KEPT_BYTES_MAX);
@@ -182,7 +183,7 @@ static struct str key_of(struct reasoning *r, const struct collect_choice *choic
 {
     for (const struct collect_block *block = choice->blocks; block != NULL; block = block->next) {
         if (block->kind == BLOCK_TOOL)
-            return recall_call_key(block->id, to);
+            return recall_call_key(r->asked, block->id, recall_digest(block), to);
     }
     const struct recall_said *said = said_of(r, choice->index);
     return said == NULL ? STR_NULL : recall_text_key(r->asked, recall_said_end(said), to);
@@ -218,6 +219,24 @@ static void note_text(struct reasoning *r, const struct event *event)
         recall_said_add(said, event->text);
 }
 
+/* A call's arguments; its block's user is their digest. */
+static void note_args(struct reasoning *r, const struct event *event)
+{
+    struct collect_block *block = collect_block(&r->collect, event->choice, event->block);
+
+    if (r->collect.full || block == NULL)
+        return;
+    if (block->user == NULL) {
+        struct call_digest *digest = ARENA_NEW(r->collect.arena, struct call_digest);
+        if (arena_overflowed(r->collect.arena)) {
+            r->collect.full = true;
+            return;
+        }
+        block->user = digest;
+    }
+    call_digest_add(block->user, event->text);
+}
+
 /* Takes note of an event, before anything in it is sealed. *ret_block: that it is of; NULL: of
  * none, or not known. */
 static void note(struct exchange *x, const struct event *event, struct collect_block **ret_block)
@@ -241,8 +260,10 @@ static void note(struct exchange *x, const struct event *event, struct collect_b
     case EVENT_STOP:
         keep(x, event->choice);
         return;
-    case EVENT_START:
     case EVENT_TOOL_ARGS:
+        note_args(r, event);
+        return;
+    case EVENT_START:
     case EVENT_CITATION:
     case EVENT_LOGPROBS:
     case EVENT_USAGE:

@@ -15,6 +15,8 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "canon/call_digest.h"
+#include "canon/recall.h"
 #include "state/vault.h"
 
 static const struct seal seal = {.key = {{9}}};
@@ -169,6 +171,21 @@ static void test_chat(void **state)
     vault_free(&vault);
 }
 
+/* The key of a call f({}) after a question. */
+static struct str call_key(struct str asked, struct str id, char to[RECALL_KEY_MAX])
+{
+    struct part text = {.kind = PART_TEXT, .text = asked};
+    const struct turn user = {.role = ROLE_USER, .parts = &text};
+
+    return recall_call_key(recall_asked_by(0, &user), id, call_digest_of(STR("f"), STR("{}")), to);
+}
+
+static struct str kept_of(struct arena *arena)
+{
+    return str_print(arena, "V1:v0:0:R0:2:hm3:sigC2:c116:%016llx0:",
+                     (unsigned long long)call_digest_of(STR("f"), STR("{}")));
+}
+
 /* Written anew: opened, and completed from the vault. */
 static void test_other_protocol(void **state)
 {
@@ -181,13 +198,14 @@ static void test_other_protocol(void **state)
     struct reasoning_way way = way_of("openai-chat", vault);
     struct request request;
     struct request told;
+    char key[RECALL_KEY_MAX];
     struct arena arena;
     struct error e;
 
     (void)state;
     way.same = false;
     arena_init(&arena, 1024 * 1024, 4096, NULL);
-    vault_put(vault, STR("client:v"), STR("c:c1"), STR("V1:v0:0:R0:2:hm3:sigC2:c10:0:"), 0);
+    vault_put(vault, STR("client:v"), call_key(STR("a"), STR("c1"), key), kept_of(&arena), 0);
     assert_int_equal(way.protocol->request_decode(str_c(body), &limits, &arena, &request, &e), OK);
     assert_int_equal(way.protocol->request_decode_full(&request, &limits, &arena, &e), OK);
     assert_int_equal(reasoning_up(&way, &request, &limits, &arena, &told, &e), OK);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reasoning that clients drop: kept for a while, to be put back when the conversation comes again
- * (mapping.md, 7.2). Keyed by client and tool-call id, or by a digest of what the assistant said.
+ * (mapping.md, 7.2). Keyed by client, and what its owner knows an answer by (canon/recall).
  *
  * One for the process, used by all workers: a short lock. Bounded in bytes (all that an entry
  * takes) and age (since it was put); the least recently used leave first. In memory only.

@@ -405,6 +405,34 @@ test("reasoning: an answer without calls is known by what was asked and said", a
     assert.ok(!up_text().includes(SIGNATURE));
 });
 
+test("reasoning: equal ids of two conversations of one client are two answers", async () => {
+    /* As of servers that count calls from zero in each answer. */
+    const script = { blocks: [{ reasoning: "Hm.", signature: SIGNATURE },
+        { tool: { ...CALL, id: "call_0" } }] };
+    for (const [target, streams] of [["an", false], ["an", true], ["or", true], ["ge", false]]) {
+        const protocol = PROTOCOL_OF[target];
+        const body = oc.ask(`${target}1:m`, streams ? { stream: true } : {});
+        answers(protocol, script, { streams });
+        const got = await oc.send(proxy, body);
+        const second = async (first, message) => {
+            answers(protocol, SAYS, { streams });
+            await oc.send(proxy, oc.go_on(first, message));
+            return up_text().includes(SIGNATURE);
+        };
+        const edit = (args) => ({ ...got, tool_calls: got.tool_calls.map((call) =>
+            ({ ...call, function: { ...call.function, ...args } })) });
+        const other = { ...body, messages: [{ role: "user", content: "And in Rome?" }] };
+        assert.equal(await second(other, got), false, "another question");
+        assert.equal(await second(body, edit({ arguments: '{"city":"Rome"}' })), false);
+        assert.equal(await second(body, edit({ name: "climate" })), false);
+        /* Further on in the same conversation: the same call again, after its result. */
+        assert.equal(await second(oc.go_on(body, edit({ arguments: "{}" })), got), false);
+        /* Written anew by the client it is the same. */
+        assert.equal(await second(body, edit({ arguments: '{ "city" :\t"\\u004fslo" }' })), true);
+        assert.equal(await second(body, got), true);
+    }
+});
+
 test("reasoning: a client that did not ask to see it gets its signatures back all the same",
     async () => {
         for (const [client, more] of [[an, { thinking: undefined }],
