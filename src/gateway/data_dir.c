@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/id.h"
+
 enum { PATH_MAX_HERE = 1024 };
 
 enum error_code data_dir_make(const char *path, struct error *e)
@@ -54,10 +56,14 @@ enum error_code data_dir_read(const char *path, char *text, size_t size, size_t 
 enum error_code data_dir_write(const char *path, struct str line, bool *ret_made, struct error *e)
 {
     char temporary[PATH_MAX_HERE + 100];
+    uint64_t number;
     enum error_code code = OK;
 
     *ret_made = false;
-    (void)snprintf(temporary, sizeof(temporary), "%s.%ld", path, (long)getpid());
+    /* Not by the process's number: in a container that is always the same, also where one broke off
+     * here. */
+    id_random_bytes((unsigned char *)&number, sizeof(number));
+    (void)snprintf(temporary, sizeof(temporary), "%s.%016llx", path, (unsigned long long)number);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return FAIL(e, ERR_CONFIG, "cannot make %s: %s", temporary, strerror(errno));

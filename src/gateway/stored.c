@@ -125,6 +125,8 @@ static enum error_code add_own(struct exchange *x, bool lenient, struct arena *a
     while (json_array_next(input, &cursor, &item)) {
         struct str id = stored_items_reference(item);
         struct str found = str_is_null(id) ? STR_NULL : find_item(x, id, arena);
+        if (arena_overflowed(arena) || !buf_ok(out)) /* each reads a whole response */
+            return FAIL(e, ERR_TOO_LARGE, "with what it refers to the request is too large");
         if (!str_is_null(id) && str_is_null(found) && !lenient)
             return FAIL(e, ERR_BAD_REQUEST, "item_reference: no item with the id %.*s is kept",
                         STR_ARG(str_head(id, 80)));
@@ -166,11 +168,13 @@ static enum error_code read_chain(struct exchange *x, struct arena *arena, struc
     struct link *chain = NULL;
 
     for (int n = 0; id.n > 0; n++) {
-        struct link *link = arena_alloc(arena, sizeof(*link));
+        struct link *link = ARENA_NEW(arena, struct link);
         if (n == CHAIN_MAX)
             return FAIL(e, ERR_BAD_REQUEST, "more than %d responses before this one", CHAIN_MAX);
         if (!stored_get(x, stored->owner, id, arena, &link->reply))
             return unknown(id, e);
+        if (arena_overflowed(arena))
+            return FAIL(e, ERR_TOO_LARGE, "with the responses before it the request is too large");
         if (str_is_null(link->reply.response)) {
             stored->pinned = str_copy(&stored->arena, link->reply.backend);
             break;
@@ -178,8 +182,6 @@ static enum error_code read_chain(struct exchange *x, struct arena *arena, struc
         link->next = chain;
         chain = link;
         id = link->reply.previous;
-        if (arena_overflowed(arena))
-            return FAIL(e, ERR_TOO_LARGE, "with the responses before it the request is too large");
     }
     if (chain != NULL && !str_is_null(stored->pinned))
         return unknown(stored->previous, e);

@@ -161,11 +161,34 @@ static enum error_code answer(struct exchange *x, struct str owner, const struct
 
 /* --- whose it is --- */
 
+/* Whether the path means at the backend what it means here: no segment that leads elsewhere,
+ * nothing that another server decodes. It is sent with our key. */
+static bool is_plain(struct str path)
+{
+    struct str rest = str_from(path, 1);
+    struct str segment;
+
+    for (size_t i = 0; i < path.n; i++) {
+        char c = path.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     (c != '\0' && strchr("/-_.:~", c) != NULL);
+        if (!plain)
+            return false;
+    }
+    while (str_cut(&rest, '/', &segment)) {
+        if (segment.n == 0 || str_eq(segment, STR(".")) || str_eq(segment, STR("..")))
+            return false;
+    }
+    return true;
+}
+
 static enum error_code speaks(const struct exchange *x, struct backend *backend,
                               struct target *target, struct error *e)
 {
     struct str path = x->call.intake.path;
 
+    if (!is_plain(path))
+        return FAIL(e, ERR_NOT_FOUND, "%.*s", STR_ARG(str_head(path, 80)));
     if (backend == NULL)
         return FAIL(e, ERR_NO_BACKEND, "%.*s needs one", STR_ARG(str_head(path, 80)));
     if (!backend_speaks(backend, x->call.intake.protocol) || backend->local != NULL)
@@ -197,8 +220,10 @@ static enum error_code of_response(struct exchange *x, struct buf *out, struct t
     struct reply reply;
 
     if (!stored_get(x, owner, id, arena, &reply)) {
+        /* Where it would not be known, either, that is said instead. Not asked there: it may be
+         * another client's. */
         if (x->call.intake.operation == OP_REPLY_CANCEL)
-            return speaks(x, x->call.backends->preferred, target, e);
+            TRY(speaks(x, x->call.backends->preferred, target, e));
         return FAIL(e, ERR_NOT_FOUND, "no response with the id %.*s is kept",
                     STR_ARG(str_head(id, 80)));
     }

@@ -330,6 +330,29 @@ static void test_items_that_are_referred_to(void **state)
     end(&asked);
 }
 
+/* Catches: a whole response read for each of very many references. */
+static void test_many_references(void **state)
+{
+    struct buf body;
+
+    (void)state;
+    buf_init(&body, MEMORY);
+    (void)buf_add(&body, STR("{\"input\":\""));
+    while (body.n < LARGE_BYTES / 2)
+        (void)buf_add(&body, STR("some words, "));
+    (void)buf_add(&body, STR("\"}"));
+    (void)buf_add_char(&body, '\0');
+    make(&anna, body.p, "", RESPONSE("resp_1", "completed", ITEM("msg_1", "x")));
+    buf_reset(&body);
+    (void)buf_add(&body, STR("{\"input\":["));
+    for (int i = 0; i < 20000; i++)
+        (void)buf_add(&body, STR("{\"id\":\"msg_1\"},"));
+    (void)buf_add(&body, STR("1]}"));
+    (void)buf_add_char(&body, '\0');
+    expect_refused(begin(&fixture, &anna, body.p), ERR_TOO_LARGE, "refers");
+    buf_fini(&body);
+}
+
 /* Catches: a large conversation that is put together in the request's arena, or not at all. */
 static void test_large_ones(void **state)
 {
@@ -487,6 +510,32 @@ static void test_what_is_asked_of_one(void **state)
     expect_no_answer(&anna, OP_CONVERSATIONS, NULL, NULL, ERR_UNSUPPORTED_VALUE);
 }
 
+/* Catches: a response of another client's, cancelled and read at the backend with our key; paths
+ * that mean something else there. */
+static void test_what_is_not_asked_of_a_backend(void **state)
+{
+    static const char *const paths[] = {
+        "/v1/conversations/../files",        "/v1/conversations/%2e%2e/files",
+        "/v1/conversations/conv_1/./items",  "/v1/conversations//items",
+        "/v1/conversations/..%2ffiles",      "/v1/conversations/x\\..\\y",
+        "/v1/responses/../files/f_1/cancel",
+    };
+
+    (void)state;
+    speak_responses();
+    expect_no_answer(&bob, OP_REPLY_CANCEL, "resp_1", NULL, ERR_NOT_FOUND);
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        struct asked *asked = begin(&fixture, &bob, "{}");
+        struct stored_answer got;
+        asked->x.call.intake.operation = OP_CONVERSATIONS;
+        asked->x.call.intake.path = str_c(paths[i]);
+        assert_int_equal(stored_ask_run(&asked->x, &fixture.station.out, &got, &asked->e),
+                         STORED_ASK_FAILED);
+        assert_int_equal(asked->e.code, ERR_NOT_FOUND);
+        end(&asked);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
@@ -499,6 +548,8 @@ int main(void)
         TEST(test_large_ones),
         TEST(test_one_that_its_backend_keeps_is_continued_there),
         TEST(test_what_is_asked_of_one),
+        TEST(test_many_references),
+        TEST(test_what_is_not_asked_of_a_backend),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -363,6 +363,24 @@ test("a Responses backend goes on from what it did not make: the items come alon
     assert.ok(json.input.every((item) => !("id" in item)), "ids of another one's");
 });
 
+test("no path leads to anything else of the backend, and to nobody else's", async () => {
+    const { id } = await client.responses.create({ model: "or:gpt", input: "mine" });
+    await proxy.reload(config({ default_backend: "or" }));
+    try {
+        fresh();
+        await assert.rejects(other.responses.cancel(id), not_found);
+        for (const path of ["conversations/../files", "conversations/%2e%2e/files",
+            "conversations/..%2Ffiles", "responses/../files/f_1/cancel"]) {
+            const answer = await proxy.call({ method: path.endsWith("cancel") ? "POST" : "GET",
+                path: `/v1/${path}`, headers: { authorization: `Bearer ${KEY}` } });
+            assert.equal(answer.status, 404, path);
+        }
+        assert.deepEqual(calls, []);
+    } finally {
+        await proxy.reload(config());
+    }
+});
+
 test("compact and conversations go to the backend that the model, or the default, names",
     async () => {
         fresh();
