@@ -537,7 +537,7 @@ static void test_too_many_tools(void **state)
     request.tools = tools;
     assert_int_equal(fit_request(&request, &rules, NULL, &arena, &fitted, &e), OK);
     tools[1].next = &tools[2];
-    assert_int_equal(fit_request(&request, &rules, NULL, &arena, &fitted, &e), ERR_BAD_REQUEST);
+    assert_int_equal(fit_request(&request, &rules, NULL, &arena, &fitted, &e), ERR_UNSUPPORTED);
 }
 
 static void test_names(void **state)

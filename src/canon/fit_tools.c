@@ -238,7 +238,7 @@ enum error_code fit_tools_make(struct fitter *f, const struct request *request,
     if (n > 0)
         n = make_tools(f, request, &names, &tools);
     if (f->rules->tools_max > 0 && n > f->rules->tools_max)
-        return FAIL(e, ERR_BAD_REQUEST, "\"tools\" has %zu elements, the backend takes at most %zu",
+        return FAIL(e, ERR_UNSUPPORTED, "\"tools\" has %zu elements, the backend takes at most %zu",
                     n, f->rules->tools_max);
     ret_request->tools = tools;
     make_choice(f, request, &names, ret_request);

@@ -786,6 +786,14 @@ static bool is_collected_large(const struct exchange *x)
            !x->error_event && x->large_answer == NULL && x->station->out.n == 0;
 }
 
+/* What was being written when it failed does not go out: half an event, or no memory for it. */
+static void take_back(struct buf *out, size_t before)
+{
+    assert(before <= out->n);
+    out->n = before;
+    out->full = false;
+}
+
 /* The answer is complete: what the encoder still owes, the last chunk, all in one write. */
 static enum exchange_state step_FINISH(struct exchange *x)
 {
@@ -799,8 +807,10 @@ static enum exchange_state step_FINISH(struct exchange *x)
         return encode_large(x);
     }
     size_t before = out->n;
-    if (down->encoder_end(x->encoder, out, &x->call.error) != OK)
+    if (down->encoder_end(x->encoder, out, &x->call.error) != OK) {
+        take_back(out, before);
         return x->committed ? EXCHANGE_BREAK : EXCHANGE_FAIL;
+    }
     checked_bytes(x, str_from(buf_str(out), before), false);
     checked_end(x);
     stored_bytes(x, str_from(buf_str(out), before));
@@ -824,17 +834,15 @@ static enum exchange_state step_FINISH(struct exchange *x)
     return EXCHANGE_SENT;
 }
 
-/* As the next thing in the client's stream; of an array as its last element. */
+/* As the last thing in the client's stream. */
 static void add_error(struct exchange *x, const struct error *e, struct buf *out)
 {
     const struct protocol *protocol = x->call.intake.protocol;
-    bool array = x->call.request.array && protocol->array_content_type != NULL;
 
-    if (array)
-        (void)buf_add(out, STR(",\r\n"));
-    protocol->error_encode(e, str_of(x->id, ID_SIZE), !array, out);
-    if (array)
-        (void)buf_add(out, STR("\r\n]"));
+    if (x->encoder != NULL && protocol->encoder_break != NULL)
+        protocol->encoder_break(x->encoder, e, out);
+    else
+        protocol->error_encode(e, str_of(x->id, ID_SIZE), true, out);
 }
 
 /* After commit a failure is the protocol's own error event, the last chunk, close; never an end
@@ -987,6 +995,7 @@ bool exchange_emit(void *ctx, struct frame *frame)
             return true;
     }
     if (x->call.intake.protocol->response_encode(x->encoder, frame, out, &raw, &e) != OK) {
+        take_back(out, before);
         x->call.error = e;
         x->attempt.failed = true;
         return false;
@@ -1002,6 +1011,7 @@ bool exchange_emit(void *ctx, struct frame *frame)
     }
     checked_bytes(x, raw, true);
     if (!buf_add(out, raw)) {
+        take_back(out, before);
         FAIL(&x->call.error, ERR_UPSTREAM_TOO_LARGE, "more than response_bytes_max in one turn");
         x->attempt.failed = true;
         return false;

@@ -70,22 +70,29 @@ static struct str error_word(enum error_code code)
     BUG("no such error");
 }
 
-static void error_encode(const struct error *error, struct str request_id, bool in_stream,
-                         struct buf *out)
+void gemini_say_error(const struct error *error, struct buf *out)
 {
     struct str pieces[ERROR_PIECES];
 
     error_told(error, pieces);
-    /* The shape has no place for it; the client has it in x-llm-proxy-request-id. */
-    (void)request_id;
-    if (in_stream)
-        buf_add(out, STR("data: "));
     buf_print(out, "{\"error\":{\"code\":%d,\"message\":\"", error_status(error));
     for (size_t i = 0; i < ERROR_PIECES; i++)
         json_add_escaped(out, pieces[i]);
     buf_add(out, STR("\",\"status\":"));
     json_add_string(out, error_word(error->code));
-    buf_add(out, in_stream ? STR("}}\r\n\r\n") : STR("}}"));
+    buf_add(out, STR("}}"));
+}
+
+static void error_encode(const struct error *error, struct str request_id, bool in_stream,
+                         struct buf *out)
+{
+    /* The shape has no place for it; the client has it in x-llm-proxy-request-id. */
+    (void)request_id;
+    if (in_stream)
+        buf_add(out, STR("data: "));
+    gemini_say_error(error, out);
+    if (in_stream)
+        buf_add(out, STR("\r\n\r\n"));
 }
 
 /* --- errors that upstreams make ----------------------------------------------------------- */
@@ -345,6 +352,7 @@ const struct protocol protocol_gemini = {
     .encoder_init = gemini_encode_init,
     .response_encode = gemini_encode_frame,
     .encoder_end = gemini_encode_end,
+    .encoder_break = gemini_encode_break,
     .encoder_fini = gemini_encode_fini,
     .error_encode = error_encode,
     .error_decode = error_decode,

@@ -94,6 +94,7 @@ static void add_usage(struct buf *out, const struct usage *usage)
 static void add_tail(struct gemini_encoder *enc, struct buf *out)
 {
     const struct collect *collect = &enc->collect;
+    bool theirs = enc->options.same_protocol && collect->id.n > 0;
     size_t begin = out->n;
 
     if (enc->tail.n > 0) {
@@ -103,7 +104,7 @@ static void add_tail(struct gemini_encoder *enc, struct buf *out)
     buf_add(out, STR(",\"modelVersion\":"));
     json_add_string(out, collect->model.n > 0 ? collect->model : enc->options.model);
     buf_add(out, STR(",\"responseId\":"));
-    json_add_string(out, collect->id.n > 0 ? collect->id : enc->options.id);
+    json_add_string(out, theirs ? collect->id : enc->options.id);
     buf_add_char(out, '}');
     if (buf_ok(out) && collect->started)
         enc->tail = str_copy(enc->options.arena, str_from(buf_str(out), begin));
@@ -704,9 +705,16 @@ enum error_code gemini_encode_frame(void *encoder, const struct frame *frame, st
         *ret_bytes = frame->raw;
         return check_room(enc, out, e);
     }
+    const bool said[] = {enc->begun, enc->ended, enc->failed};
     enc->encoding = true;
     encode_frame(enc, frame, out);
-    return check_room(enc, out, e);
+    if (check_room(enc, out, e) == OK)
+        return OK;
+    /* It does not go out. */
+    enc->begun = said[0];
+    enc->ended = said[1];
+    enc->failed = said[2];
+    return e->code;
 }
 
 /* What the client does not know yet, and the array's end. */
@@ -729,9 +737,25 @@ static void stream_end(struct gemini_encoder *enc, struct buf *out)
     }
 }
 
+void gemini_encode_break(void *encoder, const struct error *error, struct buf *out)
+{
+    struct gemini_encoder *enc = encoder;
+
+    assert(enc->options.stream);
+    if (enc->failed || enc->ended)
+        return;
+    chunk_begin(enc, out);
+    gemini_say_error(error, out);
+    buf_add(out, enc->options.array ? STR("\r\n]") : STR("\r\n\r\n"));
+    enc->ended = enc->options.array;
+    enc->failed = true;
+}
+
 enum error_code gemini_encode_end(void *encoder, struct buf *out, struct error *e)
 {
     struct gemini_encoder *enc = encoder;
+    bool begun = enc->begun;
+    bool ended = enc->ended;
 
     assert(!enc->raw_sent || !enc->options.stream);
     if (enc->options.stream) {
@@ -742,5 +766,9 @@ enum error_code gemini_encode_end(void *encoder, struct buf *out, struct error *
         add_response(enc, out);
         add_tail(enc, out);
     }
-    return check_room(enc, out, e);
+    if (check_room(enc, out, e) == OK)
+        return OK;
+    enc->begun = begun;
+    enc->ended = ended;
+    return e->code;
 }

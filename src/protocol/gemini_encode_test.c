@@ -191,6 +191,49 @@ static void check_takeovers(struct trial *trial, struct str bytes, bool array, b
     buf_fini(&out);
 }
 
+/* Catches: an error of ours in the midst of a stream that leaves an array open or stands behind its
+ * end, and one that is taken for success. */
+static void check_broken(const struct trial *trial, bool array, bool same)
+{
+    for (size_t n = 1; n <= trial->n; n++) {
+        const struct trial_cuts cuts = {.stream = true, .array = array};
+        struct arena answer;
+        struct encoder_options options = {.stream = true,
+                                          .array = array,
+                                          .same_protocol = same,
+                                          .arena = &answer,
+                                          .bytes_max = OUT_MAX,
+                                          .model = STR("m"),
+                                          .id = STR("ours")};
+        struct gemini_encoder enc = {.begun = false};
+        struct error e = {.code = OK};
+        struct trial got;
+        struct buf out;
+
+        buf_init(&out, OUT_MAX);
+        arena_init(&answer, OUT_MAX, 1024, NULL);
+        gemini_encode_init(&enc, &options);
+        for (size_t i = 0; i < n; i++) {
+            struct str raw;
+            assert_int_equal(gemini_encode_frame(&enc, &trial->frames[i], &out, &raw, &e), OK);
+            (void)buf_add(&out, raw);
+        }
+        bool over = enc.ended;
+        (void)FAIL(&e, ERR_UPSTREAM_TIMEOUT, "it is late");
+        gemini_encode_break(&enc, &e, &out);
+        assert_true(over == (str_find(buf_str(&out), STR("it is late"), 0) == SIZE_MAX));
+        if (!same)
+            expect_lint(buf_str(&out), true, array);
+        trial_decode(&got, &protocol_gemini, buf_str(&out), &cuts);
+        assert_int_equal(got.error.code, OK);
+        assert_true(trial_has_error(&got) != over);
+        trial_fini(&got);
+        gemini_encode_fini(&enc);
+        arena_fini(&answer);
+        buf_fini(&out);
+    }
+}
+
 /* For a client of ours whose upstream was another protocol's: vendors' parts are left out, all else
  * is said. */
 static void check_forms(const struct trial *trial, bool vendor)
@@ -244,6 +287,8 @@ static void test_answers(void **state)
             expect_lint(buf_str(&bytes), true, array == 1);
             check_takeovers(&trial, buf_str(&bytes), array == 1, true);
             check_forms(&trial, has_vendor(&trial));
+            check_broken(&trial, array == 1, true);
+            check_broken(&trial, array == 1, false);
             trial_fini(&trial);
         }
     }

@@ -258,6 +258,9 @@ struct gemini_encoder {
 encoder_init_fn gemini_encode_init;
 response_encode_fn gemini_encode_frame;
 encoder_end_fn gemini_encode_end;
+encoder_break_fn gemini_encode_break;
+/* An error of ours as a body. */
+void gemini_say_error(const struct error *error, struct buf *out);
 encoder_fini_fn gemini_encode_fini;
 
 /* --- pieces that several files write --- */

@@ -51,7 +51,7 @@ static void observe_start(struct openai_chat_encoder *enc, const struct event *e
     enc->model = str_copy(enc->options.arena, event->start.model);
     /* What the client has seen goes on, also a 0. */
     enc->created_s = event->start.created_s;
-    if (enc->encoding && enc->created_s <= 0)
+    if (!enc->options.same_protocol || (enc->encoding && enc->created_s <= 0))
         enc->created_s = enc->options.now_s;
 }
 

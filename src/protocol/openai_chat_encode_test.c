@@ -347,7 +347,7 @@ static void test_hide_usage(void **state)
 static void test_no_terminator(void **state)
 {
     const struct encoder_options raw = {.stream = true, .same_protocol = true};
-    const struct encoder_options own = {.stream = true};
+    const struct encoder_options own = {.stream = true, .now_s = 7};
 
     (void)state;
     expect_encoded(SAID FINISH("stop"), &raw, SAID FINISH("stop"));
@@ -358,7 +358,7 @@ static void test_no_terminator(void **state)
 /* Catches: success claimed after an error, or after a stream that broke off. */
 static void test_error_is_the_end(void **state)
 {
-    const struct encoder_options own = {.stream = true, .include_usage = false};
+    const struct encoder_options own = {.stream = true, .now_s = 7};
 
     (void)state;
     expect_encoded(SAID "data: {\"error\":{\"message\":\"x\",\"type\":\"t\"}}\n\n" SAID DONE, &own,

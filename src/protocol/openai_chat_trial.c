@@ -229,7 +229,8 @@ enum error_code openai_chat_trial_encode(const struct openai_chat_trial *trial,
     filled.bytes_max = ARENA_BYTES_MAX;
     filled.id = STR("ours");
     filled.model = STR("our-model");
-    filled.now_s = 1700000000;
+    if (filled.now_s == 0)
+        filled.now_s = 1700000000;
     openai_chat_encode_init(&enc, &filled);
     for (size_t i = 0; i < trial->n && code == OK; i++) {
         struct str raw;

@@ -136,42 +136,47 @@ void openai_responses_add_error(struct buf *out, const struct event *error)
     buf_add(out, STR(",\"param\":null}"));
 }
 
-/* Outside of any answer: the numbers of what went before are not known here. */
-static void error_in_stream(struct str body, struct str request_id, struct buf *out)
+/* What ends a stream that fails here: the error in the words of Chat Completions. */
+static void break_stream(struct openai_responses_encoder *enc, const struct error *error,
+                         struct buf *out)
 {
-    static const struct encoder_options none = {.stream = true};
-    struct openai_responses_encoder enc = {.options = none};
     struct arena arena;
     struct event event;
+    struct buf body;
 
+    buf_init(&body, ERROR_BYTES_MAX);
     arena_init(&arena, ERROR_BYTES_MAX * 16, 4096, NULL);
-    protocol_openai_chat.error_decode(0, body, &arena, &event);
-    enc.options.arena = &arena;
-    enc.id = str_print(&arena, "resp_%.*s", STR_ARG(request_id));
-    enc.model = STR("");
-    openai_responses_collect_echo(&enc);
-    buf_add(out, STR("event: error\ndata: {\"type\":\"error\",\"sequence_number\":0"));
-    openai_responses_add_error(out, &event);
-    buf_add(out, STR("}\n\nevent: response.failed\n"
-                     "data: {\"type\":\"response.failed\",\"sequence_number\":1,\"response\":"));
-    openai_responses_collect_write(&enc, OPENAI_RESPONSES_FAILED, &event, out);
-    buf_add(out, STR("}\n\n"));
+    protocol_openai_chat.error_encode(error, STR_NULL, false, &body);
+    protocol_openai_chat.error_decode(0, buf_str(&body), &arena, &event);
+    openai_responses_encode_error(enc, &event, out);
     arena_fini(&arena);
+    buf_fini(&body);
+}
+
+void openai_responses_encode_break(void *encoder, const struct error *error, struct buf *out)
+{
+    break_stream(encoder, error, out);
 }
 
 static void error_encode(const struct error *error, struct str request_id, bool in_stream,
                          struct buf *out)
 {
-    struct buf body;
+    struct openai_responses_encoder enc;
+    struct arena arena;
 
     if (!in_stream) {
         protocol_openai_chat.error_encode(error, request_id, false, out);
         return;
     }
-    buf_init(&body, ERROR_BYTES_MAX);
-    protocol_openai_chat.error_encode(error, request_id, false, &body);
-    error_in_stream(buf_str(&body), request_id, out);
-    buf_fini(&body);
+    /* Outside of any answer. */
+    enc = (struct openai_responses_encoder){.options = {.stream = true, .arena = &arena}};
+    arena_init(&arena, ERROR_BYTES_MAX * 16, 4096, NULL);
+    enc.id = str_print(&arena, "resp_%.*s", STR_ARG(request_id));
+    enc.model = STR("");
+    enc.created = enc.running = true;
+    openai_responses_collect_echo(&enc);
+    break_stream(&enc, error, out);
+    arena_fini(&arena);
 }
 
 static void error_decode(int status, struct str body, struct arena *arena, struct event *ret_error)
@@ -253,6 +258,7 @@ const struct protocol protocol_openai_responses = {
     .encoder_init = openai_responses_encode_init,
     .response_encode = openai_responses_encode_frame,
     .encoder_end = openai_responses_encode_end,
+    .encoder_break = openai_responses_encode_break,
     .encoder_fini = openai_responses_encode_fini,
     .error_encode = error_encode,
     .error_decode = error_decode,

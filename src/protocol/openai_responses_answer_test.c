@@ -473,6 +473,67 @@ static void test_take_over_says_what_was_sent(void **state)
     trial_fini(&trial);
 }
 
+/* The first n frames of trial, and then a failure here. */
+static void encode_broken(struct trial *trial, size_t n, bool same, struct buf *out)
+{
+    struct arena answer;
+    struct encoder_options options = {.stream = true, .same_protocol = same, .arena = &answer};
+    struct error e = {.code = OK};
+
+    arena_init(&answer, TRIAL_BYTES_MAX, 1024, NULL);
+    options.bytes_max = TRIAL_BYTES_MAX;
+    options.id = STR("ours");
+    options.model = STR("m");
+    options.now_s = 1700000000;
+    void *encoder = arena_zalloc(&answer, responses()->encoder_size);
+    responses()->encoder_init(encoder, &options);
+    for (size_t i = 0; i < n; i++) {
+        struct str raw;
+        assert_int_equal(responses()->response_encode(encoder, &trial->frames[i], out, &raw, &e),
+                         OK);
+        (void)buf_add(out, raw);
+    }
+    (void)FAIL(&e, ERR_UPSTREAM_TIMEOUT, "it is late");
+    responses()->encoder_break(encoder, &e, out);
+    responses()->encoder_fini(encoder);
+    arena_fini(&answer);
+}
+
+/* Catches: an error of ours in the midst of a stream whose numbers or id begin again, that leaves
+ * out what was said, or that stands behind the end. */
+static void test_broken(void **state)
+{
+    struct trial trial;
+
+    (void)state;
+    trial_decode(&trial, responses(), full_stream(), true, 0);
+    for (size_t n = 0; n <= 2 * trial.n + 1; n++) {
+        size_t frames = n / 2;
+        bool same = n % 2 == 1;
+        struct error e = {.code = OK};
+        struct trial again;
+        struct buf out;
+        buf_init(&out, OUT_MAX);
+        encode_broken(&trial, frames, same, &out);
+        struct str said = buf_str(&out);
+        if (!same && trial_lint(responses(), said, true, 0, &e) != OK)
+            fail_msg("after %zu: %s\n%.*s", frames, e.detail, STR_ARG(said));
+        bool over = same && frames == trial.n;
+        assert_true(over == (str_find(said, STR("it is late"), 0) == SIZE_MAX));
+        if (same && !over)
+            assert_true(str_find(said,
+                                 str_print(&arena, "\"error\",\"sequence_number\":%zu,",
+                                           frames == 0 ? (size_t)2 : frames + (frames == 1)),
+                                 0) != SIZE_MAX);
+        trial_decode(&again, responses(), said, true, 0);
+        assert_true(over || trial_has(&again, EVENT_ERROR));
+        assert_false(!over && trial_has(&again, EVENT_STOP));
+        trial_fini(&again);
+        buf_fini(&out);
+    }
+    trial_fini(&trial);
+}
+
 /* --- the encoder's own -------------------------------------------------------------------- */
 
 /* Events of canon, a line each (canon/dump), as a trial of one frame. */
@@ -725,8 +786,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_odd_streams),  TEST(test_whole),     TEST(test_split),
         TEST(test_cut_anywhere), TEST(test_take_over), TEST(test_take_over_says_what_was_sent),
-        TEST(test_encoded),      TEST(test_bounded),   TEST(test_mutations),
-        TEST(test_shuffled),
+        TEST(test_broken),       TEST(test_encoded),   TEST(test_bounded),
+        TEST(test_mutations),    TEST(test_shuffled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -786,12 +786,12 @@ static void encode_start(struct openai_responses_encoder *enc, const struct even
     struct arena *arena = enc->options.arena;
 
     enc->started = true;
-    /* Ids of another protocol's are not passed on. */
+    /* Ids and times of another protocol's are not passed on. */
     if (enc->options.same_protocol && event->start.id.n > 0)
         enc->id = str_copy(arena, event->start.id);
     if (event->start.model.n > 0)
         enc->model = str_copy(arena, event->start.model);
-    if (event->start.created_s > 0)
+    if (enc->options.same_protocol && event->start.created_s > 0)
         enc->created_s = event->start.created_s;
     begin_answer(enc, out);
 }
@@ -912,14 +912,23 @@ enum error_code openai_responses_encode_frame(void *encoder, const struct frame 
         *ret_bytes = frame->raw;
         return OK;
     }
+    int64_t sequence = enc->sequence;
+    bool over = enc->over;
     enc->encoding = true;
     encode_events(enc, frame, out);
-    return check_room(enc, out, e);
+    if (check_room(enc, out, e) == OK)
+        return OK;
+    /* It does not go out. */
+    enc->sequence = sequence;
+    enc->over = over;
+    return e->code;
 }
 
 enum error_code openai_responses_encode_end(void *encoder, struct buf *out, struct error *e)
 {
     struct openai_responses_encoder *enc = encoder;
+    int64_t sequence = enc->sequence;
+    bool over = enc->over;
 
     if (enc->raw_sent || !enc->encoding)
         return OK;
@@ -938,5 +947,25 @@ enum error_code openai_responses_encode_end(void *encoder, struct buf *out, stru
                            OPENAI_RESPONSES_FINISHED, NULL, out);
         }
     }
-    return check_room(enc, out, e);
+    if (check_room(enc, out, e) == OK)
+        return OK;
+    enc->sequence = sequence;
+    enc->over = over;
+    return e->code;
+}
+
+void openai_responses_encode_error(struct openai_responses_encoder *enc, const struct event *error,
+                                   struct buf *out)
+{
+    struct openai_responses_sent *items = enc->items;
+
+    assert(enc->options.stream);
+    if (enc->over)
+        return;
+    /* Of what could not be remembered nothing is said again. */
+    if (enc->full || arena_overflowed(enc->options.arena))
+        enc->items = NULL;
+    enc->encoding = true;
+    error_event(enc, error, out);
+    enc->items = items;
 }

@@ -362,9 +362,7 @@ static void lint_terminal(struct openai_responses_lint *lint, yyjson_val *root, 
 
     expect(lint, (lint->created && lint->running) || lint->failed,
            "response.created and response.in_progress come first");
-    /* An error from outside the answer does not know what it was called. */
-    if (!lint->failed)
-        lint_id(lint, response);
+    lint_id(lint, response);
     lint_members(lint, response);
     lint_status(lint, response, status);
     lint_usage(lint, get(response, "usage"));
@@ -451,14 +449,11 @@ static void lint_event(struct openai_responses_lint *lint, yyjson_val *root, str
         lint_error(lint, root);
 }
 
-/* Of an error from outside the answer they begin again. */
-static void lint_sequence(struct openai_responses_lint *lint, yyjson_val *root, struct str type)
+static void lint_sequence(struct openai_responses_lint *lint, yyjson_val *root)
 {
     int64_t sequence = -1;
     bool known = json_to_int64(get(root, "sequence_number"), &sequence);
 
-    if (str_eq(type, STR("error")) && known && sequence == 0)
-        lint->sequence = 0;
     expect(lint, known && sequence == lint->sequence, "sequence_number is 0, 1, 2 and so on");
     lint->sequence++;
 }
@@ -481,7 +476,7 @@ static void lint_frame(struct openai_responses_lint *lint, const struct sse_fram
     expect(lint, str_eq(type, sse->event), "the event field is the type");
     if (lint->broken != NULL)
         return;
-    lint_sequence(lint, root, type);
+    lint_sequence(lint, root);
     lint_event(lint, root, type);
     expect(lint, lint->created || lint->failed, "response.created is first");
 }

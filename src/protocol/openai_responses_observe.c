@@ -256,10 +256,8 @@ static void see_event(struct openai_responses_encoder *enc, const struct event *
     }
 }
 
-/* What the frame says beside its events. */
-static void see_data(struct openai_responses_encoder *enc, struct str data)
+static void see_sequence(struct openai_responses_encoder *enc, struct str data)
 {
-    struct str type = find(data, "type");
     int64_t sequence;
 
     if (str_to_int64(find(data, "sequence_number"), &sequence) && sequence >= 0 &&
@@ -267,6 +265,14 @@ static void see_data(struct openai_responses_encoder *enc, struct str data)
         enc->sequence = sequence + 1;
     else
         enc->sequence++;
+}
+
+/* What the frame says beside its events. */
+static void see_data(struct openai_responses_encoder *enc, struct str data)
+{
+    struct str type = find(data, "type");
+
+    see_sequence(enc, data);
     enc->created = true;
     enc->running = enc->running || !str_eq(type, STR("\"response.created\""));
     if (str_eq(type, STR("\"response.output_item.added\"")))
@@ -309,10 +315,28 @@ static void see_end(struct openai_responses_encoder *enc, struct str data)
         see_text_done(enc, data);
 }
 
+/* Nothing is remembered any more, but where the stream stands is known. */
+static void see_while_full(struct openai_responses_encoder *enc, const struct frame *frame)
+{
+    struct str data = data_of(frame->raw);
+
+    if (data.n == 0 || json_kind_of(data) != JSON_OBJECT)
+        return;
+    see_sequence(enc, data);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        enc->failed |= frame->events[i].kind == EVENT_ERROR;
+        enc->over |= frame->events[i].kind == EVENT_ERROR || frame->events[i].kind == EVENT_STOP;
+    }
+}
+
 void openai_responses_observe_frame(struct openai_responses_encoder *enc, const struct frame *frame)
 {
-    if (enc->over || enc->full)
+    if (enc->over)
         return;
+    if (enc->full) {
+        see_while_full(enc, frame);
+        return;
+    }
     if (frame->n == 1) {
         const struct event *event = &frame->events[0];
         if (event->kind == EVENT_KEEPALIVE && !str_starts(frame->raw, STR("event:")) &&

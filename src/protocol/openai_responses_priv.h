@@ -243,6 +243,10 @@ struct openai_responses_encoder {
 encoder_init_fn openai_responses_encode_init;
 response_encode_fn openai_responses_encode_frame;
 encoder_end_fn openai_responses_encode_end;
+encoder_break_fn openai_responses_encode_break;
+/* The stream's end after a failure of ours: error and response.failed; nothing after an end. */
+void openai_responses_encode_error(struct openai_responses_encoder *enc, const struct event *error,
+                                   struct buf *out);
 encoder_fini_fn openai_responses_encode_fini;
 
 /* A frame that goes out raw: its items and texts. */

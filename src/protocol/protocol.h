@@ -155,13 +155,18 @@ typedef void encoder_init_fn(void *encoder, const struct encoder_options *option
 typedef void encoder_fini_fn(void *encoder);
 /* What goes to the client for this frame: frame->raw itself, or bytes appended to out (then
  * *ret_bytes is null), or nothing (*ret_bytes null and out untouched). A client that did not ask
- * for a stream gets nothing until encoder_end. */
+ * for a stream gets nothing until encoder_end. Of what fails, here as in encoder_end, nothing is to go
+ * out: what was appended is taken back. */
 typedef enum error_code response_encode_fn(void *encoder, const struct frame *frame,
                                            struct buf *out, struct str *ret_bytes, struct error *e);
 /* The answer is complete: appends what is missing to out: nothing in raw mode whose raw frames held
  * everything; closing events, usage and terminator after a take-over; the whole body of a collected
  * answer. */
 typedef enum error_code encoder_end_fn(void *encoder, struct buf *out, struct error *e);
+/* The stream has failed here, in its midst, and ends with what is appended to out: an error of ours
+ * that goes on with the encoder's ids and numbers; nothing where the client has had the end. Takes
+ * an encoder that has failed itself. */
+typedef void encoder_break_fn(void *encoder, const struct error *error, struct buf *out);
 
 /* Signatures and media that this protocol's clients have a place for go there; for an answer of
  * another vendor they are packed before (canon/seal). */
@@ -227,6 +232,7 @@ struct protocol {
     encoder_init_fn *encoder_init;
     response_encode_fn *response_encode;
     encoder_end_fn *encoder_end;
+    encoder_break_fn *encoder_break; /* NULL: error_encode says all, in_stream */
     encoder_fini_fn *encoder_fini;
     error_encode_fn *error_encode;
     error_decode_fn *error_decode;
