@@ -9,26 +9,31 @@
 
 #include <xxhash.h>
 
+#include "base/scan.h"
 #include "text/utf8.h"
 
 enum { UNIT_DIGITS = 4, REPLACEMENT = 0xfffd };
 
 /* --- the form --- */
 
-static void put(struct call_digest *d, char c)
-{
-    d->block[d->n++] = c;
-    d->said = true;
-    if (d->n < CALL_DIGEST_BLOCK)
-        return;
-    d->hash = XXH3_64bits_withSeed(d->block, CALL_DIGEST_BLOCK, d->hash);
-    d->n = 0;
-}
-
 static void put_all(struct call_digest *d, struct str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        put(d, s.p[i]);
+    d->said |= s.n > 0;
+    while (s.n > 0) {
+        struct str piece = str_head(s, (size_t)CALL_DIGEST_BLOCK - d->n);
+        memcpy(d->block + d->n, piece.p, piece.n);
+        d->n = (uint8_t)(d->n + piece.n);
+        s = str_from(s, piece.n);
+        if (d->n < CALL_DIGEST_BLOCK)
+            return;
+        d->hash = XXH3_64bits_withSeed(d->block, CALL_DIGEST_BLOCK, d->hash);
+        d->n = 0;
+    }
+}
+
+static void put(struct call_digest *d, char c)
+{
+    put_all(d, str_of(&c, 1));
 }
 
 static void put_code_point(struct call_digest *d, uint32_t cp)
@@ -169,9 +174,27 @@ static void in_unit(struct call_digest *d, char c)
     put_unit(d, d->unit);
 }
 
+/* What of a string stands for itself; its length. */
+static size_t take_plain(struct call_digest *d, struct str s)
+{
+    bool ignored = false;
+    size_t n = scan_plain(s.p, s.n, &ignored);
+
+    if (n == 0)
+        return 0;
+    put_half(d);
+    put_all(d, str_head(s, n));
+    return n;
+}
+
 void call_digest_add(struct call_digest *digest, struct str piece)
 {
     for (size_t i = 0; i < piece.n; i++) {
+        if (digest->state == CALL_DIGEST_STRING) {
+            i += take_plain(digest, str_from(piece, i));
+            if (i == piece.n)
+                return;
+        }
         char c = piece.p[i];
         switch (digest->state) {
         case CALL_DIGEST_OUTSIDE:

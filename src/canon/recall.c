@@ -83,9 +83,14 @@ uint64_t recall_asked_by(uint64_t asked, const struct turn *turn)
 
 uint64_t recall_asked(const struct request *request)
 {
+    const struct turn *last = request->turns; /* the last one of the user's */
     uint64_t asked = 0;
 
-    for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next)
+    for (const struct turn *turn = last; turn != NULL; turn = turn->next) {
+        if (turn->role == ROLE_USER)
+            last = turn;
+    }
+    for (const struct turn *turn = last; turn != NULL; turn = turn->next)
         asked = recall_asked_by(asked, turn);
     return asked;
 }

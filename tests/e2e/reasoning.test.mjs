@@ -433,6 +433,21 @@ test("reasoning: equal ids of two conversations of one client are two answers", 
     }
 });
 
+test("reasoning: each of equal calls of one conversation has its own", async () => {
+    const thinks = (signature) => ({ blocks: [{ reasoning: "Hm.", signature },
+        { tool: { ...CALL, id: "call_0" } }] });
+    let body = oc.ask("an1:m", { stream: true });
+    for (const signature of ["Eq1=", "Eq2=", "Eq3="]) {
+        answers("anthropic", thinks(signature), { streams: true });
+        body = oc.go_on(body, await oc.send(proxy, body));
+    }
+    answers("anthropic", SAYS, { streams: true });
+    await oc.send(proxy, body);
+    assert.deepEqual(up().messages.filter(({ role }) => role === "assistant")
+        .map(({ content }) => content.find(({ type }) => type === "thinking")?.signature),
+    ["Eq1=", "Eq2=", "Eq3="]);
+});
+
 test("reasoning: a client that did not ask to see it gets its signatures back all the same",
     async () => {
         for (const [client, more] of [[an, { thinking: undefined }],
