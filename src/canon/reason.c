@@ -318,19 +318,21 @@ static void edit_turn(struct editing *editing, const struct turn *turn)
     size_t before_end = editing->end;
     size_t parts = 0;
     size_t removed = 0;
+    bool inside = lies_in(turn->source, source);
 
     for (const struct part *part = turn->parts; part != NULL && !arena_overflowed(editing->arena);
          part = part->next) {
         parts++;
+        inside = inside && lies_in(part->source, turn->source);
         if (!seal_is_packed(part->signature) || !lies_in(part->source, source) ||
             !edit_part(editing, part))
             continue;
         removed++;
         remove_span(editing, part->source);
     }
-    if (removed == 0 || removed < parts || !lies_in(turn->source, source))
+    if (removed == 0 || removed < parts || !inside)
         return;
-    /* All of it: with the message. */
+    /* All of it: with the message. Items that make a turn together are none. */
     *before = NULL;
     editing->gone_end = before;
     editing->end = before_end;

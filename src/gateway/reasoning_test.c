@@ -56,6 +56,14 @@ static const struct row rows[] = {
      "{\"model\":\"m\",\"input\":[{\"role\":\"user\",\"content\":\"a\"},"
      "{\"type\":\"reasoning\",\"id\":\"rs_2\",\"summary\":[],\"encrypted_content\":\"payload\"},"
      "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":\"{}\"}]}"},
+    {"openai-responses",
+     "{\"model\":\"m\",\"input\":[{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[],\"encrypted_content\":\"@w\"},"
+     "{\"type\":\"reasoning\",\"id\":\"rs_2\",\"summary\":[],\"encrypted_content\":\"@w\"},"
+     "{\"type\":\"reasoning\",\"id\":\"rs_3\",\"summary\":[],\"encrypted_content\":\"@e\"},"
+     "{\"role\":\"user\",\"content\":\"b\"}]}",
+     "{\"model\":\"m\",\"input\":[{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"user\",\"content\":\"b\"}]}"},
     /* Gemini: parts; of calls the word that stands for a signature. */
     {"gemini",
      "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"a\"}]},{\"role\":\"model\","
