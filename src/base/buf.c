@@ -72,11 +72,6 @@ bool buf_add_slow(struct buf *b, struct str s)
     return true;
 }
 
-bool buf_add_char(struct buf *b, char c)
-{
-    return buf_add(b, str_of(&c, 1));
-}
-
 bool buf_add_int64(struct buf *b, int64_t value)
 {
     char digits[24];

@@ -46,7 +46,11 @@ static inline bool buf_add(struct buf *b, struct str s)
     return true;
 }
 
-bool buf_add_char(struct buf *b, char c);
+static inline bool buf_add_char(struct buf *b, char c)
+{
+    return buf_add(b, str_of(&c, 1));
+}
+
 bool buf_add_int64(struct buf *b, int64_t value);
 bool buf_print(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 

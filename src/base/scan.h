@@ -55,6 +55,20 @@ static inline size_t scan_plain_portable(const char *p, size_t n, bool *high)
     return i;
 }
 
+static inline size_t scan_copy_plain_portable(char *to, const char *p, size_t n, bool *high)
+{
+    size_t i = 0;
+
+    for (; i < n; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if (c < 0x20 || c == '"' || c == '\\')
+            break;
+        *high |= c >= 0x80;
+        to[i] = (char)c;
+    }
+    return i;
+}
+
 static inline size_t scan_line_portable(const char *p, size_t n)
 {
     size_t i = 0;
@@ -128,6 +142,34 @@ static inline size_t scan_plain(const char *p, size_t n, bool *high)
     }
     *high |= seen != 0;
     return i + scan_plain_portable(p + i, n - i, high);
+}
+
+/* As scan_plain, with the prefix copied to `to`, which has room for n bytes; what lies there behind
+ * the prefix is undefined afterwards. */
+static inline size_t scan_copy_plain(char *to, const char *p, size_t n, bool *high)
+{
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i slash = _mm_set1_epi8('\\');
+    const __m128i control = _mm_set1_epi8(0x1f);
+    unsigned seen = 0;
+    size_t i = 0;
+
+    for (; n - i >= 16; i += 16) {
+        __m128i v = scan_load(p + i);
+        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+        stop = _mm_or_si128(stop, _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+        unsigned stops = (unsigned)_mm_movemask_epi8(stop);
+        unsigned highs = (unsigned)_mm_movemask_epi8(v);
+        _mm_storeu_si128((__m128i *)(void *)(to + i), v);
+        if (stops != 0) {
+            unsigned k = (unsigned)__builtin_ctz(stops);
+            *high |= (seen | (highs & ((1u << k) - 1))) != 0;
+            return i + k;
+        }
+        seen |= highs;
+    }
+    *high |= seen != 0;
+    return i + scan_copy_plain_portable(to + i, p + i, n - i, high);
 }
 
 /* Length of the prefix without CR and LF. */
@@ -210,6 +252,11 @@ static inline size_t scan_find(const char *p, size_t n, const char *text, size_t
 static inline size_t scan_plain(const char *p, size_t n, bool *high)
 {
     return scan_plain_portable(p, n, high);
+}
+
+static inline size_t scan_copy_plain(char *to, const char *p, size_t n, bool *high)
+{
+    return scan_copy_plain_portable(to, p, n, high);
 }
 
 static inline size_t scan_line(const char *p, size_t n)

@@ -26,6 +26,31 @@ struct scan_bits {
     bool highs;    /* there is a byte of 0x80 or above */
 };
 
+/* Outside strings: what opens an object or array, and what closes one. A bit a byte, too. */
+struct scan_braces {
+    uint64_t opens;
+    uint64_t closes;
+};
+
+/*
+ * The bytes that a backslash escapes, as bits: every second one of a run of backslashes, and the
+ * byte after a run of odd length. Runs are short, so they are walked; single ones all at once.
+ */
+static inline uint64_t scan_block_escaped(uint64_t slashes)
+{
+    uint64_t pairs = slashes & (slashes << 1);
+    uint64_t escaped = 0;
+
+    if (LIKELY(pairs == 0))
+        return slashes << 1;
+    while (slashes != 0) {
+        uint64_t slash = slashes & (~slashes + 1);
+        escaped |= slash << 1;
+        slashes &= ~(slash | slash << 1);
+    }
+    return escaped;
+}
+
 static inline bool scan_short_portable(const char *p, size_t *ret_at)
 {
     for (size_t i = 0; i < 16; i++) {
@@ -64,6 +89,19 @@ static inline uint64_t scan_block_escapes_portable(const char *p)
     for (unsigned i = 0; i < SCAN_BLOCK; i++)
         bits |= (uint64_t)(p[i] != '\0' && strchr("\"\\/bfnrt", p[i]) != NULL) << i;
     return bits;
+}
+
+static inline void scan_block_braces_portable(const char *p, struct scan_braces *ret_braces)
+{
+    uint64_t opens = 0;
+    uint64_t closes = 0;
+
+    for (unsigned i = 0; i < SCAN_BLOCK; i++) {
+        opens |= (uint64_t)(p[i] == '{' || p[i] == '[') << i;
+        closes |= (uint64_t)(p[i] == '}' || p[i] == ']') << i;
+    }
+    ret_braces->opens = opens;
+    ret_braces->closes = closes;
 }
 
 #if defined(__SSE2__)
@@ -108,6 +146,18 @@ static inline void scan_block(const char *p, struct scan_bits *ret_bits)
     ret_bits->slashes = scan_block_equal(v, '\\');
     ret_bits->controls = _mm_movemask_epi8(control) != 0;
     ret_bits->highs = _mm_movemask_epi8(all) != 0;
+}
+
+/* Square and curly ones differ in one bit, and nothing else becomes one of them by it. */
+static inline void scan_block_braces(const char *p, struct scan_braces *ret_braces)
+{
+    const __m128i bit = _mm_set1_epi8(0x20);
+    const __m128i v[4] = {_mm_or_si128(scan_load(p), bit), _mm_or_si128(scan_load(p + 16), bit),
+                          _mm_or_si128(scan_load(p + 32), bit),
+                          _mm_or_si128(scan_load(p + 48), bit)};
+
+    ret_braces->opens = scan_block_equal(v, '{');
+    ret_braces->closes = scan_block_equal(v, '}');
 }
 
 static inline unsigned scan_escapes_part(__m128i v)
@@ -167,6 +217,18 @@ SCAN_WIDE static inline void scan_block_wide(const char *p, struct scan_bits *re
     ret_bits->highs = _mm256_movemask_epi8(_mm256_or_si256(a, b)) != 0;
 }
 
+SCAN_WIDE static inline void scan_block_braces_wide(const char *p, struct scan_braces *ret_braces)
+{
+    const __m256i bit = _mm256_set1_epi8(0x20);
+    const __m256i open = _mm256_set1_epi8('{');
+    const __m256i close = _mm256_set1_epi8('}');
+    __m256i a = _mm256_or_si256(scan_wide_load(p), bit);
+    __m256i b = _mm256_or_si256(scan_wide_load(p + 32), bit);
+
+    ret_braces->opens = scan_wide_mask(_mm256_cmpeq_epi8(a, open), _mm256_cmpeq_epi8(b, open));
+    ret_braces->closes = scan_wide_mask(_mm256_cmpeq_epi8(a, close), _mm256_cmpeq_epi8(b, close));
+}
+
 /* All but "\/bfnrt. Their high nibbles are 2 5 6 7, a bit each; the row of a low nibble has the
  * bits of the high ones that it goes with. */
 SCAN_WIDE static inline __m256i scan_wide_no_escape(__m256i v)
@@ -201,6 +263,16 @@ static inline void scan_block(const char *p, struct scan_bits *ret_bits)
 static inline uint64_t scan_block_escapes(const char *p)
 {
     return scan_block_escapes_portable(p);
+}
+
+static inline void scan_block_braces(const char *p, struct scan_braces *ret_braces)
+{
+    scan_block_braces_portable(p, ret_braces);
+}
+
+static inline void scan_block_braces_wide(const char *p, struct scan_braces *ret_braces)
+{
+    scan_block_braces_portable(p, ret_braces);
 }
 
 static inline bool scan_is_wide(void)

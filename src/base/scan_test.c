@@ -59,6 +59,21 @@ static struct want want_of(const char *p, size_t n)
     return want;
 }
 
+/* To memory as long as the text, so that a sanitizer sees what is written past it. */
+static void check_copy(const char *p, size_t n, const struct want *want)
+{
+    char *to = mem_raw(n + 1);
+    bool high = false;
+    bool portable_high = false;
+
+    assert_int_equal(scan_copy_plain(to + 1, p, n, &high), want->plain);
+    assert_int_equal(high, want->high);
+    assert_memory_equal(to + 1, p, want->plain);
+    assert_int_equal(scan_copy_plain_portable(to + 1, p, n, &portable_high), want->plain);
+    assert_int_equal(portable_high, want->high);
+    mem_free(to);
+}
+
 static void check(const char *p, size_t n)
 {
     struct want want = want_of(p, n);
@@ -70,6 +85,7 @@ static void check(const char *p, size_t n)
     assert_int_equal(high, want.high);
     assert_int_equal(scan_plain_portable(p, n, &portable_high), want.plain);
     assert_int_equal(portable_high, want.high);
+    check_copy(p, n, &want);
     (void)scan_plain(p, n, &was_high);
     assert_true(was_high);
     assert_int_equal(scan_line(p, n), want.line);
@@ -128,6 +144,20 @@ static void test_random(void **state)
     }
 }
 
+static void same_braces(const char *p)
+{
+    struct scan_braces braces;
+    struct scan_braces want;
+
+    scan_block_braces(p, &braces);
+    scan_block_braces_portable(p, &want);
+    assert_true(braces.opens == want.opens && braces.closes == want.closes);
+    if (!scan_is_wide())
+        return;
+    scan_block_braces_wide(p, &braces);
+    assert_true(braces.opens == want.opens && braces.closes == want.closes);
+}
+
 /* Catches: a block's bits at the wrong place, or the quick look at a string that is not plain. */
 static void test_blocks(void **state)
 {
@@ -144,7 +174,7 @@ static void test_blocks(void **state)
             seed = seed * 1664525 + 1013904223;
             p[i] = (char)(seed >> 24);
             if ((seed >> 18 & 15) != 0)
-                p[i] = "aaaaaaaaaaaaa\"\\/bfnrtu\x1f\x20\x80\xff"[(seed >> 10) % 25];
+                p[i] = "aaaaaaa{}[];}\"\\/bfnrtu\x1f\x20\x80\xff"[(seed >> 10) % 25];
         }
         scan_block(p, &bits);
         scan_block_portable(p, &want);
@@ -157,6 +187,7 @@ static void test_blocks(void **state)
             assert_true(bits.controls == want.controls && bits.highs == want.highs);
             assert_true(scan_block_escapes_wide(p) == scan_block_escapes_portable(p));
         }
+        same_braces(p);
         bool plain = scan_short_portable(p, &want_at);
         assert_int_equal(scan_short(p, &at), plain);
         if (plain)

@@ -13,6 +13,7 @@
 
 #include "base/scan.h"
 #include "text/json_index.h"
+#include "text/json_skip.h"
 #include "text/utf8.h"
 
 enum { DEPTH_DEFAULT = 128, DEPTH_LIMIT = 1024, ESCAPE_SIZE = 6 };
@@ -26,54 +27,15 @@ static size_t skip_blanks(struct str s, size_t at)
     return at;
 }
 
-/* To behind the closing quote: the first one that an even number of backslashes stands before. The
- * text is valid, so only quotes need to be looked for. */
-static size_t skip_string(struct str s, size_t at)
-{
-    const char *end = s.p + s.n;
-    const char *from = s.p + at + 1;
-
-    for (;;) {
-        const char *quote = from + scan_quote(from, (size_t)(end - from));
-        const char *slashes = quote;
-        if (quote == end)
-            return SIZE_MAX;
-        while (slashes > from && slashes[-1] == '\\')
-            slashes--;
-        if ((quote - slashes) % 2 == 0)
-            return (size_t)(quote - s.p) + 1;
-        from = quote + 1;
-    }
-}
-
-static size_t skip_container(struct str s, size_t at)
-{
-    size_t depth = 0;
-
-    while (at < s.n) {
-        char c = s.p[at];
-        if (c == '"') {
-            at = skip_string(s, at);
-            continue;
-        }
-        at++;
-        if (c == '{' || c == '[')
-            depth++;
-        else if ((c == '}' || c == ']') && --depth == 0)
-            return at;
-    }
-    return SIZE_MAX;
-}
-
 /* The offset after the value at at, SIZE_MAX where there is none. */
 static size_t skip_value(struct str s, size_t at)
 {
     if (at >= s.n)
         return SIZE_MAX;
     if (s.p[at] == '"')
-        return skip_string(s, at);
+        return json_skip_string(s, at);
     if (s.p[at] == '{' || s.p[at] == '[')
-        return skip_container(s, at);
+        return json_skip_container(s, at);
     size_t from = at;
     while (at < s.n && memchr(",]} \t\r\n", s.p[at], 7) == NULL)
         at++;
@@ -127,7 +89,7 @@ static bool next_member(struct str object, size_t *cursor, struct json_member *r
 
     if (begin == SIZE_MAX || object.p[begin] != '"')
         return false;
-    size_t key_end = skip_string(object, begin);
+    size_t key_end = json_skip_string(object, begin);
     if (key_end == SIZE_MAX)
         return false;
     size_t at = skip_blanks(object, key_end);
@@ -465,33 +427,26 @@ struct str json_text(yyjson_val *v, struct arena *arena)
 
 /* --- writing --- */
 
-static bool add_escape(struct buf *b, char c)
+/* What stands behind the backslash of a short escape; 0: there is none. */
+static const char short_escapes[256] = {
+    ['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
+    ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't',
+};
+
+static inline bool add_escape(struct buf *b, char c)
 {
-    switch (c) {
-    case '"':
-        return buf_add(b, STR("\\\""));
-    case '\\':
-        return buf_add(b, STR("\\\\"));
-    case '\b':
-        return buf_add(b, STR("\\b"));
-    case '\f':
-        return buf_add(b, STR("\\f"));
-    case '\n':
-        return buf_add(b, STR("\\n"));
-    case '\r':
-        return buf_add(b, STR("\\r"));
-    case '\t':
-        return buf_add(b, STR("\\t"));
-    default:
-        assert((unsigned char)c < 0x20);
-        return buf_print(b, "\\u%04x", (unsigned)(unsigned char)c);
-    }
+    const char pair[2] = {'\\', short_escapes[(unsigned char)c]};
+
+    if (LIKELY(pair[1] != '\0'))
+        return buf_add(b, str_of(pair, sizeof(pair)));
+    assert((unsigned char)c < 0x20);
+    return buf_print(b, "\\u%04x", (unsigned)(unsigned char)c);
 }
 
-/* A run without anything to escape; invalid UTF-8 is replaced. */
-static bool add_run(struct buf *b, struct str run, bool high)
+/* A run without anything to escape, its invalid UTF-8 replaced. */
+static bool add_repaired(struct buf *b, struct str run)
 {
-    while (high && run.n > 0) {
+    while (run.n > 0) {
         size_t good = utf8_valid_prefix(run);
         if (good == run.n)
             break;
@@ -507,10 +462,15 @@ bool json_add_escaped(struct buf *b, struct str s)
 {
     size_t i = 0;
 
-    while (i < s.n) {
+    while (i < s.n && !b->full) {
         bool high = false;
-        size_t run = scan_plain(s.p + i, s.n - i, &high);
-        if (run > 0 && !add_run(b, str_of(s.p + i, run), high))
+        char *to = buf_reserve(b, s.n - i);
+        if (to == NULL)
+            return false;
+        size_t run = scan_copy_plain(to, s.p + i, s.n - i, &high);
+        if (LIKELY(!high || utf8_valid(str_of(s.p + i, run))))
+            buf_added(b, run);
+        else if (!add_repaired(b, str_of(s.p + i, run)))
             return false;
         i += run;
         if (i < s.n && !add_escape(b, s.p[i++]))

@@ -63,25 +63,6 @@ static inline size_t escape_size(const char *p, size_t n)
 /* How far a block of SCAN_BLOCK bytes at p goes on as a string's body. */
 enum block_end { BLOCK_CLOSED, BLOCK_ON, BLOCK_FAULT };
 
-/*
- * The bytes that a backslash escapes, as bits: every second one of a run of backslashes, and the
- * byte after a run of odd length. Runs are short, so they are walked; single ones all at once.
- */
-static inline uint64_t escaped_bits(uint64_t slashes)
-{
-    uint64_t pairs = slashes & (slashes << 1);
-    uint64_t escaped = 0;
-
-    if (LIKELY(pairs == 0))
-        return slashes << 1;
-    while (slashes != 0) {
-        uint64_t slash = slashes & (~slashes + 1);
-        escaped |= slash << 1;
-        slashes &= ~(slash | slash << 1);
-    }
-    return escaped;
-}
-
 /* A block byte by byte: where there is an escape of \u, a control character near, or a fault. */
 static enum block_end walk_block(const char *p, size_t n, size_t *ret_i)
 {
@@ -144,7 +125,7 @@ static ALWAYS_INLINE enum block_end scan_blocks(const char *p, size_t n, bool wi
         else
             scan_block(p + i, &bits);
         if (bits.slashes != 0) {
-            escaped = escaped_bits(bits.slashes);
+            escaped = scan_block_escaped(bits.slashes);
             escapes = wide ? scan_block_escapes_wide(p + i) : scan_block_escapes(p + i);
             progress->slashes = true;
         }

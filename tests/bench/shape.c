@@ -59,14 +59,16 @@ enum shape_request shape_request_find(const char *name)
 
 void shape_add_bytes(struct shape_text *text, const void *bytes, size_t n)
 {
-    if (text->size - text->n < n) {
-        text->size = (text->n + n) * 2;
+    /* One more, so that it is a C string, too. */
+    if (text->size - text->n <= n) {
+        text->size = (text->n + n + 1) * 2;
         text->p = realloc(text->p, text->size);
         if (text->p == NULL)
             abort();
     }
     memcpy(text->p + text->n, bytes, n);
     text->n += n;
+    text->p[text->n] = '\0';
 }
 
 void shape_add(struct shape_text *text, const char *format, ...)
