@@ -64,6 +64,7 @@ enum error_code error_set(struct error *e, enum error_code code, const char *fil
     e->line = line;
     e->said = STR_NULL;
     e->said_after = false;
+    e->wait_ms = 0;
     va_start(args, format);
     int n = vsnprintf(e->detail, sizeof(e->detail), format, args);
     va_end(args);

@@ -29,6 +29,7 @@ struct error {
     bool said_after; /* text and detail stand before what was said */
     struct str said; /* an upstream's message: all that the client is told; null: the table's text
                        * and detail. Borrowed of whoever read it */
+    int64_t wait_ms; /* after which it is worth to try again; 0: unknown */
     char detail[ERROR_DETAIL_SIZE]; /* NUL-terminated, safe to show to the client; may be "" */
 };
 

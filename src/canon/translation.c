@@ -26,19 +26,33 @@ void translation_warn(struct translation *t, const char *code)
         warn(t, str_c(code));
 }
 
+/* What is no visible ASCII, or has a meaning in the header, as %XX; cut where shown is full. */
+static size_t show_name(struct str name, char shown[NAME_SHOWN_MAX])
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t n = 0;
+
+    for (size_t i = 0; i < name.n; i++) {
+        unsigned char c = (unsigned char)name.p[i];
+        bool plain = c > ' ' && c <= '~' && c != ',' && c != '%';
+        if (n + (plain ? 1 : 3) > NAME_SHOWN_MAX)
+            break;
+        shown[n++] = plain ? (char)c : '%';
+        if (plain)
+            continue;
+        shown[n++] = hex[c >> 4];
+        shown[n++] = hex[c & 15];
+    }
+    return n;
+}
+
 void translation_warn_of(struct translation *t, const char *code, struct str name)
 {
     char shown[NAME_SHOWN_MAX];
-    size_t n = name.n < NAME_SHOWN_MAX ? name.n : NAME_SHOWN_MAX;
 
     if (t == NULL)
         return;
-    for (size_t i = 0; i < n; i++) {
-        char c = name.p[i];
-        shown[i] = '_';
-        if (c > ' ' && c <= '~' && c != ',')
-            shown[i] = c;
-    }
+    size_t n = show_name(name, shown);
     struct str whole = str_print(t->arena, "%s:%.*s", code, (int)n, shown);
     if (!arena_overflowed(t->arena))
         warn(t, whole);

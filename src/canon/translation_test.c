@@ -34,7 +34,8 @@ static void test_warnings(void **state)
     translation_warn(&t, "dropped:top_k");
     translation_warn_of(&t, "dropped:tool", STR("a,b\r\n\xc3\xa4 c"));
     translation_warn_of(&t, "dropped:tool", STR_NULL);
-    warnings_are(&t, "dropped:top_k,changed:temperature,dropped:tool:a_b_____c,dropped:tool:");
+    warnings_are(&t, "dropped:top_k,changed:temperature,dropped:tool:a%2Cb%0D%0A%C3%A4%20c,"
+                     "dropped:tool:");
     assert_false(translation_changes_answer(&t));
     for (int i = 0; i < 100; i++) {
         (void)snprintf(code, sizeof(code), "dropped:%d", i);
@@ -44,6 +45,27 @@ static void test_warnings(void **state)
     assert_true(str_eq(t.warnings[0], STR("dropped:top_k")));
     assert_true(str_eq(t.warnings[TRANSLATION_WARNINGS_MAX - 1], STR("more")));
     arena_fini(&arena);
+}
+
+/* A name takes no more than so many bytes, and is never cut within one of its own. */
+static void test_long_warnings(void **state)
+{
+    struct arena arena;
+    char name[300];
+
+    (void)state;
+    memset(name, '\xe4', sizeof(name));
+    for (size_t plain = 0; plain < 8; plain++) {
+        arena_init(&arena, 64 * 1024, 1024, NULL);
+        struct translation t = {.arena = &arena};
+        memset(name, 'x', plain);
+        translation_warn_of(&t, "dropped", str_of(name, sizeof(name)));
+        struct str shown = str_from(t.warnings[0], strlen("dropped:"));
+        assert_in_range(shown.n, 62, 64);
+        assert_int_equal((shown.n - plain) % 3, 0);
+        assert_true(str_ends(shown, STR("%E4")));
+        arena_fini(&arena);
+    }
 }
 
 static void test_names(void **state)
@@ -133,9 +155,8 @@ static void test_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_warnings),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_warnings), cmocka_unit_test(test_long_warnings),
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_copy),
         cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

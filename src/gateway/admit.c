@@ -132,9 +132,11 @@ static enum error_code refuse_keys(struct exchange *x, size_t n, struct error *e
 
     if (wait_ms == 0)
         return FAIL(e, ERR_UNAUTHORIZED, "invalid API key");
-    x->retry_after_s = (wait_ms + 999) / 1000;
-    return FAIL(e, ERR_RATE_LIMITED, "too many wrong API keys; try again in %lld s",
-                (long long)x->retry_after_s);
+    const int64_t wait_s = (wait_ms + 999) / 1000;
+    (void)FAIL(e, ERR_RATE_LIMITED, "too many wrong API keys; try again in %lld s",
+               (long long)wait_s);
+    e->wait_ms = wait_s * 1000;
+    return e->code;
 }
 
 static enum error_code authenticate(struct exchange *x, const struct message *m, struct error *e)

@@ -5,8 +5,6 @@
  */
 #include "gateway/answer.h"
 
-#include <time.h>
-
 #include "base/log.h"
 #include "gateway/admit.h"
 #include "gateway/gateway_priv.h"
@@ -64,41 +62,12 @@ static void add_line(struct buf *out, struct str name, struct str value)
     (void)buf_add(out, STR("\r\n"));
 }
 
-/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7) as seconds from now, at least 0. */
-static bool date_to_wait(struct str value, int64_t now_ms, double *ret_seconds)
-{
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    enum { DATE_SIZE = 29, DAY = 5, MONTH = 8, YEAR = 12, CLOCK = 17 };
-    int64_t day, year, hour, minute, second, month = 0;
-
-    if (value.n != DATE_SIZE || !str_ends(value, STR(" GMT")) ||
-        !str_to_int64(str_of(value.p + DAY, 2), &day) ||
-        !str_to_int64(str_of(value.p + YEAR, 4), &year) ||
-        !str_to_int64(str_of(value.p + CLOCK, 2), &hour) ||
-        !str_to_int64(str_of(value.p + CLOCK + 3, 2), &minute) ||
-        !str_to_int64(str_of(value.p + CLOCK + 6, 2), &second))
-        return false;
-    while (month < 12 && memcmp(months + 3 * month, value.p + MONTH, 3) != 0)
-        month++;
-    if (month == 12)
-        return false;
-    struct tm tm = {.tm_year = (int)(year - 1900),
-                    .tm_mon = (int)month,
-                    .tm_mday = (int)day,
-                    .tm_hour = (int)hour,
-                    .tm_min = (int)minute,
-                    .tm_sec = (int)second};
-    double wait = (double)timegm(&tm) - (double)now_ms / 1000;
-    *ret_seconds = wait > 0 ? wait : 0;
-    return true;
-}
-
 /* Whole seconds, rounded up, also from a date; nonsense is left out. */
 static void add_retry_after(struct buf *out, struct str value, int64_t now_ms)
 {
     double seconds = 0;
-    if ((!str_to_double(value, &seconds) && !date_to_wait(value, now_ms, &seconds)) ||
-        seconds < 0 || seconds > 1e9)
+
+    if (!quota_retry_after(value, now_ms, &seconds))
         return;
     int64_t whole = (int64_t)seconds;
     if ((double)whole < seconds)
@@ -110,9 +79,12 @@ void answer_headers_down(const struct exchange *x, const struct message *m, int6
                          struct buf *out)
 {
     bool same = exchange_is_same(x);
+    bool waits = x->call.error.wait_ms > 0; /* said by add_wait */
 
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
+        if (waits && str_starts_nocase(header->name, STR("retry-after")))
+            continue;
         if (str_eq_nocase(header->name, STR("retry-after"))) {
             add_retry_after(out, header->value, now_ms);
         } else if (same && (goes_down(header->name) || is_id(header->name))) {
@@ -178,6 +150,14 @@ static void add_own_lines(struct exchange *x, struct buf *lines)
     (void)buf_add(lines, STR("\r\n"));
 }
 
+/* When to try again: in whole seconds for all, and to the millisecond for who reads that. */
+static void add_wait(int64_t wait_ms, struct buf *lines)
+{
+    (void)buf_print(lines, "retry-after: %lld\r\n", (long long)((wait_ms + 999) / 1000));
+    if (wait_ms % 1000 != 0)
+        (void)buf_print(lines, "retry-after-ms: %lld\r\n", (long long)wait_ms);
+}
+
 /* What a refusal of ours says besides its body; an upstream's error has its own lines, or none. */
 static void add_error_lines(const struct exchange *x, int status, struct buf *lines)
 {
@@ -185,10 +165,10 @@ static void add_error_lines(const struct exchange *x, int status, struct buf *li
 
     if (code == OK)
         return;
-    if (status == 503 && !x->upstreams_error)
+    if (status == 503 && (!x->upstreams_error || code == ERR_OVERLOADED))
         (void)buf_add(lines, STR(RETRY_AFTER));
-    if (x->retry_after_s > 0)
-        (void)buf_print(lines, "retry-after: %lld\r\n", (long long)x->retry_after_s);
+    if (x->call.error.wait_ms > 0)
+        add_wait(x->call.error.wait_ms, lines);
     if (x->upstreams_error)
         return;
     if (code == ERR_UNAUTHORIZED) /* RFC 9110, 15.5.2: it must have a challenge */

@@ -33,6 +33,7 @@ void attempt_blame(struct exchange *x)
         return;
     (void)FAIL(e, told.code, "%.200s (backend %.*s)", told.detail, STR_ARG(str_head(name, 40)));
     e->status = told.status;
+    e->wait_ms = told.wait_ms;
     e->file = told.file;
     e->line = told.line;
 }
@@ -131,7 +132,7 @@ static bool error_is_ours(struct exchange *x, struct frame *frame)
         error_came(x, frame, event);
         if (exchange_is_same(x))
             continue;
-        failed_told(x, event, frame->whole ? frame->raw : STR_NULL);
+        failed_told(x, event, frame->whole ? str_head(frame->raw, LARGE_BYTES) : STR_NULL);
         struct error e = x->call.error;
         attempt_fail(x, &e);
         return true;

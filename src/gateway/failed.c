@@ -15,23 +15,21 @@
 
 enum { WAIT_S_MAX = 7 * 24 * 3600 };
 
-/* How long to wait, where the answer's own retry-after does not say it. */
-static void note_wait(struct exchange *x, const struct event *error, struct str body)
+/* How long to wait: by the answer's own header, else its words, else its limits. */
+static int64_t wait_of(struct exchange *x, const struct event *error, struct str body)
 {
-    const struct message *head = x->attempt.head;
-    double wait_s = failure_wait_s(error, body, &x->answer);
+    const struct message *head = x->attempt.head; /* NULL after commit */
+    int64_t now_ms = loop_wall_ms(x->station->loop);
+    double wait_s = head == NULL ? 0 : quota_told_s(head, now_ms);
 
-    if (head == NULL || x->committed ||
-        !str_is_null(http_headers_get(&head->headers, STR("retry-after"))))
-        return;
-    double by_head = quota_wait_s(head, loop_wall_ms(x->station->loop));
     if (wait_s <= 0)
-        wait_s = by_head;
+        wait_s = failure_wait_s(error, body, &x->answer);
+    if (wait_s <= 0 && head != NULL)
+        wait_s = quota_wait_s(head, now_ms);
     if (wait_s <= 0 || wait_s > WAIT_S_MAX)
-        return;
-    x->retry_after_s = (int64_t)wait_s;
-    if ((double)x->retry_after_s < wait_s)
-        x->retry_after_s++;
+        return 0;
+    int64_t wait_ms = (int64_t)(wait_s * 1000);
+    return (double)wait_ms < wait_s * 1000 ? wait_ms + 1 : wait_ms;
 }
 
 void failed_told(struct exchange *x, const struct event *error, struct str body)
@@ -50,7 +48,7 @@ void failed_told(struct exchange *x, const struct event *error, struct str body)
     failure_make(&event, &names, &x->call.error);
     x->call.error.said = str_copy(&x->answer, x->call.error.said);
     x->upstreams_error = true;
-    note_wait(x, error, body);
+    x->call.error.wait_ms = wait_of(x, error, body);
 }
 
 void failed_whole(struct exchange *x, struct str body)

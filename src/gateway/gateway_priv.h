@@ -179,7 +179,6 @@ struct exchange {
     struct str origin;     /* of a web page that may read the answer; null: no page, or our own */
     struct str preflight;  /* lines of the answer to a preflight */
     struct unpack *unpack; /* of the request's body; NULL: it comes as it is */
-    int64_t retry_after_s; /* of an error; 0: none */
     char id[ID_SIZE];
     int64_t sent_us;  /* the attempt began */
     int64_t first_us; /* the first answer byte came */

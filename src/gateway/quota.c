@@ -123,6 +123,41 @@ static bool read_time(struct str text, int64_t now_ms, double *ret_s)
     return wait <= WAIT_S_MAX;
 }
 
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7) as seconds from now, at least 0. */
+static bool date_to_wait(struct str value, int64_t now_ms, double *ret_s)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    enum { DATE_SIZE = 29, DAY = 5, MONTH = 8, YEAR = 12, CLOCK = 17 };
+    int64_t day, year, hour, minute, second, month = 0;
+
+    if (value.n != DATE_SIZE || !str_ends(value, STR(" GMT")) ||
+        !str_to_int64(str_of(value.p + DAY, 2), &day) ||
+        !str_to_int64(str_of(value.p + YEAR, 4), &year) ||
+        !str_to_int64(str_of(value.p + CLOCK, 2), &hour) ||
+        !str_to_int64(str_of(value.p + CLOCK + 3, 2), &minute) ||
+        !str_to_int64(str_of(value.p + CLOCK + 6, 2), &second))
+        return false;
+    while (month < 12 && memcmp(months + 3 * month, value.p + MONTH, 3) != 0)
+        month++;
+    if (month == 12)
+        return false;
+    struct tm tm = {.tm_year = (int)(year - 1900),
+                    .tm_mon = (int)month,
+                    .tm_mday = (int)day,
+                    .tm_hour = (int)hour,
+                    .tm_min = (int)minute,
+                    .tm_sec = (int)second};
+    double wait = (double)timegm(&tm) - (double)now_ms / 1000;
+    *ret_s = wait > 0 ? wait : 0;
+    return true;
+}
+
+bool quota_retry_after(struct str value, int64_t now_ms, double *ret_s)
+{
+    return (str_to_double(value, ret_s) || date_to_wait(value, now_ms, ret_s)) && *ret_s >= 0 &&
+           *ret_s <= 1e9;
+}
+
 /* --- headers --- */
 
 enum family { FAMILY_NONE, FAMILY_OPENAI, FAMILY_ANTHROPIC };
@@ -225,19 +260,26 @@ static double reset_wait_s(const struct message *m, int64_t now_ms)
     return longest;
 }
 
-double quota_wait_s(const struct message *m, int64_t now_ms)
+double quota_told_s(const struct message *m, int64_t now_ms)
 {
     struct str value = http_headers_get(&m->headers, STR("retry-after-ms"));
-    double wait_s = 0;
+    double wait = 0;
+
+    if (str_to_double(value, &wait) && wait > 0)
+        return wait / 1000;
+    value = http_headers_get(&m->headers, STR("retry-after"));
+    return quota_retry_after(value, now_ms, &wait) ? wait : 0;
+}
+
+double quota_wait_s(const struct message *m, int64_t now_ms)
+{
+    double wait_s = reset_wait_s(m, now_ms);
     int64_t at_ms = 0;
 
-    if (str_to_double(value, &wait_s) && wait_s >= 0)
-        return wait_s / 1000;
-    wait_s = reset_wait_s(m, now_ms);
     if (wait_s > 0)
         return wait_s;
     /* OpenRouter: when, in milliseconds since 1970. */
-    value = http_headers_get(&m->headers, STR("x-ratelimit-reset"));
+    struct str value = http_headers_get(&m->headers, STR("x-ratelimit-reset"));
     if (str_to_int64(value, &at_ms) && at_ms > now_ms &&
         at_ms - now_ms < WAIT_S_MAX * INT64_C(1000))
         return (double)(at_ms - now_ms) / 1000;

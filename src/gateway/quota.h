@@ -11,6 +11,10 @@ struct protocol;
  * nothing where it has none. */
 void quota_lines(const struct protocol *from, const struct protocol *to, const struct message *m,
                  int64_t now_ms, struct buf *out);
-/* Seconds to wait by all that these headers say of it (retry-after-ms, resets of what is used up);
- * 0: nothing. */
+/* Retry-After's value, a number or a date (RFC 9110, 10.2.3), as seconds from now; false: it is
+ * neither. */
+bool quota_retry_after(struct str value, int64_t now_ms, double *ret_s);
+/* Seconds to wait that retry-after-ms, else retry-after, says; 0: none. */
+double quota_told_s(const struct message *m, int64_t now_ms);
+/* The same by what other headers say (resets of what is used up). */
 double quota_wait_s(const struct message *m, int64_t now_ms);

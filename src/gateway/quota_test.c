@@ -96,8 +96,7 @@ static void test_wait(void **state)
         double expected;
     } rows[] = {
         {{NULL}, 0},
-        {{"retry-after-ms", "1500"}, 1.5},
-        {{"retry-after-ms", "soon"}, 0},
+        {{"retry-after-ms", "1500"}, 0},
         {{"x-ratelimit-remaining-tokens", "0", "x-ratelimit-reset-tokens", "1h0m2s"}, 3602},
         {{"x-ratelimit-remaining-tokens", "1", "x-ratelimit-reset-tokens", "9s"}, 0},
         {{"x-ratelimit-remaining-requests", "0", "x-ratelimit-reset-requests", "12"}, 12},
@@ -123,11 +122,44 @@ static void test_wait(void **state)
     }
 }
 
+/* NOW_MS is the beginning of 2026. */
+static void test_told(void **state)
+{
+    static const struct {
+        const char *lines[HEADERS_MAX + 1];
+        double expected;
+    } rows[] = {
+        {{NULL}, 0},
+        {{"retry-after-ms", "1500"}, 1.5},
+        {{"retry-after-ms", "1500", "retry-after", "9"}, 1.5},
+        {{"retry-after-ms", "soon"}, 0},
+        {{"retry-after-ms", "soon", "retry-after", "9"}, 9},
+        {{"retry-after-ms", "-1", "retry-after", "0.25"}, 0.25},
+        {{"retry-after", "Thu, 01 Jan 2026 00:00:20 GMT"}, 20},
+        {{"retry-after", "Wed, 31 Dec 2025 00:00:20 GMT"}, 0},
+        {{"retry-after", "Thu, 01 Jxn 2026 00:00:20 GMT"}, 0},
+        {{"retry-after", "1e12"}, 0},
+        {{"retry-after", "-4"}, 0},
+        {{"retry-after", "nan"}, 0},
+        {{"retry-after", ""}, 0},
+    };
+    struct http_header items[HEADERS_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct message m = message_with(items, rows[i].lines);
+        double wait_s = quota_told_s(&m, NOW_MS);
+        if (!(wait_s > rows[i].expected - 0.001 && wait_s < rows[i].expected + 0.001))
+            fail_msg("row %zu: %f", i, wait_s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

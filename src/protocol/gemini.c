@@ -70,6 +70,17 @@ static struct str error_word(enum error_code code)
     BUG("no such error");
 }
 
+/* When to try again, as Google's clients look for it. */
+static void add_retry_info(int64_t wait_ms, struct buf *out)
+{
+    buf_add(out, STR(",\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\","
+                     "\"retryDelay\":\""));
+    buf_add_int64(out, wait_ms / 1000);
+    if (wait_ms % 1000 != 0)
+        buf_print(out, ".%03d", (int)(wait_ms % 1000));
+    buf_add(out, STR("s\"}]"));
+}
+
 void gemini_say_error(const struct error *error, struct buf *out)
 {
     struct str pieces[ERROR_PIECES];
@@ -80,6 +91,8 @@ void gemini_say_error(const struct error *error, struct buf *out)
         json_add_escaped(out, pieces[i]);
     buf_add(out, STR("\",\"status\":"));
     json_add_string(out, error_word(error->code));
+    if (error->wait_ms > 0)
+        add_retry_info(error->wait_ms, out);
     buf_add(out, STR("}}"));
 }
 

@@ -49,6 +49,24 @@ static void test_our_errors(void **state)
         assert_true(str_starts(buf_str(&out), STR("data: {\"error\":{")));
         assert_true(str_ends(buf_str(&out), STR("}}\r\n\r\n")));
     }
+    static const struct {
+        int64_t wait_ms;
+        const char *delay;
+    } waits[] = {{1, "0.001s"}, {1500, "1.500s"}, {30000, "30s"}};
+    for (size_t i = 0; i < COUNT_OF(waits); i++) {
+        (void)FAIL(&e, ERR_RATE_LIMITED, "why");
+        e.wait_ms = waits[i].wait_ms;
+        buf_reset(&out);
+        protocol_gemini.error_encode(&e, STR("id"), false, &out);
+        struct str info = str_from(buf_str(&out), str_find(buf_str(&out), STR(",\"details"), 0));
+        char want[160];
+        (void)snprintf(want, sizeof(want),
+                       ",\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\","
+                       "\"retryDelay\":\"%s\"}]}}",
+                       waits[i].delay);
+        if (!str_eq(info, str_c(want)))
+            fail_msg("%.*s", STR_ARG(buf_str(&out)));
+    }
     /* Each has its word. */
     for (int code = 1; code < ERROR_COUNT; code++) {
         (void)FAIL(&e, (enum error_code)code, "why");

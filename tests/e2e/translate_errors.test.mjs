@@ -228,15 +228,17 @@ for (const { client, upstream, skip } of PAIRS) {
     test(`translate_errors: ${pair}: when to come again, whatever said so`, { skip }, async () => {
         const limited = error_of(CLASSES["a rate limit"]);
         const soon = new Date(Date.now() + 30_000).toISOString().replace(/\.\d+/, "");
-        for (const [headers, message, expected] of [
-            [{ "retry-after": "6.2" }, null, [7, 7]],
+        for (const [headers, message, expected, exact] of [
+            [{ "retry-after": "6.2" }, null, [7, 7], "6200"],
             [{ "retry-after": new Date(Date.now() + 20_000).toUTCString() }, null, [18, 20]],
-            [{ "retry-after-ms": "1500" }, null, [2, 2]],
+            [{ "retry-after-ms": "1500" }, null, [2, 2], "1500"],
+            [{ "retry-after-ms": "250", "retry-after": "9" }, null, [1, 1], "250"],
+            [{ "retry-after": "soon" }, "Please try again in 3s", [3, 3]],
             [{ "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m4s" }, null,
                 [64, 64]],
             [{ "anthropic-ratelimit-requests-remaining": "0",
                 "anthropic-ratelimit-requests-reset": soon }, null, [27, 30]],
-            [{}, "Please try again in 7.66s.", [8, 8]],
+            [{}, "Please try again in 7.66s.", [8, 8], "7660"],
             [{}, null, null],
         ]) {
             const at = fresh(upstream);
@@ -253,7 +255,21 @@ for (const { client, upstream, skip } of PAIRS) {
                 assert.ok(Number(seconds) >= expected[0] && Number(seconds) <= expected[1],
                     `${seconds} for ${JSON.stringify(headers)} ${message}`);
             }
-            assert.equal(answer.get("retry-after-ms"), undefined);
+            const told_ms = answer.get("retry-after-ms");
+            if (exact !== undefined) {
+                assert.equal(told_ms, exact);
+            }
+            assert.equal(told_ms === undefined || Math.ceil(told_ms / 1000) === Number(seconds),
+                true, `${told_ms} ms, ${seconds} s`);
+            /* Google's clients look into the body. */
+            const delay = answer.json.error.details?.find((one) =>
+                one["@type"] === "type.googleapis.com/google.rpc.RetryInfo")?.retryDelay;
+            if (client === "gemini" && expected !== null) {
+                assert.match(delay ?? "none", /^\d+(\.\d{3})?s$/);
+                assert.equal(Math.ceil(parseFloat(delay)), Number(seconds));
+            } else {
+                assert.equal(delay, undefined);
+            }
         }
     });
 }
