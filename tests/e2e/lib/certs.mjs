@@ -16,8 +16,8 @@ export function available() {
 }
 
 /**
- * Makes in `dir`: ca.pem; good (localhost, 127.0.0.1), host (another name), expired, future (not
- * valid yet), all signed by it; deep (signed by an intermediate CA, whose certificate is not shown),
+ * Makes in `dir`: ca.pem; good (localhost, 127.0.0.1), host (another name), openai
+ * (api.openai.com), expired, future (not valid yet), all signed by it; deep (signed by an intermediate CA, whose certificate is not shown),
  * chain (the same with it); self (self-signed, right names); foreign (signed by a CA that is not
  * ca.pem). hashed: a directory as SSL_CERT_DIR names it, with ca.pem. Returns {ca, hashed, good:
  * {key, cert}, …}, ca and hashed as paths.
@@ -80,6 +80,7 @@ export function make(dir) {
         self: read("self"),
         good: signed("good", RIGHT),
         host: signed("host", "DNS:elsewhere.example,IP:127.0.0.9"),
+        openai: signed("openai", "DNS:api.openai.com"),
         expired: signed("expired", RIGHT, { days: "-1" }),
         future: later("future", RIGHT),
         foreign: signed("foreign", RIGHT, { ca: "unknown" }),
