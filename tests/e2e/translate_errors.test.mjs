@@ -16,7 +16,7 @@ import { stream } from "./lib/upstream.mjs";
 const mock = await Mock.start();
 const no_backend = await missing_backends();
 /* An error cools a key: each test has a backend of its own. */
-const EACH = 60;
+const EACH = 70;
 const proxies = new Map(await Promise.all(NAMES.map(async (name) => {
     const { short, base } = PROTOCOLS[name];
     const backends = {};
