@@ -3,6 +3,26 @@
 
 #include "base/arena.h"
 
+struct extra *request_keep(struct extra_end *end, struct extra **list, const struct json_member *m,
+                           struct arena *arena)
+{
+    struct extra *extra = ARENA_NEW(arena, struct extra);
+
+    if (arena_overflowed(arena))
+        return NULL;
+    if (end->list != list || *list == NULL) {
+        end->list = list;
+        end->at = list;
+        while (*end->at != NULL)
+            end->at = &(*end->at)->next;
+    }
+    *extra = (struct extra){.key = m->key, .value = m->value};
+    assert(*end->at == NULL);
+    *end->at = extra;
+    end->at = &extra->next;
+    return extra;
+}
+
 const char *request_role_name(enum role role)
 {
     switch (role) {

@@ -50,6 +50,13 @@ struct extra {
     struct extra *next;
 };
 
+/* The list that was appended to last, and its end; zeroed to begin with. Bodies come from strangers:
+ * appending must not walk the list each time. */
+struct extra_end {
+    struct extra **list;
+    struct extra **at;
+};
+
 struct part {
     enum part_kind kind;
     struct str source;     /* JSON text; null: synthetic */
@@ -197,6 +204,9 @@ struct request {
                        * its own protocol has ("cachedContent"): fit_request refuses it; null */
 };
 
+/* Appends the member to the list; NULL where the arena is full. The caller fills in the rest. */
+struct extra *request_keep(struct extra_end *end, struct extra **list, const struct json_member *m,
+                           struct arena *arena);
 const char *request_role_name(enum role role);
 const char *request_part_name(enum part_kind kind);
 /* The text of the last user turn: its text parts joined by LF; null without one. Needs full. */

@@ -254,30 +254,10 @@ static void lint_data(struct anthropic_lint *lint, const struct sse_frame *frame
     arena_rewind(&lint->scratch);
 }
 
-/* Lines of text, and of those the ones before its first data line. */
-static size_t count_lines(struct str text, size_t *ret_before_data)
-{
-    size_t lines = 0;
-    bool found = false;
-    bool at_begin = true;
-
-    *ret_before_data = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        if (at_begin && !found && str_starts(str_from(text, i), STR("data"))) {
-            *ret_before_data = lines;
-            found = true;
-        }
-        at_begin = text.p[i] == '\n' ||
-                   (text.p[i] == '\r' && (i + 1 == text.n || text.p[i + 1] != '\n'));
-        lines += at_begin;
-    }
-    return lines;
-}
-
 static void lint_frame(struct anthropic_lint *lint, const struct sse_frame *frame)
 {
     size_t before_data;
-    size_t lines = count_lines(frame->raw, &before_data);
+    size_t lines = sse_count_lines(frame->raw, &before_data);
 
     lint->line = lint->lines + before_data + 1;
     lint->lines += lines;

@@ -49,9 +49,8 @@ struct anthropic_reader {
     size_t content_at;
     bool in_result; /* in the content of a tool_result */
     size_t result_at;
-    const char *inner;       /* "source", "thinking", … */
-    struct extra **extra_of; /* the list that was appended to last, and its end */
-    struct extra **extra_end;
+    const char *inner; /* "source", "thinking", … */
+    struct extra_end extra_end;
     struct part lost; /* for which there was no memory */
     struct json_fields fields;
 };

@@ -87,22 +87,7 @@ enum error_code anthropic_request_object(struct anthropic_reader *r, const struc
 void anthropic_request_keep(struct anthropic_reader *r, struct extra **to,
                             const struct json_member *m)
 {
-    struct extra *extra = ARENA_NEW(r->arena, struct extra);
-
-    if (arena_overflowed(r->arena))
-        return;
-    /* Bodies come from strangers: appending must not walk the list each time. */
-    if (r->extra_of != to || *to == NULL) {
-        r->extra_of = to;
-        r->extra_end = to;
-        while (*r->extra_end != NULL)
-            r->extra_end = &(*r->extra_end)->next;
-    }
-    extra->key = m->key;
-    extra->value = m->value;
-    assert(*r->extra_end == NULL);
-    *r->extra_end = extra;
-    r->extra_end = &extra->next;
+    (void)request_keep(&r->extra_end, to, m, r->arena);
 }
 
 /* The blanks between its tokens taken out of a valid JSON text. */

@@ -53,8 +53,7 @@ struct gemini_reader {
     struct turn **turns_end;        /* of the request */
     struct gemini_pending *pending; /* calls that wait for their results */
     struct gemini_pending **pending_end;
-    struct extra **extra_of; /* the list that was appended to last, and its end */
-    struct extra **extra_end;
+    struct extra_end extra_end;
     struct tool **tools_end; /* NULL: no tool yet */
     bool is_enum;            /* responseMimeType is text/x.enum */
     struct part lost;        /* for which there was no memory */

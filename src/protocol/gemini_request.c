@@ -131,24 +131,7 @@ bool gemini_request_next(struct str list, size_t *cursor, struct str *ret_elemen
 
 void gemini_request_keep(struct gemini_reader *r, struct extra **to, const struct json_member *m)
 {
-    struct extra *extra;
-
-    if (arena_overflowed(r->arena))
-        return;
-    extra = ARENA_NEW(r->arena, struct extra);
-    if (arena_overflowed(r->arena))
-        return;
-    /* Bodies come from strangers: appending must not walk the list each time. */
-    if (r->extra_of != to || *to == NULL) {
-        r->extra_of = to;
-        r->extra_end = to;
-        while (*r->extra_end != NULL)
-            r->extra_end = &(*r->extra_end)->next;
-    }
-    extra->key = m->key;
-    extra->value = m->value;
-    *r->extra_end = extra;
-    r->extra_end = &extra->next;
+    (void)request_keep(&r->extra_end, to, m, r->arena);
 }
 
 /* --- the head ----------------------------------------------------------------------------- */

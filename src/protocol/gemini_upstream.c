@@ -12,19 +12,7 @@
  */
 #include "protocol/gemini_priv.h"
 
-static struct json_edits edits_copy(const struct json_edits *edits, struct arena *arena)
-{
-    struct json_edits copy = {.n = edits->n, .size = edits->n};
-
-    assert(edits->n == 0 || edits->items != NULL);
-    if (edits->n == 0)
-        return copy;
-    copy.items = arena_array(arena, edits->n, sizeof(*copy.items));
-    if (arena_overflowed(arena))
-        return (struct json_edits){.n = 0};
-    memcpy(copy.items, edits->items, edits->n * sizeof(*copy.items));
-    return copy;
-}
+#include "protocol/edits.h"
 
 /* As it stands in the body: with "models/" where it has no folder of its own. */
 static struct str body_model(struct str model, struct arena *arena)
@@ -57,19 +45,13 @@ static void edit_inner_model(const struct request *request, struct str model,
 static void edit_source(const struct request *request, struct str model, struct arena *arena,
                         struct wire *wire)
 {
-    struct json_edits edits = edits_copy(&request->edits, arena);
-    const struct json_member *session = json_index_find(&request->index, STR("session_id"));
-    struct str *parts;
+    struct json_edits edits = edits_copy(request, arena);
 
-    assert(!str_is_null(request->source));
     if (request->model_member != NULL)
         json_edit_value(&edits, arena, &request->index, request->model_member,
                         body_model(model, arena));
     edit_inner_model(request, model, &edits, arena);
-    if (session != NULL)
-        json_edit_remove(&edits, arena, &request->index, session);
-    json_edit_apply(&edits, request->source, arena, &parts, &wire->body_n, &wire->body_bytes);
-    wire->body = parts;
+    edits_apply(request, &edits, arena, wire);
 }
 
 static bool is_plain(char c)

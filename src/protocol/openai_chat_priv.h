@@ -52,8 +52,7 @@ struct openai_chat_reader {
     size_t inner_at;
     const char *inner;        /* "function", "image_url", … */
     struct part *legacy_call; /* the last function_call */
-    struct extra **extra_of;  /* the list that was appended to last, and its end */
-    struct extra **extra_end;
+    struct extra_end extra_end;
     struct part **parts_end; /* of the turn that is read */
     bool details;            /* the turn's reasoning_details are parts */
     struct part lost;        /* for which there was no memory */

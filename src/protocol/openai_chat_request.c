@@ -84,23 +84,10 @@ enum error_code openai_chat_request_object(struct openai_chat_reader *r,
 void openai_chat_request_keep(struct openai_chat_reader *r, struct extra **to,
                               const struct json_member *m, bool inner)
 {
-    struct extra *extra = ARENA_NEW(r->arena, struct extra);
+    struct extra *extra = request_keep(&r->extra_end, to, m, r->arena);
 
-    if (arena_overflowed(r->arena))
-        return;
-    /* Bodies come from strangers: appending must not walk the list each time. */
-    if (r->extra_of != to || *to == NULL) {
-        r->extra_of = to;
-        r->extra_end = to;
-        while (*r->extra_end != NULL)
-            r->extra_end = &(*r->extra_end)->next;
-    }
-    extra->key = m->key;
-    extra->value = m->value;
-    extra->inner = inner;
-    assert(*r->extra_end == NULL);
-    *r->extra_end = extra;
-    r->extra_end = &extra->next;
+    if (extra != NULL)
+        extra->inner = inner;
 }
 
 /* --- the head ----------------------------------------------------------------------------- */

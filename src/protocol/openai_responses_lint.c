@@ -462,10 +462,11 @@ static void lint_frame(struct openai_responses_lint *lint, const struct sse_fram
 {
     const struct json_read_options options = {.depth_max = DEPTH_MAX};
     struct error ignored;
+    size_t before_data;
 
+    /* The event field says half of it: a frame's first line is where it goes wrong. */
     lint->line = lint->lines + 1;
-    for (size_t i = 0; i < sse->raw.n; i++)
-        lint->lines += sse->raw.p[i] == '\n';
+    lint->lines += sse_count_lines(sse->raw, &before_data);
     if (str_is_null(sse->data))
         return;
     expect(lint, !lint->ended, "nothing comes after the end");

@@ -39,8 +39,7 @@ struct openai_responses_reader {
     struct turn *turn; /* the last one */
     struct part **parts_end;
     struct tool **tools_end;
-    struct extra **extra_of; /* the list that was appended to last, and its end */
-    struct extra **extra_end;
+    struct extra_end extra_end;
     struct part lost; /* for which there was no memory */
     struct json_fields fields;
 };

@@ -83,22 +83,7 @@ enum error_code openai_responses_request_object(struct openai_responses_reader *
 void openai_responses_request_keep(struct openai_responses_reader *r, struct extra **to,
                                    const struct json_member *m)
 {
-    struct extra *extra = ARENA_NEW(r->arena, struct extra);
-
-    if (arena_overflowed(r->arena))
-        return;
-    /* Bodies come from strangers: appending must not walk the list each time. */
-    if (r->extra_of != to || *to == NULL) {
-        r->extra_of = to;
-        r->extra_end = to;
-        while (*r->extra_end != NULL)
-            r->extra_end = &(*r->extra_end)->next;
-    }
-    extra->key = m->key;
-    extra->value = m->value;
-    assert(*r->extra_end == NULL);
-    *r->extra_end = extra;
-    r->extra_end = &extra->next;
+    (void)request_keep(&r->extra_end, to, m, r->arena);
 }
 
 static struct json_member member_of(struct openai_responses_reader *r, struct str object,

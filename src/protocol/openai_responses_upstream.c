@@ -16,49 +16,17 @@
 #include "canon/fit.h"
 #include "canon/media.h"
 #include "canon/traits.h"
+#include "protocol/edits.h"
 
 /* --- edits of the client's body ----------------------------------------------------------- */
 
-static struct json_edits edits_copy(const struct json_edits *edits, struct arena *arena)
-{
-    struct json_edits copy = {.n = edits->n, .size = edits->n};
-
-    assert(edits->n == 0 || edits->items != NULL);
-    if (edits->n == 0)
-        return copy;
-    copy.items = arena_array(arena, edits->n, sizeof(*copy.items));
-    if (arena_overflowed(arena))
-        return (struct json_edits){.n = 0};
-    memcpy(copy.items, edits->items, edits->n * sizeof(*copy.items));
-    return copy;
-}
-
-static void edit_model(const struct request *request, const struct encode_request *how,
-                       struct json_edits *edits, struct arena *arena)
-{
-    const struct json_member *member = request->model_member;
-
-    if (str_is_null(how->model))
-        return;
-    if (member == NULL)
-        json_edit_add(edits, arena, &request->index, STR("model"), json_quote(how->model, arena));
-    else if (str_is_null(request->model) || !str_eq(request->model, how->model))
-        json_edit_value(edits, arena, &request->index, member, json_quote(how->model, arena));
-}
-
-static void edit_source(struct request *request, const struct encode_request *how,
+static void edit_source(const struct request *request, const struct encode_request *how,
                         struct arena *arena, struct wire *wire)
 {
-    struct json_edits edits = edits_copy(&request->edits, arena);
-    const struct json_member *session = json_index_find(&request->index, STR("session_id"));
-    struct str *parts;
+    struct json_edits edits = edits_copy(request, arena);
 
-    assert(!str_is_null(request->source));
-    edit_model(request, how, &edits, arena);
-    if (session != NULL)
-        json_edit_remove(&edits, arena, &request->index, session);
-    json_edit_apply(&edits, request->source, arena, &parts, &wire->body_n, &wire->body_bytes);
-    wire->body = parts;
+    edits_model(request, how, &edits, arena);
+    edits_apply(request, &edits, arena, wire);
 }
 
 /* --- parts -------------------------------------------------------------------------------- */

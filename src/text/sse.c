@@ -278,3 +278,22 @@ bool sse_end(struct sse *sse, struct sse_frame *ret_frame)
     give(sse, buf_str(&sse->carry), ret_frame);
     return true;
 }
+
+size_t sse_count_lines(struct str text, size_t *ret_before_data)
+{
+    size_t lines = 0;
+    bool found = false;
+    bool at_begin = true;
+
+    *ret_before_data = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (at_begin && !found && str_starts(str_from(text, i), STR("data"))) {
+            *ret_before_data = lines;
+            found = true;
+        }
+        at_begin = text.p[i] == '\n' ||
+                   (text.p[i] == '\r' && (i + 1 == text.n || text.p[i + 1] != '\n'));
+        lines += at_begin;
+    }
+    return lines;
+}

@@ -311,12 +311,37 @@ static void test_many_pieces(void **state)
     sse_fini(&sse);
 }
 
+static void test_lines(void **state)
+{
+    static const struct {
+        const char *raw;
+        size_t lines;
+        size_t before_data;
+    } cases[] = {
+        {"", 0, 0},
+        {"data: a\n\n", 2, 0},
+        {"event: x\ndata: a\ndata: b\n\n", 4, 1},
+        {": c\r\nevent: x\r\ndata: a\r\n\r\n", 4, 2},
+        {"event: x\rdata: a\r\r", 3, 1},
+        {"event: data\n\n", 2, 0},
+        {"data: the rest", 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        size_t before = SIZE_MAX;
+        assert_int_equal(sse_count_lines(str_c(cases[i].raw), &before), cases[i].lines);
+        assert_int_equal(before, cases[i].before_data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames),  cmocka_unit_test(test_random_splits),
         cmocka_unit_test(test_latency), cmocka_unit_test(test_no_copy),
         cmocka_unit_test(test_bound),   cmocka_unit_test(test_many_pieces),
+        cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
