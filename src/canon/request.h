@@ -50,8 +50,8 @@ struct extra {
     struct extra *next;
 };
 
-/* The list that was appended to last, and its end; zeroed to begin with. Bodies come from strangers:
- * appending must not walk the list each time. */
+/* The list that was appended to last, and its end; zeroed to begin with. Bodies come from
+ * strangers: appending must not walk the list each time. */
 struct extra_end {
     struct extra **list;
     struct extra **at;

@@ -55,5 +55,6 @@ NODISCARD bool sse_next(struct sse *sse, struct sse_frame *ret_frame, struct err
  * there is none. */
 NODISCARD bool sse_end(struct sse *sse, struct sse_frame *ret_frame);
 
-/* How many lines a frame's raw bytes have, and of those how many stand before its first data line. */
+/* How many lines a frame's raw bytes have, and of those how many stand before its first data
+ * line. */
 NODISCARD size_t sse_count_lines(struct str raw, size_t *ret_before_data);
