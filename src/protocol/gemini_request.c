@@ -308,6 +308,25 @@ static void set_media_kind(struct part *part)
     }
 }
 
+/* Bytes may come in either alphabet of base64, with or without padding (gemini.md, 1): others know
+ * the standard one with it alone. Null without memory. */
+static struct str standard_base64(struct gemini_reader *r, struct str text)
+{
+    size_t n = text.n;
+    char *to;
+
+    if (n % 4 == 0 && memchr(text.p, '-', n) == NULL && memchr(text.p, '_', n) == NULL)
+        return text;
+    to = arena_alloc(r->arena, n + 4);
+    if (arena_overflowed(r->arena))
+        return STR_NULL;
+    for (size_t i = 0; i < n; i++)
+        to[i] = text.p[i] == '-' ? '+' : text.p[i] == '_' ? '/' : text.p[i];
+    while (n % 4 != 0)
+        to[n++] = '=';
+    return str_of(to, n);
+}
+
 /* inlineData: {mimeType, data, displayName}; fileData: {mimeType, fileUri, displayName}. */
 static enum error_code read_media(struct gemini_reader *r, const struct json_member *m,
                                   struct str source, struct part **ret_part)
@@ -332,6 +351,8 @@ static enum error_code read_media(struct gemini_reader *r, const struct json_mem
         return gemini_request_fail(r, part->is_url ? STR("fileUri") : STR("data"), "a string");
     if (!part->is_url && part->media_type.n == 0)
         return gemini_request_fail(r, STR("mimeType"), "a string");
+    if (!part->is_url)
+        part->data = standard_base64(r, part->data);
     r->inner = NULL;
     set_media_kind(part);
     *ret_part = part;

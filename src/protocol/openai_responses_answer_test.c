@@ -159,6 +159,25 @@ static const struct {
      CREATED "{'type':'response.failed','response':{'status':'failed','error':{'code':"
              "'insufficient_quota','message':'m'},'output':[]}}",
      "ERROR 429 insufficient_quota\n"},
+    {"a failure that does not say so in its status",
+     CREATED TEXT("0", "x") "{'type':'response.failed','response':{'id':'r','error':null}}",
+     "ERROR 0 \n"},
+    {"an error, and an end that does not know of it",
+     CREATED TEXT("0", "x") "{'type':'error','code':'server_error','message':'m'}\n" COMPLETED(""),
+     "ERROR 500 server_error\n"},
+    {"an end that is none, without a reason",
+     CREATED TEXT("0", "x") "{'type':'response.incomplete','response':{'id':'r'}}",
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=x\nSTOP choice 0 LENGTH\n"},
+    {"numbers with gaps, ids that change",
+     CREATED TEXT("3", "a") TEXT("7", "b") COMPLETED("{" MESSAGE("a") "},{" MESSAGE("b") "}"),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=a\n"
+     "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TEXT'} text=b\nSTOP choice 0 END\n"},
+    {"one number for all items",
+     CREATED ADDED("0", "'type':'message','id':'a'") TEXT("0", "a") DONE("0", MESSAGE("a"))
+         ADDED("0", "'type':'message','id':'b'") TEXT("0", "b") DONE("0", MESSAGE("b"))
+             COMPLETED(""),
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'} text=a\n"
+     "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TEXT'} text=b\nSTOP choice 0 END\n"},
     {"what is not known",
      CREATED "{'type':'response.odd.delta','output_index':0,'delta':'x'}\n"
              "{'type':'keepalive','sequence_number':3}\nno json\n" TEXT("0", "x") COMPLETED(""),

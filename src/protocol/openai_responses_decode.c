@@ -510,9 +510,13 @@ static void read_item_added(struct openai_responses_decoder *d, yyjson_val *root
     yyjson_val *whole = json_get(root, STR("item"));
     uint32_t index = get_index(root, "output_index", d->items == NULL ? 0 : d->items->index + 1);
 
-    if (!yyjson_is_obj(whole) || find_item(d, index) != NULL)
+    if (!yyjson_is_obj(whole))
         return;
-    struct openai_responses_item *item = add_item(d, index, kind_of(get_str(whole, "type")));
+    /* Some give all items one number: where the last one is done, this is another. */
+    struct openai_responses_item *item = find_item(d, index);
+    if (item != NULL && !item->done)
+        return;
+    item = add_item(d, index, kind_of(get_str(whole, "type")));
     if (item == NULL)
         return;
     item->id = keep_str(d, whole, "id");
@@ -562,10 +566,24 @@ static void read_item_done(struct openai_responses_decoder *d, yyjson_val *root)
         finish_item(d, item, whole);
 }
 
+/* The at-th item of those that came, where as many came as the output has: those may be numbered
+ * with gaps. */
+static struct openai_responses_item *nth_item(const struct openai_responses_decoder *d, uint32_t at,
+                                              size_t count)
+{
+    struct openai_responses_item *item = d->items; /* the last one first */
+
+    if (d->items_n != count)
+        return NULL;
+    for (size_t n = count - 1; n > at && item != NULL; n--)
+        item = item->next;
+    return item;
+}
+
 /* The item that an element of the terminal response's output is: by its place, unless that is of
- * another kind (some leave items out), or by its id. NULL: it is new. */
+ * another kind (some leave items out), or by its id, or as one of as many. NULL: it is new. */
 static struct openai_responses_item *match_item(const struct openai_responses_decoder *d,
-                                                yyjson_val *whole, uint32_t at)
+                                                yyjson_val *whole, uint32_t at, size_t count)
 {
     enum openai_responses_kind kind = kind_of(get_str(whole, "type"));
     struct openai_responses_item *item = find_item(d, at);
@@ -577,7 +595,8 @@ static struct openai_responses_item *match_item(const struct openai_responses_de
         if (item->kind == kind && id.n > 0 && str_eq(item->id, id))
             return item;
     }
-    return NULL;
+    item = nth_item(d, at, count);
+    return item != NULL && item->kind == kind ? item : NULL;
 }
 
 static void finish_output(struct openai_responses_decoder *d, yyjson_val *output)
@@ -590,7 +609,7 @@ static void finish_output(struct openai_responses_decoder *d, yyjson_val *output
     {
         if (!yyjson_is_obj(whole) || d->base.too_many || arena_overflowed(d->base.options.arena))
             continue;
-        struct openai_responses_item *item = match_item(d, whole, (uint32_t)at);
+        struct openai_responses_item *item = match_item(d, whole, (uint32_t)at, count);
         if (item == NULL && find_item(d, (uint32_t)at) != NULL)
             continue;
         if (item == NULL)
@@ -685,7 +704,8 @@ static void close_all(struct openai_responses_decoder *d)
     }
 }
 
-static void stop(struct openai_responses_decoder *d, yyjson_val *response)
+/* cut: the event says that it is not complete, whatever the response does. */
+static void stop(struct openai_responses_decoder *d, yyjson_val *response, bool cut)
 {
     struct str reason = get_str(json_get(response, STR("incomplete_details")), "reason");
     struct str status = get_str(response, "status");
@@ -696,7 +716,7 @@ static void stop(struct openai_responses_decoder *d, yyjson_val *response)
     event->stop.reason = d->calls ? STOP_TOOL : STOP_END;
     if (str_eq(reason, STR("content_filter")))
         event->stop.reason = STOP_FILTER;
-    else if (reason.n > 0 || str_eq(status, STR("incomplete")))
+    else if (reason.n > 0 || cut || str_eq(status, STR("incomplete")))
         event->stop.reason = STOP_LENGTH;
     else if (str_eq(status, STR("queued")) || str_eq(status, STR("in_progress")) ||
              str_eq(status, STR("cancelled")))
@@ -707,27 +727,29 @@ static void stop(struct openai_responses_decoder *d, yyjson_val *response)
 }
 
 /* A response as it is in the end: a terminal event's, or a whole body. */
-static void finish_answer(struct openai_responses_decoder *d, yyjson_val *response)
+static void finish_answer(struct openai_responses_decoder *d, yyjson_val *response, bool cut)
 {
     begin_answer(d, response);
     finish_output(d, json_get(response, STR("output")));
     close_all(d);
     read_usage(d, json_get(response, STR("usage")));
-    stop(d, response);
+    stop(d, response, cut);
 }
 
-static void read_terminal(struct openai_responses_decoder *d, yyjson_val *response)
+/* type: the event's, null of a whole body. An error that came before stays one. */
+static void read_terminal(struct openai_responses_decoder *d, yyjson_val *response, struct str type)
 {
     struct str status = get_str(response, "status");
 
-    if (str_eq(status, STR("failed")) || yyjson_is_obj(json_get(response, STR("error")))) {
+    if (d->failed || str_eq(status, STR("failed")) || str_eq(type, STR("response.failed")) ||
+        yyjson_is_obj(json_get(response, STR("error")))) {
         begin_answer(d, response);
         read_usage(d, json_get(response, STR("usage")));
         read_error(d, response);
         say_error(d);
         return;
     }
-    finish_answer(d, response);
+    finish_answer(d, response, str_eq(type, STR("response.incomplete")));
     d->base.terminated = d->base.options.stream;
 }
 
@@ -838,7 +860,7 @@ static void read_event(struct openai_responses_decoder *d, yyjson_val *root, str
     else if (word == WORD_ANNOTATION)
         read_annotation(d, root);
     else if (word == WORD_TERMINAL)
-        read_terminal(d, response);
+        read_terminal(d, response, type.n > 0 ? type : event);
     else if (word == WORD_ERROR)
         read_error_event(d, root);
     else if (word == WORD_KEEPALIVE)
@@ -857,7 +879,7 @@ static void read_root(struct decode *base, yyjson_val *root, struct str event, s
     if (base->options.stream)
         read_event(d, root, event);
     else if (yyjson_is_arr(json_get(root, STR("output"))))
-        read_terminal(d, root);
+        read_terminal(d, root, STR_NULL);
     else if (json_get(root, STR("error")) != NULL)
         read_error_event(d, root);
 }
@@ -875,7 +897,7 @@ static bool read_other(struct decode *base, struct str data, struct frame *frame
         return true;
     }
     close_all(d);
-    stop(d, NULL);
+    stop(d, NULL, false);
     return true;
 }
 
