@@ -25,7 +25,8 @@ struct told {
     struct str json_tool;
 };
 
-/* What an upstream is told of a body in another protocol, or the same. */
+/* What an upstream is told of a body in another protocol, or the same; how->same_protocol: it is
+ * edited. */
 static struct told tell(const struct protocol *from, struct str body, struct encode_request how,
                         struct arena *arena)
 {
@@ -36,7 +37,6 @@ static struct told tell(const struct protocol *from, struct str body, struct enc
     struct wire wire;
     struct buf out;
 
-    how.same_protocol = from == &protocol_anthropic;
     how.translation = how.same_protocol ? NULL : &t;
     if (how.vendor.n == 0)
         how.vendor = STR("anthropic");
@@ -259,10 +259,144 @@ static void test_written(void **state)
     }
 }
 
+/* --- edited ------------------------------------------------------------------------------- */
+
+/* Catches: more of the client's body changed than must be. */
+static void test_edited(void **state)
+{
+    static const struct {
+        const char *model;
+        const char *body;
+        const char *want;
+    } cases[] = {
+        {"b", "{ 'model' : 'a', 'max_tokens':1.0, 'x':[1, 2]," HI "}\n",
+         "{ 'model' : 'b', 'max_tokens':1.0, 'x':[1, 2]," HI "}\n"},
+        {"a", "{ 'model' : 'a','max_tokens':1," HI "}", "{ 'model' : 'a','max_tokens':1," HI "}"},
+        {NULL, "{'model':'a','max_tokens':1," HI "}", "{'model':'a','max_tokens':1," HI "}"},
+        {"b\\\"", "{'model':'a','session_id':'s','max_tokens':1," HI "}",
+         "{'model':'b\\\\\\'','max_tokens':1," HI "}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct arena arena;
+        arena_init(&arena, ARENA_MAX, 4096, NULL);
+        struct encode_request how = {
+            .same_protocol = true,
+            .model = cases[i].model == NULL ? STR_NULL : quoted(cases[i].model, &arena),
+            .operation = i % 2 == 0 ? OP_GENERATE : OP_COUNT_TOKENS,
+        };
+        struct told told = tell(&protocol_anthropic, quoted(cases[i].body, &arena), how, &arena);
+        assert_int_equal(told.code, OK);
+        struct str want = quoted(cases[i].want, &arena);
+        if (!str_eq(told.body, want))
+            fail_msg("--- got\n%.*s\n--- want\n%.*s", STR_ARG(told.body), STR_ARG(want));
+        assert_string_equal(told.path.p, i % 2 == 0 ? "/messages" : "/messages/count_tokens");
+        arena_fini(&arena);
+    }
+}
+
+/* --- written again ------------------------------------------------------------------------ */
+
+#define CACHE       ",'cache_control':{'type':'ephemeral'}"
+#define TEXT(rest)  "{'type':'text','text':'T'" rest "}"
+#define CALL(id)    "{'type':'tool_use','id':'" id "','name':'f','input':{'a':1.0}}"
+#define TOOLS       "'tools':[{'name':'f','input_schema':{'type':'object','properties':{}}" CACHE "}]"
+#define USER(parts) "{'role':'user','content':[" parts "]}"
+#define PICTURE                                                                  \
+    "{'type':'image','source':{'type':'base64','media_type':'image/png','data':" \
+    "'AAAA'}}"
+
+/* What the protocol itself can say is the same when it was read and is written: of the
+ * conversation. */
+static void test_written_again(void **state)
+{
+    static const char *const cases[] = {
+        TOOLS ",'messages':[" USER(TEXT("") "," TEXT(CACHE)) "]",
+        TOOLS ",'system':[" TEXT(CACHE) "," TEXT("") "],'messages':[" USER(TEXT(CACHE)) "]",
+        TOOLS ",'messages':[{'role':'user','content':'U'},{'role':'assistant','content':["
+              "" TEXT("") "," CALL("a") "," CALL("b") "]}," USER(
+                  "{'type':'tool_result','tool_use_id':'a','content':[" TEXT(
+                      "") "," PICTURE "],'is_error':true" CACHE
+                          "},{'type':'tool_result','tool_use_id':'b','content':"
+                          "'R'}," TEXT("")) "]",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct arena arena;
+        arena_init(&arena, ARENA_MAX, 4096, NULL);
+        struct str body = str_print(&arena, "{\"model\":\"" SONNET "\",\"max_tokens\":5,%.*s}",
+                                    STR_ARG(quoted(cases[i], &arena)));
+        struct told told = tell(&protocol_anthropic, body,
+                                (struct encode_request){.model = STR(SONNET)}, &arena);
+        if (told.code != OK)
+            fail_msg("%.*s: %s", STR_ARG(body), told.e.detail);
+        if (!str_eq(told.body, body) || told.warnings.n > 0)
+            fail_msg("--- got\n%.*s\n%.*s\n--- want\n%.*s", STR_ARG(told.body),
+                     STR_ARG(told.warnings), STR_ARG(body));
+        arena_fini(&arena);
+    }
+}
+
+/* Upstreams refuse more marks than four: the first ones are left out. */
+static void test_marks_of_the_cache(void **state)
+{
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, ARENA_MAX, 4096, NULL);
+    struct str body = quoted("{'model':'" SONNET "','max_tokens':5," TOOLS
+                             ",'system':[" TEXT(CACHE) "],'messages':[" USER(
+                                 TEXT(CACHE) "," TEXT(CACHE) "," TEXT(CACHE) "," TEXT(CACHE)) "]}",
+                             &arena);
+    struct str want = quoted(
+        "{'model':'" SONNET "','max_tokens':5,'tools':[{'name':'f','input_schema':{'type':'object',"
+        "'properties':{}}}],'system':[" TEXT("") "],'messages':[" USER(
+            TEXT(CACHE) "," TEXT(CACHE) "," TEXT(CACHE) "," TEXT(CACHE)) "]}",
+        &arena);
+    struct told told = tell(&protocol_anthropic, body,
+                            (struct encode_request){.model = STR(SONNET)}, &arena);
+    assert_int_equal(told.code, OK);
+    if (!str_eq(told.body, want))
+        fail_msg("--- got\n%.*s\n--- want\n%.*s", STR_ARG(told.body), STR_ARG(want));
+    arena_fini(&arena);
+}
+
+/* Catches: half of a request sent, when it does not fit. */
+static void test_memory(void **state)
+{
+    static const char text[] = "{'model':'" SONNET "','max_tokens':5,'messages':[{'role':'user',"
+                               "'content':'0123456789012345678901234567890123456789'}]}";
+    size_t failures = 0;
+
+    (void)state;
+    for (size_t max = 1024; max <= 16 * 1024; max += 512) {
+        for (int same = 0; same < 2; same++) {
+            struct arena arena;
+            struct arena kept;
+            arena_init(&kept, ARENA_MAX, 4096, NULL);
+            arena_init(&arena, max, 512, NULL);
+            struct told told = tell(&protocol_anthropic, quoted(text, &kept),
+                                    (struct encode_request){.model = STR("m"),
+                                                            .same_protocol = same != 0},
+                                    &arena);
+            if (told.code != OK)
+                assert_true(told.code == ERR_TOO_LARGE || told.code == ERR_OVERLOADED);
+            failures += told.code != OK;
+            arena_fini(&arena);
+            arena_fini(&kept);
+        }
+    }
+    assert_true(failures > 0 && failures < 62);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_written),
+        cmocka_unit_test(test_written),       cmocka_unit_test(test_edited),
+        cmocka_unit_test(test_written_again), cmocka_unit_test(test_marks_of_the_cache),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
