@@ -16,7 +16,7 @@ import { stream } from "./lib/upstream.mjs";
 const mock = await Mock.start();
 const no_backend = await missing_backends();
 /* An error cools a key: each test has a backend of its own. */
-const EACH = 70;
+const EACH = 64; /* no configuration has more */
 const proxies = new Map(await Promise.all(NAMES.map(async (name) => {
     const { short, base } = PROTOCOLS[name];
     const backends = {};
@@ -231,8 +231,7 @@ for (const { client, upstream, skip } of PAIRS) {
         for (const [headers, message, expected, exact] of [
             [{ "retry-after": "6.2" }, null, [7, 7], "6200"],
             [{ "retry-after": new Date(Date.now() + 20_000).toUTCString() }, null, [18, 20]],
-            [{ "retry-after-ms": "1500" }, null, [2, 2], "1500"],
-            [{ "retry-after-ms": "250", "retry-after": "9" }, null, [1, 1], "250"],
+            [{ "retry-after-ms": "1500", "retry-after": "9" }, null, [2, 2], "1500"],
             [{ "retry-after": "soon" }, "Please try again in 3s", [3, 3]],
             [{ "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m4s" }, null,
                 [64, 64]],
