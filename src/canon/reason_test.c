@@ -194,6 +194,28 @@ static void test_edit(void **state)
     }
 }
 
+/* Catches: a place that is looked for at each repetition of what a client wrote: hours of work. */
+static void test_repeated(void **state)
+{
+    static const char period[] = "cHgxL";
+    struct buf body;
+
+    (void)state;
+    buf_init(&body, 4 * 1024 * 1024);
+    (void)buf_add(&body, STR("{\"m\":[{\"r\":\"a\",\"c\":[{\"k\":\"text\",\"t\":\""));
+    while (body.n < 2 * 1024 * 1024)
+        (void)buf_add(&body, str_c(period));
+    (void)buf_add(&body, STR("\",\"s\":\""));
+    while (body.n < 3 * 1024 * 1024)
+        (void)buf_add(&body, str_c(period));
+    (void)buf_add(&body, STR("\"}]}]}"));
+    struct request request = read_request(buf_str(&body));
+    reason_edit(&request, &options, STR("none"), &arena);
+    assert_false(arena_overflowed(&arena));
+    assert_int_equal(request.edits.n, 1);
+    buf_fini(&body);
+}
+
 static void test_is_packed_in(void **state)
 {
     (void)state;
@@ -398,6 +420,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_edit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(test_is_packed_in, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open, setup, teardown),
         cmocka_unit_test_setup_teardown(test_joined, setup, teardown),
