@@ -11,11 +11,11 @@
  */
 #include "canon/recall.h"
 
-#include "canon/call_digest.h"
-
 /* The size of a state: it lies in an arena. */
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
+
+#include "canon/call_digest.h"
 
 enum {
     FIELDS = 3,
