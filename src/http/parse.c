@@ -422,8 +422,8 @@ static enum error_code request_check(const struct parser *parser, const struct m
     return OK;
 }
 
-/* RFC 9112, 2.2: a CR that no LF follows makes its element invalid; llhttp takes two of them for the
- * end of a status line, and what is a reason to others then becomes headers. */
+/* RFC 9112, 2.2: a CR that no LF follows makes its element invalid; llhttp takes two of them for
+ * the end of a status line, and what is a reason to others then becomes headers. */
 static enum error_code answer_check(const struct parser *parser, const struct message *m,
                                     struct error *e)
 {

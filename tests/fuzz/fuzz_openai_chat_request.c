@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * openai_chat_request_decode, _decode_full, openai_chat_upstream_encode; fit_request, schema_fit and
- * every protocol's request_encode.
+ * openai_chat_request_decode, _decode_full, openai_chat_upstream_encode; fit_request, schema_fit
+ * and every protocol's request_encode.
  *
  * Oracles: what is edited is valid and says what was asked for; decode(encode(x)) = x; what is
  * written for another protocol is read by that one.
