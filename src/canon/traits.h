@@ -38,7 +38,6 @@ struct traits {
     bool off_refused_high;  /* not together with efforts xhigh and max */
     bool sampling_refused;  /* temperature, top_p, top_k; of OpenAI's: penalties and logprobs too */
     bool sampling_when_off; /* taken after all while reasoning is off */
-    bool sampling_both;     /* temperature and top_p may stand together (Anthropic) */
     bool stop_refused;      /* stop sequences */
     bool prefill_refused;   /* an assistant's text must not stand last */
     bool developer;         /* system texts go as developer */

@@ -19,6 +19,8 @@
  */
 #include "protocol/anthropic_priv.h"
 
+#include "canon/fit.h"
+
 enum { BLOCKS_STEP = 8 };
 
 void anthropic_encode_init(void *encoder, const struct encoder_options *options)
@@ -281,6 +283,48 @@ static void delta(struct anthropic_encoder *enc, struct anthropic_sent *b, struc
     b->said = true;
 }
 
+static void add_waiting(struct anthropic_encoder *enc, struct anthropic_sent *b, struct str text)
+{
+    if (text.n > enc->options.bytes_max - enc->held) {
+        enc->too_long = true;
+        return;
+    }
+    enc->held += text.n;
+    enc->too_long |= !buf_add(&b->text, text);
+}
+
+/* What waited of the block, taken from it. */
+static struct buf take_waiting(struct anthropic_encoder *enc, struct anthropic_sent *b)
+{
+    struct buf text = b->text;
+
+    enc->held -= text.n;
+    buf_init(&b->text, enc->options.bytes_max);
+    buf_set_budget(&b->text, enc->options.arena->budget);
+    return text;
+}
+
+/* Other vendors' models may say null, a list, or nothing like JSON: clients want an object. */
+static void tool_args(struct anthropic_encoder *enc, struct anthropic_sent *b, struct str text,
+                      struct buf *out)
+{
+    if (UNLIKELY(!b->said))
+        b->odd = !enc->options.same_protocol && (b->odd || !str_starts(str_trim(text), STR("{")));
+    if (UNLIKELY(b->odd))
+        add_waiting(enc, b, text);
+    else
+        delta(enc, b, text, out);
+}
+
+/* The end of a call: what waited, as an object. */
+static void tool_end(struct anthropic_encoder *enc, struct anthropic_sent *b, struct buf *out)
+{
+    struct buf text = take_waiting(enc, b);
+
+    delta(enc, b, fit_arguments(buf_str(&text), NULL, enc->options.arena), out);
+    buf_fini(&text);
+}
+
 static void signature_delta(struct anthropic_sent *b, struct str signature, struct buf *out)
 {
     block_event_begin(out, "content_block_delta", b);
@@ -357,10 +401,12 @@ static void open_block(struct anthropic_encoder *enc, struct anthropic_sent *b, 
         return;
     for (const struct anthropic_text *c = b->citations.first; c != NULL; c = c->next)
         citation_delta(enc, b, c->text, out);
-    if (b->text.n > 0)
-        delta(enc, b, buf_str(&b->text), out);
-    enc->held -= b->text.n;
-    buf_fini(&b->text);
+    struct buf text = take_waiting(enc, b);
+    if (b->kind == BLOCK_TOOL && text.n > 0)
+        tool_args(enc, b, buf_str(&text), out);
+    else if (text.n > 0)
+        delta(enc, b, buf_str(&text), out);
+    buf_fini(&text);
     if (b->kind == BLOCK_REASONING && b->signature.n > 0)
         signature_delta(b, b->signature, out);
 }
@@ -369,7 +415,7 @@ static void close_block(struct anthropic_encoder *enc, struct anthropic_sent *b,
 {
     assert(b->state == ANTHROPIC_OPEN && enc->open > 0);
     if (b->kind == BLOCK_TOOL && !b->said)
-        delta(enc, b, STR("{}"), out);
+        tool_end(enc, b, out);
     /* Clients want one; an upstream of this protocol that gives none is known to its own. */
     if (b->kind == BLOCK_REASONING && !b->has_sign && !enc->options.same_protocol)
         signature_delta(b, ANTHROPIC_UNSIGNED, out);
@@ -427,18 +473,12 @@ static void hold(struct anthropic_encoder *enc, struct anthropic_sent *b, const 
 {
     struct arena *arena = enc->options.arena;
 
-    if (event->text.n > enc->options.bytes_max - enc->held) {
-        enc->too_long = true;
-        return;
-    }
-    if (event->kind == EVENT_SIGNATURE) {
+    if (event->kind == EVENT_SIGNATURE)
         b->signature = str_copy(arena, event->text);
-    } else if (event->kind == EVENT_CITATION) {
+    else if (event->kind == EVENT_CITATION)
         anthropic_add_text(&b->citations, str_copy(arena, event->text), arena);
-    } else {
-        enc->held += event->text.n;
-        enc->too_long |= !buf_add(&b->text, event->text);
-    }
+    else
+        add_waiting(enc, b, event->text);
 }
 
 /* An event of an open block. */
@@ -452,6 +492,8 @@ static void say(struct anthropic_encoder *enc, struct anthropic_sent *b, const s
         /* Those of a block that went out raw went with it. */
         if (!b->raw)
             citation_delta(enc, b, event->text, out);
+    } else if (b->kind == BLOCK_TOOL) {
+        tool_args(enc, b, event->text, out);
     } else if (b->kind != BLOCK_VENDOR && b->kind != BLOCK_REDACTED) {
         delta(enc, b, event->text, out);
     }

@@ -146,13 +146,25 @@ static const struct row rows[] = {
            "{'kind':'BLOCK_END','block':2}\n{'kind':'BLOCK_END','block':0}\n"
            "{'kind':'BLOCK_END','block':1}\n{'kind':'STOP','reason':'END'}\n",
      MESSAGE_START BLOCK(0, TOOL_BLOCK("a", "f")) INPUT_DELTA(0, "{") INPUT_DELTA(0, "}")
-         BLOCK_STOP(0) BLOCK(1, TOOL_BLOCK("b", "g")) INPUT_DELTA(1, "[1]") BLOCK_STOP(1)
-             BLOCK(2, TOOL_BLOCK("c", "h")) INPUT_DELTA(2, "{}") BLOCK_STOP(2) STOP_AS("tool_use")
-                 NO_USAGE MESSAGE_STOP,
+         BLOCK_STOP(0) BLOCK(1, TOOL_BLOCK("b", "g")) INPUT_DELTA(1, "{\\'value\\':[1]}")
+             BLOCK_STOP(1) BLOCK(2, TOOL_BLOCK("c", "h")) INPUT_DELTA(2, "{}") BLOCK_STOP(2)
+                 STOP_AS("tool_use") NO_USAGE MESSAGE_STOP,
      "'content':[{'type':'tool_use','id':'a','name':'f','input':{}},{'type':'tool_use','id':'b',"
      "'name':'g','input':{'value':[1]}},{'type':'tool_use','id':'c','name':'h','input':{}}],"
      "'stop_reason':'tool_use','stop_sequence':null,'usage':{'input_tokens':0,"
      "'cache_creation_input_tokens':null,'cache_read_input_tokens':null,'output_tokens':0}}\n"},
+    {"arguments that are no object",
+     START
+     "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TOOL','id':'a','name':'f'}\n"
+     "{'kind':'TOOL_ARGS','block':0,'text':'nu'}\n{'kind':'TOOL_ARGS','block':0,'text':'ll'}\n"
+     "{'kind':'BLOCK_END','block':0}\n"
+     "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'TOOL','id':'b','name':'f'}\n"
+     "{'kind':'TOOL_ARGS','block':1,'text':' '}\n{'kind':'TOOL_ARGS','block':1,'text':'{}'}\n"
+     "{'kind':'BLOCK_END','block':1}\n{'kind':'STOP','reason':'TOOL'}\n",
+     MESSAGE_START BLOCK(0, TOOL_BLOCK("a", "f")) INPUT_DELTA(0, "{}") BLOCK_STOP(0)
+         BLOCK(1, TOOL_BLOCK("b", "f")) INPUT_DELTA(1, "{}") BLOCK_STOP(1) STOP_AS("tool_use")
+             NO_USAGE MESSAGE_STOP,
+     NULL},
     {"thoughts, signed and not; empty blocks are none",
      START "{'kind':'BLOCK_BEGIN','block':0,'block_kind':'TEXT'}\n{'kind':'BLOCK_END','block':0}\n"
            "{'kind':'BLOCK_BEGIN','block':1,'block_kind':'REASONING'}\n"

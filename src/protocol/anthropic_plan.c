@@ -88,6 +88,10 @@ static void plan_adaptive(struct anthropic_writer *w)
     }
     w->thinking = ANTHROPIC_THINKING_ADAPTIVE;
     w->effort = traits_effort(w->params, w->traits->efforts);
+    /* Who has no xhigh has max. */
+    if (str_eq(w->params->reasoning_effort, STR("xhigh")) &&
+        (w->traits->efforts & (EFFORT_XHIGH | EFFORT_MAX)) == EFFORT_MAX)
+        w->effort = "max";
 }
 
 /* --- the form of the answer --------------------------------------------------------------- */
@@ -238,7 +242,7 @@ static void add_top_p(struct anthropic_writer *w, bool temperature)
     if (!is_said(w->params->top_p, &value))
         return;
     bool refused = w->traits->sampling_refused || (thinks(w) && value < least_thinking) ||
-                   (temperature && !w->traits->sampling_both);
+                   temperature;
     if (!refused) {
         add_key(w, "top_p");
         buf_add(w->out, w->params->top_p);

@@ -179,6 +179,7 @@ struct anthropic_sent {
     bool ended;     /* its BLOCK_END came */
     bool raw;       /* its start went out raw */
     bool said;      /* a tool's arguments went out */
+    bool odd;       /* they begin like no object: they wait in text for its end */
     bool has_sign;  /* its signature went out */
     uint32_t index; /* the client's, once it is open */
     struct str id;  /* tool */

@@ -426,6 +426,27 @@ static enum error_code read_by_kind(struct anthropic_reader *r, struct part *par
     BUG("not a block of this protocol");
 }
 
+/* A document of blocks may show images: parts of their own, behind it. */
+static enum error_code read_document_images(struct anthropic_reader *r,
+                                            struct anthropic_parts *parts, struct str block)
+{
+    struct str source = json_fields_find(&r->fields, block, STR("source"));
+    struct str content = json_object_find(source, STR("content"));
+    struct str element;
+    size_t cursor = 0;
+
+    if (is_null(content) || json_kind_of(content) != JSON_ARRAY)
+        return OK;
+    while (json_array_next(content, &cursor, &element)) {
+        struct str type = json_kind_of(element) != JSON_OBJECT
+                              ? STR_NULL
+                              : json_string_value(json_object_find(element, STR("type")), r->arena);
+        if (str_eq(type, STR("image")))
+            TRY(read_source(r, add_part(r, parts, PART_IMAGE, element), element));
+    }
+    return OK;
+}
+
 static enum error_code read_block(struct anthropic_reader *r, struct anthropic_parts *parts,
                                   struct str source)
 {
@@ -439,6 +460,8 @@ static enum error_code read_block(struct anthropic_reader *r, struct anthropic_p
     TRY(read_by_kind(r, part, type, source));
     if (part->kind == PART_VENDOR)
         return OK;
+    if (part->kind == PART_FILE)
+        TRY(read_document_images(r, parts, source));
     cache.value = json_fields_find(&r->fields, source, cache.key);
     return anthropic_request_object(r, &cache, &part->cache);
 }

@@ -98,6 +98,8 @@ static const struct row rows[] = {
      ""},
     {"temperature is kept, top_p not", SONNET, HI ",'temperature':0.5,'top_p':0.9",
      MAX ",'temperature':0.5," HI, "dropped:top_p"},
+    {"by a model that nobody knows too", "kimi-k2", HI ",'temperature':0.5,'top_p':0.9",
+     "'max_tokens':4096,'temperature':0.5," HI, "dropped:top_p"},
     {"top_p and top_k alone", SONNET, HI ",'top_p':0.9,'top_k':5", MAX ",'top_p':0.9,'top_k':5," HI,
      ""},
     {"a model that refuses sampling", "claude-opus-4-8",

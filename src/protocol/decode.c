@@ -126,6 +126,7 @@ static void read_data(struct decode *d, struct str data, struct str event, struc
     /* What follows the end goes on as it is, and says nothing. */
     if (d->terminated || d->over)
         return;
+    data = json_halves_join(&d->halves, data, d->options.scratch);
     if (d->ops->quick != NULL && d->ops->quick(d, data))
         return;
     yyjson_val *root = value_of(parse(d, data, &ignored));

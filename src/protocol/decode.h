@@ -12,6 +12,7 @@
 
 #include "protocol/protocol.h"
 #include "text/json.h"
+#include "text/json_halves.h"
 #include "text/sse.h"
 
 struct decode;
@@ -41,6 +42,7 @@ struct decode {
     struct decoder_options options;
     const struct decode_ops *ops;
     struct sse sse;
+    struct json_halves halves;
     bool over;       /* an ERROR was emitted */
     bool terminated; /* the end marker was seen */
     bool quit;       /* the sink said PUSH_STOP */

@@ -51,7 +51,7 @@ static void add_stop(struct gemini_writer *w, const struct params *params)
     if (n == 0)
         return;
     if (params->stop_n > STOP_MAX)
-        translation_warn(w->t, "changed:stop");
+        translation_warn(w->t, "dropped:stop");
     gemini_add_key(&w->out, STR("stopSequences"));
     buf_add_char(&w->out, '[');
     for (size_t i = 0; i < n; i++) {

@@ -90,7 +90,8 @@ static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse
                       struct frame *frame)
 {
     struct error ignored;
-    yyjson_val *root = parse(d, sse->data, &ignored);
+    struct str data = json_halves_join(&d->halves, sse->data, d->options.scratch);
+    yyjson_val *root = parse(d, data, &ignored);
 
     if (!yyjson_is_obj(root)) {
         d->not_json++;
@@ -101,7 +102,8 @@ static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse
     else
         openai_chat_delta_read(d, root, false, frame);
     frame_of_events(d, frame);
-    if (!d->templates_off && !d->over)
+    /* What was put together is no place to learn from. */
+    if (!d->templates_off && !d->over && data.p == sse->data.p)
         openai_chat_template_learn(d, sse);
 }
 

@@ -193,14 +193,28 @@ static struct openai_chat_tool *tool_by_index(struct openai_chat_choice *c,
     return newest;
 }
 
+/* By an id at a new index. Some give all calls the same id: with a name and an index of its own it
+ * is another call. */
+static struct openai_chat_tool *tool_by_id_alone(struct openai_chat_choice *c,
+                                                 const struct tool_delta *delta)
+{
+    struct openai_chat_tool *tool = tool_by_id(c, delta->id);
+    bool another = tool != NULL && tool->name.n > 0 && delta->name.n > 0 && tool->index_said &&
+                   delta->index_said;
+
+    return another ? NULL : tool;
+}
+
 /* The call that the delta goes on with; NULL: it begins one. */
 static struct openai_chat_tool *tool_find(struct openai_chat_choice *c,
                                           const struct tool_delta *delta)
 {
     struct openai_chat_tool *newest = tool_by_index(c, delta);
 
+    if (newest == NULL && delta->id.n > 0)
+        return tool_by_id_alone(c, delta);
     if (newest == NULL)
-        return delta->id.n > 0 ? tool_by_id(c, delta->id) : NULL;
+        return NULL;
     if (delta->id.n > 0 && newest->id.n > 0)
         return str_eq(delta->id, newest->id) ? newest : tool_by_id(c, delta->id);
 
@@ -278,7 +292,8 @@ static bool tool_said_again(const struct openai_chat_tool *tool, const struct to
 static struct openai_chat_tool *tool_of(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                                         const struct tool_delta *delta)
 {
-    struct openai_chat_tool *tool = tool_find(c, delta);
+    /* In a whole message each element of the list is a call. */
+    struct openai_chat_tool *tool = d->options.stream ? tool_find(c, delta) : NULL;
 
     if (tool != NULL)
         return tool_said_again(tool, delta) ? NULL : tool;

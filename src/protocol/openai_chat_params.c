@@ -341,6 +341,15 @@ static bool read_schema(struct openai_chat_reader *r, struct format *format, str
     return true;
 }
 
+static enum format_kind kind_of_format(struct str type, struct str schema)
+{
+    if (!str_is_null(schema))
+        return FORMAT_SCHEMA;
+    if (str_eq(type, STR("json_object")) || str_eq(type, STR("json_schema")))
+        return FORMAT_JSON;
+    return FORMAT_ABSENT;
+}
+
 /* {type: json_object} and {type: json_schema, json_schema: {…}}. What has more members, or another
  * type, is understood as far as it goes and kept as it came: "text", servers' grammars, and
  * {type: json_object, schema: {…}} of some. */
@@ -368,10 +377,7 @@ static enum error_code read_format(struct openai_chat_reader *r, struct request 
         if (is_object && str_eq(inner.key, STR("schema")))
             format.schema = inner.value;
     }
-    if (!str_is_null(format.schema))
-        format.kind = FORMAT_SCHEMA;
-    else if (str_eq(type, STR("json_object")) || str_eq(type, STR("json_schema")))
-        format.kind = FORMAT_JSON;
+    format.kind = kind_of_format(type, format.schema);
     /* A schema that is not there cannot be written again as it came. */
     all = all && (format.kind == FORMAT_SCHEMA) == str_eq(type, STR("json_schema"));
     if (format.kind != FORMAT_ABSENT)

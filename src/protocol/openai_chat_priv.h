@@ -19,6 +19,7 @@
 
 #include "protocol/protocol.h"
 #include "text/json.h"
+#include "text/json_halves.h"
 #include "text/json_index.h"
 #include "text/sse.h"
 
@@ -161,6 +162,7 @@ struct openai_chat_template {
 struct openai_chat_decoder {
     struct decoder_options options;
     struct sse sse;
+    struct json_halves halves;
     bool started;    /* START was emitted */
     bool over;       /* ERROR was emitted */
     bool terminated; /* [DONE] was seen */

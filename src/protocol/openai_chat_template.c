@@ -88,7 +88,7 @@ static bool template_matches(struct openai_chat_decoder *d, const struct openai_
         if (i == t->holes)
             break;
         size_t body = json_string_scan(raw.p + at, raw.n - at, &escaped);
-        if (body == SIZE_MAX)
+        if (body == SIZE_MAX || (escaped && json_halves_cut(str_of(raw.p + at, body))))
             return false;
         if (i == t->text_hole) {
             text = str_of(raw.p + at, body);
