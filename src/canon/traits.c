@@ -29,29 +29,47 @@ static struct str strip(struct str model)
     return str_starts(model, STR("ft:")) ? str_from(model, 3) : model;
 }
 
-static bool same_char(char a, char b, bool dots)
+/* As it stands in patterns. */
+static inline char folded(char c, bool dots)
 {
-    if (a >= 'A' && a <= 'Z')
-        a = (char)(a - 'A' + 'a');
-    if (dots && a == '.')
-        a = '-';
-    return a == b;
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c - 'A' + 'a');
+    return dots && c == '.' ? '-' : c;
+}
+
+static inline uint64_t char_bit(char c)
+{
+    return UINT64_C(1) << ((unsigned char)c & 63);
+}
+
+/* A bit for each character of a name, so that most patterns need not be looked for. */
+static uint64_t chars_of(struct str name, bool dots)
+{
+    uint64_t bits = 0;
+
+    for (size_t i = 0; i < name.n; i++)
+        bits |= char_bit(folded(name.p[i], dots));
+    return bits;
 }
 
 static bool begins(struct str name, const char *pattern, bool dots)
 {
     size_t i = 0;
 
-    while (pattern[i] != '\0' && i < name.n && same_char(name.p[i], pattern[i], dots))
+    while (pattern[i] != '\0' && i < name.n && folded(name.p[i], dots) == pattern[i])
         i++;
     return pattern[i] == '\0';
 }
 
-static bool matches(struct str name, const char *pattern, bool dots)
+static bool matches(struct str name, uint64_t chars, const char *pattern, bool dots)
 {
     if (pattern[0] == '^')
         return begins(name, pattern + 1, dots);
-    for (size_t i = 0; i <= name.n; i++) {
+    if (pattern[0] == '\0')
+        return true;
+    if ((chars & char_bit(pattern[0])) == 0)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
         if (begins(str_from(name, i), pattern, dots))
             return true;
     }
@@ -60,10 +78,12 @@ static bool matches(struct str name, const char *pattern, bool dots)
 
 const struct traits *traits_of(enum traits_family family, struct str model)
 {
+    bool dots = family == TRAITS_ANTHROPIC;
     struct str name = strip(model);
+    uint64_t chars = chars_of(name, dots);
 
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        if (rows[i].family == family && matches(name, rows[i].pattern, family == TRAITS_ANTHROPIC))
+        if (rows[i].family == family && matches(name, chars, rows[i].pattern, dots))
             return &rows[i].traits;
     }
     BUG("a family without its last row");

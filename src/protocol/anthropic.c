@@ -298,12 +298,15 @@ void anthropic_add_stop(struct buf *out, const struct anthropic_encoder *enc)
 }
 
 /* A count that is not known: null where the member must be, else left out. */
-static void add_cached(struct buf *out, const char *key, int64_t value, bool known, bool must)
+static void add_cached(struct buf *out, struct str key, int64_t value, bool known, bool must)
 {
+    if (!known && !must)
+        return;
+    buf_add(out, key);
     if (known)
-        buf_print(out, "\"%s\":%lld,", key, (long long)value);
-    else if (must)
-        buf_print(out, "\"%s\":null,", key);
+        buf_add_int64(out, value);
+    else
+        buf_add(out, STR("null"));
 }
 
 void anthropic_add_usage(struct buf *out, const struct usage *usage, bool start)
@@ -317,9 +320,12 @@ void anthropic_add_usage(struct buf *out, const struct usage *usage, bool start)
     written = written > input - cached ? input - cached : written;
     buf_add(out, STR(",\"usage\":{"));
     if (start || usage->input >= 0) {
-        buf_print(out, "\"input_tokens\":%lld,", (long long)(input - cached - written));
-        add_cached(out, "cache_creation_input_tokens", written, usage->cache_written >= 0, start);
-        add_cached(out, "cache_read_input_tokens", cached, usage->cached >= 0, start);
+        buf_add(out, STR("\"input_tokens\":"));
+        buf_add_int64(out, input - cached - written);
+        add_cached(out, STR(",\"cache_creation_input_tokens\":"), written,
+                   usage->cache_written >= 0, start);
+        add_cached(out, STR(",\"cache_read_input_tokens\":"), cached, usage->cached >= 0, start);
+        buf_add_char(out, ',');
     }
     buf_add(out, STR("\"output_tokens\":"));
     buf_add_int64(out, usage->output < 0 ? 0 : usage->output);

@@ -257,7 +257,8 @@ static enum error_code add_message(struct anthropic_writer *w, const struct turn
     size_t begin = w->out->n;
 
     add_comma(w->out);
-    buf_print(w->out, "{\"role\":\"%s\",\"content\":", assistant ? "assistant" : "user");
+    buf_add(w->out, assistant ? STR("{\"role\":\"assistant\",\"content\":")
+                              : STR("{\"role\":\"user\",\"content\":"));
     if (!str_is_null(text)) {
         json_add_string(w->out, assistant && t->next == NULL ? trim_end(text) : text);
         buf_add_char(w->out, '}');

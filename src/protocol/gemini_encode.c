@@ -68,6 +68,12 @@ static int64_t known(int64_t count)
     return count < 0 ? 0 : count;
 }
 
+static void add_count(struct buf *out, struct str before, int64_t count)
+{
+    buf_add(out, before);
+    buf_add_int64(out, count);
+}
+
 static void add_usage(struct buf *out, const struct usage *usage)
 {
     int64_t input = known(usage->input);
@@ -79,14 +85,13 @@ static void add_usage(struct buf *out, const struct usage *usage)
         thoughts = output;
     if (__builtin_add_overflow(input, output, &total))
         total = INT64_MAX;
-    buf_print(out,
-              "{\"promptTokenCount\":%lld,\"candidatesTokenCount\":%lld,"
-              "\"totalTokenCount\":%lld",
-              (long long)input, (long long)(output - thoughts), (long long)total);
+    add_count(out, STR("{\"promptTokenCount\":"), input);
+    add_count(out, STR(",\"candidatesTokenCount\":"), output - thoughts);
+    add_count(out, STR(",\"totalTokenCount\":"), total);
     if (usage->cached > 0)
-        buf_print(out, ",\"cachedContentTokenCount\":%lld", (long long)usage->cached);
+        add_count(out, STR(",\"cachedContentTokenCount\":"), usage->cached);
     if (thoughts > 0)
-        buf_print(out, ",\"thoughtsTokenCount\":%lld", (long long)thoughts);
+        add_count(out, STR(",\"thoughtsTokenCount\":"), thoughts);
     buf_add_char(out, '}');
 }
 

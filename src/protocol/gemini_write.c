@@ -246,7 +246,9 @@ static bool has_late_media(const struct gemini_writer *w, const struct turn *res
 static void content_begin(struct gemini_writer *w, const char *role)
 {
     add_comma(&w->out);
-    buf_print(&w->out, "{\"role\":\"%s\",\"parts\":[", role);
+    buf_add(&w->out, STR("{\"role\":\""));
+    buf_add(&w->out, str_c(role));
+    buf_add(&w->out, STR("\",\"parts\":["));
 }
 
 static void content_end(struct gemini_writer *w)
