@@ -12,7 +12,6 @@
  *   openai_responses_encode.c    answer: events -> raw or events of a stream
  *   openai_responses_observe.c   answer: what the client knows from raw frames
  *   openai_responses_collect.c   answer: items, and the response object
- *   openai_responses_lint.c      a checker of what clients get
  */
 #pragma once
 
@@ -21,7 +20,6 @@
 #include "text/json.h"
 #include "text/json_index.h"
 
-/* --- requests --- */
 request_decode_fn openai_responses_request_decode;
 request_decode_full_fn openai_responses_request_decode_full;
 request_encode_fn openai_responses_upstream_encode;
@@ -152,7 +150,6 @@ bool openai_responses_template_match(struct openai_responses_decoder *d, struct 
 /* Remembers data, which was just read, if the next one may differ by its text alone. */
 void openai_responses_template_learn(struct openai_responses_decoder *d, struct str data);
 
-/* --- answers, encoded --- */
 enum openai_responses_piece_kind {
     OPENAI_RESPONSES_OUTPUT_TEXT,
     OPENAI_RESPONSES_REFUSAL,
@@ -243,7 +240,7 @@ encoder_init_fn openai_responses_encode_init;
 response_encode_fn openai_responses_encode_frame;
 encoder_end_fn openai_responses_encode_end;
 encoder_break_fn openai_responses_encode_break;
-/* The stream's end after a failure of ours: error and response.failed; nothing after an end. */
+/* The end of a stream that fails here. */
 void openai_responses_encode_error(struct openai_responses_encoder *enc, const struct event *error,
                                    struct buf *out);
 encoder_fini_fn openai_responses_encode_fini;
@@ -252,7 +249,7 @@ encoder_fini_fn openai_responses_encode_fini;
 void openai_responses_observe_frame(struct openai_responses_encoder *enc,
                                     const struct frame *frame);
 
-/* Remembered; index EVENT_NO_INDEX: it waits for one. */
+/* index EVENT_NO_INDEX: it waits for one. */
 struct openai_responses_sent *openai_responses_collect_item(struct openai_responses_encoder *enc,
                                                             enum openai_responses_kind kind,
                                                             uint32_t index);

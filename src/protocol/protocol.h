@@ -155,8 +155,8 @@ typedef void encoder_init_fn(void *encoder, const struct encoder_options *option
 typedef void encoder_fini_fn(void *encoder);
 /* What goes to the client for this frame: frame->raw itself, or bytes appended to out (then
  * *ret_bytes is null), or nothing (*ret_bytes null and out untouched). A client that did not ask
- * for a stream gets nothing until encoder_end. Of what fails, here as in encoder_end, nothing is to go
- * out: what was appended is taken back. */
+ * for a stream gets nothing until encoder_end. Of what fails, here as in encoder_end, nothing is to
+ * go out: what was appended is taken back. */
 typedef enum error_code response_encode_fn(void *encoder, const struct frame *frame,
                                            struct buf *out, struct str *ret_bytes, struct error *e);
 /* The answer is complete: appends what is missing to out: nothing in raw mode whose raw frames held
