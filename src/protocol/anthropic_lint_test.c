@@ -91,7 +91,7 @@ static void expect_each(const struct lint_case *cases, size_t n, bool stream)
 #define FINISH(n)         EVENT("content_block_stop", ",'index':" n)
 #define LAST_OF(members)  EVENT("message_delta", "," members)
 #define COUNT             "'usage':{'output_tokens':2}"
-#define LAST(reason)      LAST_OF("'delta':{'stop_reason':'" reason "','stop_sequence':null}," COUNT)
+#define LAST(why)         LAST_OF("'delta':{'stop_reason':'" why "','stop_sequence':null}," COUNT)
 #define END               EVENT("message_stop", "")
 #define TAIL(reason)      LAST(reason) END
 #define TEXT              "{'type':'text','text':''}"
