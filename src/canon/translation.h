@@ -41,8 +41,8 @@ struct translation {
 /* A code such as "dropped:top_k", "changed:temperature"; visible ASCII without comma. Each is kept
  * once; past the maximum the last one is "more". NULL for t: nothing. */
 void translation_warn(struct translation *t, const char *code);
-/* The same with a name behind the code: "dropped:tool:NAME"; commas, '%' and what is no visible ASCII
- * as %XX, and no more than 64 bytes of that. */
+/* The same with a name behind the code: "dropped:tool:NAME"; commas, '%' and what is no visible
+ * ASCII as %XX, and no more than 64 bytes of that. */
 void translation_warn_of(struct translation *t, const char *code, struct str name);
 void translation_rename(struct translation *t, struct str ours, struct str theirs);
 void translation_wrap(struct translation *t, struct str name);
