@@ -300,10 +300,12 @@ static void test_edited(void **state)
 
 /* --- written again ------------------------------------------------------------------------ */
 
-#define CACHE       ",'cache_control':{'type':'ephemeral'}"
-#define TEXT(rest)  "{'type':'text','text':'T'" rest "}"
-#define CALL(id)    "{'type':'tool_use','id':'" id "','name':'f','input':{'a':1.0}}"
-#define TOOLS       "'tools':[{'name':'f','input_schema':{'type':'object','properties':{}}" CACHE "}]"
+#define CACHE      ",'cache_control':{'type':'ephemeral'}"
+#define TEXT(rest) "{'type':'text','text':'T'" rest "}"
+#define CALL(id)   "{'type':'tool_use','id':'" id "','name':'f','input':{'a':1.0}}"
+
+#define TOOLS "'tools':[{'name':'f','input_schema':{'type':'object','properties':{}}" CACHE "}]"
+
 #define USER(parts) "{'role':'user','content':[" parts "]}"
 #define PICTURE                                                                  \
     "{'type':'image','source':{'type':'base64','media_type':'image/png','data':" \
