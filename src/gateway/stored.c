@@ -25,7 +25,7 @@
 #include "gateway/stored_priv.h"
 #include "text/json_index.h"
 
-enum { CHAIN_MAX = 1000, KEPT_ROOM = 64 * 1024, ITEM_KEY_MAX = 128, OWN_EXTRA = 128 };
+enum { CHAIN_MAX = 1000, KEPT_ROOM = 64 * 1024, ITEM_KEY_MAX = 128 };
 
 struct stored {
     struct str owner;
@@ -299,12 +299,6 @@ static enum error_code expand(struct exchange *x, struct expansion *to, struct e
     bool keep = stored->wanted && !to->same && str_is_null(stored->pinned);
     if (!anew && !keep)
         return OK;
-    /* At once: growing step by step it would be copied as often again. Without room for it adding
-     * says so. */
-    size_t input_n = member_of(&x->call.request, STR("input")).n;
-    if (input_n + OWN_EXTRA <= to->own.size_max &&
-        buf_reserve(&to->own, input_n + OWN_EXTRA) == NULL && anew)
-        return too_large(x, e);
     (void)buf_add_char(&to->own, '[');
     TRY(add_own(x, to->same, &to->arena, &to->own, e));
     (void)buf_add_char(&to->own, ']');
