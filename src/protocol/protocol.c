@@ -79,47 +79,48 @@ static void allow_add(struct str *allow, struct str method, struct arena *arena)
                        STR_ARG(method), str_eq(method, STR("GET")) ? ", HEAD" : "");
 }
 
-/* The methods that a path is served with; null where there is no such path. */
-static struct str methods_of(struct str path, struct arena *arena)
+/* The pattern that says most of a path; null where there is no such path. The method does not
+ * count: with another one than the path has it is not to be taken for another path. */
+static struct str pattern_of(struct str path)
 {
-    struct str allow = STR_NULL;
+    const struct route *best = NULL;
     struct str rest;
 
     for (size_t i = 0; i < protocol_count; i++) {
         for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
-            if (route_serves(route, path, &rest))
-                allow_add(&allow, str_c(route->method), arena);
+            if (route_serves(route, path, &rest) && is_nearer(route, best))
+                best = route;
         }
     }
-    return allow;
+    return best == NULL ? STR_NULL : str_c(best->path);
 }
 
 void protocol_route(struct str method, struct str path, struct arena *arena,
                     struct route_match *ret_match)
 {
-    const struct route *best = NULL;
-    struct str rest;
+    struct str pattern = pattern_of(path);
+    struct str allow = STR_NULL;
+    struct str rest = STR_NULL;
 
-    *ret_match = (struct route_match){.protocol = NULL};
+    *ret_match = (struct route_match){.path_known = !str_is_null(pattern)};
+    if (str_is_null(pattern))
+        return;
     for (size_t i = 0; i < protocol_count; i++) {
         for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
-            if (!method_serves(str_c(route->method), method) || !route_serves(route, path, &rest) ||
-                !is_nearer(route, best))
+            if (!str_eq(str_c(route->path), pattern) || !route_serves(route, path, &rest))
                 continue;
-            best = route;
-            *ret_match = (struct route_match){.protocol = protocol_table[i],
-                                              .operation = route->operation,
-                                              .rest = rest,
-                                              .path_known = true};
+            if (method_serves(str_c(route->method), method)) {
+                if (!str_is_null(rest))
+                    rest = url_decode(rest, false, arena);
+                ret_match->protocol = protocol_table[i];
+                ret_match->operation = route->operation;
+                ret_match->rest = rest;
+                return;
+            }
+            allow_add(&allow, str_c(route->method), arena);
         }
     }
-    if (best != NULL) {
-        if (!str_is_null(ret_match->rest))
-            ret_match->rest = url_decode(ret_match->rest, false, arena);
-        return;
-    }
-    ret_match->allow = methods_of(path, arena);
-    ret_match->path_known = !str_is_null(ret_match->allow);
+    ret_match->allow = allow;
 }
 
 /* How many segments path and pattern begin with together; one more where both go on with an action

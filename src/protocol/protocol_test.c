@@ -48,6 +48,11 @@ static void test_route(void **state)
         {"GET", "/v1/models/openrouter:a/b:free", OP_MODEL, "openrouter:a/b:free", "GET, HEAD"},
         {"GET", "/v1/models/", OP_COUNT, NULL, NULL},
         {"GET", "/v1/modelsx", OP_COUNT, NULL, NULL},
+        {"POST", "/v1beta/models/a:b%2Fc:countTokens", OP_COUNT_TOKENS, "a:b/c", "POST"},
+        {"GET", "/v1beta/models/m", OP_MODEL, "m", "GET, HEAD"},
+        {"GET", "/v1/responses/input_tokens", OP_COUNT, NULL, "POST"},
+        {"GET", "/v1/responses/resp_1/cancel", OP_COUNT, NULL, "POST"},
+        {"POST", "/v1/responses/resp_1", OP_COUNT, NULL, "GET, HEAD, DELETE"},
         {"GET", "", OP_COUNT, NULL, NULL},
     };
     struct arena arena;
