@@ -290,8 +290,7 @@ struct gemini_lint {
     bool in_event;    /* of events */
     bool array_begun; /* from here on: of an array */
     bool array_ended;
-    bool element_may; /* come here */
-    bool comma;       /* an element must come */
+    bool element_may, comma; /* an element may come here, must come */
     bool in_string;
     bool escaped;
     uint32_t depth; /* within an element */
