@@ -44,7 +44,7 @@ function build() {
     const link = (out, list, ...libraries) => execFileSync(cc[0], [...cc.slice(1),
         "-std=gnu17", "-O2", "-D_GNU_SOURCE", "-o", path.join(dir, out),
         ...list.map((name) => path.join(bench_dir, name)), ...libraries], { stdio: "pipe" });
-    link("mock_upstream", [...mocks, "shape.c"], "-lssl", "-lcrypto");
+    link("mock_upstream", [...mocks, "form.c", "shape.c"], "-lssl", "-lcrypto");
     link("load", names.filter((name) => !mocks.includes(name)));
 }
 

@@ -390,7 +390,7 @@ const ROWS = {
     /* Pages, types, bodies */
     "an HTML page, 200": { script: page(200), whole: refused(/./), stream: refused(/./) },
     "an HTML page, 502": { script: page(502), ...both((a, w) =>
-        is_error(a, 502, "backend_error", a.json.error.code, w)) },
+        is_error(a, 502, "server_error", a.json.error.code, w)) },
     "an HTML page, 503": { script: page(503), ...both((a, w) =>
         assert.equal(a.json.error.code !== undefined && a.status, 503, w)) },
     "an HTML page that says it is JSON": { script: of_type("application/json",
