@@ -485,7 +485,7 @@ static void test_whole_that_is_no_json(void **state)
         tell(bytes, &setting, &(struct cuts){bytes.n, 1, false}, &told);
         assert_int_equal(told.code, ERR_UPSTREAM_BROKEN);
         assert_int_equal(told.frames, 0);
-        if (!str_starts(buf_str(&told.text), STR(BROKEN "the answer is ")))
+        if (str_find(buf_str(&told.text), STR(BROKEN "the answer is "), 0) != 0)
             fail_msg("%s: %.*s", cases[i], STR_ARG(buf_str(&told.text)));
         told_fini(&told);
     }
