@@ -40,11 +40,15 @@ struct str recall_call_key(uint64_t asked, struct str id, uint64_t digest, char 
     unsigned long long call = digest;
     int n;
 
-    if (id.n <= ID_SHOWN_MAX)
-        n = snprintf(to, RECALL_KEY_MAX, "c:%016llx:%016llx:%.*s", before, call, STR_ARG(id));
-    else
-        n = snprintf(to, RECALL_KEY_MAX, "d:%016llx:%016llx:%016llx:%zu", before, call,
-                     (unsigned long long)XXH3_64bits(id.p, id.n), id.n);
+    if (id.n <= ID_SHOWN_MAX) {
+        n = snprintf(to, RECALL_KEY_MAX, "c:%016llx:%016llx:", before, call);
+        assert(n > 0 && (size_t)n + id.n < RECALL_KEY_MAX);
+        if (id.n > 0)
+            memcpy(to + n, id.p, id.n);
+        return str_of(to, (size_t)n + id.n);
+    }
+    n = snprintf(to, RECALL_KEY_MAX, "d:%016llx:%016llx:%016llx:%zu", before, call,
+                 (unsigned long long)XXH3_64bits(id.p, id.n), id.n);
     assert(n > 0 && n < RECALL_KEY_MAX);
     return str_of(to, (size_t)n);
 }

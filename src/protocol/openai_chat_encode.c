@@ -582,6 +582,8 @@ enum error_code openai_chat_encode_end(void *encoder, struct buf *out, struct er
         stream_end(enc, out);
     else if (enc->failed)
         buf_add(out, buf_str(&enc->error));
+    else if (!enc->raw_sent && enc->body.pieces == NULL)
+        return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer ended without a choice");
     else if (!enc->raw_sent)
         body_write(enc, out);
     return check_room(enc, out, e);
