@@ -10,7 +10,8 @@ enum { MEMORY_MAX = 512 * 1024 * 1024, WHY_SIZE = 512 };
 struct checked {
     const struct protocol *protocol;
     void *state;
-    bool ours;  /* something of it was encoded here */
+    bool ours;     /* something of it was encoded here */
+    bool raw_last; /* a line of it may still be without its end: what follows is not ours alone */
     bool over;  /* a violation of the upstream's was met, or the end: nothing more is looked at */
     bool whole; /* one whole body */
     struct arena arena;
@@ -78,13 +79,14 @@ void checked_bytes(struct exchange *x, struct str bytes, bool raw)
     /* Large ones were read in a job, not in a turn of the loop. */
     if (raw && checked->whole && bytes.n > LARGE_BYTES)
         checked->over = true;
-    feed(x, bytes, false, !raw);
+    feed(x, bytes, false, !raw && !checked->raw_last);
+    checked->raw_last = raw;
 }
 
 void checked_end(struct exchange *x)
 {
     if (ATTR_CHECKS && x->checked != NULL)
-        feed(x, STR_NULL, true, x->checked->ours);
+        feed(x, STR_NULL, true, x->checked->ours && !x->checked->raw_last);
 }
 
 void checked_free(struct checked **checked_ptr)

@@ -76,10 +76,13 @@ bool stored_get(struct exchange *x, struct str owner, struct str id, struct aren
 /* Where an item is: kept in the same store, as a reply without a backend. */
 static struct str item_key(struct str id, char to[ITEM_KEY_MAX])
 {
-    int n = snprintf(to, ITEM_KEY_MAX, "item %.*s", STR_ARG(str_head(id, ITEM_KEY_MAX - 8)));
+    static const struct str what = STR_INIT("item ");
 
-    assert(n > 0 && n < ITEM_KEY_MAX);
-    return str_of(to, (size_t)n);
+    id = str_head(id, ITEM_KEY_MAX - 8);
+    memcpy(to, what.p, what.n);
+    if (id.n > 0)
+        memcpy(to + what.n, id.p, id.n);
+    return str_of(to, what.n + id.n);
 }
 
 /* Null: nobody of that name, or its response has gone. */

@@ -420,12 +420,13 @@ static void check_stream(struct str body)
     assert(finished || str_find(body, STR("\"error\""), 0) != SIZE_MAX);
 }
 
-/* Ours, or the upstream's own. */
+/* Ours, or the upstream's own (which cannot be found in what came coded). */
 static void check_error(const struct run *run, struct str body)
 {
     assert(str_starts(body, STR("{\"error\":{\"message\":")) ||
            str_find(body, STR("\"error\""), 0) != SIZE_MAX ||
-           str_find(buf_str(&run->up_text), body, 0) != SIZE_MAX);
+           str_find(buf_str(&run->up_text), body, 0) != SIZE_MAX ||
+           str_find(buf_str(&run->up_text), STR("ncoding:"), 0) != SIZE_MAX);
 }
 
 /* The answer at the beginning of bytes, to what *sent begins with; which it takes off, unless the
