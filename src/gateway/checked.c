@@ -11,7 +11,7 @@ struct checked {
     const struct protocol *protocol;
     void *state;
     bool ours;     /* something of it was encoded here */
-    bool raw_last; /* a line of it may still be without its end: what follows is not ours alone */
+    bool raw_last; /* its end may still be open: what follows is not ours alone */
     bool over;  /* a violation of the upstream's was met, or the end: nothing more is looked at */
     bool whole; /* one whole body */
     struct arena arena;
@@ -80,7 +80,7 @@ void checked_bytes(struct exchange *x, struct str bytes, bool raw)
     if (raw && checked->whole && bytes.n > LARGE_BYTES)
         checked->over = true;
     feed(x, bytes, false, !raw && !checked->raw_last);
-    checked->raw_last = raw;
+    checked->raw_last = raw && !str_ends(bytes, STR("\n\n")) && !str_ends(bytes, STR("\n\r\n"));
 }
 
 void checked_end(struct exchange *x)
