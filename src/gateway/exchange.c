@@ -9,9 +9,11 @@
  *           puts their bytes into the station's buffer, and the step after the batch flushes it.
  * Owns      The exchange, its answer arena, decoder and encoder. The request arena is the server
  *           connection's and is released at commit.
- * Not here  Upstream I/O (attempt), heads of answers (answer), HTTP framing (http/).
+ * Not here  Whole answers (whole), upstream I/O (attempt), heads of answers (answer), HTTP framing
+ *           (http/).
  */
-#include "gateway/gateway_priv.h"
+#include "gateway/exchange.h"
+
 #include "gateway/plan.h"
 
 #include "base/log.h"
@@ -25,14 +27,14 @@
 #include "gateway/stored.h"
 #include "gateway/stored_ask.h"
 #include "gateway/unpack.h"
+#include "gateway/whole.h"
 #include "text/json.h"
 
 enum {
     ANSWER_BLOCK_SIZE = 2048,
     FREE_EXCHANGES_MAX = 64,
     OUT_KEPT_MAX = 512 * 1024,
-    ANSWER_EXTRA = 64 * 1024,
-    HAND_BYTES = 256 * 1024 /* at once, of a large answer */
+    ANSWER_EXTRA = 64 * 1024
 };
 
 #define NEXT_TO(name) (1u << EXCHANGE_##name)
@@ -249,7 +251,7 @@ bool exchange_overflowed(const struct exchange *x, struct error *e)
 }
 
 /* The turn's buffer is empty again; what one large answer made of it is not kept. */
-static void reset_out(struct station *station)
+void exchange_reset_out(struct station *station)
 {
     if (station->out.size > OUT_KEPT_MAX)
         buf_fini(&station->out);
@@ -269,7 +271,7 @@ static enum exchange_state step_BODY(struct exchange *x)
 }
 
 /* A short answer that is there already, in the turn's buffer. */
-static void send_out(struct exchange *x, int status, struct str content_type)
+void exchange_send_out(struct exchange *x, int status, struct str content_type)
 {
     struct buf *out = &x->station->out;
 
@@ -277,7 +279,7 @@ static void send_out(struct exchange *x, int status, struct str content_type)
     server_body(x->client, buf_str(out));
     server_end(x->client);
     (void)server_flush(x->client);
-    reset_out(x->station);
+    exchange_reset_out(x->station);
 }
 
 static enum exchange_state step_ROUTE(struct exchange *x)
@@ -285,7 +287,7 @@ static enum exchange_state step_ROUTE(struct exchange *x)
     int status = x->route->answer(x->station->gateway, x->branch->site, &x->station->out);
 
     x->quiet = true;
-    send_out(x, status, str_c(x->route->content_type));
+    exchange_send_out(x, status, str_c(x->route->content_type));
     return EXCHANGE_SENT;
 }
 
@@ -346,7 +348,7 @@ void exchange_warn(struct exchange *x, const char *code, struct str name)
     translation_warn_of(x->translation, code, name);
 }
 
-static bool counts(const struct exchange *x)
+bool exchange_counts(const struct exchange *x)
 {
     return x->call.intake.operation == OP_COUNT_TOKENS;
 }
@@ -356,7 +358,7 @@ static void read_large(struct exchange *x)
 {
     const struct request_limits limits = exchange_limits(x);
 
-    large_read(x->large, x->call.intake.protocol, &limits, counts(x));
+    large_read(x->large, x->call.intake.protocol, &limits, exchange_counts(x));
 }
 
 static enum exchange_state step_DECODE(struct exchange *x)
@@ -424,7 +426,7 @@ static enum exchange_state step_PLAN(struct exchange *x)
     }
     if (plan_next(x, &x->call.error) != OK || stored_pin(x, &x->call.error) != OK)
         return EXCHANGE_FAIL;
-    if (UNLIKELY(counts(x)) && count_is_ours(x))
+    if (UNLIKELY(exchange_counts(x)) && count_is_ours(x))
         return EXCHANGE_COUNT;
     if (UNLIKELY(large)) {
         attempt_write(x);
@@ -443,7 +445,7 @@ static enum exchange_state step_COUNT(struct exchange *x)
         exchange_overflowed(x, &call->error))
         return EXCHANGE_FAIL;
     count_estimate(x, &x->station->out);
-    send_out(x, 200, STR("application/json"));
+    exchange_send_out(x, 200, STR("application/json"));
     return EXCHANGE_SENT;
 }
 
@@ -455,7 +457,7 @@ static enum exchange_state step_WRITE(struct exchange *x)
 }
 
 /* Everything after the head is sent: the request is not needed any more. */
-static void commit(struct exchange *x, int status, struct str content_type, int64_t length)
+void exchange_commit(struct exchange *x, int status, struct str content_type, int64_t length)
 {
     answer_head(x, status, content_type, length);
     x->committed = true;
@@ -481,7 +483,7 @@ static void flush(struct exchange *x)
     if (out->n > 0)
         server_body(x->client, buf_str(out));
     bool full = server_flush(x->client) == SERVER_FULL;
-    reset_out(x->station);
+    exchange_reset_out(x->station);
     if (full && !x->attempt.paused && x->attempt.request != NULL) {
         x->attempt.paused = true;
         client_pause(x->attempt.request, true);
@@ -500,7 +502,7 @@ void exchange_writable(struct exchange *x)
 }
 
 /* The upstream's own where its events go down, as it may name a charset; else the protocol's. */
-static struct str stream_content_type(const struct exchange *x)
+struct str exchange_stream_type(const struct exchange *x)
 {
     const struct protocol *protocol = x->call.intake.protocol;
     const struct message *head = x->attempt.head;
@@ -526,7 +528,7 @@ static enum exchange_state step_AWAIT(struct exchange *x)
         return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
     if (x->station->out.n == 0)
         return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
-    commit(x, 200, stream_content_type(x), -1);
+    exchange_commit(x, 200, exchange_stream_type(x), -1);
     metric_add(&x->station->metrics, METRIC_streams_total, attempt->backend->slot, 1);
     return EXCHANGE_RELAY;
 }
@@ -555,228 +557,24 @@ static enum exchange_state step_RELAY(struct exchange *x)
     return EXCHANGE_RELAY;
 }
 
-static struct str whole_type(const struct attempt *attempt)
-{
-    struct str type = http_headers_get(&attempt->head->headers, STR("content-type"));
-
-    return str_is_null(type) ? STR("application/json") : type;
-}
-
-static enum exchange_state send_whole(struct exchange *x, int status, struct str content_type,
-                                      struct str body)
-{
-    commit(x, status, content_type, (int64_t)body.n);
-    large_free(&x->large);
-    if (UNLIKELY(x->large_answer != NULL) && body.p == large_body(x->large_answer).p) {
-        x->whole = body;
-        return EXCHANGE_HAND;
-    }
-    server_body(x->client, body);
-    server_end(x->client);
-    (void)server_flush(x->client);
-    reset_out(x->station);
-    return EXCHANGE_SENT;
-}
-
-static bool is_json(struct exchange *x, struct str body)
-{
-    struct error ignored;
-    const struct json_read_options options = {.depth_max = 0, .allow_invalid_utf8 = true};
-    struct arena *scratch = &x->station->scratch;
-
-    bool ok = json_read(body, &options, scratch, &ignored) != NULL;
-    arena_rewind(scratch);
-    return ok;
-}
-
-/* We asked for usage in the stream, and the backend does not know how: once more without, and
- * never again with (contract, section 4). */
-static bool refuses_usage(struct exchange *x, struct str body)
-{
-    if (x->attempt.status != 400 || !x->usage_added || body.n > LARGE_BYTES ||
-        str_find(body, STR("stream_options"), 0) == SIZE_MAX)
-        return false;
-    atomic_store_explicit(&x->attempt.backend->usage_refused, true, memory_order_relaxed);
-    LOG(GATEWAY, INFO, "backend.no_stream_usage", F_STR("backend", x->attempt.backend->name));
-    return true;
-}
-
-/* An upstream's error with its own bytes, unless they are our key's. */
-static enum exchange_state send_error(struct exchange *x, struct str body)
-{
-    const struct attempt *attempt = &x->attempt;
-
-    body = plan_redact_keys(attempt->backend, body, x->call.arena);
-    if (exchange_overflowed(x, &x->call.error))
-        return EXCHANGE_FAIL;
-    return send_whole(x, attempt->status, whole_type(attempt), body);
-}
-
-/* An upstream's error: its own body where the client can read it. */
-static enum exchange_state whole_error(struct exchange *x, struct str body, bool json)
-{
-    if (x->attempt.status < 400 || !exchange_is_same(x) || !json) {
-        failed_whole(x, str_head(body, LARGE_BYTES));
-        return EXCHANGE_FAIL;
-    }
-    return send_error(x, body);
-}
-
-/* Nobody could count: it is done here. */
-static enum exchange_state count_again(struct exchange *x)
-{
-    attempt_again(x);
-    x->estimate = true;
-    return EXCHANGE_PLAN;
-}
-
-/* A backend's answer to how many tokens a request has. */
-static enum exchange_state counted(struct exchange *x, struct str body)
-{
-    struct attempt *attempt = &x->attempt;
-    struct buf *out = &x->station->out;
-
-    if (body.n > LARGE_BYTES) {
-        FAIL(&x->call.error, ERR_UPSTREAM_TOO_LARGE, "a number of %zu bytes", body.n);
-        attempt_blame(x);
-        return EXCHANGE_FAIL;
-    }
-    if (attempt->status != 200)
-        return count_is_refused(x, body) ? count_again(x) : whole_error(x, body, is_json(x, body));
-    if (exchange_is_same(x))
-        return send_whole(x, attempt->status, whole_type(attempt), body);
-    if (!count_translate(x, body, out))
-        return count_again(x);
-    send_out(x, 200, STR("application/json"));
-    return EXCHANGE_SENT;
-}
-
-/* The one frame of the body went up to the encoder. */
-static enum exchange_state whole_answer(struct exchange *x, struct str body)
-{
-    const struct attempt *attempt = &x->attempt;
-
-    if (attempt->failed)
-        return EXCHANGE_FAIL;
-    if (x->error_event && exchange_is_same(x))
-        return send_error(x, body);
-    if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
-        return EXCHANGE_FINISH;
-    if (!str_is_null(x->whole)) {
-        checked_bytes(x, x->whole, true);
-        checked_end(x);
-        return send_whole(x, attempt->status, whole_type(attempt), x->whole);
-    }
-    return EXCHANGE_FINISH;
-}
-
-static bool is_success(const struct attempt *attempt)
-{
-    return attempt->status >= 200 && attempt->status < 300;
-}
-
 static enum exchange_state step_WHOLE(struct exchange *x)
 {
-    struct attempt *attempt = &x->attempt;
-    const struct protocol *up = attempt->protocol;
-    struct str body = str_is_null(attempt->span) ? buf_str(&attempt->body) : attempt->span;
-
-    if (UNLIKELY(counts(x)))
-        return counted(x, body);
-    if (UNLIKELY(body.n > LARGE_BYTES)) {
-        x->large_answer = large_new(x->branch, exchange_wake, x);
-        large_adopt(x->large_answer, &attempt->body);
-        if (is_success(attempt))
-            large_read_answer(x->large_answer, up, (size_t)x->call.config->json_depth_max,
-                              x->restore);
-        else
-            large_check_json(x->large_answer);
-        return EXCHANGE_DIGEST;
-    }
-    if (!is_success(attempt)) {
-        if (refuses_usage(x, body)) {
-            attempt_again(x);
-            return EXCHANGE_PLAN;
-        }
-        return whole_error(x, body, is_json(x, body));
-    }
-    if (up->response_decode(x->decoder, body, true, &x->call.error) != OK) {
-        attempt_blame(x);
-        return EXCHANGE_FAIL;
-    }
-    attempt_complete(x);
-    return whole_answer(x, body);
-}
-
-static enum exchange_state encode_large(struct exchange *x)
-{
-    /* Escapes make six bytes of one at worst. */
-    size_t bytes_max = 6 * x->call.config->response_bytes_max + ANSWER_EXTRA;
-
-    large_encode(x->large_answer, x->call.intake.protocol, x->encoder, x->large_frame, bytes_max);
-    return EXCHANGE_ENCODE;
+    return whole_came(x);
 }
 
 static enum exchange_state step_DIGEST(struct exchange *x)
 {
-    struct large *large = x->large_answer;
-    struct frame *frame = NULL;
-
-    if (large_busy(large))
-        return EXCHANGE_DIGEST;
-    if (!is_success(&x->attempt))
-        return whole_error(x, large_body(large), large_is_json(large));
-    if (large_take_frame(large, &frame, &x->call.error) != OK) {
-        attempt_blame(x);
-        return EXCHANGE_FAIL;
-    }
-    if (frame != NULL) {
-        x->large_frame = frame;
-        (void)attempt_frame(x, frame);
-        arena_rewind(&x->station->scratch);
-    }
-    if (x->large_encodes && !x->attempt.failed)
-        return encode_large(x);
-    large_forget_events(large);
-    return whole_answer(x, large_body(large));
+    return whole_digested(x);
 }
 
-/* It is all there: what goes out is handed over piece by piece. */
 static enum exchange_state step_ENCODE(struct exchange *x)
 {
-    bool stream = x->call.request.stream;
-    struct str made;
-
-    if (large_busy(x->large_answer))
-        return EXCHANGE_ENCODE;
-    large_forget_events(x->large_answer);
-    if (large_take_encoded(x->large_answer, &made, &x->call.error) != OK)
-        return EXCHANGE_FAIL;
-    checked_bytes(x, made, false);
-    checked_end(x);
-    stored_bytes(x, made);
-    stored_end(x);
-    commit(x, 200, stream ? stream_content_type(x) : STR("application/json"),
-           stream ? -1 : (int64_t)made.n);
-    large_free(&x->large);
-    x->whole = made;
-    return EXCHANGE_HAND;
+    return whole_encoded(x);
 }
 
-/* As much as the client takes; what it does not take yet stays here, uncopied. */
 static enum exchange_state step_HAND(struct exchange *x)
 {
-    while (x->whole.n > 0) {
-        struct str piece = str_head(x->whole, HAND_BYTES);
-        x->whole = str_from(x->whole, piece.n);
-        server_body(x->client, piece);
-        if (x->whole.n > 0 && server_flush(x->client) == SERVER_FULL)
-            return EXCHANGE_HAND;
-    }
-    server_end(x->client);
-    (void)server_flush(x->client);
-    large_free(&x->large_answer);
-    return EXCHANGE_SENT;
+    return whole_hand(x);
 }
 
 /* A large stream for a client that wants it as a whole. */
@@ -804,7 +602,7 @@ static enum exchange_state step_FINISH(struct exchange *x)
         (void)pipeline_release(&x->call);
     if (UNLIKELY(is_collected_large(x))) {
         x->large_answer = large_new(x->branch, exchange_wake, x);
-        return encode_large(x);
+        return whole_encode(x);
     }
     size_t before = out->n;
     if (down->encoder_end(x->encoder, out, &x->call.error) != OK) {
@@ -819,10 +617,10 @@ static enum exchange_state step_FINISH(struct exchange *x)
     if (!x->call.request.stream) {
         /* Collected from a stream; an error in it is no success. */
         int status = !x->error_event ? 200 : x->error_status >= 400 ? x->error_status : 502;
-        return send_whole(x, status, STR("application/json"), buf_str(out));
+        return whole_send(x, status, STR("application/json"), buf_str(out));
     }
     if (!x->committed) {
-        commit(x, 200, stream_content_type(x), -1);
+        exchange_commit(x, 200, exchange_stream_type(x), -1);
         if (x->attempt.backend != NULL)
             metric_add(&x->station->metrics, METRIC_streams_total, x->attempt.backend->slot, 1);
     }
@@ -830,7 +628,7 @@ static enum exchange_state step_FINISH(struct exchange *x)
         server_body(x->client, buf_str(out));
     server_end(x->client);
     (void)server_flush(x->client);
-    reset_out(x->station);
+    exchange_reset_out(x->station);
     return EXCHANGE_SENT;
 }
 
@@ -869,7 +667,7 @@ static enum exchange_state step_BREAK(struct exchange *x)
         server_body(x->client, buf_str(out));
     server_end(x->client);
     (void)server_flush(x->client);
-    reset_out(x->station);
+    exchange_reset_out(x->station);
     return EXCHANGE_SENT;
 }
 
@@ -887,14 +685,14 @@ static enum exchange_state step_FAIL(struct exchange *x)
         exchange_fail_starved(x, &x->call.error);
     large_free(&x->large);
     large_free(&x->large_answer);
-    reset_out(x->station);
+    exchange_reset_out(x->station);
     if (protocol == NULL)
         protocol = protocol_table[0];
     protocol->error_encode(e, str_of(x->id, ID_SIZE), false, out);
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
     if (!x->body_complete) /* what still comes of the body is of no use to anybody */
         server_close_after(x->client);
-    send_out(x, answer_status(protocol, e), STR("application/json"));
+    exchange_send_out(x, answer_status(protocol, e), STR("application/json"));
     return EXCHANGE_SENT;
 }
 
@@ -906,7 +704,7 @@ static enum exchange_state step_MODELS(struct exchange *x)
         return EXCHANGE_MODELS;
     if (models_answer(x->branch->models, x, out, &x->call.error) != OK)
         return EXCHANGE_FAIL;
-    send_out(x, 200, STR("application/json"));
+    exchange_send_out(x, 200, STR("application/json"));
     return EXCHANGE_SENT;
 }
 
@@ -920,7 +718,7 @@ static enum exchange_state step_ASK(struct exchange *x)
     case STORED_ASK_FAILED:
         return EXCHANGE_FAIL;
     case STORED_ASK_DONE:
-        return send_whole(x, answer.status, answer.content_type, answer.body);
+        return whole_send(x, answer.status, answer.content_type, answer.body);
     }
     BUG("unknown state");
 }

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What steps of the exchange that stand in files of their own share with the machine.
+ */
+#pragma once
+
+#include "gateway/gateway_priv.h"
+
+/* It asks for a number of tokens. */
+bool exchange_counts(const struct exchange *x);
+/* Everything after the head is sent: the request is not needed any more. */
+void exchange_commit(struct exchange *x, int status, struct str content_type, int64_t length);
+/* Sends a short answer that is there already, in the turn's buffer. */
+void exchange_send_out(struct exchange *x, int status, struct str content_type);
+/* The turn's buffer is empty again; what one large answer made of it is not kept. */
+void exchange_reset_out(struct station *station);
+/* Of the client's stream. */
+struct str exchange_stream_type(const struct exchange *x);
