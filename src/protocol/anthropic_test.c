@@ -190,7 +190,7 @@ static void test_each_error(void **state)
                 fail_msg("%s: %s", error_name((enum error_code)code), e.detail);
             trial_decode(&trial, &protocol_anthropic, buf_str(&out), &cuts);
             assert_int_equal(trial.error.code, OK);
-            assert_true(trial_has_error(&trial));
+            assert_true(trial_has(&trial, EVENT_ERROR));
             trial_fini(&trial);
             buf_fini(&out);
         }

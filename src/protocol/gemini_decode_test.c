@@ -294,7 +294,7 @@ static void test_errors(void **state)
         if (trial.error.code != OK || !trial_check(&trial, &e))
             fail_msg("%s: %s", cases[i].bytes, trial.error.detail);
         expect_events(&trial, &want);
-        assert_true(trial_has_error(&trial));
+        assert_true(trial_has(&trial, EVENT_ERROR));
         trial_fini(&trial);
     }
 }

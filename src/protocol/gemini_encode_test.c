@@ -226,7 +226,7 @@ static void check_broken(const struct trial *trial, bool array, bool same)
             expect_lint(buf_str(&out), true, array);
         trial_decode(&got, &protocol_gemini, buf_str(&out), &cuts);
         assert_int_equal(got.error.code, OK);
-        assert_true(trial_has_error(&got) != over);
+        assert_true(trial_has(&got, EVENT_ERROR) != over);
         trial_fini(&got);
         gemini_encode_fini(&enc);
         arena_fini(&answer);

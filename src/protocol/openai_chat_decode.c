@@ -93,10 +93,8 @@ static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse
     struct str data = json_halves_join(&d->halves, sse->data, d->options.scratch);
     yyjson_val *root = parse(d, data, &ignored);
 
-    if (!yyjson_is_obj(root)) {
-        d->not_json++;
+    if (!yyjson_is_obj(root))
         return;
-    }
     if (str_eq(sse->event, STR("error")))
         openai_chat_delta_error(d, root);
     else

@@ -10,8 +10,10 @@
 
 #include "canon/dump.h"
 #include "protocol/openai_chat_priv.h"
-#include "protocol/openai_chat_trial.h"
 #include "protocol/recordings_for_test.h"
+#include "protocol/trial.h"
+
+extern const struct protocol protocol_openai_chat;
 
 enum { OUT_MAX = 256 * 1024 * 1024 };
 
@@ -32,19 +34,33 @@ enum { OUT_MAX = 256 * 1024 * 1024 };
     DELTA("{\"tool_calls\":[{\"index\":%d,\"id\":\"call_%d\",\"function\":{\"name\":\"f\"," \
           "\"arguments\":\"{}\"}}]}")
 
-static void dump_of(struct str bytes, const struct openai_chat_cuts *cuts, struct buf *out)
+static void templates_off(void *decoder)
 {
-    struct openai_chat_trial trial;
-    struct error e;
+    struct openai_chat_decoder *d = decoder;
 
-    openai_chat_trial_decode(&trial, bytes, cuts);
-    if (!openai_chat_trial_check(&trial, &e))
-        fail_msg("%s\n%.*s", e.detail, STR_ARG(bytes));
-    openai_chat_trial_dump(&trial, out);
-    openai_chat_trial_fini(&trial);
+    d->templates_off = true;
 }
 
-static void same_dump(const char *what, struct str bytes, const struct openai_chat_cuts *cuts,
+static uint32_t matched_of(const struct trial *trial)
+{
+    const struct openai_chat_decoder *d = trial->decoder;
+
+    return d->matched;
+}
+
+static void dump_of(struct str bytes, const struct trial_cuts *cuts, struct buf *out)
+{
+    struct trial trial;
+    struct error e;
+
+    trial_decode(&trial, &protocol_openai_chat, bytes, cuts);
+    if (!trial_check(&trial, &e))
+        fail_msg("%s\n%.*s", e.detail, STR_ARG(bytes));
+    trial_dump(&trial, out);
+    trial_fini(&trial);
+}
+
+static void same_dump(const char *what, struct str bytes, const struct trial_cuts *cuts,
                       const struct buf *want)
 {
     struct buf got;
@@ -128,11 +144,11 @@ static void test_templates_traps(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(traps); i++) {
-        struct openai_chat_cuts cuts = {.stream = true, .templates_off = true};
+        struct trial_cuts cuts = {.stream = true, .prepare = templates_off};
         struct buf want;
         buf_init(&want, OUT_MAX);
         dump_of(str_c(traps[i]), &cuts, &want);
-        cuts.templates_off = false;
+        cuts.prepare = NULL;
         same_dump("templates", str_c(traps[i]), &cuts, &want);
         buf_fini(&want);
     }
@@ -141,7 +157,7 @@ static void test_templates_traps(void **state)
 /* Catches: templates that never match, so that the laws above would hold for nothing. */
 static void test_templates_match(void **state)
 {
-    const struct openai_chat_cuts cuts = {.stream = true};
+    const struct trial_cuts cuts = {.stream = true};
     static const struct {
         const char *stream;
         uint32_t matched;
@@ -160,11 +176,11 @@ static void test_templates_match(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct openai_chat_trial trial;
-        openai_chat_trial_decode(&trial, str_c(cases[i].stream), &cuts);
+        struct trial trial;
+        trial_decode(&trial, &protocol_openai_chat, str_c(cases[i].stream), &cuts);
         assert_int_equal(trial.error.code, OK);
-        assert_int_equal(trial.matched, cases[i].matched);
-        openai_chat_trial_fini(&trial);
+        assert_int_equal(matched_of(&trial), cases[i].matched);
+        trial_fini(&trial);
     }
 }
 
@@ -172,7 +188,7 @@ static void test_templates_match(void **state)
 
 static void obeys_split_law(struct str bytes, size_t steps)
 {
-    struct openai_chat_cuts cuts = {.stream = true};
+    struct trial_cuts cuts = {.stream = true};
     struct buf want;
 
     buf_init(&want, OUT_MAX);
@@ -200,13 +216,13 @@ struct totals {
 
 static void stream_obeys(const struct recording *recording, struct totals *totals)
 {
-    struct openai_chat_cuts cuts = {.stream = true, .templates_off = true};
-    struct openai_chat_trial trial;
+    struct trial_cuts cuts = {.stream = true, .prepare = templates_off};
+    struct trial trial;
     struct buf want;
 
     buf_init(&want, OUT_MAX);
     dump_of(recording->body, &cuts, &want);
-    cuts.templates_off = false;
+    cuts.prepare = NULL;
     same_dump("templates", recording->body, &cuts, &want);
     cuts.step = 900;
     cuts.seed = recording->line + 1;
@@ -214,30 +230,30 @@ static void stream_obeys(const struct recording *recording, struct totals *total
     buf_fini(&want);
 
     cuts.step = 0;
-    openai_chat_trial_decode(&trial, recording->body, &cuts);
+    trial_decode(&trial, &protocol_openai_chat, recording->body, &cuts);
     if (trial.error.code != OK)
         fail_msg("line %zu: %s", recording->line, trial.error.detail);
     totals->streams++;
     totals->frames += trial.n;
-    totals->matched += trial.matched;
-    openai_chat_trial_fini(&trial);
+    totals->matched += matched_of(&trial);
+    trial_fini(&trial);
 }
 
 static void body_obeys(const struct recording *recording, struct totals *totals)
 {
-    const struct openai_chat_cuts cuts = {.stream = false};
-    struct openai_chat_trial trial;
+    const struct trial_cuts cuts = {.stream = false};
+    struct trial trial;
     struct error e;
 
-    openai_chat_trial_decode(&trial, recording->body, &cuts);
+    trial_decode(&trial, &protocol_openai_chat, recording->body, &cuts);
     if (trial.error.code != OK)
         fail_msg("line %zu: %s", recording->line, trial.error.detail);
     assert_int_equal(trial.n, 1);
     assert_true(trial.frames[0].whole && trial.frames[0].n > 0);
-    if (!openai_chat_trial_check(&trial, &e))
+    if (!trial_check(&trial, &e))
         fail_msg("line %zu: %s", recording->line, e.detail);
     totals->bodies++;
-    openai_chat_trial_fini(&trial);
+    trial_fini(&trial);
 }
 
 static void recording_obeys(void *ctx, const struct recording *recording)
@@ -266,7 +282,7 @@ static void test_recordings(void **state)
 
 static void test_ends(void **state)
 {
-    const struct openai_chat_cuts cuts = {.stream = true};
+    const struct trial_cuts cuts = {.stream = true};
     static const struct {
         const char *stream;
         enum error_code code;
@@ -293,11 +309,11 @@ static void test_ends(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct openai_chat_trial trial;
-        openai_chat_trial_decode(&trial, str_c(cases[i].stream), &cuts);
+        struct trial trial;
+        trial_decode(&trial, &protocol_openai_chat, str_c(cases[i].stream), &cuts);
         if (trial.error.code != cases[i].code || trial.n != cases[i].frames)
             fail_msg("case %zu: %s, %zu frames", i, error_name(trial.error.code), trial.n);
-        openai_chat_trial_fini(&trial);
+        trial_fini(&trial);
     }
 }
 

@@ -12,8 +12,10 @@
 
 #include "protocol/openai_chat_lint.h"
 #include "protocol/openai_chat_priv.h"
-#include "protocol/openai_chat_trial.h"
 #include "protocol/recordings_for_test.h"
+#include "protocol/trial.h"
+
+extern const struct protocol protocol_openai_chat;
 
 enum { OUT_MAX = 256 * 1024 * 1024, ALL_FRAMES = 300, STRIDES = 40 };
 
@@ -94,20 +96,20 @@ static void expect_str(const struct buf *got, const char *want)
 
 /* --- raw ---------------------------------------------------------------------------------- */
 
-static void raw_is_equal(struct str body, const struct openai_chat_cuts *cuts)
+static void raw_is_equal(struct str body, const struct trial_cuts *cuts)
 {
     const struct encoder_options options = {.stream = true, .same_protocol = true};
-    struct openai_chat_trial trial;
+    struct trial trial;
     struct error e;
     struct buf out;
 
     buf_init(&out, OUT_MAX);
-    openai_chat_trial_decode(&trial, body, cuts);
-    assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+    trial_decode(&trial, &protocol_openai_chat, body, cuts);
+    assert_int_equal(trial_encode(&trial, &protocol_openai_chat, &options, &out, &e), OK);
     if (!str_eq(buf_str(&out), body))
         fail_differs("raw bytes", buf_str(&out), body);
     buf_fini(&out);
-    openai_chat_trial_fini(&trial);
+    trial_fini(&trial);
 }
 
 static void test_raw(void **state)
@@ -115,7 +117,7 @@ static void test_raw(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(streams); i++) {
         for (size_t step = 0; step < 40; step++) {
-            const struct openai_chat_cuts cuts = {.stream = true, .step = step};
+            const struct trial_cuts cuts = {.stream = true, .step = step};
             raw_is_equal(str_c(streams[i]), &cuts);
         }
     }
@@ -128,9 +130,9 @@ static void raw_recording(void *ctx, const struct recording *recording)
     if (!recording->stream || recording->status != 200)
         return;
     for (uint64_t seed = 1; seed <= 3; seed++) {
-        const struct openai_chat_cuts cuts = {.stream = true,
-                                              .step = 700,
-                                              .seed = seed * 1000 + recording->line};
+        const struct trial_cuts cuts = {.stream = true,
+                                        .step = 700,
+                                        .seed = seed * 1000 + recording->line};
         raw_is_equal(recording->body, &cuts);
     }
     (*count)++;
@@ -150,7 +152,7 @@ static void test_raw_recordings(void **state)
 /* --- take-over ---------------------------------------------------------------------------- */
 
 /* The change of a stage: texts in upper case. */
-static void shout(struct openai_chat_trial *trial, struct frame *frame)
+static void shout(struct trial *trial, struct frame *frame)
 {
     frame->changed = true;
     for (uint32_t j = 0; j < frame->n; j++) {
@@ -167,7 +169,7 @@ static void shout(struct openai_chat_trial *trial, struct frame *frame)
     }
 }
 
-static bool has_usage_chunk(const struct openai_chat_trial *trial)
+static bool has_usage_chunk(const struct trial *trial)
 {
     for (size_t i = 0; i < trial->n; i++) {
         if (trial->frames[i].usage_only)
@@ -196,7 +198,7 @@ static void check_lint(const struct take_over *test, size_t k, struct str out, b
              STR_ARG(out));
 }
 
-static void check_prefix(const struct openai_chat_trial *trial, size_t k, struct str out)
+static void check_prefix(const struct trial *trial, size_t k, struct str out)
 {
     for (size_t i = 0; i < k; i++) {
         assert_true(str_starts(out, trial->frames[i].raw));
@@ -205,12 +207,11 @@ static void check_prefix(const struct openai_chat_trial *trial, size_t k, struct
 }
 
 /* The frames from k on are changed already. */
-static void take_over_at(const struct take_over *test, const struct openai_chat_trial *trial,
-                         size_t k)
+static void take_over_at(const struct take_over *test, const struct trial *trial, size_t k)
 {
-    const struct openai_chat_cuts cuts = {.stream = true};
+    const struct trial_cuts cuts = {.stream = true};
     struct encoder_options options = {.stream = true, .same_protocol = true};
-    struct openai_chat_trial again;
+    struct trial again;
     struct buf out;
     struct buf want;
     struct buf got;
@@ -220,20 +221,20 @@ static void take_over_at(const struct take_over *test, const struct openai_chat_
     buf_init(&want, OUT_MAX);
     buf_init(&got, OUT_MAX);
     options.include_usage = has_usage_chunk(trial);
-    assert_int_equal(openai_chat_trial_encode(trial, &options, &out, &e), OK);
+    assert_int_equal(trial_encode(trial, &protocol_openai_chat, &options, &out, &e), OK);
     check_prefix(trial, k, buf_str(&out));
     check_lint(test, k, buf_str(&out), options.include_usage);
 
-    openai_chat_trial_decode(&again, buf_str(&out), &cuts);
-    if (!openai_chat_trial_check(&again, &e))
+    trial_decode(&again, &protocol_openai_chat, buf_str(&out), &cuts);
+    if (!trial_check(&again, &e))
         fail_msg("line %zu, frame %zu: %s", test->line, k, e.detail);
     assert_int_equal(again.error.code, trial->error.code);
-    openai_chat_trial_digest(trial, options.include_usage, &want);
-    openai_chat_trial_digest(&again, options.include_usage, &got);
+    trial_digest(trial, options.include_usage, &want);
+    trial_digest(&again, options.include_usage, &got);
     if (!str_eq(buf_str(&got), buf_str(&want)))
         print_error("line %zu, frame %zu\n", test->line, k);
     expect_equal("what is said", &got, &want);
-    openai_chat_trial_fini(&again);
+    trial_fini(&again);
     buf_fini(&got);
     buf_fini(&want);
     buf_fini(&out);
@@ -243,12 +244,12 @@ static void take_over_at(const struct take_over *test, const struct openai_chat_
  * whole stream, so of very long ones only some are tried, the ends always. */
 static size_t take_over(struct str body, size_t line)
 {
-    const struct openai_chat_cuts cuts = {.stream = true};
+    const struct trial_cuts cuts = {.stream = true};
     struct take_over test = {.line = line};
-    struct openai_chat_trial trial;
+    struct trial trial;
     size_t count = 0;
 
-    openai_chat_trial_decode(&trial, body, &cuts);
+    trial_decode(&trial, &protocol_openai_chat, body, &cuts);
     test.raw_broken = openai_chat_lint(body, has_usage_chunk(&trial));
     size_t stride = trial.n <= ALL_FRAMES ? 1 : trial.n / STRIDES;
     for (size_t k = trial.n; k-- > 0;) {
@@ -258,7 +259,7 @@ static size_t take_over(struct str body, size_t line)
         take_over_at(&test, &trial, k);
         count++;
     }
-    openai_chat_trial_fini(&trial);
+    trial_fini(&trial);
     return count;
 }
 
@@ -298,14 +299,14 @@ static void test_take_over_recordings(void **state)
 static void expect_encoded(const char *stream, const struct encoder_options *options,
                            const char *want)
 {
-    const struct openai_chat_cuts cuts = {.stream = true};
-    struct openai_chat_trial trial;
+    const struct trial_cuts cuts = {.stream = true};
+    struct trial trial;
     struct error e;
     struct buf out;
 
     buf_init(&out, OUT_MAX);
-    openai_chat_trial_decode(&trial, str_c(stream), &cuts);
-    assert_int_equal(openai_chat_trial_encode(&trial, options, &out, &e), OK);
+    trial_decode(&trial, &protocol_openai_chat, str_c(stream), &cuts);
+    assert_int_equal(trial_encode(&trial, &protocol_openai_chat, options, &out, &e), OK);
     struct str said = buf_str(&out);
     struct str wanted = str_c(want);
     /* Ids of other protocols' answers are ours; this one's are "c1". */
@@ -322,7 +323,7 @@ static void expect_encoded(const char *stream, const struct encoder_options *opt
     }
     if (!str_eq(said, wanted))
         fail_differs("encoded", buf_str(&out), str_c(want));
-    openai_chat_trial_fini(&trial);
+    trial_fini(&trial);
     buf_fini(&out);
 }
 
@@ -371,19 +372,19 @@ static void test_error_is_the_end(void **state)
 
 static void digest_of(struct str bytes, bool stream, bool usage, struct buf *out)
 {
-    const struct openai_chat_cuts cuts = {.stream = stream};
-    struct openai_chat_trial trial;
+    const struct trial_cuts cuts = {.stream = stream};
+    struct trial trial;
     struct error e;
 
-    openai_chat_trial_decode(&trial, bytes, &cuts);
+    trial_decode(&trial, &protocol_openai_chat, bytes, &cuts);
     assert_int_equal(trial.error.code, OK);
-    if (!openai_chat_trial_check(&trial, &e))
+    if (!trial_check(&trial, &e))
         fail_msg("%s\n%.*s", e.detail, STR_ARG(bytes));
-    openai_chat_trial_digest(&trial, usage, out);
-    openai_chat_trial_fini(&trial);
+    trial_digest(&trial, usage, out);
+    trial_fini(&trial);
 }
 
-static bool has_error(const struct openai_chat_trial *trial)
+static bool has_error(const struct trial *trial)
 {
     for (uint32_t i = 0; i < trial->frames[0].n; i++) {
         if (trial->frames[0].events[i].kind == EVENT_ERROR)
@@ -396,9 +397,9 @@ static bool has_error(const struct openai_chat_trial *trial)
  * wants a stream: a stream that says the same. */
 static void whole_body(struct str body, size_t line)
 {
-    const struct openai_chat_cuts cuts = {.stream = false};
+    const struct trial_cuts cuts = {.stream = false};
     struct encoder_options options = {.same_protocol = true};
-    struct openai_chat_trial trial;
+    struct trial trial;
     struct error e;
     struct buf out;
     struct buf want;
@@ -407,15 +408,15 @@ static void whole_body(struct str body, size_t line)
     buf_init(&out, OUT_MAX);
     buf_init(&want, OUT_MAX);
     buf_init(&got, OUT_MAX);
-    openai_chat_trial_decode(&trial, body, &cuts);
-    assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+    trial_decode(&trial, &protocol_openai_chat, body, &cuts);
+    assert_int_equal(trial_encode(&trial, &protocol_openai_chat, &options, &out, &e), OK);
     assert_true(str_eq(buf_str(&out), body));
-    openai_chat_trial_digest(&trial, true, &want);
+    trial_digest(&trial, true, &want);
 
     if (!has_error(&trial)) {
         trial.frames[0].changed = true;
         buf_reset(&out);
-        assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+        assert_int_equal(trial_encode(&trial, &protocol_openai_chat, &options, &out, &e), OK);
         digest_of(buf_str(&out), false, true, &got);
         if (!str_eq(buf_str(&got), buf_str(&want)))
             print_error("line %zu\n", line);
@@ -426,13 +427,13 @@ static void whole_body(struct str body, size_t line)
     trial.frames[0].changed = false;
     buf_reset(&out);
     buf_reset(&got);
-    assert_int_equal(openai_chat_trial_encode(&trial, &options, &out, &e), OK);
+    assert_int_equal(trial_encode(&trial, &protocol_openai_chat, &options, &out, &e), OK);
     check_lint(&(struct take_over){.line = line}, 0, buf_str(&out), options.include_usage);
     digest_of(buf_str(&out), true, true, &got);
     if (!str_eq(buf_str(&got), buf_str(&want)))
         print_error("line %zu\n", line);
     expect_equal("as a stream", &got, &want);
-    openai_chat_trial_fini(&trial);
+    trial_fini(&trial);
     buf_fini(&got);
     buf_fini(&want);
     buf_fini(&out);

@@ -21,8 +21,10 @@
 #include "canon/dump.h"
 #include "protocol/openai_chat_lint.h"
 #include "protocol/openai_chat_priv.h"
-#include "protocol/openai_chat_trial.h"
 #include "protocol/recordings_for_test.h"
+#include "protocol/trial.h"
+
+extern const struct protocol protocol_openai_chat;
 
 #define ROOT "tests/golden/openai_chat"
 
@@ -104,14 +106,14 @@ static void golden_request(struct golden *golden, struct str in)
 
 /* --- answers ------------------------------------------------------------------------------ */
 
-static void golden_encode(struct golden *golden, const struct openai_chat_trial *trial, bool stream)
+static void golden_encode(struct golden *golden, const struct trial *trial, bool stream)
 {
     const struct encoder_options options = {.stream = stream, .include_usage = true};
     struct error e;
     struct buf out;
 
     buf_init(&out, OUT_MAX);
-    assert_int_equal(openai_chat_trial_encode(trial, &options, &out, &e), OK);
+    assert_int_equal(trial_encode(trial, &protocol_openai_chat, &options, &out, &e), OK);
     /* Not every upstream says usage, nor each call's name. */
     const uint32_t excused = 1u << OPENAI_CHAT_LINT_USAGE | 1u << OPENAI_CHAT_LINT_TOOL_BEGIN;
     if (stream && trial->error.code == OK)
@@ -122,16 +124,16 @@ static void golden_encode(struct golden *golden, const struct openai_chat_trial 
 
 static void golden_answer(struct golden *golden, struct str bytes, bool stream)
 {
-    const struct openai_chat_cuts cuts = {.stream = stream};
-    struct openai_chat_trial trial;
+    const struct trial_cuts cuts = {.stream = stream};
+    struct trial trial;
     struct error e;
     struct buf out;
 
     buf_init(&out, OUT_MAX);
-    openai_chat_trial_decode(&trial, bytes, &cuts);
-    if (!openai_chat_trial_check(&trial, &e))
+    trial_decode(&trial, &protocol_openai_chat, bytes, &cuts);
+    if (!trial_check(&trial, &e))
         fail_msg("%s: %s", golden->name, e.detail);
-    openai_chat_trial_events(&trial, &out);
+    trial_events(&trial, &out);
     if (trial.error.code != OK)
         buf_print(&out, "%s: %s\n", error_name(trial.error.code), trial.error.detail);
     golden_expect(golden, "events.jsonl", &out);
@@ -139,7 +141,7 @@ static void golden_answer(struct golden *golden, struct str bytes, bool stream)
     golden_encode(golden, &trial, true);
     if (trial.error.code == OK)
         golden_encode(golden, &trial, false);
-    openai_chat_trial_fini(&trial);
+    trial_fini(&trial);
 }
 
 static void golden_case(const char *name, size_t *count)

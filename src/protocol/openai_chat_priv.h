@@ -169,8 +169,7 @@ struct openai_chat_decoder {
     bool quit;       /* the sink said PUSH_STOP */
     bool too_many;   /* blocks */
     bool templates_off;
-    uint32_t version;  /* of all below; counts up with each change of it */
-    uint32_t not_json; /* frames that were no JSON object */
+    uint32_t version; /* of all below; counts up with each change of it */
     uint32_t synthetic_ids;
     struct openai_chat_choice *choices;
     uint32_t id_hash; /* of the answer's id, for synthetic tool ids */

@@ -10,6 +10,8 @@
 
 enum { OUT_MAX = 64 * 1024 * 1024, MUTATIONS = 1000 };
 
+static const struct trial_cuts streamed = {.stream = true};
+
 static struct arena arena;
 
 static int setup(void **state)
@@ -24,14 +26,6 @@ static int teardown(void **state)
     (void)state;
     arena_fini(&arena);
     return 0;
-}
-
-static const struct protocol *responses(void)
-{
-    const struct protocol *protocol = protocol_find(STR("openai-responses"));
-
-    assert_non_null(protocol);
-    return protocol;
 }
 
 /* ' is " in what follows; each line is the data of an event. */
@@ -192,7 +186,7 @@ static void test_odd_streams(void **state)
         struct error e = {.code = OK};
         struct buf got;
         buf_init(&got, OUT_MAX);
-        trial_decode(&trial, responses(), stream_of(odd_streams[i].lines), true, 0);
+        trial_decode(&trial, responses(), stream_of(odd_streams[i].lines), &streamed);
         if (!trial_check(&trial, &e))
             fail_msg("%s: %s", odd_streams[i].what, e.detail);
         assert_int_equal(trial.error.code,
@@ -243,7 +237,8 @@ static void test_whole(void **state)
         struct error e = {.code = OK};
         struct buf got;
         buf_init(&got, OUT_MAX);
-        trial_decode(&trial, responses(), quoted(cases[i].body), false, 0);
+        trial_decode(&trial, responses(), quoted(cases[i].body),
+                     &(struct trial_cuts){.stream = false});
         assert_int_equal(trial.error.code, cases[i].code);
         assert_true(cases[i].code != OK || trial_check(&trial, &e));
         trial_digest(&trial, false, &got);
@@ -344,14 +339,15 @@ static void test_split(void **state)
     (void)state;
     buf_init(&want, OUT_MAX);
     buf_init(&got, OUT_MAX);
-    trial_decode(&whole, responses(), bytes, true, 0);
+    trial_decode(&whole, responses(), bytes, &streamed);
     assert_int_equal(whole.error.code, OK);
-    trial_dump(&whole, true, &want);
+    trial_dump(&whole, &want);
     for (size_t step = 1; step < 300; step = step * 2 + 1) {
         struct trial trial;
         buf_reset(&got);
-        trial_decode(&trial, responses(), bytes, true, step);
-        trial_dump(&trial, true, &got);
+        trial_decode(&trial, responses(), bytes,
+                     &(struct trial_cuts){.stream = true, .step = step});
+        trial_dump(&trial, &got);
         expect(buf_str(&got), buf_str(&want));
         trial_fini(&trial);
     }
@@ -373,13 +369,13 @@ static void test_cut_anywhere(void **state)
         struct trial trial;
         struct error e = {.code = OK};
         struct buf out;
-        trial_decode(&trial, responses(), str_head(bytes, n), true, 0);
+        trial_decode(&trial, responses(), str_head(bytes, n), &streamed);
         assert_int_equal(trial.error.code == OK, n >= enough);
         if (!trial_check(&trial, &e))
             fail_msg("at %zu: %s", n, e.detail);
         buf_init(&out, OUT_MAX);
         if (n % 7 == 0 && trial.error.code != OK) {
-            assert_int_equal(trial_encode(&trial, responses(), &options, SIZE_MAX, &out, &e), OK);
+            assert_int_equal(trial_encode(&trial, responses(), &options, &out, &e), OK);
             assert_int_equal(str_find(buf_str(&out), STR("response.completed"), 0), SIZE_MAX);
         }
         buf_fini(&out);
@@ -430,7 +426,7 @@ static void test_take_over(void **state)
 
     (void)state;
     buf_init(&want, OUT_MAX);
-    trial_decode(&trial, responses(), full_stream(), true, 0);
+    trial_decode(&trial, responses(), full_stream(), &streamed);
     trial_digest(&trial, false, &want);
     for (size_t from = 0; from < trial.n; from++) {
         struct error e = {.code = OK};
@@ -439,14 +435,15 @@ static void test_take_over(void **state)
         struct buf got;
         buf_init(&out, OUT_MAX);
         buf_init(&got, OUT_MAX);
-        assert_int_equal(trial_encode(&trial, responses(), &options, from, &out, &e), OK);
+        trial_change_from(&trial, from);
+        assert_int_equal(trial_encode(&trial, responses(), &options, &out, &e), OK);
         struct str text = with_events(buf_str(&out));
-        trial_decode(&again, responses(), text, true, 0);
+        trial_decode(&again, responses(), text, &streamed);
         trial_digest(&again, false, &got);
         if (!str_eq(buf_str(&got), buf_str(&want)))
             fail_msg("from %zu\n%.*s\n%.*s", from, STR_ARG(buf_str(&got)), STR_ARG(text));
         /* The beginning lacks what strict clients want; ours does not. */
-        if (from == 0 && trial_lint(responses(), text, true, 0, &e) != OK)
+        if (from == 0 && trial_lint(responses(), text, true, &e) != OK)
             fail_msg("from %zu: %s\n%.*s", from, e.detail, STR_ARG(text));
         trial_fini(&again);
         buf_fini(&out);
@@ -478,12 +475,13 @@ static void test_take_over_says_what_was_sent(void **state)
     struct trial trial;
 
     (void)state;
-    trial_decode(&trial, responses(), full_stream(), true, 0);
+    trial_decode(&trial, responses(), full_stream(), &streamed);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct error e = {.code = OK};
         struct buf out;
         buf_init(&out, OUT_MAX);
-        assert_int_equal(trial_encode(&trial, responses(), &options, cases[i].from, &out, &e), OK);
+        trial_change_from(&trial, cases[i].from);
+        assert_int_equal(trial_encode(&trial, responses(), &options, &out, &e), OK);
         if (str_find(buf_str(&out), quoted(cases[i].want), 0) == SIZE_MAX)
             fail_msg("from %zu: no %s in\n%.*s", cases[i].from, cases[i].want,
                      STR_ARG(buf_str(&out)));
@@ -499,8 +497,8 @@ static void encode_broken(struct trial *trial, size_t n, bool same, struct buf *
     struct encoder_options options = {.stream = true, .same_protocol = same, .arena = &answer};
     struct error e = {.code = OK};
 
-    arena_init(&answer, TRIAL_BYTES_MAX, 1024, NULL);
-    options.bytes_max = TRIAL_BYTES_MAX;
+    arena_init(&answer, OUT_MAX, 1024, NULL);
+    options.bytes_max = OUT_MAX;
     options.id = STR("ours");
     options.model = STR("m");
     options.now_s = 1700000000;
@@ -525,7 +523,7 @@ static void test_broken(void **state)
     struct trial trial;
 
     (void)state;
-    trial_decode(&trial, responses(), full_stream(), true, 0);
+    trial_decode(&trial, responses(), full_stream(), &streamed);
     for (size_t n = 0; n <= 2 * trial.n + 1; n++) {
         size_t frames = n / 2;
         bool same = n % 2 == 1;
@@ -535,7 +533,7 @@ static void test_broken(void **state)
         buf_init(&out, OUT_MAX);
         encode_broken(&trial, frames, same, &out);
         struct str said = buf_str(&out);
-        if (!same && trial_lint(responses(), said, true, 0, &e) != OK)
+        if (!same && trial_lint(responses(), said, true, &e) != OK)
             fail_msg("after %zu: %s\n%.*s", frames, e.detail, STR_ARG(said));
         bool over = same && frames == trial.n;
         assert_true(over == (str_find(said, STR("it is late"), 0) == SIZE_MAX));
@@ -544,7 +542,7 @@ static void test_broken(void **state)
                                  str_print(&arena, "\"error\",\"sequence_number\":%zu,",
                                            frames == 0 ? (size_t)2 : frames + (frames == 1)),
                                  0) != SIZE_MAX);
-        trial_decode(&again, responses(), said, true, 0);
+        trial_decode(&again, responses(), said, &streamed);
         assert_true(over || trial_has(&again, EVENT_ERROR));
         assert_false(!over && trial_has(&again, EVENT_STOP));
         trial_fini(&again);
@@ -555,22 +553,12 @@ static void test_broken(void **state)
 
 /* --- the encoder's own -------------------------------------------------------------------- */
 
-/* Events of canon, a line each (canon/dump), as a trial of one frame. */
 static void trial_of(struct trial *trial, const char *lines)
 {
-    struct str rest = quoted(lines);
-    struct str line;
+    struct error e = {.code = OK};
 
-    *trial = (struct trial){.n = 0};
-    arena_init(&trial->arena, TRIAL_BYTES_MAX, 16 * 1024, NULL);
-    while (str_cut(&rest, '\n', &line)) {
-        struct event event;
-        struct error e = {.code = OK};
-        struct frame frame = {.events = &event, .n = 1};
-        if (dump_event_read(line, &trial->arena, &event, &e) != OK)
-            fail_msg("%s: %.*s", e.detail, STR_ARG(line));
-        (void)trial_keep(trial, &frame);
-    }
+    if (trial_read(trial, quoted(lines), &e) != OK)
+        fail_msg("%s: %s", e.detail, lines);
 }
 
 #define START        "{'kind':'START','id':'x','model':'m2'}\n"
@@ -678,8 +666,9 @@ static void test_encoded(void **state)
         const struct encoder_options options = {.stream = true, .request = given ? &request : NULL};
         buf_init(&out, OUT_MAX);
         trial_of(&trial, encoded[i].events);
-        assert_int_equal(trial_encode(&trial, responses(), &options, 0, &out, &e), OK);
-        if (trial_lint(responses(), buf_str(&out), true, 3, &e) != OK)
+        trial_change_from(&trial, 0);
+        assert_int_equal(trial_encode(&trial, responses(), &options, &out, &e), OK);
+        if (trial_lint(responses(), buf_str(&out), true, &e) != OK)
             fail_msg("case %zu: %s\n%.*s", i, e.detail, STR_ARG(buf_str(&out)));
         for (size_t k = 0; k < COUNT_OF(encoded[i].wants); k++) {
             if (str_find(buf_str(&out), quoted(encoded[i].wants[k]), 0) == SIZE_MAX)
@@ -708,8 +697,7 @@ static void test_bounded(void **state)
                            "{'kind':'TEXT','block':0,'text':'0123456789012345678901234567890123456"
                            "7890123456789012345678901234567890123456789012345678901234567890123456"
                            "789'}");
-    assert_int_equal(trial_encode(&trial, responses(), &options, 0, &out, &e),
-                     ERR_UPSTREAM_TOO_LARGE);
+    assert_int_equal(trial_encode(&trial, responses(), &options, &out, &e), ERR_UPSTREAM_TOO_LARGE);
     trial_fini(&trial);
     buf_fini(&out);
 }
@@ -732,19 +720,23 @@ static void try_stream(struct str bytes)
     struct error e = {.code = OK};
     struct buf out;
 
-    trial_decode(&trial, responses(), bytes, true, 0);
+    trial_decode(&trial, responses(), bytes, &streamed);
     if (!trial_check(&trial, &e))
         fail_msg("%s\n%.*s", e.detail, STR_ARG(bytes));
     buf_init(&out, OUT_MAX);
-    assert_int_equal(trial_encode(&trial, responses(), &stream, 0, &out, &e), OK);
-    if (trial.error.code == OK && trial_lint(responses(), buf_str(&out), true, 0, &e) != OK)
+    trial_change_from(&trial, 0);
+    assert_int_equal(trial_encode(&trial, responses(), &stream, &out, &e), OK);
+    if (trial.error.code == OK && trial_lint(responses(), buf_str(&out), true, &e) != OK)
         fail_msg("%s\n%.*s\n%.*s", e.detail, STR_ARG(bytes), STR_ARG(buf_str(&out)));
     buf_reset(&out);
-    assert_int_equal(trial_encode(&trial, responses(), &whole, 0, &out, &e), OK);
-    if (trial.error.code == OK && trial_lint(responses(), buf_str(&out), false, 0, &e) != OK)
+    trial_change_from(&trial, 0);
+    assert_int_equal(trial_encode(&trial, responses(), &whole, &out, &e), OK);
+    if (trial.error.code == OK && trial_lint(responses(), buf_str(&out), false, &e) != OK)
         fail_msg("%s\n%.*s\n%.*s", e.detail, STR_ARG(bytes), STR_ARG(buf_str(&out)));
-    for (size_t from = 0; from < trial.n; from += 5)
-        assert_int_equal(trial_encode(&trial, responses(), &same, from, &out, &e), OK);
+    for (size_t from = 0; from < trial.n; from += 5) {
+        trial_change_from(&trial, from);
+        assert_int_equal(trial_encode(&trial, responses(), &same, &out, &e), OK);
+    }
     buf_fini(&out);
     trial_fini(&trial);
 }
@@ -758,7 +750,7 @@ static void test_mutations(void **state)
     (void)state;
     for (size_t i = 0; i < MUTATIONS; i++) {
         struct arena copy;
-        arena_init(&copy, TRIAL_BYTES_MAX, 16 * 1024, NULL);
+        arena_init(&copy, OUT_MAX, 16 * 1024, NULL);
         char *to = arena_alloc(&copy, full.n);
         memcpy(to, full.p, full.n);
         for (uint32_t k = next_random(&random) % 4; k < 4; k++)

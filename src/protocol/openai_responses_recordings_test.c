@@ -18,14 +18,6 @@ struct tally {
     size_t taken_over;
 };
 
-static const struct protocol *responses(void)
-{
-    const struct protocol *protocol = protocol_find(STR("openai-responses"));
-
-    assert_non_null(protocol);
-    return protocol;
-}
-
 static void expect_same(const struct recording *recording, const char *what, struct str got,
                         struct str want)
 {
@@ -88,7 +80,7 @@ static void expect_says(const struct recording *recording, const char *what, str
 
     buf_init(&got, OUT_MAX);
     buf_init(&want, OUT_MAX);
-    trial_decode(&again, responses(), bytes, stream, 0);
+    trial_decode(&again, responses(), bytes, &(struct trial_cuts){.stream = stream});
     if (again.error.code != original->error.code || !trial_check(&again, &e)) {
         printf("%.*s\n", STR_ARG(bytes));
         fail_msg("line %zu: %s: %s", recording->line, what, again.error.detail);
@@ -107,7 +99,8 @@ static void encode(struct trial *trial, const struct encoder_options *options, s
     struct error e;
 
     buf_reset(out);
-    if (trial_encode(trial, responses(), options, from, out, &e) != OK)
+    trial_change_from(trial, from);
+    if (trial_encode(trial, responses(), options, out, &e) != OK)
         fail_msg("%s", e.detail);
 }
 
@@ -116,7 +109,7 @@ static void expect_lint(const struct recording *recording, const char *what, str
 {
     struct error e;
 
-    if (trial_lint(responses(), bytes, stream, 0, &e) != OK) {
+    if (trial_lint(responses(), bytes, stream, &e) != OK) {
         printf("%.*s\n", STR_ARG(bytes));
         fail_msg("line %zu: %s: %s", recording->line, what, e.detail);
     }
@@ -126,7 +119,7 @@ static bool is_strict(struct str bytes)
 {
     struct error e;
 
-    return trial_lint(responses(), bytes, true, 0, &e) == OK;
+    return trial_lint(responses(), bytes, true, &e) == OK;
 }
 
 static void check_take_over(const struct recording *recording, struct trial *trial, bool strict,
@@ -155,10 +148,10 @@ static void check_templates(const struct recording *recording, const struct tria
     buf_init(&bytes, OUT_MAX);
     buf_init(&got, OUT_MAX);
     buf_init(&want, OUT_MAX);
-    trial_forgetful(recording->body, &bytes);
-    trial_decode(&other, responses(), buf_str(&bytes), true, 0);
-    trial_dump(trial, false, &want);
-    trial_dump(&other, false, &got);
+    forgetful(recording->body, &bytes);
+    trial_decode(&other, responses(), buf_str(&bytes), &(struct trial_cuts){.stream = true});
+    trial_events(trial, &want);
+    trial_events(&other, &got);
     expect_same(recording, "without templates", buf_str(&got), buf_str(&want));
     trial_fini(&other);
     buf_fini(&bytes);
@@ -196,7 +189,8 @@ static void check(void *ctx, const struct recording *recording)
 
     if (recording->status != 200)
         return;
-    trial_decode(&trial, responses(), recording->body, recording->stream, 0);
+    trial_decode(&trial, responses(), recording->body,
+                 &(struct trial_cuts){.stream = recording->stream});
     if (trial.error.code != OK || !trial_check(&trial, &e))
         fail_msg("line %zu: %s %s", recording->line, trial.error.detail, e.detail);
     buf_init(&out, OUT_MAX);

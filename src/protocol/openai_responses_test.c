@@ -26,14 +26,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static const struct protocol *responses(void)
-{
-    const struct protocol *protocol = protocol_find(STR("openai-responses"));
-
-    assert_non_null(protocol);
-    return protocol;
-}
-
 static void expect(struct str got, struct str want)
 {
     if (!str_eq(got, want))
@@ -102,9 +94,10 @@ static void test_error_in_stream(void **state)
         buf_init(&out, OUT_MAX);
         (void)FAIL(&e, (enum error_code)code, "a \"detail\"");
         responses()->error_encode(&e, STR("r-1"), true, &out);
-        if (trial_lint(responses(), buf_str(&out), true, 0, &why) != OK)
+        if (trial_lint(responses(), buf_str(&out), true, &why) != OK)
             fail_msg("%s\n%.*s", why.detail, STR_ARG(buf_str(&out)));
-        trial_decode(&trial, responses(), buf_str(&out), true, 1);
+        trial_decode(&trial, responses(), buf_str(&out),
+                     &(struct trial_cuts){.stream = true, .step = 1});
         assert_int_equal(trial.error.code, OK);
         assert_true(trial_has(&trial, EVENT_ERROR));
         struct str message = trial.frames[0].events[0].error.message;

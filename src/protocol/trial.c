@@ -27,6 +27,7 @@ static struct event event_copy(struct arena *arena, const struct event *event)
     case EVENT_BLOCK_BEGIN:
         copy.begin.id = str_copy(arena, event->begin.id);
         copy.begin.name = str_copy(arena, event->begin.name);
+        copy.begin.space = str_copy(arena, event->begin.space);
         return copy;
     case EVENT_TEXT:
     case EVENT_REASONING:
@@ -137,13 +138,31 @@ void trial_decode(struct trial *trial, const struct protocol *protocol, struct s
     arena_init(&trial->arena, ARENA_BYTES_MAX, 16 * 1024, NULL);
     arena_init(&scratch, ARENA_BYTES_MAX, 1024, NULL);
     arena_init(&answer, ARENA_BYTES_MAX, 1024, NULL);
-    void *decoder = mem_new(protocol->decoder_size);
-    protocol->decoder_init(decoder, &options);
-    trial->error.code = decode(protocol, decoder, bytes, cuts, &trial->error);
-    protocol->decoder_fini(decoder);
-    mem_free(decoder);
+    trial->decoder = arena_zalloc(&trial->arena, protocol->decoder_size);
+    protocol->decoder_init(trial->decoder, &options);
+    if (cuts->prepare != NULL)
+        cuts->prepare(trial->decoder);
+    trial->error.code = decode(protocol, trial->decoder, bytes, cuts, &trial->error);
+    protocol->decoder_fini(trial->decoder);
     arena_fini(&answer);
     arena_fini(&scratch);
+}
+
+enum error_code trial_read(struct trial *trial, struct str lines, struct error *e)
+{
+    struct str line;
+
+    *trial = (struct trial){.n = 0};
+    arena_init(&trial->arena, ARENA_BYTES_MAX, 16 * 1024, NULL);
+    while (str_cut(&lines, '\n', &line)) {
+        struct event event;
+        struct frame frame = {.raw = STR("x"), .events = &event, .n = 1};
+        if (line.n == 0)
+            continue;
+        TRY(dump_event_read(line, &trial->arena, &event, e));
+        (void)keep(trial, &frame);
+    }
+    return OK;
 }
 
 void trial_fini(struct trial *trial)
@@ -154,11 +173,11 @@ void trial_fini(struct trial *trial)
 
 /* --- looking at it ------------------------------------------------------------------------ */
 
-bool trial_has_error(const struct trial *trial)
+bool trial_has(const struct trial *trial, enum event_kind kind)
 {
     for (size_t i = 0; i < trial->n; i++) {
         for (uint32_t k = 0; k < trial->frames[i].n; k++) {
-            if (trial->frames[i].events[k].kind == EVENT_ERROR)
+            if (trial->frames[i].events[k].kind == kind)
                 return true;
         }
     }
@@ -178,7 +197,7 @@ bool trial_check(const struct trial *trial, struct error *ret_why)
             ok = check_event(check, &trial->frames[i].events[k], ret_why) == OK;
     }
     if (ok) {
-        bool complete = trial->error.code == OK && !trial_has_error(trial);
+        bool complete = trial->error.code == OK && !trial_has(trial, EVENT_ERROR);
         ok = check_end(check, complete, ret_why) == OK;
     }
     arena_fini(&arena);
@@ -235,6 +254,12 @@ void trial_digest(const struct trial *trial, bool usage, struct buf *out)
 
 /* --- encoding ----------------------------------------------------------------------------- */
 
+void trial_change_from(struct trial *trial, size_t from)
+{
+    for (size_t i = 0; i < trial->n; i++)
+        trial->frames[i].changed = i >= from;
+}
+
 enum error_code trial_encode(const struct trial *trial, const struct protocol *protocol,
                              const struct encoder_options *options, struct buf *out,
                              struct error *e)
@@ -246,10 +271,14 @@ enum error_code trial_encode(const struct trial *trial, const struct protocol *p
 
     arena_init(&answer, ARENA_BYTES_MAX, 1024, NULL);
     filled.arena = &answer;
-    filled.bytes_max = ARENA_BYTES_MAX;
-    filled.id = STR("0123456789abcdef01234567");
-    filled.model = STR("our-model");
-    filled.now_s = 1700000000;
+    if (filled.bytes_max == 0)
+        filled.bytes_max = ARENA_BYTES_MAX;
+    if (str_is_null(filled.id))
+        filled.id = STR("ours");
+    if (str_is_null(filled.model))
+        filled.model = STR("our-model");
+    if (filled.now_s == 0)
+        filled.now_s = 1700000000;
     protocol->encoder_init(encoder, &filled);
     for (size_t i = 0; i < trial->n && code == OK; i++) {
         struct str raw;

@@ -11,9 +11,12 @@
 #include <stdlib.h>
 
 #include "protocol/openai_chat_lint.h"
-#include "protocol/openai_chat_trial.h"
+#include "protocol/openai_chat_priv.h"
+#include "protocol/trial.h"
 
 enum { OUT_MAX = 64 * 1024 * 1024, SHORT = 1024 };
+
+extern const struct protocol protocol_openai_chat;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,22 +32,29 @@ static void expect_equal(const char *what, const struct buf *got, const struct b
         fail(what, buf_str(got), buf_str(want));
 }
 
+static void templates_off(void *decoder)
+{
+    struct openai_chat_decoder *d = decoder;
+
+    d->templates_off = true;
+}
+
 static void check_laws(struct str bytes, bool stream)
 {
-    static const struct openai_chat_cuts others[] = {{.templates_off = false},
-                                                     {.step = 1},
-                                                     {.step = 7, .seed = 12345},
-                                                     {.step = 200, .seed = 7}};
-    struct openai_chat_cuts cuts = {.stream = stream, .templates_off = true};
-    struct openai_chat_trial trial;
+    static const struct trial_cuts others[] = {{.step = 0},
+                                               {.step = 1},
+                                               {.step = 7, .seed = 12345},
+                                               {.step = 200, .seed = 7}};
+    struct trial_cuts cuts = {.stream = stream, .prepare = templates_off};
+    struct trial trial;
     struct buf want;
     struct buf got;
 
     buf_init(&want, OUT_MAX);
     buf_init(&got, OUT_MAX);
-    openai_chat_trial_decode(&trial, bytes, &cuts);
-    openai_chat_trial_dump(&trial, &want);
-    openai_chat_trial_fini(&trial);
+    trial_decode(&trial, &protocol_openai_chat, bytes, &cuts);
+    trial_dump(&trial, &want);
+    trial_fini(&trial);
     for (size_t i = 0; i < COUNT_OF(others) && stream; i++) {
         cuts = others[i];
         cuts.stream = true;
@@ -52,28 +62,17 @@ static void check_laws(struct str bytes, bool stream)
         if (cuts.step == 1 && bytes.n > SHORT)
             continue;
         buf_reset(&got);
-        openai_chat_trial_decode(&trial, bytes, &cuts);
-        openai_chat_trial_dump(&trial, &got);
-        openai_chat_trial_fini(&trial);
+        trial_decode(&trial, &protocol_openai_chat, bytes, &cuts);
+        trial_dump(&trial, &got);
+        trial_fini(&trial);
         expect_equal("laws", &got, &want);
     }
     buf_fini(&want);
     buf_fini(&got);
 }
 
-static void check_raw(const struct openai_chat_trial *trial, struct str bytes)
-{
-    for (size_t i = 0; i < trial->n; i++) {
-        if (!str_starts(bytes, trial->frames[i].raw))
-            fail("raw", trial->frames[i].raw, bytes);
-        bytes = str_from(bytes, trial->frames[i].raw.n);
-    }
-    if (trial->error.code == OK && bytes.n > 0)
-        fail("raw: a rest", bytes, STR(""));
-}
-
 /* As a stream of ours for any client: well formed. */
-static void check_lint(const struct openai_chat_trial *trial)
+static void check_lint(const struct trial *trial)
 {
     const struct encoder_options options = {.stream = true};
     /* An upstream's call may have no name at all, or any id. */
@@ -84,7 +83,7 @@ static void check_lint(const struct openai_chat_trial *trial)
 
     buf_init(&out, OUT_MAX);
     buf_init(&names, OUT_MAX);
-    if (openai_chat_trial_encode(trial, &options, &out, &e) != OK)
+    if (trial_encode(trial, &protocol_openai_chat, &options, &out, &e) != OK)
         abort();
     uint32_t broken = openai_chat_lint(buf_str(&out), false) & ~excused;
     openai_chat_lint_print(broken, &names);
@@ -112,11 +111,11 @@ static bool repeats_an_id(struct str digest)
 }
 
 /* Taken over from the first frame on: says the same. */
-static void check_says_the_same(struct openai_chat_trial *trial)
+static void check_says_the_same(struct trial *trial)
 {
     const struct encoder_options options = {.stream = true, .same_protocol = true};
-    const struct openai_chat_cuts cuts = {.stream = true};
-    struct openai_chat_trial again;
+    const struct trial_cuts cuts = {.stream = true};
+    struct trial again;
     struct error e;
     struct buf out;
     struct buf want;
@@ -126,60 +125,61 @@ static void check_says_the_same(struct openai_chat_trial *trial)
     buf_init(&want, OUT_MAX);
     buf_init(&got, OUT_MAX);
     trial->frames[0].changed = true;
-    if (openai_chat_trial_encode(trial, &options, &out, &e) != OK)
+    if (trial_encode(trial, &protocol_openai_chat, &options, &out, &e) != OK)
         abort();
-    openai_chat_trial_decode(&again, buf_str(&out), &cuts);
+    trial_decode(&again, &protocol_openai_chat, buf_str(&out), &cuts);
     if (again.error.code != OK)
         fail("decoded again", str_c(again.error.detail), buf_str(&out));
-    openai_chat_trial_digest(trial, false, &want);
-    openai_chat_trial_digest(&again, false, &got);
+    trial_digest(trial, false, &want);
+    trial_digest(&again, false, &got);
     if (!repeats_an_id(buf_str(&want)))
         expect_equal("says", &got, &want);
-    openai_chat_trial_fini(&again);
+    trial_fini(&again);
     buf_fini(&out);
     buf_fini(&want);
     buf_fini(&got);
 }
 
-static void check_collected(const struct openai_chat_trial *trial)
+static void check_collected(const struct trial *trial)
 {
     const struct encoder_options options = {.stream = false};
-    const struct openai_chat_cuts cuts = {.stream = false};
-    struct openai_chat_trial again;
+    const struct trial_cuts cuts = {.stream = false};
+    struct trial again;
     struct error e;
     struct buf out;
 
     buf_init(&out, OUT_MAX);
-    if (openai_chat_trial_encode(trial, &options, &out, &e) != OK)
+    if (trial_encode(trial, &protocol_openai_chat, &options, &out, &e) != OK)
         abort();
-    openai_chat_trial_decode(&again, buf_str(&out), &cuts);
-    if (again.error.code != OK || !openai_chat_trial_check(&again, &e))
+    trial_decode(&again, &protocol_openai_chat, buf_str(&out), &cuts);
+    if (again.error.code != OK || !trial_check(&again, &e))
         fail("collected", str_c(again.error.detail), buf_str(&out));
-    openai_chat_trial_fini(&again);
+    trial_fini(&again);
     buf_fini(&out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct openai_chat_trial trial;
+    struct trial trial;
     struct error e;
 
     if (size < 2)
         return 0;
     bool stream = data[0] != 'w';
     struct str bytes = str_of((const char *)data + 1, size - 1);
-    const struct openai_chat_cuts cuts = {.stream = stream};
+    const struct trial_cuts cuts = {.stream = stream};
 
     check_laws(bytes, stream);
-    openai_chat_trial_decode(&trial, bytes, &cuts);
-    if (!openai_chat_trial_check(&trial, &e))
+    trial_decode(&trial, &protocol_openai_chat, bytes, &cuts);
+    if (!trial_check(&trial, &e))
         fail("check", str_c(e.detail), bytes);
-    check_raw(&trial, bytes);
+    if (!trial_is_raw(&trial, bytes))
+        fail("raw", bytes, STR(""));
     if (trial.error.code == OK) {
         check_lint(&trial);
         check_collected(&trial);
         check_says_the_same(&trial);
     }
-    openai_chat_trial_fini(&trial);
+    trial_fini(&trial);
     return 0;
 }

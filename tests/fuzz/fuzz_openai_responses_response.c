@@ -23,11 +23,6 @@ static void fail(const char *what, struct str got, struct str want)
     abort();
 }
 
-static const struct protocol *responses(void)
-{
-    return protocol_find(STR("openai-responses"));
-}
-
 static void check_cuts(struct str bytes, const struct trial *trial)
 {
     static const size_t steps[] = {1, 7, 200};
@@ -36,14 +31,15 @@ static void check_cuts(struct str bytes, const struct trial *trial)
 
     buf_init(&want, OUT_MAX);
     buf_init(&got, OUT_MAX);
-    trial_dump(trial, true, &want);
+    trial_dump(trial, &want);
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         struct trial other;
         if (steps[i] == 1 && bytes.n > SHORT)
             continue;
         buf_reset(&got);
-        trial_decode(&other, responses(), bytes, true, steps[i]);
-        trial_dump(&other, true, &got);
+        trial_decode(&other, responses(), bytes,
+                     &(struct trial_cuts){.stream = true, .step = steps[i]});
+        trial_dump(&other, &got);
         trial_fini(&other);
         if (!str_eq(buf_str(&got), buf_str(&want)))
             fail("cut", buf_str(&got), buf_str(&want));
@@ -62,27 +58,16 @@ static void check_templates(struct str bytes, const struct trial *trial)
     buf_init(&more, OUT_MAX);
     buf_init(&want, OUT_MAX);
     buf_init(&got, OUT_MAX);
-    trial_forgetful(bytes, &more);
-    trial_decode(&other, responses(), buf_str(&more), true, 0);
-    trial_dump(trial, false, &want);
-    trial_dump(&other, false, &got);
+    forgetful(bytes, &more);
+    trial_decode(&other, responses(), buf_str(&more), &(struct trial_cuts){.stream = true});
+    trial_events(trial, &want);
+    trial_events(&other, &got);
     trial_fini(&other);
     if (!str_eq(buf_str(&got), buf_str(&want)))
         fail("templates", buf_str(&got), buf_str(&want));
     buf_fini(&more);
     buf_fini(&want);
     buf_fini(&got);
-}
-
-static void check_raw(const struct trial *trial, struct str bytes)
-{
-    for (size_t i = 0; i < trial->n; i++) {
-        if (!str_starts(bytes, trial->frames[i].raw))
-            fail("raw", trial->frames[i].raw, bytes);
-        bytes = str_from(bytes, trial->frames[i].raw.n);
-    }
-    if (trial->error.code == OK && bytes.n > 0)
-        fail("raw: a rest", bytes, STR(""));
 }
 
 /* As ours for any client. */
@@ -94,12 +79,13 @@ static void check_encoded(struct trial *trial, bool stream, bool same)
     struct buf out;
 
     buf_init(&out, OUT_MAX);
-    if (trial_encode(trial, responses(), &options, 0, &out, &e) != OK)
+    trial_change_from(trial, 0);
+    if (trial_encode(trial, responses(), &options, &out, &e) != OK)
         fail("encode", str_c(e.detail), STR(""));
     /* To its own clients a vendor's items go in its own words, whatever they are. */
-    if (!same && trial_lint(responses(), buf_str(&out), stream, 0, &e) != OK)
+    if (!same && trial_lint(responses(), buf_str(&out), stream, &e) != OK)
         fail("lint", buf_str(&out), str_c(e.detail));
-    trial_decode(&again, responses(), buf_str(&out), stream, 0);
+    trial_decode(&again, responses(), buf_str(&out), &(struct trial_cuts){.stream = stream});
     if (again.error.code != OK || !trial_check(&again, &e))
         fail("decoded again", str_c(again.error.detail), buf_str(&out));
     trial_fini(&again);
@@ -115,7 +101,8 @@ static void check_take_overs(struct trial *trial)
         struct error e = {.code = OK};
         struct buf out;
         buf_init(&out, OUT_MAX);
-        if (trial_encode(trial, responses(), &options, from, &out, &e) != OK)
+        trial_change_from(trial, from);
+        if (trial_encode(trial, responses(), &options, &out, &e) != OK)
             fail("take-over", str_c(e.detail), STR(""));
         buf_fini(&out);
     }
@@ -131,12 +118,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool stream = data[0] != 'w';
     struct str bytes = str_of((const char *)data + 1, size - 1);
 
-    trial_decode(&trial, responses(), bytes, stream, 0);
+    trial_decode(&trial, responses(), bytes, &(struct trial_cuts){.stream = stream});
     if (!trial_check(&trial, &e))
         fail("check", str_c(e.detail), bytes);
     if (stream) {
         check_cuts(bytes, &trial);
-        check_raw(&trial, bytes);
+        if (!trial_is_raw(&trial, bytes))
+            fail("raw", bytes, STR(""));
         check_templates(bytes, &trial);
         check_take_overs(&trial);
     }
