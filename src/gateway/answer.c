@@ -75,7 +75,8 @@ static void add_retry_after(struct buf *out, struct str value, int64_t now_ms)
     (void)buf_print(out, "retry-after: %lld\r\n", (long long)whole);
 }
 
-void answer_headers_down(const struct exchange *x, const struct message *m, int64_t now_ms,
+/* Header lines of the upstream's answer that go down, appended to out. */
+static void headers_down(const struct exchange *x, const struct message *m, int64_t now_ms,
                          struct buf *out)
 {
     bool same = exchange_is_same(x);
@@ -130,7 +131,7 @@ static void add_encoded(struct buf *out, struct str name, struct str value)
 static void add_own_lines(struct exchange *x, struct buf *lines)
 {
     if (x->attempt.head != NULL && x->call.error.code != ERR_OVERLOADED)
-        answer_headers_down(x, x->attempt.head, loop_wall_ms(x->station->loop), lines);
+        headers_down(x, x->attempt.head, loop_wall_ms(x->station->loop), lines);
     add_id(x, lines);
     add_line(lines, STR("x-llm-proxy-request-id"), str_of(x->id, ID_SIZE));
     if (x->translation != NULL && x->translation->warnings_n > 0) {

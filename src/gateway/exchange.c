@@ -214,7 +214,8 @@ void exchange_done(struct exchange *x)
     forget(x, false);
 }
 
-bool exchange_starved(const struct exchange *x)
+/* Memory was not to be had because all requests together hold what inflight_bytes_max allows. */
+static bool is_starved(const struct exchange *x)
 {
     const struct arena *request = x->call.arena; /* NULL after commit */
 
@@ -239,7 +240,7 @@ bool exchange_overflowed(const struct exchange *x, struct error *e)
 
     if (LIKELY(!request_over && !answer_over))
         return false;
-    if (exchange_starved(x))
+    if (is_starved(x))
         exchange_fail_starved(x, e);
     else if (request_over)
         FAIL(e, ERR_TOO_LARGE, "reading it takes more memory than body_bytes_max (%zu) allows",
@@ -652,7 +653,7 @@ static enum exchange_state step_BREAK(struct exchange *x)
 
     assert(x->committed);
     attempt_cancel(x);
-    if (exchange_starved(x))
+    if (is_starved(x))
         exchange_fail_starved(x, &x->call.error);
     size_t before = out->n;
     if (!x->error_event || x->upstreams_error)
@@ -681,7 +682,7 @@ static enum exchange_state step_FAIL(struct exchange *x)
     attempt_cancel(x);
     /* Whatever else it looked like (an answer that is too large, a head that cannot be kept): it is
      * neither the client's fault nor the upstream's. */
-    if (UNLIKELY(exchange_starved(x)))
+    if (UNLIKELY(is_starved(x)))
         exchange_fail_starved(x, &x->call.error);
     large_free(&x->large);
     large_free(&x->large_answer);

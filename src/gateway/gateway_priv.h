@@ -229,8 +229,6 @@ static inline bool exchange_is_same(const struct exchange *x)
 struct request_limits exchange_limits(const struct exchange *x);
 /* Something to be told in x-llm-proxy-warnings ("CODE:NAME"). */
 void exchange_warn(struct exchange *x, const char *code, struct str name);
-/* Memory was not to be had because all requests together hold what inflight_bytes_max allows. */
-bool exchange_starved(const struct exchange *x);
 void exchange_fail_starved(const struct exchange *x, struct error *e);
 /* Whether an arena of x passed its cap; then *e says so. */
 NODISCARD bool exchange_overflowed(const struct exchange *x, struct error *e);
@@ -278,8 +276,6 @@ void station_init(struct station *station, struct gateway *gateway, struct loop 
 void station_fini(struct station *station);
 /* The thread's main. */
 void *station_main(void *station);
-/* Something ended: looks whether a stopping station has ended whole. */
-void station_check_end(struct station *station);
 /* In the station's thread: no new connections, the rest ends in its own time. */
 void station_stop(struct station *station);
 /* In the station's thread, after station_stop: connections without a request end now. */

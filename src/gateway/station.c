@@ -117,13 +117,36 @@ static void on_refuse(struct server_conn *client, const struct message *m, const
     exchange_fail(x);
 }
 
+static void end_now(struct deferred *deferred)
+{
+    struct station *station = CONTAINER_OF(deferred, struct station, end_check);
+
+    if (!station->stopping || station->ended || server_conn_count(station->server) > 0)
+        return;
+    LIST_FOREACH(node, &station->branches)
+    branch_retire(LIST_ENTRY(node, struct branch, link));
+    if (!list_empty(&station->branches))
+        return; /* station_branch_ended follows */
+    station->branch = NULL;
+    station->ended = true;
+    if (station->worker != NULL)
+        worker_release(station->worker);
+}
+
+/* Something ended: looks whether a stopping station has ended whole. */
+static void check_end(struct station *station)
+{
+    if (station->stopping && !station->ended)
+        loop_defer(station->loop, &station->end_check, end_now);
+}
+
 static void on_closed(struct server_conn *client)
 {
     struct station *station = station_of(client);
 
     atomic_fetch_sub_explicit(&station->gateway->connections, 1, memory_order_relaxed);
     metric_add(&station->metrics, METRIC_connections, 0, -1);
-    station_check_end(station);
+    check_end(station);
 }
 
 static const struct server_events server_callbacks = {
@@ -170,35 +193,13 @@ static void on_accepted(struct worker *worker, void *ctx, struct conn *conn)
     server_adopt(station->server, secured(station, conn));
 }
 
-static void end_now(struct deferred *deferred)
-{
-    struct station *station = CONTAINER_OF(deferred, struct station, end_check);
-
-    if (!station->stopping || station->ended || server_conn_count(station->server) > 0)
-        return;
-    LIST_FOREACH(node, &station->branches)
-    branch_retire(LIST_ENTRY(node, struct branch, link));
-    if (!list_empty(&station->branches))
-        return; /* station_branch_ended follows */
-    station->branch = NULL;
-    station->ended = true;
-    if (station->worker != NULL)
-        worker_release(station->worker);
-}
-
 void station_stop(struct station *station)
 {
     station->stopping = true;
     LIST_FOREACH(node, &station->branches)
     branch_stop(LIST_ENTRY(node, struct branch, link));
     server_drain(station->server);
-    station_check_end(station);
-}
-
-void station_check_end(struct station *station)
-{
-    if (station->stopping && !station->ended)
-        loop_defer(station->loop, &station->end_check, end_now);
+    check_end(station);
 }
 
 static void on_stopping(struct worker *worker, void *ctx)
@@ -300,7 +301,7 @@ void station_branch_ended(struct station *station)
 {
     if (!list_empty(&station->branches))
         set_limits(station);
-    station_check_end(station);
+    check_end(station);
 }
 
 void station_init(struct station *station, struct gateway *gateway, struct loop *loop)

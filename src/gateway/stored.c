@@ -43,7 +43,7 @@ struct stored {
 
 /* --- whose --- */
 
-bool stored_is_responses(const struct protocol *protocol)
+static bool is_responses(const struct protocol *protocol)
 {
     return protocol != NULL && strcmp(protocol->name, "openai-responses") == 0;
 }
@@ -350,7 +350,7 @@ enum error_code stored_expand(struct exchange *x, bool *ret_again, struct error 
     struct expansion to = {.chain = NULL};
 
     *ret_again = false;
-    if (!stored_is_responses(x->call.intake.protocol))
+    if (!is_responses(x->call.intake.protocol))
         return OK;
     if (x->stored != NULL) { /* it was done, and the request says again what it said */
         x->call.request.previous = x->stored->previous;
@@ -411,7 +411,7 @@ static void put(struct exchange *x, const struct reply *reply)
 /* The answer comes from one that speaks Responses, and keeps it itself. */
 static bool kept_there(const struct exchange *x)
 {
-    return x->attempt.backend != NULL && stored_is_responses(x->attempt.protocol);
+    return x->attempt.backend != NULL && is_responses(x->attempt.protocol);
 }
 
 bool stored_keeps(struct exchange *x)

@@ -5,7 +5,6 @@
 #include "gateway/gateway_priv.h"
 #include "state/replies.h"
 
-bool stored_is_responses(const struct protocol *protocol);
 /* A name that is the client's alone, in the arena. */
 struct str stored_owner(const struct exchange *x, struct arena *arena);
 int64_t stored_now_s(const struct exchange *x);

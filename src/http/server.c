@@ -62,7 +62,7 @@ static bool answer_open(const struct server_conn *c)
 }
 
 /* The connection is over; its memory goes, and `closed` comes, at the end of the turn. */
-void server_drop(struct server_conn *c)
+static void drop(struct server_conn *c)
 {
     /* Where the end of the connection is the end of the body, EOF would look like success. */
     if (c->conn != NULL && c->until_eof && (answer_open(c) || conn_queued(c->conn) > 0))
@@ -87,7 +87,7 @@ static void tell_gone(struct server_conn *c)
 /* The client has left, or takes nothing. Only in an event of the loop. */
 void server_lost(struct server_conn *c)
 {
-    server_drop(c);
+    drop(c);
     tell_gone(c);
 }
 
@@ -118,7 +118,7 @@ void server_finish(struct server_conn *c)
 
     /* TLS wants to say goodbye first. */
     if (all_read && conn_queued(c->conn) == 0 && !conn_is_tls(c->conn)) {
-        server_drop(c);
+        drop(c);
         return;
     }
     bool body_comes = c->has_body && !c->body_ended;
@@ -250,7 +250,7 @@ static void linger_late(struct server_conn *c)
     if (conn_queued(c->conn) > 0 || (more_came && c->linger_rounds > 0))
         timer_start(&c->timer, LINGER_MS);
     else if (!c->busy)
-        server_drop(c);
+        drop(c);
 }
 
 static void input_fire(struct timer *timer)
@@ -261,7 +261,7 @@ static void input_fire(struct timer *timer)
     assert(c->conn != NULL);
     switch ((enum input)c->input) {
     case INPUT_IDLE:
-        server_drop(c);
+        drop(c);
         break;
     case INPUT_HEAD:
     case INPUT_BODY:
@@ -290,7 +290,7 @@ static void conn_read(struct conn *conn, void *ctx, struct str bytes)
     if (c->input == INPUT_CLOSED) {
         c->dropped += bytes.n;
         if (c->dropped > c->linger_bytes && !c->busy && conn_queued(conn) == 0)
-            server_drop(c);
+            drop(c);
         return;
     }
     if (c->carry.n == 0)
@@ -414,7 +414,7 @@ void server_close_idle(struct server *server)
         if (c->conn == NULL || c->busy)
             continue;
         if (c->input == INPUT_IDLE || c->input == INPUT_HEAD)
-            server_drop(c);
+            drop(c);
         else if (c->input == INPUT_DROP)
             server_finish(c);
     }
@@ -425,7 +425,7 @@ void server_close_all(struct server *server)
     LIST_FOREACH(link, &server->conns)
     {
         struct server_conn *c = LIST_ENTRY(link, struct server_conn, link);
-        server_drop(c);
+        drop(c);
         c->gone_due = true;
     }
 }
@@ -469,7 +469,7 @@ void server_adopt(struct server *server, struct conn *conn)
     conn_read_start(conn);
     timer_start(&c->timer, server->options.header_timeout_ms);
     if (server->closing_idle)
-        server_drop(c);
+        drop(c);
     server_check(c);
 }
 
@@ -658,7 +658,7 @@ enum server_push server_flush(struct server_conn *c)
 void server_abort(struct server_conn *c)
 {
     assert(c->busy);
-    server_drop(c);
+    drop(c);
     c->busy = false;
     c->head_sent = false;
     c->ended = false;

@@ -104,8 +104,6 @@ static inline void server_check(const struct server_conn *c)
 }
 
 /* server.c */
-/* The connection is over; its memory goes, and `closed` comes, at the end of the turn. */
-void server_drop(struct server_conn *c);
 /* The client has left, or takes nothing. Only in an event of the loop. */
 void server_lost(struct server_conn *c);
 /* Closes after the last answer. */

@@ -19,7 +19,8 @@ enum { MESSAGE_BYTES_MAX = 2048, DEPTH_MAX = 64, STATUS_BILLING = 402, STATUS_OV
 
 /* --- errors that we make ------------------------------------------------------------------ */
 
-const char *anthropic_error_type(enum error_code code)
+/* The type of an error as this protocol's clients know it. */
+static const char *type_of(enum error_code code)
 {
     switch (code) {
     case ERR_UNAUTHORIZED:
@@ -116,7 +117,7 @@ static void error_encode(const struct error *error, struct str request_id, bool 
     }
     if (in_stream)
         buf_add(out, STR("event: error\ndata: "));
-    add_error(out, anthropic_error_type(error->code), pieces, request_id);
+    add_error(out, type_of(error->code), pieces, request_id);
     if (in_stream)
         buf_add(out, STR("\n\n"));
 }
@@ -220,7 +221,7 @@ void anthropic_add_error(struct buf *out, const struct event *error, bool same)
 {
     struct str pieces[ERROR_PIECES] = {STR(""), error->error.message};
     enum error_code code = failure_code(error);
-    const char *type = anthropic_error_type(code);
+    const char *type = type_of(code);
 
     assert(error->kind == EVENT_ERROR);
     if (code == ERR_CONTEXT_TOO_LONG)

@@ -231,8 +231,6 @@ void anthropic_collect_write(struct anthropic_encoder *enc, struct buf *out);
 
 /* --- pieces that several files write or read --- */
 
-/* The type of an error as this protocol's clients know it. */
-const char *anthropic_error_type(enum error_code code);
 /* {"type":"error","error":{…}} of an ERROR event. same: it is of this protocol. */
 void anthropic_add_error(struct buf *out, const struct event *error, bool same);
 /* An upstream's error in any shape; false: nothing like one. */

@@ -53,7 +53,8 @@ static bool continues(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-bool gemini_cite_chars(const struct gemini_offsets *offsets, int64_t bytes, int64_t *ret_chars)
+/* false: not known. So below. */
+static bool chars_of(const struct gemini_offsets *offsets, int64_t bytes, int64_t *ret_chars)
 {
     int64_t chars = bytes;
 
@@ -67,7 +68,7 @@ bool gemini_cite_chars(const struct gemini_offsets *offsets, int64_t bytes, int6
     return true;
 }
 
-bool gemini_cite_bytes(const struct gemini_offsets *offsets, int64_t chars, int64_t *ret_bytes)
+static bool bytes_of(const struct gemini_offsets *offsets, int64_t chars, int64_t *ret_bytes)
 {
     int64_t bytes = chars;
 
@@ -117,8 +118,7 @@ static bool read_span(const struct gemini_choice *c, yyjson_val *span, int64_t *
     (void)json_to_int64(json_get(span, STR("startIndex")), &begin);
     if (!json_to_int64(json_get(span, STR("endIndex")), &end) || begin > end)
         return false;
-    return gemini_cite_chars(&c->offsets, begin, ret_begin) &&
-           gemini_cite_chars(&c->offsets, end, ret_end);
+    return chars_of(&c->offsets, begin, ret_begin) && chars_of(&c->offsets, end, ret_end);
 }
 
 static void cite_url(struct decode *d, struct gemini_choice *c, yyjson_val *span, yyjson_val *of)
@@ -243,7 +243,7 @@ static bool read_citation(struct str json, const struct gemini_offsets *offsets,
     };
     if (json_to_int64(json_get(v, STR("start_index")), &begin) &&
         json_to_int64(json_get(v, STR("end_index")), &end) && begin <= end &&
-        gemini_cite_bytes(offsets, begin, &begin) && gemini_cite_bytes(offsets, end, &end)) {
+        bytes_of(offsets, begin, &begin) && bytes_of(offsets, end, &end)) {
         ret_citation->begin = begin;
         ret_citation->end = end;
     }

@@ -136,9 +136,6 @@ struct gemini_offsets {
     bool lost; /* more wide text than is kept: nothing is known of later places */
 };
 void gemini_cite_count(struct gemini_offsets *offsets, struct str text, struct arena *arena);
-/* false: not known. */
-bool gemini_cite_chars(const struct gemini_offsets *offsets, int64_t bytes, int64_t *ret_chars);
-bool gemini_cite_bytes(const struct gemini_offsets *offsets, int64_t chars, int64_t *ret_bytes);
 
 struct gemini_choice {
     struct gemini_choice *next;

@@ -153,7 +153,7 @@ static void break_stream(struct openai_responses_encoder *enc, const struct erro
     buf_fini(&body);
 }
 
-void openai_responses_encode_break(void *encoder, const struct error *error, struct buf *out)
+static void encode_break(void *encoder, const struct error *error, struct buf *out)
 {
     break_stream(encoder, error, out);
 }
@@ -258,7 +258,7 @@ const struct protocol protocol_openai_responses = {
     .encoder_init = openai_responses_encode_init,
     .response_encode = openai_responses_encode_frame,
     .encoder_end = openai_responses_encode_end,
-    .encoder_break = openai_responses_encode_break,
+    .encoder_break = encode_break,
     .encoder_fini = openai_responses_encode_fini,
     .error_encode = error_encode,
     .error_decode = error_decode,

@@ -239,7 +239,6 @@ struct openai_responses_encoder {
 encoder_init_fn openai_responses_encode_init;
 response_encode_fn openai_responses_encode_frame;
 encoder_end_fn openai_responses_encode_end;
-encoder_break_fn openai_responses_encode_break;
 /* The end of a stream that fails here. */
 void openai_responses_encode_error(struct openai_responses_encoder *enc, const struct event *error,
                                    struct buf *out);
