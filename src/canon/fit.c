@@ -16,6 +16,7 @@
 
 #include "text/json.h"
 #include "text/json_index.h"
+#include "text/utf8.h"
 
 /* --- pieces ------------------------------------------------------------------------------- */
 
@@ -522,6 +523,17 @@ static void finish(struct fitter *f, const struct turn *turns, struct turns *to)
     add_said(f, to, ROLE_USER, STR("Continue."));
 }
 
+/* The head: what Claude Code calls its user begins with the device, and ends with what changes. */
+static void shorten_user(const struct fitter *f, struct params *params)
+{
+    size_t max = f->rules->user_bytes_max;
+
+    if (max == 0 || params->user.n <= max)
+        return;
+    params->user = utf8_head(params->user, max);
+    translation_warn(f->t, "changed:user");
+}
+
 enum error_code fit_request(const struct request *request, const struct fit_rules *rules,
                             struct translation *t, struct arena *arena, struct request *ret_request,
                             struct error *e)
@@ -540,6 +552,7 @@ enum error_code fit_request(const struct request *request, const struct fit_rule
                     STR_ARG(request->bound));
     TRY(fit_extra_check(&f, request->extra, e));
     TRY(fit_tools_make(&f, request, &fitted, e));
+    shorten_user(&f, &fitted.params);
     shape(&f, request->turns, &front, &shaped);
     fit_calls_pair(&f, shaped.first, &calls);
     if (!arena_overflowed(arena))

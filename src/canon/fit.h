@@ -31,6 +31,8 @@ enum fit_names {
     FIT_NAMES_GEMINI     /* [A-Za-z_][A-Za-z0-9_.:-]{0,63} */
 };
 
+enum { FIT_OPENAI_USER_BYTES_MAX = 64 };
+
 struct fit_rules {
     enum fit_system system;
     enum fit_ids ids;
@@ -46,6 +48,7 @@ struct fit_rules {
     bool name_of_result;   /* results say the tool's name (Gemini) */
     bool text_first;       /* texts before calls in an assistant's turn (4.3) */
     bool no_blank_texts;   /* texts of blanks alone are refused */
+    size_t user_bytes_max; /* of a longer user's id the head; 0: no bound */
     size_t tools_max;      /* 0: no bound; more: BAD_REQUEST */
 };
 

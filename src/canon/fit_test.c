@@ -708,6 +708,38 @@ static void test_many(void **state)
     buf_fini(&text);
 }
 
+/* Catches: a user's id that OpenAI refuses, or that is cut within a character. */
+static void test_user(void **state)
+{
+    static const struct fit_rules rules = {.user_bytes_max = 6};
+    static const struct {
+        const char *in;
+        const char *out;
+        const char *warnings;
+    } rows[] = {{"abcdef", "abcdef", ""},
+                {"abcdefg", "abcdef", "changed:user"},
+                {"abcde\xc3\xa4g", "abcde", "changed:user"}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct translation t = {.arena = &arena};
+        struct request request = read_request("U a");
+        struct request fitted;
+        struct error e;
+        struct buf warnings;
+
+        buf_init(&warnings, ARENA_MAX);
+        request.params.user = str_c(rows[i].in);
+        assert_int_equal(fit_request(&request, &rules, &t, &arena, &fitted, &e), OK);
+        expect(fitted.params.user, rows[i].out);
+        translation_write_warnings(&t, &warnings);
+        expect(buf_str(&warnings), rows[i].warnings);
+        buf_fini(&warnings);
+        assert_int_equal(fit_request(&request, &chat, &t, &arena, &fitted, &e), OK);
+        expect(fitted.params.user, rows[i].in);
+    }
+}
+
 /* Catches: a conversation that lacks what there was no memory for. */
 static void test_memory(void **state)
 {
@@ -757,6 +789,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_conversation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_grammars, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_user, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

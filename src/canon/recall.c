@@ -203,8 +203,6 @@ bool recall_write(const struct collect_choice *choice, struct str vendor, enum r
 
     add_record(out, 'V', vendor, STR_NULL, STR_NULL);
     for (const struct collect_block *block = choice->blocks; block != NULL; block = block->next) {
-        if (what == RECALL_SIGNATURES && is_reasoning(block))
-            continue;
         worth |= block->signature.n > 0 ||
                  (what == RECALL_UNSIGNED_TOO && is_reasoning(block) && block->text.n > 0);
         add_block(out, block);

@@ -40,8 +40,7 @@ uint64_t recall_digest(const struct collect_block *call);
 
 enum recall_what {
     RECALL_ALL,
-    RECALL_UNSIGNED_TOO, /* reasoning without a signature is worth it as well */
-    RECALL_SIGNATURES    /* of calls and texts alone: the client carries reasoning itself */
+    RECALL_UNSIGNED_TOO /* reasoning without a signature is worth it as well */
 };
 /* The choice's reasoning and signatures, as the vendor sent them; of calls the digests (above).
  * False: there is nothing to keep,

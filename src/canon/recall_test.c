@@ -185,7 +185,6 @@ static const struct row rows[] = {
     {"call:a~t", "think:mine|call:a", "think:mine|call:a~t", RECALL_ALL},
     /* Signatures that the client has it keeps. */
     {"call:a~t", "call:a~mine", "call:a~mine", RECALL_ALL},
-    {"think:hm~s|call:a~t", "call:a", "call:a~t", RECALL_SIGNATURES},
     /* Other calls: another answer. */
     {"think:hm~s|call:a", "call:b", NULL, RECALL_ALL},
     {"think:hm~s|call:a", "call:a|call:b", NULL, RECALL_ALL},
@@ -237,7 +236,6 @@ static void test_nothing_to_keep(void **state)
     static const struct row none[] = {
         {.answer = "text:t", .what = RECALL_UNSIGNED_TOO},
         {.answer = "think:hm|text:t|call:a", .what = RECALL_ALL},
-        {.answer = "think:hm~s|redacted~s|text:t", .what = RECALL_SIGNATURES},
     };
 
     (void)state;

@@ -122,14 +122,10 @@ enum error_code reasoning_up(const struct reasoning_way *way, struct request *re
 
 /* --- down --- */
 
-/* What has to be kept here, as the client's protocol does not carry it. */
+/* Whatever the client's protocol has a place for: Claude Code drops the thoughts of a model that is
+ * not called as it was asked for, Gemini CLI drops all. */
 static enum recall_what keeps(const struct exchange *x)
 {
-    const char *name = x->call.intake.protocol->name;
-    bool visible = x->call.request.params.reasoning_visible == 1;
-
-    if (visible && (is_named(name, "anthropic") || is_named(name, "gemini")))
-        return RECALL_SIGNATURES;
     return x->attempt.backend->dialect.reasoning_content ? RECALL_UNSIGNED_TOO : RECALL_ALL;
 }
 
@@ -252,8 +248,6 @@ static void note(struct exchange *x, const struct event *event, struct collect_b
     case EVENT_REASONING:
     case EVENT_SIGNATURE:
     case EVENT_BLOCK_END:
-        if (event->kind == EVENT_REASONING && r->keeps == RECALL_SIGNATURES)
-            return;
         if (!collect_event(&r->collect, event, ret_block)) /* too much to be kept */
             *ret_block = NULL;
         return;

@@ -3,8 +3,8 @@
  * The reasoning round trip (mapping.md, 7.2): what of a conversation only its vendor understands
  * comes back to that vendor, and to no other, whatever protocol the client speaks.
  *
- *   down   translated answers: signatures are sealed (canon/seal) before the encoder has them; what
- *          the client's protocol drops goes into the vault, too
+ *   down   translated answers: signatures are sealed (canon/seal) before the encoder has them, and
+ *          go into the vault, as clients drop them
  *   up     translated requests: what is sealed is opened for the backend's vendor, the rest left
  *          out; turns that lack something are completed from the vault. Others: what is sealed is
  *          found in the source and edited

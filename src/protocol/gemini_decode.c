@@ -7,8 +7,10 @@
  * How       Framing is decode.c's. Of each response: its candidates' parts, then what is said of
  *           them (citations, log probabilities), their finish reasons, the prompt's block, usage.
  *           Parts are increments: a text that follows one of its kind goes on with the same block.
- *           A part with a signature ends its block, as a signed part must stay apart. Calls come
- *           whole, but for Vertex' streamed arguments: these are put together first.
+ *           A thought with a signature ends its block, as a signed part must stay apart; of a text
+ *           the rest goes on with it, as clients of other protocols take what comes in two texts
+ *           for two answers (Claude Code shows the last one). Calls come whole, but for Vertex'
+ *           streamed arguments: these are put together first.
  *           Complete: each candidate that began has its finish reason.
  * Owns      Candidates, in the answer's arena. Events and their text are scratch.
  * Not here  Whether the client gets raw or new bytes: gemini_encode.c.
@@ -45,6 +47,7 @@ static void end_open(struct gemini_decoder *d, struct gemini_choice *c)
     decode_event(&d->base, EVENT_BLOCK_END, c->index, c->open);
     c->open = EVENT_NO_BLOCK;
     c->open_signed = false;
+    c->text_signed = false;
 }
 
 /* The event's begin, to be filled in; NULL: too many. */
@@ -71,7 +74,8 @@ static void read_text(struct gemini_decoder *d, struct gemini_choice *c, bool th
                       struct str text, struct str signature)
 {
     enum block_kind kind = thought ? BLOCK_REASONING : BLOCK_TEXT;
-    bool goes_on = c->open != EVENT_NO_BLOCK && c->open_kind == kind && !c->open_signed;
+    bool goes_on = c->open != EVENT_NO_BLOCK && c->open_kind == kind && !c->open_signed &&
+                   !(c->text_signed && signature.n > 0);
 
     if (text.n == 0 && signature.n == 0)
         return;
@@ -81,7 +85,8 @@ static void read_text(struct gemini_decoder *d, struct gemini_choice *c, bool th
     if (!thought)
         gemini_cite_count(&c->offsets, text, d->base.options.arena);
     decode_text(&d->base, EVENT_SIGNATURE, c->index, c->open, signature);
-    c->open_signed = signature.n > 0;
+    c->open_signed = thought && signature.n > 0;
+    c->text_signed = c->text_signed || (!thought && signature.n > 0);
 }
 
 /* "call_" and 24 letters and digits: the same for the same answer, others for any other. */

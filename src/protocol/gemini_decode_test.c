@@ -155,6 +155,10 @@ static const struct meaning meanings[] = {
     {CAND("\"content\":{\"parts\":[{\"thought\":true,\"inlineData\":{\"data\":\"x\"}}]}"),
      {"\"VENDOR\"", "inlineData"}},
     {CAND("\"content\":{\"parts\":[{\"thoughtSignature\":\"QUJD\"}]}"), {"SIGNATURE", "QUJD"}},
+    /* A text's signature says nothing of where the text ends; a second one is another text's. */
+    {CAND("\"content\":{\"parts\":[{\"text\":\"a\",\"thoughtSignature\":\"QUJD\"},{\"text\":\"b\"},"
+          "{\"text\":\"c\",\"thoughtSignature\":\"REVG\"}]}"),
+     {"\"TEXT\",\"block\":0,\"text\":\"b\"", "\"block\":1,\"text\":\"c\"", "REVG"}},
     /* Thoughts and text that take turns. */
     {CAND("\"content\":{\"parts\":[{\"text\":\"a\",\"thought\":true},{\"text\":\"b\"},{\"text\":"
           "\"c\",\"thought\":true},{\"text\":\"d\"}]}"),

@@ -144,6 +144,7 @@ struct gemini_choice {
     uint32_t open;   /* or EVENT_NO_BLOCK */
     enum block_kind open_kind;
     bool open_signed; /* what comes next is another block */
+    bool text_signed; /* the open text: another signature is another block's */
     bool has_call;
     bool stopped;
     struct gemini_args *args;  /* of the open call, whose arguments come in pieces */

@@ -331,6 +331,7 @@ static enum error_code write_body(const struct request *request, const struct en
         .system = FIT_SYSTEM_KEEP,
         .ids = FIT_IDS_RESPONSES,
         .names = FIT_NAMES_OPENAI,
+        .user_bytes_max = FIT_OPENAI_USER_BYTES_MAX,
         .prefill = true,
     };
     struct str *piece = ARENA_NEW(arena, struct str);
