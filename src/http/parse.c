@@ -190,6 +190,7 @@ static int on_body(llhttp_t *http, const char *at, size_t n)
         return HPE_OK;
     parser->body = str_of(at, n);
     parser->body_bytes += n;
+    parser->chunk_ended = (http->flags & F_CHUNKED) != 0 && http->content_length == 0;
     parser->step = PARSE_BODY;
     return HPE_PAUSED;
 }
@@ -534,6 +535,7 @@ void parse_begin(struct parser *parser, struct arena *arena, bool no_body)
     parser->head_done = false;
     parser->name_open = false;
     parser->filled = false;
+    parser->chunk_ended = false;
     parser->no_body = no_body;
 }
 
@@ -566,6 +568,46 @@ static enum parse_step head_step(struct parser *parser, llhttp_errno_t rc, struc
     return message_check(parser, parser->message, &counts, e) == OK ? PARSE_HEAD : PARSE_FAILED;
 }
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/*
+ * The next chunk where it is written as all write it, CR LF SIZE CR LF DATA, and lies in the input
+ * whole: behind it llhttp stands as it did before it, so that it need not see it. Anything else
+ * (extensions, the last chunk, a part of one) is left to llhttp.
+ */
+static bool take_chunk(struct parser *parser, struct str *input, struct str *ret_body)
+{
+    enum { DIGITS_MAX = 7 };
+    const char *p = input->p;
+    size_t size = 0;
+    size_t at = 2;
+
+    assert(parser->head_done);
+    if (input->n < 2 || p[0] != '\r' || p[1] != '\n')
+        return false;
+    for (; at < input->n && at < 2 + DIGITS_MAX; at++) {
+        int digit = hex_digit(p[at]);
+        if (digit < 0)
+            break;
+        size = size * 16 + (size_t)digit;
+    }
+    if (size == 0 || input->n - at < 2 || p[at] != '\r' || p[at + 1] != '\n')
+        return false;
+    at += 2;
+    if (size > input->n - at)
+        return false;
+    *ret_body = str_of(p + at, size);
+    *input = str_from(*input, at + size);
+    parser->body_bytes += size;
+    return true;
+}
+
 enum parse_step parse_next(struct parser *parser, struct str *input, struct str *ret_body,
                            struct error *e)
 {
@@ -573,6 +615,13 @@ enum parse_step parse_next(struct parser *parser, struct str *input, struct str 
     struct str feed = input->p == NULL ? STR("") : *input;
 
     assert(parser->message != NULL);
+    if (parser->chunk_ended) {
+        if (LIKELY(take_chunk(parser, &feed, ret_body))) {
+            *input = feed;
+            return PARSE_BODY;
+        }
+        parser->chunk_ended = feed.n == 0;
+    }
     if (in_head)
         feed = str_head(feed, parser->head_bytes_max - parser->head_bytes);
     parser->feed = feed.p;

@@ -55,9 +55,10 @@ struct parser {
     uint8_t step;       /* enum parse_step, set by llhttp's callbacks */
     uint8_t side;       /* enum parse_side */
     bool head_done;
-    bool name_open; /* the newest header's name may still grow */
-    bool filled;    /* the message's offsets have become pointers */
-    bool no_body;   /* the answer to a HEAD request */
+    bool name_open;   /* the newest header's name may still grow */
+    bool filled;      /* the message's offsets have become pointers */
+    bool no_body;     /* the answer to a HEAD request */
+    bool chunk_ended; /* llhttp stands behind the data of a chunk, before its CR LF */
     bool extra_full;
 };
 
