@@ -3,8 +3,8 @@
  * Chat Completions: an upstream's answer as frames.
  *
  * What      Bytes cut anywhere become frames with events; a whole body becomes one frame.
- * How       stream: text/sse frames the bytes. Of each frame: the terminator, else a frame like an
- *           earlier one (openai_chat_template.c), else JSON that is parsed (openai_chat_delta.c).
+ * How       stream: a frame like an earlier one (openai_chat_template.c), else text/sse frames the
+ *           bytes, and a frame is the terminator or JSON that is parsed (openai_chat_delta.c).
  *           A frame that is no JSON object has no events and goes on as it is.
  *           end: complete are an ERROR, the terminator, or a STOP of each choice that began. What
  *           stands behind the last empty line counts only if the answer is complete with it:
@@ -129,11 +129,25 @@ static void read_sse(struct openai_chat_decoder *d, const struct sse_frame *sse,
         d->terminated = true;
         openai_chat_delta_stop_all(d);
         frame_of_events(d, frame);
-    } else if (!d->templates_off && openai_chat_template_match(d, sse->raw)) {
+    } else if (!d->templates_off && openai_chat_template_match(d, sse->raw) == sse->raw.n) {
         frame_of_single(d, frame);
     } else {
         read_data(d, sse, frame);
     }
+}
+
+/* A frame like an earlier one, the next of the input: even its end need not be looked for. */
+static bool read_ahead(struct openai_chat_decoder *d, struct frame *frame)
+{
+    if (d->templates_off || d->terminated || d->over)
+        return false;
+    struct str ahead = sse_ahead(&d->sse);
+    size_t n = ahead.n == 0 ? 0 : openai_chat_template_match(d, ahead);
+    if (n == 0)
+        return false;
+    *frame = (struct frame){.raw = sse_take(&d->sse, n)};
+    frame_of_single(d, frame);
+    return true;
 }
 
 static bool complete(const struct openai_chat_decoder *d)
@@ -155,8 +169,12 @@ static enum error_code decode_stream(struct openai_chat_decoder *d, struct str b
 
     e->code = OK;
     sse_feed(&d->sse, bytes);
-    while (!d->quit && sse_next(&d->sse, &sse, e)) {
-        read_sse(d, &sse, &frame);
+    while (!d->quit) {
+        if (!read_ahead(d, &frame)) {
+            if (!sse_next(&d->sse, &sse, e))
+                break;
+            read_sse(d, &sse, &frame);
+        }
         TRY(push(d, &frame, e));
     }
     if (e->code != OK)

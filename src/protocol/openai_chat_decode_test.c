@@ -75,6 +75,9 @@ static void same_dump(const char *what, struct str bytes, const struct trial_cut
 
 /* --- templates ---------------------------------------------------------------------------- */
 
+#define CRS(text, ends) \
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"}}]}" ends
+
 /* Streams in which frames resemble each other without being alike: traps for a template. */
 static const char *const traps[] = {
     /* The text ends the string early, or seems to. */
@@ -122,6 +125,10 @@ static const char *const traps[] = {
     /* Lines beside the data, a mark at the beginning, other line ends. */
     "\xEF\xBB\xBF" TEXT("a") "\xEF\xBB\xBF" TEXT("b") "id: 1\n" TEXT("c") "id: 1\n" TEXT(
         "d") "id: 2\n" TEXT("e") ": x\n" TEXT("f") FINISH DONE,
+    /* Lines that end in CR, behind which a LF may come and may not. */
+    CRS("a", "\r\r") CRS("b", "\r\r") "\n" CRS("c", "\r\r\n") CRS("d", "\r\r\n")
+        CRS("e", "\r\n\r\n") CRS("f", "\r\n\r\n") CRS("g", "\n\r") CRS("h", "\n\r\n")
+            CRS("i", "\n\r\n") CRS("j", "\n\n") CRS("k", "\n\n\n\n") CRS("l", "\n\n") FINISH DONE,
     /* A string that never ends, where the template waits for its end. */
     ROLE TEXT("a") TEXT("b") HEAD
     "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"c\n\n" TEXT("d") FINISH DONE,
@@ -149,7 +156,10 @@ static void test_templates_traps(void **state)
         buf_init(&want, OUT_MAX);
         dump_of(str_c(traps[i]), &cuts, &want);
         cuts.prepare = NULL;
-        same_dump("templates", str_c(traps[i]), &cuts, &want);
+        for (size_t step = 0; step < 100; step = step * 3 + 1) {
+            cuts.step = step;
+            same_dump("templates", str_c(traps[i]), &cuts, &want);
+        }
         buf_fini(&want);
     }
 }

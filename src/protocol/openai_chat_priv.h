@@ -208,8 +208,9 @@ static inline void openai_chat_delta_count_args(struct openai_chat_tool *tool, s
     tool->args_n += text.n;
 }
 
-/* Whether raw is like an earlier frame: then d->single is its event. */
-bool openai_chat_template_match(struct openai_chat_decoder *d, struct str raw);
+/* A frame begins raw: how many bytes it has when it is like an earlier one, and d->single is its
+ * event; else 0. */
+size_t openai_chat_template_match(struct openai_chat_decoder *d, struct str raw);
 /* Remembers the frame just decoded, if another one may differ from it by its text alone. */
 void openai_chat_template_learn(struct openai_chat_decoder *d, const struct sse_frame *sse);
 

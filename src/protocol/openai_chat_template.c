@@ -10,13 +10,15 @@
  *               data: {"id":"c1",…,"delta":{"content":" HOLE "},…}],"obfuscation":" HOLE "}\n\n
  *               '------------- piece 0 --------------'      '------- piece 1 ------'      '-2-'
  *
- *           A later frame matches when it is piece 0, a string's body, piece 1 [, a string's body,
- *           piece 2] to its last byte. It then yields the same event with the new text.
+ *           Later bytes that are piece 0, a string's body, piece 1 [, a string's body, piece 2] are a
+ *           frame that yields the same event with the new text; its end need not be looked for.
  *
  * Why this is right, step by step:
  *   1. Framing. Bodies of JSON strings hold no control characters (json_string_scan refuses
  *      them), so no line ends: both frames have the same lines, and the same `data` but for the
- *      holes. (Templates are learned only from frames whose data is one slice of raw.)
+ *      holes. (Templates are learned only from frames whose data is one slice of raw.) The last
+ *      piece ends in the LF of an empty line, and with it the frame. (Behind a CR a LF might
+ *      belong to it: such frames are not learned.)
  *   2. Grammar. JSON is read from the left. Piece 0 is the same bytes, so both readers stand after
  *      the opening quote of the same string. The scan checks that a body follows which is valid
  *      and ends right before piece 1, that begins with the closing quote: both readers leave the
@@ -67,8 +69,9 @@ static bool text_set(struct openai_chat_decoder *d, struct str body, bool escape
     return !arena_overflowed(d->options.scratch) && d->single.text.n > 0;
 }
 
-static bool template_matches(struct openai_chat_decoder *d, const struct openai_chat_template *t,
-                             struct str raw)
+/* How many bytes of raw, which begins with a frame, are one like the template; 0: it is not. */
+static size_t template_matches(struct openai_chat_decoder *d, const struct openai_chat_template *t,
+                               struct str raw)
 {
     const char *piece = t->bytes;
     struct str text = STR_NULL;
@@ -82,33 +85,36 @@ static bool template_matches(struct openai_chat_decoder *d, const struct openai_
         bool escaped;
         assert(at <= raw.n);
         if (n > raw.n - at || memcmp(raw.p + at, piece, n) != 0)
-            return false;
+            return 0;
         at += n;
         piece += n;
         if (i == t->holes)
             break;
         size_t body = json_string_scan(raw.p + at, raw.n - at, &escaped);
         if (body == SIZE_MAX || (escaped && json_halves_cut(str_of(raw.p + at, body))))
-            return false;
+            return 0;
         if (i == t->text_hole) {
             text = str_of(raw.p + at, body);
             text_escaped = escaped;
         }
         at += body;
     }
-    if (at != raw.n || text.n == 0)
-        return false;
+    if (text.n == 0)
+        return 0;
     d->single.kind = t->kind;
     d->single.choice = t->choice;
     d->single.block = t->block;
-    return text_set(d, text, text_escaped);
+    return text_set(d, text, text_escaped) ? at : 0;
 }
 
-bool openai_chat_template_match(struct openai_chat_decoder *d, struct str raw)
+size_t openai_chat_template_match(struct openai_chat_decoder *d, struct str raw)
 {
     for (size_t i = 0; i < OPENAI_CHAT_TEMPLATES; i++) {
         struct openai_chat_template *t = &d->templates[i];
-        if (t->version != d->version || t->holes == 0 || !template_matches(d, t, raw))
+        if (t->version != d->version || t->holes == 0)
+            continue;
+        size_t n = template_matches(d, t, raw);
+        if (n == 0 || n > d->options.event_bytes_max)
             continue;
         if (t->tool != NULL)
             openai_chat_delta_count_args(t->tool, d->single.text);
@@ -118,9 +124,9 @@ bool openai_chat_template_match(struct openai_chat_decoder *d, struct str raw)
             d->templates[0] = used;
         }
         d->matched++;
-        return true;
+        return n;
     }
-    return false;
+    return 0;
 }
 
 /* --- learn -------------------------------------------------------------------------------- */
@@ -268,8 +274,8 @@ void openai_chat_template_learn(struct openai_chat_decoder *d, const struct sse_
     if (event == NULL || !d->place.known || sse->raw.n > LEARN_BYTES_MAX ||
         !lies_in(sse->data, sse->raw))
         return;
-    /* A byte order mark is one in the first frame only. */
-    if (str_starts(sse->raw, STR("\xEF")))
+    /* A byte order mark is one in the first frame only, and a stream's last needs no empty line. */
+    if (str_starts(sse->raw, STR("\xEF")) || !str_ends(sse->raw, STR("\n")))
         return;
     if (d->learned >= LEARNED_MAX && d->learned > d->matched)
         return;

@@ -210,6 +210,14 @@ static void give(struct sse *sse, struct str raw, struct sse_frame *ret_frame)
     sse->fields_begun = false;
 }
 
+/* The input begins with a frame, which is not the stream's first. */
+static bool at_frame(const struct sse *sse)
+{
+    assert(sse->carry.n > 0 || !sse->bom_passed ||
+           (!sse->line_begun && !sse->after_cr && !sse->fields_begun));
+    return sse->carry.n == 0 && sse->bom_passed;
+}
+
 /*
  * Most streams say nothing but one data line and an empty one, both ended by LF. Such a frame,
  * whole in the input, is known after one scan. Anything else is left to the general way.
@@ -219,13 +227,13 @@ static bool give_simple(struct sse *sse, struct sse_frame *ret_frame)
     struct str s = sse->input;
     struct str data;
 
-    if (sse->carry.n > 0 || !sse->bom_passed || !str_starts(s, STR("data:")))
+    if (!at_frame(sse) || !str_starts(s, STR("data:")))
         return false;
     size_t n = scan_line(s.p, s.n);
     if (s.n - n < 2 || s.p[n] != '\n' || s.p[n + 1] != '\n' || n + 2 > sse->carry.size_max)
         return false;
     bool is_data = field_value(str_head(s, n), STR("data"), &data);
-    assert(is_data && !sse->line_begun && !sse->after_cr && !sse->fields_begun);
+    assert(is_data);
     *ret_frame = (struct sse_frame){.raw = str_head(s, n + 2), .data = data};
     sse->input = str_from(s, n + 2);
     return true;
@@ -266,6 +274,21 @@ bool sse_next(struct sse *sse, struct sse_frame *ret_frame, struct error *e)
     }
     give(sse, part, ret_frame);
     return true;
+}
+
+struct str sse_ahead(struct sse *sse)
+{
+    drop_given(sse);
+    return at_frame(sse) && !sse->failed ? sse->input : STR("");
+}
+
+struct str sse_take(struct sse *sse, size_t n)
+{
+    struct str raw = str_head(sse->input, n);
+
+    assert(at_frame(sse) && n > 0 && n <= sse->input.n && n <= sse->carry.size_max);
+    sse->input = str_from(sse->input, n);
+    return raw;
 }
 
 bool sse_end(struct sse *sse, struct sse_frame *ret_frame)

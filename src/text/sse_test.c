@@ -335,13 +335,46 @@ static void test_lines(void **state)
     }
 }
 
+/* A frame may be taken by who knows it; what is in the midst of one, or the stream's start, is not
+ * offered. */
+static void test_ahead(void **state)
+{
+    (void)state;
+    struct sse sse;
+    struct sse_frame frame;
+    struct error e;
+
+    sse_init(&sse, EVENT_MAX);
+    sse_feed(&sse, STR("data: 1\n\ndata: 2\n\n: c\n\ndata: 3\n"));
+    assert_int_equal(sse_ahead(&sse).n, 0);
+    assert_true(sse_next(&sse, &frame, &e));
+    assert_true(str_eq(frame.data, STR("1")));
+    assert_true(str_starts(sse_ahead(&sse), STR("data: 2\n\n: c")));
+    assert_true(str_eq(sse_take(&sse, 9), STR("data: 2\n\n")));
+    assert_true(sse_next(&sse, &frame, &e));
+    assert_true(str_eq(frame.raw, STR(": c\n\n")));
+    assert_false(sse_next(&sse, &frame, &e));
+    assert_int_equal(e.code, OK);
+    assert_int_equal(sse_ahead(&sse).n, 0);
+    sse_feed(&sse, STR("\ndata: 4\n\n"));
+    assert_int_equal(sse_ahead(&sse).n, 0);
+    assert_true(sse_next(&sse, &frame, &e));
+    assert_true(str_eq(frame.raw, STR("data: 3\n\n")));
+    assert_true(str_eq(sse_ahead(&sse), STR("data: 4\n\n")));
+    assert_int_equal(sse_take(&sse, 9).n, 9);
+    assert_int_equal(sse_ahead(&sse).n, 0);
+    assert_false(sse_next(&sse, &frame, &e));
+    assert_false(sse_end(&sse, &frame));
+    sse_fini(&sse);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames),  cmocka_unit_test(test_random_splits),
         cmocka_unit_test(test_latency), cmocka_unit_test(test_no_copy),
         cmocka_unit_test(test_bound),   cmocka_unit_test(test_many_pieces),
-        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_lines),   cmocka_unit_test(test_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
