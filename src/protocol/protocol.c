@@ -23,22 +23,24 @@ const struct protocol *protocol_find(struct str name)
     return NULL;
 }
 
-/* Whether a route's path serves this one; what its '*' takes of it, which is not empty. */
+/* Whether a route's path serves this one; what its '*' takes of it, which is not empty. Most of the
+ * table is left at the first byte that differs: each request is held against all of it. */
 static bool route_serves(const struct route *route, struct str path, struct str *ret_rest)
 {
-    struct str pattern = str_c(route->path);
-    size_t star = str_find_char(pattern, '*', 0);
+    const char *pattern = route->path;
+    size_t n = 0;
 
-    assert(route->path[0] == '/');
+    assert(pattern[0] == '/');
     assert(route->operation < OP_COUNT);
     *ret_rest = STR_NULL;
-    if (star == SIZE_MAX)
-        return str_eq(pattern, path);
-    struct str before = str_head(pattern, star);
-    struct str behind = str_from(pattern, star + 1);
-    if (path.n <= before.n + behind.n || !str_starts(path, before) || !str_ends(path, behind))
+    while (n < path.n && pattern[n] == path.p[n] && pattern[n] != '*' && pattern[n] != '\0')
+        n++;
+    if (pattern[n] != '*')
+        return pattern[n] == '\0' && n == path.n;
+    struct str behind = str_c(pattern + n + 1);
+    if (path.n <= n + behind.n || !str_ends(path, behind))
         return false;
-    *ret_rest = str_of(path.p + before.n, path.n - before.n - behind.n);
+    *ret_rest = str_of(path.p + n, path.n - n - behind.n);
     return true;
 }
 
@@ -88,7 +90,11 @@ static struct str pattern_of(struct str path)
 
     for (size_t i = 0; i < protocol_count; i++) {
         for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
-            if (route_serves(route, path, &rest) && is_nearer(route, best))
+            if (!route_serves(route, path, &rest))
+                continue;
+            if (str_is_null(rest)) /* the path itself: nothing says more of it */
+                return str_c(route->path);
+            if (is_nearer(route, best))
                 best = route;
         }
     }
@@ -107,7 +113,7 @@ void protocol_route(struct str method, struct str path, struct arena *arena,
         return;
     for (size_t i = 0; i < protocol_count; i++) {
         for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
-            if (!str_eq(str_c(route->path), pattern) || !route_serves(route, path, &rest))
+            if (!route_serves(route, path, &rest) || !str_eq(str_c(route->path), pattern))
                 continue;
             if (method_serves(str_c(route->method), method)) {
                 if (!str_is_null(rest))
