@@ -483,7 +483,7 @@ static void add_version(struct buf *head, const struct backend *backend,
 
 /* The lines that every request to this backend has: host, agent, key, the configured ones. */
 static void add_common(struct buf *head, const struct station *station,
-                       const struct backend *backend)
+                       const struct backend *backend, const struct backend_key *key)
 {
     static const char *const lines[] = {
         [KEY_BEARER] = "authorization: Bearer ",
@@ -491,7 +491,6 @@ static void add_common(struct buf *head, const struct station *station,
         [KEY_API_KEY] = "api-key: ",
         [KEY_X_GOOG_API_KEY] = "x-goog-api-key: ",
     };
-    const struct backend_key *key = plan_key(backend);
 
     (void)buf_add(head, STR("host: "));
     (void)buf_add(head, backend->authority);
@@ -519,7 +518,7 @@ struct str attempt_get_head(struct station *station, const struct backend *backe
     (void)buf_add(head, backend->base_path);
     (void)buf_add(head, str_c(path));
     (void)buf_add(head, STR(" HTTP/1.1\r\naccept: application/json\r\n"));
-    add_common(head, station, backend);
+    add_common(head, station, backend, plan_key(backend));
     add_version(head, backend, backend->protocol, STR_NULL);
     (void)buf_add(head, STR("\r\n"));
     struct str text = str_copy(arena, buf_str(head));
@@ -528,7 +527,7 @@ struct str attempt_get_head(struct station *station, const struct backend *backe
 }
 
 struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
-                              const struct wire *wire)
+                              const struct backend_key *key, const struct wire *wire)
 {
     struct buf *head = &x->station->head;
 
@@ -548,7 +547,7 @@ struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
         (void)buf_add_int64(head, (int64_t)wire->body_bytes);
         (void)buf_add(head, STR("\r\n"));
     }
-    add_common(head, x->station, backend);
+    add_common(head, x->station, backend, key);
     (void)buf_add(head, x->call.intake.forward_headers);
     (void)buf_add(head, STR("\r\n"));
     struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
@@ -591,7 +590,7 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
     (void)buf_add(head, request->stream && !request->array
                             ? STR("\r\naccept: text/event-stream\r\n")
                             : STR("\r\naccept: application/json\r\n"));
-    add_common(head, x->station, backend);
+    add_common(head, x->station, backend, x->attempt.key);
     add_version(head, backend, x->attempt.protocol, forwarded);
     (void)buf_add(head, forwarded);
     (void)buf_add(head, STR("\r\n"));

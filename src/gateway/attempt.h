@@ -7,6 +7,7 @@
 #include "protocol/protocol.h"
 
 struct backend;
+struct backend_key;
 struct exchange;
 struct station;
 
@@ -34,4 +35,4 @@ struct str attempt_get_head(struct station *station, const struct backend *backe
  * request arena: method, path (with its query), length and type of the wire. Null: it is too
  * long. */
 struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
-                              const struct wire *wire);
+                              const struct backend_key *key, const struct wire *wire);

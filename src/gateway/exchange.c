@@ -362,6 +362,23 @@ static void read_large(struct exchange *x)
     large_read(x->large, x->call.intake.protocol, &limits, exchange_counts(x));
 }
 
+/* What its request needs of kept responses stands in it, or is being put there. */
+static enum exchange_state after_expanding(struct exchange *x, enum stored_step step)
+{
+    switch (step) {
+    case STORED_DONE:
+        /* Read again, for another attempt: the stages have seen it. */
+        return x->call.pipeline != NULL ? EXCHANGE_PLAN : begin_stages(x);
+    case STORED_AGAIN:
+        return EXCHANGE_DECODE;
+    case STORED_WAIT:
+        return EXCHANGE_EXPAND;
+    case STORED_FAILED:
+        return EXCHANGE_FAIL;
+    }
+    BUG("unknown step");
+}
+
 static enum exchange_state step_DECODE(struct exchange *x)
 {
     struct call *call = &x->call;
@@ -372,34 +389,32 @@ static enum exchange_state step_DECODE(struct exchange *x)
     if (stored_ask_serves(call->intake.operation))
         return EXCHANGE_ASK;
     limits.memory = x->station->memory;
-    bool again = true;
-    while (again) {
+    for (;;) {
         if (UNLIKELY(x->body_n > LARGE_BYTES)) {
             read_large(x);
             return EXCHANGE_PARSE;
         }
         if (call->intake.protocol->request_decode(body_text(x), &limits, call->arena,
-                                                  &call->request, &call->error) != OK ||
-            stored_expand(x, &again, &call->error) != OK)
+                                                  &call->request, &call->error) != OK)
             return EXCHANGE_FAIL;
+        enum stored_step step = stored_expand(x, &call->error);
+        if (step != STORED_AGAIN)
+            return after_expanding(x, step);
     }
-    return begin_stages(x);
 }
 
 static enum exchange_state step_PARSE(struct exchange *x)
 {
     if (large_busy(x->large))
         return EXCHANGE_PARSE;
-    bool again = false;
-    if (large_take_request(x->large, &x->call.request, &x->call.error) != OK ||
-        stored_expand(x, &again, &x->call.error) != OK)
+    if (large_take_request(x->large, &x->call.request, &x->call.error) != OK)
         return EXCHANGE_FAIL;
-    if (again) {
-        read_large(x);
-        return EXCHANGE_PARSE;
-    }
-    /* Read again, for another attempt: the stages have seen it. */
-    return x->call.pipeline != NULL ? EXCHANGE_PLAN : begin_stages(x);
+    return after_expanding(x, stored_expand(x, &x->call.error));
+}
+
+static enum exchange_state step_EXPAND(struct exchange *x)
+{
+    return after_expanding(x, stored_expanded(x, &x->call.error));
 }
 
 static enum exchange_state step_STAGES(struct exchange *x)

@@ -35,7 +35,7 @@ static int64_t wait_of(struct exchange *x, const struct event *error, struct str
 void failed_told(struct exchange *x, const struct event *error, struct str body)
 {
     const struct backend *backend = x->attempt.backend;
-    const struct backend_key *key = plan_key(backend);
+    const struct backend_key *key = x->attempt.key;
     const struct failure_names names = {
         .backend = backend->name,
         .key = key == NULL ? STR("(none)") : key->name,

@@ -129,6 +129,7 @@ enum exchange_state {
 struct attempt {
     struct client_request *request; /* NULL: none runs */
     struct backend *backend;
+    const struct backend_key *key;   /* that it gets; NULL: none */
     const struct protocol *protocol; /* that is spoken with it */
     const struct message *head;      /* of the answer; in the request arena, gone at commit */
     int status;

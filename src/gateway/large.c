@@ -6,6 +6,7 @@
  *           answer over LARGE_BYTES. Reads and writes them in a thread, so that no other stream of
  *           the worker waits.
  * How       request   body ─► READ (index, head) ─► stages ─► WRITE (edits, pieces) ─► upstream
+ *                     between: MAKE (another body of this one), which is read again
  *           answer    body ─► ANSWER (its one frame), or CHECK (an error's body: is it JSON?);
  *                     frame ─► ENCODE (what a client of another protocol, or form, gets)
  *           One job at a time. What it touches is this struct, and, only to read, what stages left
@@ -42,7 +43,7 @@ enum {
     WASTE_BYTES = 4 * 1024 * 1024, /* less is given back at once */
 };
 
-enum large_job { JOB_READ, JOB_WRITE, JOB_ANSWER, JOB_CHECK, JOB_ENCODE };
+enum large_job { JOB_READ, JOB_MAKE, JOB_WRITE, JOB_ANSWER, JOB_CHECK, JOB_ENCODE };
 
 struct large {
     uint32_t magic;
@@ -77,7 +78,8 @@ struct large {
     const struct protocol *client;
     void *encoder;
     const struct frame *encoded; /* NULL: only the encoder's end */
-    struct buf made;
+    struct buf made;             /* by MAKE, ENCODE */
+    struct large_maker maker;
     bool is_json;
     enum error_code code;
     struct error error;
@@ -357,6 +359,9 @@ static void work(void *ctx)
     case JOB_READ:
         large->code = read_request(large);
         return;
+    case JOB_MAKE:
+        large->code = large->maker.make(large->maker.ctx, &large->made, &large->error);
+        return;
     case JOB_WRITE:
         large->code = write_request(large);
         return;
@@ -382,6 +387,8 @@ static void done(void *ctx)
     CAST(large, ctx, LARGE_MAGIC);
     assert(large->job != NULL);
     large->job = NULL;
+    if (large->what == JOB_MAKE)
+        large->maker.over(large->maker.ctx);
     if (large->done == NULL)
         destroy(large);
     else
@@ -428,6 +435,34 @@ enum error_code large_take_request(struct large *large, struct request *request,
     large->read = true;
     *request = large->request;
     request->edits = edits; /* of the stages, when it is read for another attempt */
+    return OK;
+}
+
+void large_make(struct large *large, const struct large_maker *maker, size_t bytes_max)
+{
+    large->maker = *maker;
+    buf_init(&large->made, bytes_max);
+    buf_set_budget(&large->made, large->budget);
+    start(large, JOB_MAKE);
+}
+
+enum error_code large_take_made(struct large *large, struct error *e)
+{
+    struct arena *const work_only[] = {&large->work};
+    struct buf made = large->made;
+
+    large_check(large);
+    assert(large->job == NULL && large->what == JOB_MAKE);
+    if (large->code != OK) {
+        *e = large->error;
+        return large->code;
+    }
+    if (made.n == 0)
+        return OK;
+    buf_init(&large->made, 1);
+    large->read = false;
+    give_back(large, &large->body, work_only, 1);
+    large->body = made;
     return OK;
 }
 

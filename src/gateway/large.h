@@ -62,6 +62,17 @@ NODISCARD enum error_code large_take_wire(struct large *large, struct request *r
                                           struct wire *ret_wire, struct error *e);
 /* What writing it noted; as long as the pieces. */
 const struct translation *large_translation(const struct large *large);
+/* Makes a request's body of what was read of the present one. */
+struct large_maker {
+    /* In a thread: appends the new body to *to, whose room is counted; nothing: it stays. */
+    enum error_code (*make)(void *ctx, struct buf *to, struct error *e);
+    /* In the loop, once, before `done`, also when the owner has ended: ctx is its own again. */
+    void (*over)(void *ctx);
+    void *ctx;
+};
+void large_make(struct large *large, const struct large_maker *maker, size_t bytes_max);
+/* The body is what was made, and nothing was read of it. */
+NODISCARD enum error_code large_take_made(struct large *large, struct error *e);
 /* What was read is there (else large_read comes before large_write). */
 bool large_is_read(const struct large *large);
 /* The upstream has the request: all but the body, and the pieces that were sent, is given back.

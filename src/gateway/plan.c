@@ -13,6 +13,15 @@ const struct backend_key *plan_key(const struct backend *backend)
     return backend->config->keys_n > 0 ? &backend->config->keys[0] : NULL;
 }
 
+const struct backend_key *plan_key_named(const struct backend *backend, struct str name)
+{
+    for (size_t i = 0; i < backend->config->keys_n && !str_is_null(name); i++) {
+        if (str_eq(backend->config->keys[i].name, name))
+            return &backend->config->keys[i];
+    }
+    return plan_key(backend);
+}
+
 enum { SECRET_SIZE_MIN = 6 }; /* shorter ones stand in any text by chance */
 
 static struct str replace_all(struct str text, struct str what, struct arena *arena)
@@ -95,5 +104,6 @@ enum error_code plan_next(struct exchange *x, struct error *e)
     x->call.element = element;
     x->attempt.backend = element->backend;
     x->attempt.protocol = protocol_for(x, element->backend);
+    x->attempt.key = plan_key(element->backend);
     return OK;
 }

@@ -8,12 +8,13 @@
  *           Responses are kept there: we remember which one it was, and send what goes on from
  *           them to it.
  *               stored_expand   remembers the request's own input (it is gone when the answer
- *                               comes)
+ *                               comes); where it, or what stands before it, is large, in a job
  *               stored_frame    the id, of the second kind
  *               stored_bytes    the response object, of the first: of a stream its last event
  *               stored_end      keeps it
  * Owns      x->stored: what is remembered until the end. Bodies that it makes are the exchange's.
- * Not here  Requests for kept responses (stored_ask), their items' JSON (stored_items), the store.
+ * Not here  Requests for kept responses (stored_ask), what a body is put together of (stored_chain),
+ *           the store.
  */
 #include "gateway/stored.h"
 
@@ -21,11 +22,14 @@
 
 #include "base/mem.h"
 #include "gateway/plan.h"
-#include "gateway/stored_items.h"
+#include "gateway/stored_chain.h"
 #include "gateway/stored_priv.h"
 #include "text/json_index.h"
 
-enum { CHAIN_MAX = 1000, KEPT_ROOM = 64 * 1024, ITEM_KEY_MAX = 128 };
+enum {
+    KEPT_ROOM = 64 * 1024,
+    JOB_WORK = 4 /* times body_bytes_max: what a job looks at for one request */
+};
 
 struct stored {
     struct str owner;
@@ -35,9 +39,15 @@ struct stored {
     struct str id;       /* of an answer that its backend keeps; null: not known */
     struct str response; /* of a stream's last event; null: it has not come */
     struct str whole;    /* lent from stored_bytes to stored_end */
+    struct str key;      /* the name of its key there; null: any */
+    bool same;           /* the backend that the request names speaks Responses */
     bool expanded;       /* the body was made anew */
     bool wanted;         /* the client did not say store: false */
     bool keeps;          /* the encoder was told that it will be kept */
+    bool running;        /* a job has all of this but `left` */
+    bool left;           /* the exchange is over: what the job leaves goes with it */
+    struct json_index index;
+    struct stored_chain chain;
     struct arena arena;
 };
 
@@ -73,33 +83,6 @@ bool stored_get(struct exchange *x, struct str owner, struct str id, struct aren
            !str_is_null(ret_reply->backend); /* else it is an item's */
 }
 
-/* Where an item is: kept in the same store, as a reply without a backend. */
-static struct str item_key(struct str id, char to[ITEM_KEY_MAX])
-{
-    static const struct str what = STR_INIT("item ");
-
-    id = str_head(id, ITEM_KEY_MAX - 8);
-    memcpy(to, what.p, what.n);
-    if (id.n > 0)
-        memcpy(to + what.n, id.p, id.n);
-    return str_of(to, what.n + id.n);
-}
-
-/* Null: nobody of that name, or its response has gone. */
-static struct str find_item(struct exchange *x, struct str id, struct arena *arena)
-{
-    char key[ITEM_KEY_MAX];
-    struct reply place;
-    struct reply reply;
-    struct str owner = x->stored->owner;
-
-    if (!replies_get(x->station->gateway->replies, owner, item_key(id, key), stored_now_s(x), arena,
-                     &place) ||
-        !stored_get(x, owner, place.previous, arena, &reply))
-        return STR_NULL;
-    return stored_items_find(reply.output, id);
-}
-
 /* --- on the way up --- */
 
 static struct str member_of(const struct request *request, struct str key)
@@ -107,213 +90,6 @@ static struct str member_of(const struct request *request, struct str key)
     const struct json_member *member = json_index_find(&request->index, key);
 
     return member == NULL || str_eq(member->value, STR("null")) ? STR_NULL : member->value;
-}
-
-/* The request's own items, with those that they refer to in their place. lenient: what nobody here
- * knows stays as it is. */
-static enum error_code add_own(struct exchange *x, bool lenient, struct arena *arena,
-                               struct buf *out, struct error *e)
-{
-    struct str input = member_of(&x->call.request, STR("input"));
-    size_t cursor = 0;
-    struct str item;
-
-    if (str_is_null(input))
-        return OK;
-    if (input.p[0] != '[') {
-        if (!stored_items_of_input(input, out))
-            return FAIL(e, ERR_BAD_REQUEST, "input is neither a string nor a list");
-        return OK;
-    }
-    while (json_array_next(input, &cursor, &item)) {
-        struct str id = stored_items_reference(item);
-        struct str found = str_is_null(id) ? STR_NULL : find_item(x, id, arena);
-        if (arena_overflowed(arena) || !buf_ok(out)) /* each reads a whole response */
-            return FAIL(e, ERR_TOO_LARGE, "with what it refers to the request is too large");
-        if (!str_is_null(id) && str_is_null(found) && !lenient)
-            return FAIL(e, ERR_BAD_REQUEST, "item_reference: no item with the id %.*s is kept",
-                        STR_ARG(str_head(id, 80)));
-        stored_items_add_one(str_is_null(found) ? item : found, out);
-    }
-    return OK;
-}
-
-static bool has_reference(struct str input)
-{
-    size_t cursor = 0;
-    struct str item;
-
-    while (json_array_next(input, &cursor, &item)) {
-        if (!str_is_null(stored_items_reference(item)))
-            return true;
-    }
-    return false;
-}
-
-struct link {
-    struct reply reply;
-    struct link *next;
-};
-
-static enum error_code unknown(struct str id, struct error *e)
-{
-    return FAIL(e, ERR_UNKNOWN_RESPONSE, "no response with the id %.*s is kept",
-                STR_ARG(str_head(id, 80)));
-}
-
-/* The chain that ends with the previous response, the oldest in front. NULL in *ret_chain: that
- * one is its backend's (stored->pinned). */
-static enum error_code read_chain(struct exchange *x, struct arena *arena, struct link **ret_chain,
-                                  struct error *e)
-{
-    struct stored *stored = x->stored;
-    struct str id = stored->previous;
-    struct link *chain = NULL;
-
-    for (int n = 0; id.n > 0; n++) {
-        struct link *link = ARENA_NEW(arena, struct link);
-        if (n == CHAIN_MAX)
-            return FAIL(e, ERR_BAD_REQUEST, "more than %d responses before this one", CHAIN_MAX);
-        if (!stored_get(x, stored->owner, id, arena, &link->reply))
-            return unknown(id, e);
-        if (arena_overflowed(arena))
-            return FAIL(e, ERR_TOO_LARGE, "with the responses before it the request is too large");
-        if (str_is_null(link->reply.response)) {
-            stored->pinned = str_copy(&stored->arena, link->reply.backend);
-            break;
-        }
-        link->next = chain;
-        chain = link;
-        id = link->reply.previous;
-    }
-    if (chain != NULL && !str_is_null(stored->pinned))
-        return unknown(stored->previous, e);
-    *ret_chain = chain;
-    return OK;
-}
-
-/* The body becomes the pieces, put together. They may lie in the old one. */
-static enum error_code take_body(struct exchange *x, const struct str *parts, size_t n,
-                                 size_t bytes, struct error *e)
-{
-    size_t bytes_max = x->call.config->body_bytes_max;
-    struct large *large = NULL;
-    char *to;
-
-    if (bytes > bytes_max)
-        return FAIL(e, ERR_TOO_LARGE,
-                    "with the responses before it the request is larger than body_bytes_max (%zu)",
-                    bytes_max);
-    if (x->large != NULL || bytes > LARGE_BYTES) {
-        large = large_new(x->branch, exchange_wake, x);
-        to = large_room(large, 0, bytes, bytes);
-    } else {
-        to = arena_alloc(x->call.arena, bytes);
-    }
-    if (to == NULL) {
-        large_free(&large);
-        exchange_fail_starved(x, e);
-        return e->code;
-    }
-    if (exchange_overflowed(x, e)) {
-        large_free(&large);
-        return e->code;
-    }
-    x->body = to;
-    for (size_t i = 0; i < n; i++) {
-        memcpy(to, parts[i].p, parts[i].n);
-        to += parts[i].n;
-    }
-    x->body_n = bytes;
-    if (large != NULL) {
-        large_body_end(large, bytes);
-        large_free(&x->large);
-        x->large = large;
-        x->body = NULL;
-    }
-    return OK;
-}
-
-/* The body with those items as its input, and without previous_response_id. */
-static enum error_code write_body(struct exchange *x, struct str items, struct arena *arena,
-                                  struct error *e)
-{
-    const struct json_index *index = &x->call.request.index;
-    const struct json_member *input = json_index_find(index, STR("input"));
-    const struct json_member *previous = json_index_find(index, STR("previous_response_id"));
-    struct json_edits edits = {.n = 0};
-    struct str *parts;
-    size_t n;
-    size_t bytes;
-
-    if (input != NULL)
-        json_edit_value(&edits, arena, index, input, items);
-    else
-        json_edit_add(&edits, arena, index, STR("input"), items);
-    if (previous != NULL)
-        json_edit_remove(&edits, arena, index, previous);
-    json_edit_apply(&edits, index->source, arena, &parts, &n, &bytes);
-    if (arena_overflowed(arena))
-        return FAIL(e, ERR_TOO_LARGE, "with the responses before it the request is too large");
-    return take_body(x, parts, n, bytes, e);
-}
-
-/* What a request is to become, while it is made. */
-struct expansion {
-    bool same; /* its backend speaks Responses */
-    struct link *chain;
-    struct arena arena;
-    struct buf own;   /* its own items, as an array */
-    struct buf items; /* all */
-};
-
-static enum error_code too_large(const struct exchange *x, struct error *e)
-{
-    return FAIL(e, ERR_TOO_LARGE,
-                "with the responses before it the request is larger than body_bytes_max (%zu)",
-                x->call.config->body_bytes_max);
-}
-
-/* The items of the chain, and its own. */
-static enum error_code join(struct exchange *x, struct expansion *to, struct error *e)
-{
-    struct buf *items = &to->items;
-    struct str own = buf_str(&to->own);
-
-    (void)buf_add_char(items, '[');
-    for (struct link *link = to->chain; link != NULL; link = link->next) {
-        stored_items_add(link->reply.input, to->same, &to->arena, items);
-        stored_items_add(link->reply.output, to->same, &to->arena, items);
-    }
-    stored_items_add(own, false, &to->arena, items);
-    (void)buf_add_char(items, ']');
-    if (!buf_ok(items) || !buf_ok(&to->own) || arena_overflowed(&to->arena))
-        return too_large(x, e);
-    return write_body(x, buf_str(items), &to->arena, e);
-}
-
-static enum error_code expand(struct exchange *x, struct expansion *to, struct error *e)
-{
-    struct stored *stored = x->stored;
-
-    TRY(read_chain(x, &to->arena, &to->chain, e));
-    bool refers = has_reference(member_of(&x->call.request, STR("input")));
-    bool anew = to->chain != NULL || (refers && !to->same);
-    bool keep = stored->wanted && !to->same && str_is_null(stored->pinned);
-    if (!anew && !keep)
-        return OK;
-    (void)buf_add_char(&to->own, '[');
-    TRY(add_own(x, to->same, &to->arena, &to->own, e));
-    (void)buf_add_char(&to->own, ']');
-    if (keep && buf_ok(&to->own))
-        stored->input = str_copy(&stored->arena, buf_str(&to->own));
-    if (arena_overflowed(&stored->arena)) /* not for want of a copy is it refused */
-        stored->input = STR_NULL;
-    if (!anew)
-        return OK;
-    TRY(join(x, to, e));
-    stored->expanded = true;
-    return OK;
 }
 
 /* Whether the backend that the model names speaks Responses. */
@@ -343,39 +119,173 @@ static struct stored *stored_new(struct exchange *x)
     return stored;
 }
 
-enum error_code stored_expand(struct exchange *x, bool *ret_again, struct error *e)
+static void destroy(struct stored *stored)
+{
+    arena_fini(&stored->arena);
+    mem_free(stored);
+}
+
+static void begin_chain(struct exchange *x, size_t work_max)
+{
+    struct stored *stored = x->stored;
+    const struct config *config = x->call.config;
+
+    stored->index = x->call.request.index;
+    stored->chain = (struct stored_chain){
+        .replies = x->station->gateway->replies,
+        .owner = stored->owner,
+        .previous = stored->previous,
+        .now_s = stored_now_s(x),
+        .index = &stored->index,
+        .same = stored->same,
+        .keeps = stored->wanted,
+        .bytes_max = config->body_bytes_max,
+        .fits_max = config->inflight_bytes_max,
+        .work_max = work_max,
+        .budget = &x->station->gateway->inflight,
+    };
+}
+
+/* What is remembered of it until the answer is complete. */
+static void remember(struct stored *stored)
+{
+    const struct stored_chain *chain = &stored->chain;
+
+    stored->pinned = str_copy(&stored->arena, chain->pinned);
+    stored->key = str_copy(&stored->arena, chain->key);
+    stored->expanded = chain->anew;
+    if (!chain->keeps)
+        return;
+    char *to = arena_alloc(&stored->arena, chain->own.bytes + 2);
+    if (arena_overflowed(&stored->arena)) /* not for want of a copy is it refused */
+        return;
+    to[0] = '[';
+    *stored_parts_write(&chain->own, to + 1) = ']';
+    stored->input = str_of(to, chain->own.bytes + 2);
+}
+
+/* In a thread. */
+static enum error_code make_there(struct stored *stored, struct buf *to, struct error *e)
+{
+    struct stored_chain *chain = &stored->chain;
+
+    TRY(stored_chain_read(chain, e));
+    if (chain->too_much)
+        return FAIL(e, ERR_TOO_LARGE,
+                    "with the responses before it, and what it refers to, the request is larger "
+                    "than body_bytes_max (%zu)",
+                    chain->bytes_max);
+    remember(stored);
+    if (!chain->anew)
+        return OK;
+    to->size_max = chain->parts.bytes; /* and no more is taken */
+    char *body = buf_reserve(to, chain->parts.bytes);
+    if (body == NULL)
+        return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max (%zu)",
+                    chain->fits_max);
+    stored_chain_write(chain, body);
+    buf_added(to, chain->parts.bytes);
+    return OK;
+}
+
+static enum error_code on_make(void *ctx, struct buf *to, struct error *e)
+{
+    struct stored *stored = ctx;
+    enum error_code code = make_there(stored, to, e);
+
+    stored_chain_end(&stored->chain);
+    return code;
+}
+
+/* In the loop, whether it was done or not. */
+static void on_made(void *ctx)
+{
+    struct stored *stored = ctx;
+
+    stored->running = false;
+    if (stored->left)
+        destroy(stored);
+}
+
+static enum stored_step start_job(struct exchange *x)
 {
     size_t bytes_max = x->call.config->body_bytes_max;
-    struct arena_budget *budget = &x->station->gateway->inflight;
-    struct expansion to = {.chain = NULL};
 
-    *ret_again = false;
+    begin_chain(x, JOB_WORK * bytes_max);
+    x->stored->running = true;
+    if (x->large == NULL)
+        x->large = large_new(x->branch, exchange_wake, x);
+    large_make(x->large, &(struct large_maker){on_make, on_made, x->stored}, bytes_max);
+    return STORED_WAIT;
+}
+
+/* The body becomes the pieces, put together. They may lie in the old one. */
+static enum error_code take_body(struct exchange *x, struct error *e)
+{
+    const struct stored_chain *chain = &x->stored->chain;
+    char *to = arena_alloc(x->call.arena, chain->parts.bytes);
+
+    if (exchange_overflowed(x, e))
+        return e->code;
+    stored_chain_write(chain, to);
+    x->body = to;
+    x->body_n = chain->parts.bytes;
+    large_free(&x->large);
+    return OK;
+}
+
+/* As much as takes no time. */
+static enum stored_step make_here(struct exchange *x, struct error *e)
+{
+    struct stored_chain *chain = &x->stored->chain;
+
+    begin_chain(x, LARGE_BYTES);
+    if (stored_chain_read(chain, e) != OK)
+        return STORED_FAILED;
+    if (chain->too_much)
+        return STORED_WAIT;
+    remember(x->stored);
+    if (!chain->anew)
+        return STORED_DONE;
+    return take_body(x, e) == OK ? STORED_AGAIN : STORED_FAILED;
+}
+
+enum stored_step stored_expand(struct exchange *x, struct error *e)
+{
     if (!is_responses(x->call.intake.protocol))
-        return OK;
+        return STORED_DONE;
     if (x->stored != NULL) { /* it was done, and the request says again what it said */
         x->call.request.previous = x->stored->previous;
-        return OK;
+        return STORED_DONE;
     }
     x->stored = stored_new(x);
-    to.same = stays_responses(x);
-    if (to.same && str_is_null(x->stored->previous)) {
+    x->stored->same = stays_responses(x);
+    if (x->stored->same && str_is_null(x->stored->previous)) {
         if (!x->stored->wanted)
             stored_free(&x->stored);
-        return OK;
+        return STORED_DONE;
     }
-    arena_init(&to.arena, 4 * bytes_max, 4096, budget);
-    buf_init(&to.own, bytes_max);
-    buf_init(&to.items, bytes_max);
-    buf_set_budget(&to.own, budget);
-    buf_set_budget(&to.items, budget);
-    enum error_code code = expand(x, &to, e);
-    *ret_again = code == OK && x->stored->expanded;
-    if (code == ERR_TOO_LARGE && (arena_over_budget(&to.arena)))
-        exchange_fail_starved(x, e);
-    buf_fini(&to.items);
-    buf_fini(&to.own);
-    arena_fini(&to.arena);
-    return code == OK ? OK : e->code;
+    if (x->body_n > LARGE_BYTES)
+        return start_job(x);
+    enum stored_step step = make_here(x, e);
+    stored_chain_end(&x->stored->chain);
+    return step == STORED_WAIT ? start_job(x) : step;
+}
+
+enum stored_step stored_expanded(struct exchange *x, struct error *e)
+{
+    if (large_busy(x->large))
+        return STORED_WAIT;
+    if (large_take_made(x->large, e) != OK)
+        return STORED_FAILED;
+    if (!x->stored->expanded) {
+        if (x->body_n <= LARGE_BYTES)
+            large_free(&x->large);
+        return STORED_DONE;
+    }
+    x->body = NULL;
+    x->body_n = large_body(x->large).n;
+    return STORED_AGAIN;
 }
 
 enum error_code stored_pin(struct exchange *x, struct error *e)
@@ -389,6 +299,7 @@ enum error_code stored_pin(struct exchange *x, struct error *e)
     if (maker == NULL || !maker->functional || !backend_speaks(maker, x->call.intake.protocol))
         return FAIL(e, ERR_UNKNOWN_RESPONSE, "%.*s is kept by backend %.*s, which is not there",
                     STR_ARG(str_head(x->stored->previous, 80)), STR_ARG(str_head(name, 40)));
+    x->attempt.key = plan_key_named(maker, x->stored->key);
     if (element->backend == maker)
         return OK;
     if (!str_is_null(element->model) && !str_is_null(x->call.request.model))
@@ -435,7 +346,7 @@ void stored_frame(struct exchange *x, const struct frame *frame)
         const struct event *event = &frame->events[i];
         if (event->kind != EVENT_START || event->start.id.n == 0)
             continue;
-        const struct backend_key *key = plan_key(x->attempt.backend);
+        const struct backend_key *key = x->attempt.key;
         stored->id = str_copy(&stored->arena, event->start.id);
         /* At once: it can be asked for, and cancelled, while it is made. */
         if (!arena_overflowed(&stored->arena))
@@ -479,14 +390,14 @@ void stored_bytes(struct exchange *x, struct str bytes)
 /* So that item_reference finds it. */
 static void put_items(struct exchange *x, struct str output, struct str response_id)
 {
-    char key[ITEM_KEY_MAX];
+    char key_text[STORED_ITEM_KEY_MAX];
     size_t cursor = 0;
     struct str item;
 
     while (json_array_next(output, &cursor, &item)) {
-        struct str id = stored_items_id(item);
-        if (id.n > 0 && id.n < ITEM_KEY_MAX - 8)
-            put(x, &(struct reply){.id = item_key(id, key), .previous = response_id});
+        struct str key = stored_item_key(stored_items_id(item), key_text);
+        if (!str_is_null(key))
+            put(x, &(struct reply){.id = key, .previous = response_id});
     }
 }
 
@@ -521,6 +432,7 @@ void stored_free(struct stored **stored_ptr)
     *stored_ptr = NULL;
     if (stored == NULL)
         return;
-    arena_fini(&stored->arena);
-    mem_free(stored);
+    stored->left = true;
+    if (!stored->running)
+        destroy(stored);
 }

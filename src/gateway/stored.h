@@ -4,8 +4,8 @@
  * what an answer leaves of itself (requests for them: stored_ask.h). Of clients that speak
  * Responses; for others nothing here does anything.
  *
- *   request   head decoded ─► stored_expand (body made anew: it is decoded again) ─► stages
- *             ─► plan_next ─► stored_pin
+ *   request   head decoded ─► stored_expand, of large ones in a job (body made anew: it is decoded
+ *             again) ─► stages ─► plan_next ─► stored_pin
  *   answer    encoder made with .stored = stored_keeps ─► stored_frame, stored_bytes
  *             ─► stored_end
  */
@@ -17,10 +17,18 @@
 struct exchange;
 struct stored;
 
-/* previous_response_id and item_reference of a request whose head was decoded, before any stage.
- * *ret_again: the body now holds what they stood for; it is to be decoded again, in a job when it
- * is large. UNKNOWN_RESPONSE: it is not there. */
-NODISCARD enum error_code stored_expand(struct exchange *x, bool *ret_again, struct error *e);
+enum stored_step {
+    STORED_DONE,
+    STORED_AGAIN, /* the body was made anew: it is to be decoded again, in a job when it is large */
+    STORED_WAIT,  /* x is run when stored_expanded is to be asked */
+    STORED_FAILED, /* UNKNOWN_RESPONSE, BAD_REQUEST: what the client named is not there; TOO_LARGE:
+                      it can never be; OVERLOADED: there is no memory for it now */
+};
+/* previous_response_id and item_reference of a request whose head was decoded, before any stage:
+ * the body then holds what they stood for. WAIT: a job works on x->large, and reads the request. */
+NODISCARD enum stored_step stored_expand(struct exchange *x, struct error *e);
+/* What came of the job; WAIT while it runs. */
+NODISCARD enum stored_step stored_expanded(struct exchange *x, struct error *e);
 /* The element was chosen: a response that only its backend has is continued there and nowhere else.
  * UNKNOWN_RESPONSE: the client names another one, or it is there no more. */
 NODISCARD enum error_code stored_pin(struct exchange *x, struct error *e);

@@ -40,7 +40,8 @@ struct stored_ask {
 /* Where the request goes. */
 struct target {
     struct backend *backend; /* NULL: nowhere, it was answered */
-    const struct str *body;  /* pieces */
+    const struct backend_key *key;
+    const struct str *body; /* pieces */
     size_t body_n;
 };
 
@@ -197,6 +198,7 @@ static enum error_code speaks(const struct exchange *x, struct backend *backend,
     if (!backend->functional)
         return FAIL(e, ERR_NO_BACKEND, "%.*s has no key", STR_ARG(str_head(backend->name, 40)));
     target->backend = backend;
+    target->key = plan_key(backend);
     return OK;
 }
 
@@ -208,7 +210,9 @@ static enum error_code at_maker(const struct exchange *x, const struct reply *re
     if (maker == NULL || !backend_speaks(maker, x->call.intake.protocol))
         return FAIL(e, ERR_NOT_FOUND, "%.*s is kept by backend %.*s, which is not there",
                     STR_ARG(str_head(reply->id, 80)), STR_ARG(str_head(reply->backend, 40)));
-    return speaks(x, maker, target, e);
+    TRY(speaks(x, maker, target, e));
+    target->key = plan_key_named(maker, reply->key);
+    return OK;
 }
 
 static enum error_code of_response(struct exchange *x, struct buf *out, struct target *target,
@@ -414,7 +418,7 @@ static enum error_code start(struct exchange *x, const struct target *target, st
         wire.body_bytes += wire.body[i].n;
     if (wire.body_n > 0)
         wire.content_type = STR("application/json");
-    struct str head = attempt_plain_head(x, ask->backend, &wire);
+    struct str head = attempt_plain_head(x, ask->backend, target->key, &wire);
     if (exchange_overflowed(x, e))
         return e->code;
     if (str_is_null(head))

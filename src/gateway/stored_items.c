@@ -24,71 +24,125 @@ static struct str type_of(struct str item)
     return bare(json_object_find(item, STR("type")));
 }
 
-static void add_comma(struct buf *out)
+/* --- pieces --- */
+
+enum { PARTS_MIN = 16 };
+
+void stored_parts_add(struct stored_parts *parts, struct str piece)
 {
-    if (out->n > 0 && out->p[out->n - 1] != '[')
-        (void)buf_add_char(out, ',');
+    if (piece.n == 0)
+        return;
+    if (parts->n == parts->size) {
+        size_t size = parts->size == 0 ? PARTS_MIN : 2 * parts->size;
+        struct str *items = arena_grow(parts->arena, parts->items, parts->n * sizeof(*items),
+                                       size * sizeof(*items));
+        if (arena_overflowed(parts->arena))
+            return;
+        parts->items = items;
+        parts->size = size;
+    }
+    parts->items[parts->n++] = piece;
+    parts->bytes += piece.n;
 }
 
-bool stored_items_of_input(struct str input, struct buf *out)
+char *stored_parts_write(const struct stored_parts *parts, char *to)
 {
-    size_t cursor = 0;
-    struct str item;
+    for (size_t i = 0; i < parts->n; i++) {
+        memcpy(to, parts->items[i].p, parts->items[i].n);
+        to += parts->items[i].n;
+    }
+    return to;
+}
 
+/* --- elements --- */
+
+void stored_items_add_text(struct str elements, struct stored_parts *out)
+{
+    if (elements.n == 0)
+        return;
+    if (out->some)
+        stored_parts_add(out, STR(","));
+    out->some = true;
+    stored_parts_add(out, elements);
+}
+
+/* What is between the array's brackets. */
+static struct str inside(struct str array)
+{
+    return array.n < 2 ? STR_NULL : str_trim(str_of(array.p + 1, array.n - 2));
+}
+
+bool stored_items_of_input(struct str input, struct stored_parts *out)
+{
     if (!str_is_null(bare(input))) {
-        add_comma(out);
-        (void)buf_add(out, STR("{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":"
-                               "\"input_text\",\"text\":"));
-        (void)buf_add(out, input);
-        (void)buf_add(out, STR("}]}"));
+        stored_items_add_text(STR("{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":"
+                                  "\"input_text\",\"text\":"),
+                              out);
+        stored_parts_add(out, input);
+        stored_parts_add(out, STR("}]}"));
         return true;
     }
     if (input.n == 0 || input.p[0] != '[')
         return false;
-    while (json_array_next(input, &cursor, &item))
-        stored_items_add_one(item, out);
+    stored_items_add_text(inside(input), out);
     return true;
 }
 
-void stored_items_add_one(struct str item, struct buf *out)
-{
-    add_comma(out);
-    (void)buf_add(out, item);
-}
-
-/* The object without the member `id`. */
-static void add_without_id(struct str item, struct arena *arena, struct buf *out)
+static bool has_id(struct str item, struct arena *arena)
 {
     struct json_member member;
     size_t cursor = 0;
-    bool first = true;
 
-    (void)buf_add_char(out, '{');
     while (json_object_next(item, &cursor, arena, &member)) {
         if (str_eq(member.key, STR("id")))
-            continue;
-        if (!first)
-            (void)buf_add_char(out, ',');
-        first = false;
-        (void)buf_add(out, str_of(item.p + member.begin, member.end - member.begin));
+            return true;
     }
-    (void)buf_add_char(out, '}');
+    return false;
 }
 
-void stored_items_add(struct str array, bool foreign, struct arena *arena, struct buf *out)
+/* The object without the member `id`, wherever it stands. */
+static void add_without_id(struct str item, struct stored_parts *out)
+{
+    struct json_member member;
+    size_t cursor = 0;
+    size_t begin = SIZE_MAX; /* of a run of members that stay */
+    size_t end = 0;
+    bool some = false;
+
+    stored_items_add_text(STR("{"), out);
+    for (bool more = true; more;) {
+        more = json_object_next(item, &cursor, out->arena, &member);
+        if (more && !str_eq(member.key, STR("id"))) {
+            begin = begin == SIZE_MAX ? member.begin : begin;
+            end = member.end;
+            continue;
+        }
+        if (begin == SIZE_MAX)
+            continue;
+        stored_parts_add(out, some ? STR(",") : STR_NULL);
+        stored_parts_add(out, str_of(item.p + begin, end - begin));
+        some = true;
+        begin = SIZE_MAX;
+    }
+    stored_parts_add(out, STR("}"));
+}
+
+void stored_items_add(struct str array, bool foreign, struct stored_parts *out)
 {
     size_t cursor = 0;
     struct str item;
 
-    while (json_array_next(array, &cursor, &item)) {
-        if (foreign && str_eq(type_of(item), STR("reasoning")))
+    if (!foreign) {
+        stored_items_add_text(inside(array), out);
+        return;
+    }
+    while (json_array_next(array, &cursor, &item) && !arena_overflowed(out->arena)) {
+        if (str_eq(type_of(item), STR("reasoning")))
             continue;
-        if (foreign && is_object(item)) {
-            add_comma(out);
-            add_without_id(item, arena, out);
-        } else {
-            stored_items_add_one(item, out);
-        }
+        if (is_object(item) && has_id(item, out->arena))
+            add_without_id(item, out);
+        else
+            stored_items_add_text(item, out);
     }
 }
 

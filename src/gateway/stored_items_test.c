@@ -12,28 +12,65 @@
 
 enum { MEMORY = 1 << 20 };
 
-static void expect(struct buf *out, const char *want)
+static void expect(struct stored_parts *parts, const char *want)
 {
-    (void)buf_add_char(out, '\0');
-    assert_string_equal(out->p, want);
-    buf_reset(out);
+    char got[4096];
+
+    assert_in_range(parts->bytes, 0, sizeof(got) - 1);
+    char *end = stored_parts_write(parts, got);
+    assert_int_equal(end - got, parts->bytes);
+    *end = '\0';
+    assert_string_equal(got, want);
+    *parts = (struct stored_parts){.arena = parts->arena};
 }
 
 static void test_what_an_input_stands_for(void **state)
 {
     (void)state;
-    struct buf out;
+    struct arena arena;
+    struct stored_parts out = {.arena = &arena};
 
-    buf_init(&out, MEMORY);
+    arena_init(&arena, MEMORY, 512, NULL);
     assert_true(stored_items_of_input(STR("\"say \\\"hi\\\"\""), &out));
-    assert_true(stored_items_of_input(STR("[ {\"a\":[1,2]} ,{\"b\":\"]\"}]"), &out));
+    assert_true(stored_items_of_input(STR("[ {\"a\":[1,2]} ,{\"b\":\"]\"}\n]"), &out));
     assert_true(stored_items_of_input(STR("[]"), &out));
+    assert_true(stored_items_of_input(STR("[ \t]"), &out));
+    stored_items_add_text(STR("1,2"), &out);
+    stored_items_add_text(STR_NULL, &out);
     expect(&out, "{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\","
-                 "\"text\":\"say \\\"hi\\\"\"}]},{\"a\":[1,2]},{\"b\":\"]\"}");
+                 "\"text\":\"say \\\"hi\\\"\"}]},{\"a\":[1,2]} ,{\"b\":\"]\"},1,2");
     assert_false(stored_items_of_input(STR("7"), &out));
     assert_false(stored_items_of_input(STR("{}"), &out));
     assert_false(stored_items_of_input(STR_NULL, &out));
-    buf_fini(&out);
+    expect(&out, "");
+    arena_fini(&arena);
+}
+
+/* Catches: a list of pieces that loses some as it grows, or writes where there is no memory. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct stored_parts out = {.arena = &arena};
+    char want[1024] = "";
+    char got[1024];
+
+    arena_init(&arena, MEMORY, 512, NULL);
+    for (size_t i = 0; i < 500; i++) {
+        want[i] = (char)('a' + i % 26);
+        stored_parts_add(&out, str_of(want + i, 1));
+    }
+    assert_int_equal(out.n, 500);
+    *stored_parts_write(&out, got) = '\0';
+    assert_string_equal(got, want);
+    arena_fini(&arena);
+
+    arena_init(&arena, 512, 512, NULL);
+    out = (struct stored_parts){.arena = &arena};
+    for (size_t i = 0; i < 500; i++)
+        stored_items_add_text(STR("x"), &out);
+    assert_true(arena_overflowed(&arena));
+    arena_fini(&arena);
 }
 
 #define REASONING "{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[]}"
@@ -46,18 +83,19 @@ static void test_for_another_backend(void **state)
 {
     (void)state;
     struct arena arena;
-    struct buf out;
+    struct stored_parts out = {.arena = &arena};
 
     arena_init(&arena, MEMORY, 512, NULL);
-    buf_init(&out, MEMORY);
-    stored_items_add(STR("[" REASONING "," CALL "]"), false, &arena, &out);
+    stored_items_add(STR("[" REASONING "," CALL "]"), false, &out);
     expect(&out, REASONING "," CALL);
     stored_items_add(STR("[" REASONING "," CALL ",{\"id\":\"x\"},{\"role\":\"user\",\"\\u0069d\""
                          ":1,\"content\":\"id\"}]"),
-                     true, &arena, &out);
+                     true, &out);
     expect(&out, "{\"type\":\"function_call\",\"call_id\":\"call_1\",\"name\":\"f\"},{},"
                  "{\"role\":\"user\",\"content\":\"id\"}");
-    buf_fini(&out);
+    stored_items_add(STR("[{\"a\":1, \"id\":\"x\",\"b\":2,\"c\":{\"id\":3}} , 7,{\"d\":4}]"), true,
+                     &out);
+    expect(&out, "{\"a\":1,\"b\":2,\"c\":{\"id\":3}},7,{\"d\":4}");
     arena_fini(&arena);
 }
 
@@ -189,11 +227,9 @@ static void test_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_an_input_stands_for),
-        cmocka_unit_test(test_for_another_backend),
-        cmocka_unit_test(test_references),
-        cmocka_unit_test(test_a_list_has_long_forms_and_ids),
-        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_what_an_input_stands_for),      cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_for_another_backend),           cmocka_unit_test(test_references),
+        cmocka_unit_test(test_a_list_has_long_forms_and_ids), cmocka_unit_test(test_pages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,8 @@
 
 enum { MEMORY = 64 * 1024 * 1024 };
 
+static struct fixture fixture;
+
 /* Only its name is looked at. */
 static const struct protocol responses = {.name = "openai-responses"};
 
@@ -47,6 +49,7 @@ static struct asked *begin(struct fixture *f, const struct client_key *client, c
     arena_init(&asked->arena, MEMORY, 4096, NULL);
     arena_init(&x->answer, MEMORY, 4096, NULL);
     x->magic = EXCHANGE_MAGIC;
+    x->state = EXCHANGE_OVER; /* a job that wakes it moves nothing */
     x->station = &f->station;
     x->branch = f->station.branch;
     x->call.config = f->gateway->site->config;
@@ -78,17 +81,34 @@ static void end(struct asked **asked_ptr)
     *asked_ptr = NULL;
 }
 
-/* As the exchange does; returns the body that goes on. */
+/* As the exchange does, until nothing more is to be waited for. */
+static enum stored_step run_expand(struct asked *asked)
+{
+    struct exchange *x = &asked->x;
+
+    if (x->large == NULL && x->body_n > LARGE_BYTES) {
+        x->large = large_new(x->branch, exchange_wake, x);
+        memcpy(large_room(x->large, 0, x->body_n, x->body_n), x->body, x->body_n);
+        large_body_end(x->large, x->body_n);
+    }
+    enum stored_step step = stored_expand(x, &asked->e);
+    if (step != STORED_WAIT)
+        return step;
+    assert_int_equal(stored_expanded(x, &asked->e), STORED_WAIT);
+    loop_test_run(fixture.loop);
+    return stored_expanded(x, &asked->e);
+}
+
+/* Returns the body that goes on. */
 static struct str expand(struct asked *asked)
 {
-    bool again = false;
+    enum stored_step step = run_expand(asked);
 
-    if (stored_expand(&asked->x, &again, &asked->e) != OK)
+    if (step == STORED_FAILED)
         fail_msg("%s", asked->e.detail);
-    if (again) {
+    if (step == STORED_AGAIN) {
         decode(asked);
-        assert_int_equal(stored_expand(&asked->x, &again, &asked->e), OK);
-        assert_false(again);
+        assert_int_equal(stored_expand(&asked->x, &asked->e), STORED_DONE);
     }
     return body_text(&asked->x);
 }
@@ -103,15 +123,15 @@ static void expect_body(struct asked *asked, const char *want)
 
 static void expect_refused(struct asked *asked, enum error_code code, const char *said)
 {
-    bool again = false;
+    enum stored_step step = run_expand(asked);
+    struct error got = asked->e;
 
-    assert_int_equal(stored_expand(&asked->x, &again, &asked->e), code);
-    if (strstr(asked->e.detail, said) == NULL)
-        fail_msg("%s", asked->e.detail);
     end(&asked);
+    assert_int_equal(step, STORED_FAILED);
+    assert_int_equal(got.code, code);
+    if (strstr(got.detail, said) == NULL)
+        fail_msg("%s", got.detail);
 }
-
-static struct fixture fixture;
 
 /* Their keys are what tells them apart. */
 static int begin_test(void **state)
@@ -330,26 +350,142 @@ static void test_items_that_are_referred_to(void **state)
     end(&asked);
 }
 
-/* Catches: a whole response read for each of very many references. */
+static void add_words(struct buf *to, size_t bytes)
+{
+    for (size_t end = to->n + bytes; to->n < end;)
+        (void)buf_add(to, STR("some words, "));
+}
+
+static const char *text_of(struct buf *body)
+{
+    (void)buf_add_char(body, '\0');
+    return body->p;
+}
+
+static void add_references(struct buf *body, int n)
+{
+    buf_reset(body);
+    (void)buf_add(body, STR("{\"input\":["));
+    for (int i = 0; i < n; i++)
+        (void)buf_add(body, STR("{\"id\":\"msg_1\"},"));
+    (void)buf_add(body, STR("1]}"));
+}
+
+/* Catches: a whole response copied, or read, for each of very many references. */
 static void test_many_references(void **state)
 {
+    enum { REFERENCES = 20000 };
+    static const char item[] = ITEM("msg_1", "x");
     struct buf body;
 
     (void)state;
     buf_init(&body, MEMORY);
     (void)buf_add(&body, STR("{\"input\":\""));
-    while (body.n < LARGE_BYTES / 2)
-        (void)buf_add(&body, STR("some words, "));
+    add_words(&body, LARGE_BYTES / 2);
     (void)buf_add(&body, STR("\"}"));
-    (void)buf_add_char(&body, '\0');
-    make(&anna, body.p, "", RESPONSE("resp_1", "completed", ITEM("msg_1", "x")));
+    make(&anna, text_of(&body), "", RESPONSE("resp_1", "completed", ITEM("msg_1", "x")));
+    add_references(&body, REFERENCES);
+    struct asked *asked = begin(&fixture, &anna, text_of(&body));
+    struct str got = expand(asked);
+    assert_int_equal(got.n, strlen("{\"input\":[1]}") + REFERENCES * sizeof(item));
+    assert_true(str_ends(got, STR("," ITEM("msg_1", "x") ",1]}")));
+    end(&asked);
+
+    /* Behind an item that takes long to read over. */
     buf_reset(&body);
-    (void)buf_add(&body, STR("{\"input\":["));
-    for (int i = 0; i < 20000; i++)
-        (void)buf_add(&body, STR("{\"id\":\"msg_1\"},"));
-    (void)buf_add(&body, STR("1]}"));
-    (void)buf_add_char(&body, '\0');
-    expect_refused(begin(&fixture, &anna, body.p), ERR_TOO_LARGE, "refers");
+    (void)buf_add(&body, STR("{\"id\":\"resp_1\",\"status\":\"completed\",\"output\":[\""));
+    add_words(&body, LARGE_BYTES / 2);
+    (void)buf_print(&body, "\",%s]}", item);
+    make(&anna, "{\"input\":\"a\"}", "", text_of(&body));
+    add_references(&body, 2);
+    asked = begin(&fixture, &anna, text_of(&body));
+    expect_body(asked, "{\"input\":[" ITEM("msg_1", "x") "," ITEM("msg_1", "x") ",1]}");
+    end(&asked);
+    add_references(&body, REFERENCES);
+    expect_refused(begin(&fixture, &anna, text_of(&body)), ERR_TOO_LARGE, "refers");
+    buf_fini(&body);
+}
+
+/* Catches: what there is just no memory for said to be too large, and the other way round. */
+static void test_there_is_no_memory_for_it(void **state)
+{
+    struct config *config = fixture.result.config;
+    struct arena_budget *budget = &fixture.gateway->inflight;
+    size_t body_bytes_max = config->body_bytes_max;
+    size_t inflight_bytes_max = config->inflight_bytes_max;
+    struct buf body;
+
+    (void)state;
+    buf_init(&body, MEMORY);
+    (void)buf_add(&body, STR("{\"input\":[\""));
+    add_words(&body, LARGE_BYTES / 4);
+    (void)buf_add(&body, STR("\"]}"));
+    make(&anna, text_of(&body), "", RESPONSE("resp_1", "completed", ""));
+    body.n -= 2;
+    (void)buf_add(&body, STR(",\"previous_response_id\":\"resp_1\"}"));
+    make(&anna, text_of(&body), "", RESPONSE("resp_2", "completed", ""));
+    static const char next[] = "{\"input\":\"x\",\"previous_response_id\":\"resp_2\"}";
+    const struct {
+        size_t body_bytes_max;
+        size_t inflight_bytes_max;
+        size_t in_use_but; /* of the budget; SIZE_MAX: it is free */
+        enum error_code code;
+        const char *said;
+    } rows[] = {
+        {body_bytes_max, inflight_bytes_max, LARGE_BYTES / 4, ERR_OVERLOADED, "inflight"},
+        {body_bytes_max, inflight_bytes_max, 0, ERR_OVERLOADED, "inflight"},
+        {LARGE_BYTES / 4, inflight_bytes_max, LARGE_BYTES / 4, ERR_TOO_LARGE, "body_bytes_max"},
+        {LARGE_BYTES / 4, inflight_bytes_max, SIZE_MAX, ERR_TOO_LARGE, "body_bytes_max"},
+        {body_bytes_max, LARGE_BYTES / 4, LARGE_BYTES / 4, ERR_TOO_LARGE, "inflight_bytes_max"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        for (size_t work_in_job = 0; work_in_job < 2; work_in_job++) {
+            size_t used = atomic_load(&budget->used);
+            size_t max = atomic_load(&budget->max);
+            bool full = rows[i].in_use_but != SIZE_MAX;
+            struct asked *asked = begin(&fixture, &anna, next);
+            if (work_in_job == 1) { /* as if it came large */
+                asked->x.body_n = LARGE_BYTES + 1;
+                asked->x.large = large_new(asked->x.branch, exchange_wake, &asked->x);
+            }
+            config->body_bytes_max = rows[i].body_bytes_max;
+            config->inflight_bytes_max = rows[i].inflight_bytes_max;
+            if (full)
+                atomic_store(&budget->max, used + 4096 + 1024 + rows[i].in_use_but);
+            expect_refused(asked, rows[i].code, rows[i].said);
+            atomic_store(&budget->max, max);
+            config->body_bytes_max = body_bytes_max;
+            config->inflight_bytes_max = inflight_bytes_max;
+        }
+    }
+    buf_fini(&body);
+}
+
+/* Catches: what a job works with freed under it, or never. */
+static void test_a_client_leaves_while_the_job_runs(void **state)
+{
+    struct buf body;
+
+    (void)state;
+    buf_init(&body, MEMORY);
+    (void)buf_add(&body, STR("{\"input\":[\""));
+    add_words(&body, 3 * LARGE_BYTES);
+    (void)buf_add(&body, STR("\"]}"));
+    for (int begun = 0; begun < 2; begun++) {
+        struct asked *asked = begin(&fixture, &anna, text_of(&body));
+        asked->x.large = large_new(asked->x.branch, exchange_wake, &asked->x);
+        assert_int_equal(stored_expand(&asked->x, &asked->e), STORED_WAIT);
+        stored_free(&asked->x.stored);
+        if (begun == 1) { /* what the index points into stays, as with an exchange */
+            loop_test_run(fixture.loop);
+            assert_false(large_busy(asked->x.large));
+        }
+        large_free(&asked->x.large);
+        loop_test_run(fixture.loop);
+        end(&asked);
+        body.n--;
+    }
     buf_fini(&body);
 }
 
@@ -361,8 +497,7 @@ static void test_large_ones(void **state)
 
     buf_init(&body, MEMORY);
     (void)buf_add(&body, STR("{\"input\":[\""));
-    while (body.n < 3 * LARGE_BYTES / 4)
-        (void)buf_add(&body, STR("some words, "));
+    add_words(&body, 3 * LARGE_BYTES / 4);
     (void)buf_add(&body, STR("\"]}"));
     (void)buf_add_char(&body, '\0');
     make(&anna, body.p, "", RESPONSE("resp_1", "completed", ""));
@@ -549,6 +684,8 @@ int main(void)
         TEST(test_one_that_its_backend_keeps_is_continued_there),
         TEST(test_what_is_asked_of_one),
         TEST(test_many_references),
+        TEST(test_there_is_no_memory_for_it),
+        TEST(test_a_client_leaves_while_the_job_runs),
         TEST(test_what_is_not_asked_of_a_backend),
     };
 

@@ -251,6 +251,23 @@ static struct kept *find_young(struct replies *replies, struct str owner, struct
     return kept;
 }
 
+struct reply *replies_borrow(struct replies *replies, struct str owner, struct str id,
+                             int64_t now_s)
+{
+    struct kept *kept = find_young(replies, owner, id, now_s);
+
+    return kept == NULL ? NULL : &kept->reply;
+}
+
+void replies_give_back(struct reply **reply_ptr)
+{
+    struct reply *reply = *reply_ptr;
+
+    *reply_ptr = NULL;
+    if (reply != NULL)
+        unref(CONTAINER_OF(reply, struct kept, reply));
+}
+
 bool replies_get(struct replies *replies, struct str owner, struct str id, int64_t now_s,
                  struct arena *arena, struct reply *ret_reply)
 {

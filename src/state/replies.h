@@ -32,6 +32,12 @@ void replies_put(struct replies *replies, struct str owner, const struct reply *
                  int64_t now_s);
 NODISCARD bool replies_get(struct replies *replies, struct str owner, struct str id, int64_t now_s,
                            struct arena *arena, struct reply *ret_reply);
+/* The same without copying it: it stays as it is, and nobody changes it, until it is given
+ * back, also when it leaves the store meanwhile. For a moment only: what has left is not counted. NULL: not there. */
+NODISCARD struct reply *replies_borrow(struct replies *replies, struct str owner, struct str id,
+                                       int64_t now_s);
+/* Nulls; takes NULL. */
+void replies_give_back(struct reply **reply);
 /* False: not there. */
 bool replies_delete(struct replies *replies, struct str owner, struct str id);
 size_t replies_bytes(struct replies *replies);

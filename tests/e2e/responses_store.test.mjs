@@ -316,6 +316,41 @@ test("what a Responses backend made stays there: only its place is remembered", 
     }
 });
 
+test("what was made with a key goes on with that key, also when it is not the first any more",
+    async () => {
+        const keys = (api_keys) => {
+            const next = config();
+            next.backends.or.api_keys = api_keys;
+            return proxy.reload(next);
+        };
+        const used = () => calls.map((call) => call.key.replace("Bearer ", ""));
+        try {
+            await keys({ first: "upstream-3" });
+            const { id } = await client.responses.create({ model: "or:gpt", input: "one" });
+            await keys({ second: "upstream-5", first: "upstream-3" });
+            fresh();
+            const two = await client.responses.create({ model: "or:gpt", input: "two" });
+            await client.responses.create({ model: "or:gpt", input: "x",
+                previous_response_id: id });
+            await client.responses.create({ model: "or:gpt", input: "x",
+                previous_response_id: two.id });
+            await client.responses.retrieve(id);
+            await client.responses.inputItems.list(id);
+            await client.responses.cancel(two.id);
+            await client.post("/responses/compact", { body: { model: "or:gpt", input: [],
+                previous_response_id: id } });
+            assert.deepEqual(used(), ["upstream-5", "upstream-3", "upstream-5", "upstream-3",
+                "upstream-3", "upstream-5", "upstream-3"]);
+            /* It is there no more: the backend says what it can do with another one. */
+            await keys({ second: "upstream-5" });
+            fresh();
+            await client.responses.retrieve(id);
+            assert.deepEqual(used(), ["upstream-5"]);
+        } finally {
+            await proxy.reload(config());
+        }
+    });
+
 test("what goes wrong at the backend that has it is told as what it is", async () => {
     const { id } = await client.responses.create({ model: "or:gpt", input: "x" });
     const answers = [

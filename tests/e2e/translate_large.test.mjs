@@ -144,6 +144,79 @@ test("translate_large: the loop is never busy for more than 20 ms at once with t
         assert.deepEqual(complaints, []);
     });
 
+test("translate_large: the loop is never busy for more than 20 ms at once with kept responses of " +
+    "10 MB", { skip: SLOW && "a sanitizer's own time" }, async (t) => {
+    const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "llm-proxy-turns-")), "turns");
+    fs.writeFileSync(file, Buffer.alloc(16));
+    const one = await start({ config: { workers: 1, inflight_bytes_max: "1GiB",
+        responses_store: { max_bytes: "512MiB" }, backends: backends_at(mock) },
+    env: { TURNS_FILE: file, LD_PRELOAD: path.join(path.dirname(PROGRAM), "turns.so") } });
+    const complaints = [];
+    const ask = async (upstream, body, said = "ok") => {
+        mock.next((ex) => ex.json_answer(PROTOCOLS[upstream].whole("m1", said)));
+        const answer = await one.call({ path: "/v1/responses", headers: one.headers(),
+            body: JSON.stringify({ model: `${PROTOCOLS[upstream].short}:m1`, ...body }) });
+        assert.equal(answer.status, 200, answer.text.slice(0, 300));
+        return JSON.parse(answer.text).id;
+    };
+    const get = async (path, method = "GET") => {
+        const answer = await one.call({ method, path: `/v1/responses/${path}`,
+            headers: one.headers() });
+        assert.equal(answer.status, 200, answer.text.slice(0, 300));
+        return answer;
+    };
+    const measure = async (what, run) => {
+        let best = Infinity;
+        for (let round = 0; round < 5 && best > WAIT_MS; round++) {
+            fs.writeFileSync(file, Buffer.alloc(16), { flag: "r+" });
+            await run();
+            await one.call({ method: "GET", path: "/healthz" });
+            const turns = fs.readFileSync(file);
+            assert.ok(turns.readBigUInt64LE(8) >= 3n, "turns are not counted");
+            best = Math.min(best, Number(turns.readBigUInt64LE(0)) / 1e6);
+        }
+        t.diagnostic(`${what}: ${best.toFixed(1)} ms`);
+        if (best > WAIT_MS) {
+            complaints.push(`${what}: ${best.toFixed(1)} ms`);
+        }
+    };
+    try {
+        const many = Array.from({ length: 100_000 }, (_, i) => ({ role: "user",
+            content: `${i} ${"words ".repeat(14)}` }));
+        let long;
+        let short_turns;
+        let answered;
+        await measure("a long text, kept", async () => {
+            long = await ask("anthropic", { input: LARGE });
+        });
+        await measure("many items, kept", async () => {
+            short_turns = await ask("openai-chat", { input: many });
+        });
+        await measure("a long answer, kept", async () => {
+            answered = await ask("anthropic", { input: "hello" }, LARGE);
+        });
+        for (const [what, id] of Object.entries({ long, short_turns, answered })) {
+            for (const upstream of ["anthropic", "openai-chat", "openai-responses"]) {
+                await measure(`${what}, continued over ${upstream}`, () =>
+                    ask(upstream, { input: "hello", previous_response_id: id, store: false }));
+            }
+            await measure(`${what}, asked for`, () => get(id));
+            await measure(`${what}, its items`, () => get(`${id}/input_items?limit=2`));
+        }
+        await measure("what an item refers to", async () => {
+            const { output } = JSON.parse((await get(answered)).text);
+            await ask("anthropic", { input: [{ type: "item_reference", id: output[0].id },
+                { role: "user", content: "again" }] });
+        });
+        const gone = [long, short_turns, answered];
+        await measure("deleted", () => get(gone.pop(), "DELETE"));
+    } finally {
+        await one.stop();
+        fs.rmSync(path.dirname(file), { recursive: true });
+    }
+    assert.deepEqual(complaints, []);
+});
+
 /* ---- Memory ---- */
 
 for (const [client, upstream] of PAIRS) {
