@@ -66,16 +66,35 @@ static bool is_models_path(struct str path)
     return str_starts(path, STR("/v1/models")) || str_starts(path, STR("/v2/models"));
 }
 
+/* Three vendors have their lists at the same path: what only one's clients send says whose it is;
+ * NULL: nothing does. */
+static const struct protocol *models_shape(const struct http_headers *headers)
+{
+    static const struct {
+        struct str header;
+        struct str protocol;
+    } marks[] = {
+        {STR_INIT("anthropic-version"), STR_INIT("anthropic")},
+        {STR_INIT("x-goog-api-client"), STR_INIT("gemini")},
+        {STR_INIT("x-goog-api-key"), STR_INIT("gemini")},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(marks); i++) {
+        if (!str_is_null(http_headers_get(headers, marks[i].header)))
+            return protocol_find(marks[i].protocol);
+    }
+    return NULL;
+}
+
 const struct protocol *admit_shape(const struct message *m)
 {
-    const struct protocol *anthropic = protocol_find(STR("anthropic"));
+    const struct protocol *marked = NULL;
 
     if (str_is_null(m->path))
         return protocol_table[0];
-    if (anthropic != NULL && is_models_path(m->path) &&
-        !str_is_null(http_headers_get(&m->headers, STR("anthropic-version"))))
-        return anthropic;
-    return protocol_of_path(m->method_name, m->path);
+    if (is_models_path(m->path))
+        marked = models_shape(&m->headers);
+    return marked != NULL ? marked : protocol_of_path(m->method_name, m->path);
 }
 
 /* ?key=K, which Gemini's clients may send; null: none. */

@@ -199,7 +199,18 @@ test("translate_gateway: each protocol's list of models, and one of them", async
         assert.equal(anthropic.json.has_more, false);
         assert.deepEqual(anthropic.json.data.map((m) => m.id).sort(), [...ids].sort());
         assert.ok(anthropic.json.data.every((m) => m.type === "model"));
+        /* Google's Python package asks there since its third version. */
+        for (const mark of [{ "x-goog-api-key": KEY },
+            { "x-goog-api-client": "google-genai-sdk/3.4.0" }]) {
+            const gemini = await get(path, mark);
+            assert.deepEqual(gemini.json.models.map((m) => m.name).sort(),
+                ids.map((id) => `models/${id}`).sort());
+        }
     }
+    assert.equal((await get("/v1/models/ge:m1", { "x-goog-api-key": KEY })).json.name,
+        "models/ge:m1");
+    assert.equal((await get("/v1/models/ge:zz", { "x-goog-api-key": KEY })).json.error.status,
+        "NOT_FOUND");
     const below = await get("/anthropic/v1/models");
     assert.equal(below.json.has_more, false);
     const gemini = await get("/v1beta/models");
