@@ -9,10 +9,14 @@ import { after, before } from "node:test";
 
 import { now, within } from "./lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk, delta } from "./lib/mock.mjs";
-import { SLOW, backend, start, stop_all, test } from "./lib/proxy.mjs";
+import { SLOW, backend, gone_at_once, start, stop_all, test } from "./lib/proxy.mjs";
 
 const MIB = 1024 * 1024;
-const TOTAL = 96 * MIB;
+/* What the kernel's buffers take of a stream that nobody reads is for the machine to say: the
+ * upstream sends until the client reads again, and this much more; or until it is clear that
+ * nobody holds it. */
+const MORE = 48 * MIB;
+const ENDLESS = 1024 * MIB;
 /* A sanitizer keeps what was freed, and shadows the rest. */
 const GROWTH_MAX_KIB = (SLOW ? 400 : 40) * 1024;
 
@@ -42,13 +46,14 @@ async function at_rest(read) {
     return value;
 }
 
-test("backpressure: a client that stops reading a 96 MB stream holds the upstream, not memory",
+test("backpressure: a client that stops reading a long stream holds the upstream, not memory",
     async () => {
         const sent = { bytes: 0, hash: createHash("sha1") };
         const filler = "0123456789abcdef".repeat(1000);
+        let total = ENDLESS;
         mock.next(async (ex) => {
             await ex.open_stream();
-            for (let i = 0; sent.bytes < TOTAL; i++) {
+            for (let i = 0; sent.bytes < total; i++) {
                 const event = Buffer.from(
                     `data: ${JSON.stringify(delta("m1", { content: `${i} ${filler}` }))}\n\n`);
                 sent.hash.update(event);
@@ -75,7 +80,7 @@ test("backpressure: a client that stops reading a 96 MB stream holds the upstrea
         client.socket.pause();
         const held = await at_rest(() => sent.bytes);
         const grown = proxy.rss_kib() - before_kib;
-        assert.ok(held < TOTAL * 0.6, `the upstream could send ${held >> 20} MiB unread`);
+        assert.ok(held < ENDLESS, `the upstream could send ${held >> 20} MiB unread`);
         assert.ok(grown < GROWTH_MAX_KIB, `the proxy grew by ${grown} KiB`);
 
         /* Meanwhile the same worker serves others. */
@@ -83,6 +88,7 @@ test("backpressure: a client that stops reading a 96 MB stream holds the upstrea
             messages: [{ role: "user", content: "x" }] });
         assert.equal(other.status, 200);
 
+        total = held + MORE;
         client.socket.resume();
         await within(SLOW ? 240_000 : 30_000, "the whole stream", answer.done);
         assert.equal(answer.ended, "chunked");
@@ -109,8 +115,5 @@ test("backpressure: a client that leaves while it holds a stream lets the upstre
         await client.head();
         client.socket.pause();
         await at_rest(() => ex.socket.bytesWritten);
-        const left = now();
-        client.socket.resetAndDestroy();
-        const { at } = await within(10_000, "the upstream sees the end", ex.closed);
-        assert.ok(at - left < 1_000, `took ${at - left} ms`);
+        await gone_at_once(proxy, () => client.socket.resetAndDestroy(), ex.closed);
     });

@@ -5,19 +5,18 @@
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { after, before } from "node:test";
 import zlib from "node:zlib";
 
 import { now, within } from "./lib/http1.mjs";
 import { Mock, whole } from "./lib/mock.mjs";
-import { KEY, PROGRAM, SLOW, backend, start, stop_all, test } from "./lib/proxy.mjs";
+import { KEY, SLOW, backend, start, stop_all, test } from "./lib/proxy.mjs";
 import { random } from "./lib/random.mjs";
+import { Measured } from "./lib/turns.mjs";
 
 const MB = 1000 * 1000;
 const SIZE = 10 * MB;
-const WAIT_MS = 20; /* a loaded machine; docs/ARCHITECTURE.md says what it is on a quiet one */
+const WAIT_MS = 20; /* docs/ARCHITECTURE.md says what it is on a quiet machine */
 /* What a process takes beside the bodies themselves: stacks of threads, the kernel's pages. A
  * sanitizer keeps what was freed, and shadows the rest. */
 const EXTRA = (SLOW ? 2000 : 2) * MB;
@@ -103,19 +102,6 @@ function reset_peak() {
 
 /* ---- No other stream waits ---- */
 
-/** The program with its loop's turns measured (turns.c). */
-async function start_measured(config) {
-    const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "llm-proxy-turns-")), "turns");
-    fs.writeFileSync(file, Buffer.alloc(16));
-    const one = await start({ config, args: ["--demo"], env: { TURNS_FILE: file,
-        LD_PRELOAD: path.join(path.dirname(PROGRAM), "turns.so") } });
-    return { one,
-        reset: () => fs.writeFileSync(file, Buffer.alloc(16), { flag: "r+" }),
-        longest_ms: () => Number(fs.readFileSync(file).readBigUInt64LE(0)) / 1e6,
-        turns: () => Number(fs.readFileSync(file).readBigUInt64LE(8)),
-        end: () => fs.rmSync(path.dirname(file), { recursive: true }) };
-}
-
 const bytes_of = (text) => Buffer.from(text);
 const ANSWERS = {
     "a long text": bytes_of(JSON.stringify(whole("m1", { content: "lång \\ ".repeat(MB) }))),
@@ -130,43 +116,25 @@ const DENSE = bytes_of(JSON.stringify(whole("m1", { content: Array.from({ length
 
 test("large: the loop is never busy for more than 20 ms at once with bodies of 10 MB",
     { skip: SLOW && "a sanitizer's own time" }, async (t) => {
-        const measured = await start_measured({ workers: 1, inflight_bytes_max: "1GiB",
-            backends: { mock: backend(mock) } });
-        const { one } = measured;
-        const complaints = [];
-        /* A bad moment of the machine (pages that are not there, interrupts) may be tried again: a
-         * loop that is held up is so each time. */
-        const measure = async (what, run) => {
-            let best = Infinity;
-            for (let round = 0; round < 5 && best > WAIT_MS; round++) {
-                measured.reset();
-                await run();
-                /* The turn that sent the answer is counted when it is over: before the next. */
-                await one.call({ method: "GET", path: "/healthz" });
-                assert.ok(measured.turns() >= 3, "turns are not counted");
-                best = Math.min(best, measured.longest_ms());
-            }
-            t.diagnostic(`${what}: ${best.toFixed(1)} ms`);
-            if (best > WAIT_MS) {
-                complaints.push(`${what}: ${best.toFixed(1)} ms`);
-            }
-        };
+        const measured = await Measured.start({ inflight_bytes_max: "1GiB",
+            backends: { mock: backend(mock) } }, ["--demo"]);
+        const measure = (what, run) => measured.at_most(WAIT_MS, t, what, run);
         try {
             for (const [what, body] of Object.entries(BODIES)) {
-                await measure(what, async () => {
+                await measure(what, async (one) => {
                     const { status } = await one.call({ path: CHAT, body });
                     assert.ok(status === 200 || status === 413, `${status}`);
                 });
             }
             for (const [what, body] of Object.entries(DEMO_BODIES)) {
-                await measure(`built-in: ${what}`, async () => {
+                await measure(`built-in: ${what}`, async (one) => {
                     const { status } = await one.call({ path: CHAT, body });
                     assert.ok(status === 200 || status === 413, `${status}`);
                 });
             }
             for (const what of ["honest text", "numbers"]) {
                 const body = zlib.gzipSync(BODIES[what]);
-                await measure(`gzip: ${what}`, async () => {
+                await measure(`gzip: ${what}`, async (one) => {
                     const { status } = await one.call({ path: CHAT, body,
                         headers: { "Content-Encoding": "gzip" } });
                     assert.ok(status === 200 || status === 413, `${status}`);
@@ -176,7 +144,7 @@ test("large: the loop is never busy for more than 20 ms at once with bodies of 1
                 ["gzip, near the ratio of a bomb", DENSE, { "content-encoding": "gzip" }]]) {
                 const sent = more ? zlib.gzipSync(body) : body;
                 assert.ok(sent.length * 100 > body.length, "a bomb");
-                await measure(`an answer: ${what}`, async () => {
+                await measure(`an answer: ${what}`, async (one) => {
                     mock.next((ex) => ex.respond({ headers: { "content-type": "application/json",
                         ...more }, body: sent }));
                     const answer = await one.call({ path: CHAT, body: JSON.stringify({
@@ -185,10 +153,9 @@ test("large: the loop is never busy for more than 20 ms at once with bodies of 1
                 });
             }
         } finally {
-            await one.stop();
-            measured.end();
+            await measured.stop();
         }
-        assert.deepEqual(complaints, []);
+        assert.deepEqual(measured.complaints, []);
     });
 
 /* ---- Memory ---- */

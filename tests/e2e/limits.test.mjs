@@ -12,7 +12,7 @@ import zlib from "node:zlib";
 
 import { Client, now, raw, request, request_bytes, within } from "./lib/http1.mjs";
 import { Mock, chunk, head_bytes, LAST_CHUNK, whole } from "./lib/mock.mjs";
-import { SLOW, backend, free_port, not_built, run, start, stop_all, test } from
+import { SLOW, backend, free_port, in_time, not_built, run, start, stop_all, test } from
     "./lib/proxy.mjs";
 
 const CHAT = "/v1/chat/completions";
@@ -540,7 +540,7 @@ test("limits: upstream_connections_max: one more gets 503 at once", async () => 
 
 /* ---- Times ---- */
 
-/* Waits of a third of it have room on a loaded machine. */
+/* Waits of a third of it have room on a loaded machine; where they have not, in_time sees it. */
 const SHORT = SLOW ? 2000 : 900;
 
 test("limits: header_timeout: 408 for a head that does not end, none for one in time", async () => {
@@ -555,13 +555,15 @@ test("limits: header_timeout: 408 for a head that does not end, none for one in 
         is_error(response, 408, "invalid_request_error", "request_timeout", "header_timeout");
         assert.ok(now() - at >= SHORT - 20, "it did not wait");
         await within(5_000, "the connection closes", client.closed);
-        const quick = await Client.connect(slow.port);
-        quick.methods.push("GET");
-        quick.write(head);
-        await wait(SHORT / 3);
-        quick.write("\r\n");
-        assert.equal((await quick.response()).status, 200);
-        quick.destroy();
+        await in_time(SHORT / 3, async () => {
+            const quick = await Client.connect(slow.port);
+            quick.methods.push("GET");
+            quick.write(head);
+            await wait(SHORT / 3);
+            quick.write("\r\n");
+            assert.equal((await quick.response()).status, 200);
+            quick.destroy();
+        });
     } finally {
         await stop_all(slow);
     }
@@ -583,13 +585,15 @@ test("limits: body_idle_timeout: 408 for a body that stops, none for one that dr
         stops.write(text.slice(0, 10));
         is_error(await stops.response(), 408, "invalid_request_error",
             "request_timeout", "body_idle_timeout");
-        const drips = await begin();
-        for (let at = 0; at < text.length; at += Math.ceil(text.length / 6)) {
-            drips.write(text.slice(at, at + Math.ceil(text.length / 6)));
-            await wait(SHORT / 3);
-        }
-        assert.equal((await drips.response()).status, 200);
-        drips.destroy();
+        await in_time(SHORT / 3, async () => {
+            const drips = await begin();
+            for (let at = 0; at < text.length; at += Math.ceil(text.length / 6)) {
+                drips.write(text.slice(at, at + Math.ceil(text.length / 6)));
+                await wait(SHORT / 3);
+            }
+            assert.equal((await drips.response()).status, 200);
+            drips.destroy();
+        });
     } finally {
         await stop_all(slow);
     }
@@ -598,16 +602,18 @@ test("limits: body_idle_timeout: 408 for a body that stops, none for one that dr
 test("limits: keepalive_timeout: an idle connection is kept that long", async () => {
     const short = await start({ config: { keepalive_timeout: `${SHORT}ms` } });
     try {
-        const client = await Client.connect(short.port);
-        for (let i = 0; i < 3; i++) {
-            client.methods.push("GET");
-            client.write(request_bytes({ method: "GET", path: "/healthz", port: short.port }));
-            assert.equal((await client.response()).status, 200);
-            await wait(SHORT / 3);
-        }
-        const at = now();
-        await within(10_000, "the proxy closes the idle connection", client.closed);
-        assert.ok(now() - at >= SHORT / 3, "it did not wait");
+        await in_time(SHORT / 3, async () => {
+            const client = await Client.connect(short.port);
+            for (let i = 0; i < 3; i++) {
+                client.methods.push("GET");
+                client.write(request_bytes({ method: "GET", path: "/healthz", port: short.port }));
+                assert.equal((await client.response()).status, 200);
+                await wait(SHORT / 3);
+            }
+            const at = now();
+            await within(10_000, "the proxy closes the idle connection", client.closed);
+            assert.ok(now() - at >= SHORT / 3, "it did not wait");
+        });
     } finally {
         await stop_all(short);
     }
@@ -647,18 +653,20 @@ test("limits: proxy_timeout: 504 for a silent backend, none for one that drips",
         mock.next(() => {});
         is_error(await slow.chat(BODY), 504, "backend_error", "upstream_timeout",
             "proxy_timeout");
-        mock.next(async (ex) => {
-            await ex.open_stream();
-            for (let i = 0; i < 5; i++) {
-                await ex.event(event_of(200));
-                await wait(SHORT / 3);
-            }
-            await ex.event(STOP_EVENT);
-            await ex.close_stream();
+        await in_time(SHORT / 3, async () => {
+            mock.next(async (ex) => {
+                await ex.open_stream();
+                for (let i = 0; i < 5; i++) {
+                    await ex.event(event_of(200));
+                    await wait(SHORT / 3);
+                }
+                await ex.event(STOP_EVENT);
+                await ex.close_stream();
+            });
+            const answer = await slow.chat({ ...BODY, stream: true });
+            assert.match(answer.text, /\[DONE\]/);
+            assert.doesNotMatch(answer.text, /"error"/);
         });
-        const answer = await slow.chat({ ...BODY, stream: true });
-        assert.match(answer.text, /\[DONE\]/);
-        assert.doesNotMatch(answer.text, /"error"/);
     } finally {
         await stop_all(slow);
     }

@@ -343,7 +343,15 @@ test("reload: upstream_connections_max counts what the old configuration has ope
     const two = await half_a_stream(proxy, a);
     assert.equal((await proxy.chat({ model: "m1", messages: MESSAGES })).status, 503);
     await one.finish();
-    assert.equal((await proxy.chat({ model: "m1", messages: MESSAGES })).status, 200);
+    /* The client may know of its end before another worker does. */
+    for (const end = now() + 20_000;;) {
+        const { status } = await proxy.chat({ model: "m1", messages: MESSAGES });
+        if (status === 200) {
+            break;
+        }
+        assert.equal(status, 503);
+        assert.ok(now() < end, "the old configuration's connection still counts");
+    }
     await two.finish();
     await proxy.stop();
 });
@@ -432,15 +440,20 @@ test("reload: fifty times: no memory, no descriptor, no connection stays behind"
         await round(i);
     }
     await until("old connections stay", () => b.sockets.size === 0);
-    const before = { rss: proxy.rss_kib(), fds: proxy.descriptors() };
-    for (let i = 0; i < 50; i++) {
-        await round(i);
-    }
-    await until("old connections stay", () => b.sockets.size === 0);
-    const grown = proxy.rss_kib() - before.rss;
-    /* One worker or both may hold a connection to the present backend. */
-    await until("descriptors stay behind", () => proxy.descriptors() <= before.fds + 1);
-    assert.ok(SLOW || grown <= 512, `RSS grew by ${grown} KiB in 50 reloads`);
+    const fds = proxy.descriptors();
+    /* An allocator takes more at times; what leaks does so in each fifty. */
+    const grown = [];
+    do {
+        const rss = proxy.rss_kib();
+        for (let i = 0; i < 50; i++) {
+            await round(i);
+        }
+        await until("old connections stay", () => b.sockets.size === 0);
+        grown.push(proxy.rss_kib() - rss);
+        /* One worker or both may hold a connection to the present backend. */
+        await until("descriptors stay behind", () => proxy.descriptors() <= fds + 1);
+    } while (!SLOW && grown.at(-1) > 512 && grown.length < 4);
+    assert.ok(SLOW || grown.at(-1) <= 512, `RSS grew by ${grown} KiB in 50 reloads each`);
     await proxy.stop();
 });
 

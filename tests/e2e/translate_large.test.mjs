@@ -4,17 +4,15 @@
  * not read hold the upstream, clients that leave end its work, whatever the pair.
  */
 import assert from "node:assert/strict";
-import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { after, before } from "node:test";
 
 import { now, within } from "./lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk, head_bytes } from "./lib/mock.mjs";
 import { NAMES, PROTOCOLS } from "./lib/protocols.mjs";
-import { CANCEL_MS, PROGRAM, SLOW, start, stop_all, test } from "./lib/proxy.mjs";
+import { SLOW, gone_at_once, start, stop_all, test } from "./lib/proxy.mjs";
 import { random } from "./lib/random.mjs";
 import { read_answer } from "./lib/read.mjs";
+import { Measured } from "./lib/turns.mjs";
 import { stream } from "./lib/upstream.mjs";
 
 const MB = 1000 * 1000;
@@ -109,39 +107,25 @@ for (const [client, upstream] of PAIRS) {
 
 test("translate_large: the loop is never busy for more than 20 ms at once with translated 10 MB",
     { skip: SLOW && "a sanitizer's own time" }, async (t) => {
-        const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "llm-proxy-turns-")), "turns");
-        fs.writeFileSync(file, Buffer.alloc(16));
-        const one = await start({ config: { workers: 1, inflight_bytes_max: "1GiB",
-            backends: backends_at(mock) }, env: { TURNS_FILE: file,
-            LD_PRELOAD: path.join(path.dirname(PROGRAM), "turns.so") } });
-        const complaints = [];
+        const measured = await Measured.start({ inflight_bytes_max: "1GiB",
+            backends: backends_at(mock) });
         try {
             for (const [client, upstream] of PAIRS) {
                 for (const way of ["up", "down"]) {
-                    let best = Infinity;
-                    for (let round = 0; round < 5 && best > WAIT_MS; round++) {
-                        fs.writeFileSync(file, Buffer.alloc(16), { flag: "r+" });
-                        mock.next((ex) => ex.json_answer(PROTOCOLS[upstream].whole("m1",
-                            way === "down" ? LARGE : "ok")));
-                        const answer = await one.call(request_of(client, upstream,
-                            { text: way === "up" ? LARGE : "hello" }));
-                        assert.equal(answer.status, 200);
-                        await one.call({ method: "GET", path: "/healthz" });
-                        const turns = fs.readFileSync(file);
-                        assert.ok(turns.readBigUInt64LE(8) >= 3n, "turns are not counted");
-                        best = Math.min(best, Number(turns.readBigUInt64LE(0)) / 1e6);
-                    }
-                    t.diagnostic(`${client} to ${upstream}, ${way}: ${best.toFixed(1)} ms`);
-                    if (best > WAIT_MS) {
-                        complaints.push(`${client} to ${upstream}, ${way}: ${best.toFixed(1)} ms`);
-                    }
+                    await measured.at_most(WAIT_MS, t, `${client} to ${upstream}, ${way}`,
+                        async (one) => {
+                            mock.next((ex) => ex.json_answer(PROTOCOLS[upstream].whole("m1",
+                                way === "down" ? LARGE : "ok")));
+                            const answer = await one.call(request_of(client, upstream,
+                                { text: way === "up" ? LARGE : "hello" }));
+                            assert.equal(answer.status, 200);
+                        });
                 }
             }
         } finally {
-            await one.stop();
-            fs.rmSync(path.dirname(file), { recursive: true });
+            await measured.stop();
         }
-        assert.deepEqual(complaints, []);
+        assert.deepEqual(measured.complaints, []);
     });
 
 test("translate_large: the loop is never busy for more than 20 ms at once with kept responses of " +
@@ -350,10 +334,8 @@ for (const [client, upstream] of PAIRS) {
             if (some) {
                 assert.equal((await head).status, 200);
             }
-            const left = now();
-            connection.destroy();
-            const { at } = await within(SLOW ? 60_000 : 10_000, `the upstream sees the end: ${where}`, ex.closed);
-            assert.ok(at - left < CANCEL_MS, `${where}: took ${at - left} ms`);
+            await gone_at_once(proxy, () => connection.destroy(), ex.closed,
+                `the upstream sees the end: ${where}`);
         }
     });
 }

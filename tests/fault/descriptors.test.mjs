@@ -50,8 +50,9 @@ before(async () => {
         env.SSL_CERT_FILE = certs.ca;
         backends.secure = backend(secure);
     }
-    proxy = await start({ config: { retries: 0, backends }, env });
-    /* A worker opens what it keeps with its first connection: all of them have had one. */
+    /* A worker opens what it keeps with its first connection: all of them have had one, which is
+     * sure only where they are few. */
+    proxy = await start({ config: { retries: 0, workers: 2, backends }, env });
     const clients = [];
     await add(clients, 64);
     for (const client of clients) {
@@ -159,10 +160,12 @@ test("descriptors: who does not get in is sent away, nothing spins", { skip }, a
         await until("30 of 40 are sent away", () => away() >= 30);
         const used = cpu_ms();
         const at = now();
-        /* They come again and again, for a while: this is what spins where it is not done well. */
+        /* They come again and again, for a while: this is what spins where it is not done well. At
+         * their own pace: how much they cost is not to be a matter of how fast this machine is. */
         while (now() - at < 1_000) {
             await add(clients, 1);
             await within(LIMIT_MS, "the end of one too many", clients.at(-1).closed);
+            await new Promise((resolve) => setTimeout(resolve, 5));
         }
         const share = (cpu_ms() - used) / (now() - at);
         assert.ok(share < (SLOW ? 0.5 : 0.1), `${Math.round(share * 100)} % of a CPU`);

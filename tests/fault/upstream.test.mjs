@@ -16,7 +16,8 @@ import { available, make } from "../e2e/lib/certs.mjs";
 import { now, sse_data, within } from "../e2e/lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk, delta, head_bytes, openai, sse, text_chunks, whole }
     from "../e2e/lib/mock.mjs";
-import { SLOW, backend, start, stop_all, temp_dir, test } from "../e2e/lib/proxy.mjs";
+import { SLOW, backend, in_time, start, stop_all, temp_dir, test } from
+    "../e2e/lib/proxy.mjs";
 import { baseline, is_error, metrics, settled, until } from "./settled.mjs";
 
 const HEADER_MAX = 4096;
@@ -749,9 +750,11 @@ for (const flavour of FLAVOURS) {
                     await turn(SILENCE_MS / 6);
                 }
             });
-            const answers = await Promise.all([false, true].map((stream) =>
-                proxy.chat(body_of("quick:drip", stream, "u"))));
-            answers.forEach((answer) => fine(answer, "drip"));
+            await in_time(SILENCE_MS / 3, async () => {
+                const answers = await Promise.all([false, true].map((stream) =>
+                    proxy.chat(body_of("quick:drip", stream, "u"))));
+                answers.forEach((answer) => fine(answer, "drip"));
+            });
             await settled(proxy, { mocks: [mock] });
         });
 

@@ -31,6 +31,7 @@ export const KEY = "client-key-1";
 
 /** Time in which a client's leaving must have reached the upstream. */
 export const CANCEL_MS = SLOW ? 1000 : 100;
+const OTHERS = 20;
 
 const READY_MS = SLOW ? 60_000 : 10_000;
 const TEST_MS = SLOW ? 300_000 : 40_000;
@@ -38,6 +39,61 @@ const STOP_MS = SLOW ? 60_000 : 10_000;
 const REPORT = /ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|^BUG|Assertion/m;
 
 const running = () => [...open].filter((o) => o instanceof Instance);
+
+/**
+ * A client leaves by `leave`; `gone`, the end of its exchange at the upstream, must come at once.
+ * That is within CANCEL_MS, or, where the machine itself is held up, before others have been
+ * answered OTHERS times, one after the other: what waits for a timer or for more bytes is slower.
+ */
+export async function gone_at_once(proxy, leave, gone, what = "the upstream sees the end") {
+    const left = now();
+    let others = 0;
+    let over = false;
+    const meanwhile = (async () => {
+        while (!over) {
+            await request(proxy.port, { method: "GET", path: "/healthz", secure: proxy.secure });
+            others += over ? 0 : 1;
+        }
+    })();
+    meanwhile.catch(() => {});
+    let at;
+    try {
+        await leave();
+        ({ at } = await within(SLOW ? 60_000 : 10_000, what, gone));
+    } finally {
+        over = true;
+    }
+    await meanwhile;
+    assert.ok(at >= left, "it ended before the client left");
+    assert.ok(at - left < CANCEL_MS || others < OTHERS,
+        `${what}: after ${at - left} ms, and ${others} answers to others`);
+}
+
+/**
+ * For what has to act within a time-out again and again: `attempt` with a watch beside it. Where it
+ * fails and this process was held up for `ms` meanwhile, it could not act in time, and has another
+ * try; else the failure is one.
+ */
+export async function in_time(ms, attempt) {
+    for (let left = 3;; left--) {
+        let longest = 0;
+        let last = now();
+        const watch = setInterval(() => {
+            longest = Math.max(longest, now() - last);
+            last = now();
+        }, 5);
+        try {
+            return await attempt();
+        } catch (error) {
+            longest = Math.max(longest, now() - last);
+            if (left === 0 || longest < ms) {
+                throw error;
+            }
+        } finally {
+            clearInterval(watch);
+        }
+    }
+}
 
 /** Plain data as block-style YAML. */
 export function yaml(value, indent = "") {
@@ -256,9 +312,22 @@ export class Instance {
 }
 
 /** config: an object, or YAML text (then the port is given on the command line). secure: where the
- * config makes it speak TLS, options of tls.connect with which clients come. */
-export async function start({ config = {}, env = {}, args = [], files = {}, dir = null,
-    secure = null } = {}) {
+ * config makes it speak TLS, options of tls.connect with which clients come. A port that somebody
+ * else took between its choice and the start is replaced by another. */
+export async function start(options = {}) {
+    for (let left = 5;; left--) {
+        try {
+            return await start_once(options);
+        } catch (error) {
+            if (left === 0 || !/:\d+ is already in use/.test(error.message)) {
+                throw error;
+            }
+        }
+    }
+}
+
+async function start_once({ config = {}, env = {}, args = [], files = {}, dir = null,
+    secure = null }) {
     const port = await free_port();
     const where = dir ?? prepare({ config, files }, { port, api_keys: [KEY] });
     const proxy = new Instance(where, port, secure);
@@ -307,7 +376,8 @@ export function backend(mock, more = {}) {
 
 /**
  * node:test's test. When it fails, its report shows what the program wrote meanwhile, and the
- * seed; and what it opened is closed, so that the file still ends.
+ * seed; and what it opened is closed, so that the file still ends. Its limit, for a program that
+ * hangs, is TEST_MS, or `ms` of the options.
  */
 export function test(name, ...rest) {
     const body = rest.pop();
@@ -316,7 +386,7 @@ export function test(name, ...rest) {
         const before = new Set(open);
         const marks = new Map(running().map((p) => [p, p.stderr.length]));
         try {
-            await within(TEST_MS, "the end of the test", Promise.resolve(body(t)));
+            await within(options.ms ?? TEST_MS, "the end of the test", Promise.resolve(body(t)));
         } catch (error) {
             t.diagnostic(`SEED=${SEED}`);
             for (const p of running()) {
