@@ -15,6 +15,9 @@
 
 #include "base/attr.h"
 
+/* What is written to may be written that far behind what is asked for. */
+enum { SCAN_SLACK = 16 };
+
 #define SCAN_EACH(byte) (UINT64_C(0x0101010101010101) * (uint8_t)(byte))
 
 static inline uint64_t scan_word(const char *p)
@@ -69,6 +72,15 @@ static inline size_t scan_copy_plain_portable(char *to, const char *p, size_t n,
     return i;
 }
 
+static inline size_t scan_copy_slash_portable(char *to, const char *p, size_t n)
+{
+    size_t i = 0;
+
+    for (; i < n && p[i] != '\\'; i++)
+        to[i] = p[i];
+    return i;
+}
+
 static inline size_t scan_line_portable(const char *p, size_t n)
 {
     size_t i = 0;
@@ -115,6 +127,28 @@ static inline __m128i scan_load(const char *p)
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
+/* The n bytes at p, less than 16 and more than none, with zeros behind them. */
+static inline __m128i scan_load_part(const char *p, size_t n)
+{
+    uint64_t low;
+    uint64_t high = 0;
+
+    if (n >= 8) {
+        low = scan_word(p);
+        high = scan_word(p + n - 8) >> 8 * (15 - n) >> 8;
+    } else if (n >= 4) {
+        uint32_t first;
+        uint32_t last;
+        memcpy(&first, p, sizeof(first));
+        memcpy(&last, p + n - 4, sizeof(last));
+        low = first | (uint64_t)last << 8 * (n - 4);
+    } else {
+        low = (uint64_t)(unsigned char)p[0] | (uint64_t)(unsigned char)p[n / 2] << 8 * (n / 2) |
+              (uint64_t)(unsigned char)p[n - 1] << 8 * (n - 1);
+    }
+    return _mm_set_epi64x((int64_t)high, (int64_t)low);
+}
+
 /* Length of the prefix without a control character (below 0x20), a quote or a backslash: what may
  * stand in a JSON string as it is. *high becomes true when that prefix holds a byte >= 0x80, else
  * it stays as it was. */
@@ -126,10 +160,12 @@ static inline size_t scan_plain(const char *p, size_t n, bool *high)
     unsigned seen = 0;
     size_t i = 0;
 
-    for (; n - i >= 16; i += 16) {
-        __m128i v = scan_load(p + i);
+    for (; i < n; i += 16) {
+        size_t left = n - i;
+        __m128i v = LIKELY(left >= 16) ? scan_load(p + i) : scan_load_part(p + i, left);
         __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
         stop = _mm_or_si128(stop, _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+        /* What is behind the text stops, too: it is zeros. */
         unsigned stops = (unsigned)_mm_movemask_epi8(stop);
         unsigned highs = (unsigned)_mm_movemask_epi8(v);
         if (stops != 0) {
@@ -141,11 +177,11 @@ static inline size_t scan_plain(const char *p, size_t n, bool *high)
         seen |= highs;
     }
     *high |= seen != 0;
-    return i + scan_plain_portable(p + i, n - i, high);
+    return n;
 }
 
-/* As scan_plain, with the prefix copied to `to`, which has room for n bytes; what lies there behind
- * the prefix is undefined afterwards. */
+/* As scan_plain, with the prefix copied to `to`, which has room for n + SCAN_SLACK bytes; what lies
+ * there behind the prefix is undefined afterwards. */
 static inline size_t scan_copy_plain(char *to, const char *p, size_t n, bool *high)
 {
     const __m128i quote = _mm_set1_epi8('"');
@@ -154,10 +190,12 @@ static inline size_t scan_copy_plain(char *to, const char *p, size_t n, bool *hi
     unsigned seen = 0;
     size_t i = 0;
 
-    for (; n - i >= 16; i += 16) {
-        __m128i v = scan_load(p + i);
+    for (; i < n; i += 16) {
+        size_t left = n - i;
+        __m128i v = LIKELY(left >= 16) ? scan_load(p + i) : scan_load_part(p + i, left);
         __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
         stop = _mm_or_si128(stop, _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
+        /* What is behind the text stops, too: it is zeros. */
         unsigned stops = (unsigned)_mm_movemask_epi8(stop);
         unsigned highs = (unsigned)_mm_movemask_epi8(v);
         _mm_storeu_si128((__m128i *)(void *)(to + i), v);
@@ -169,7 +207,23 @@ static inline size_t scan_copy_plain(char *to, const char *p, size_t n, bool *hi
         seen |= highs;
     }
     *high |= seen != 0;
-    return i + scan_copy_plain_portable(to + i, p + i, n - i, high);
+    return n;
+}
+
+/* Copies the prefix without a backslash and returns its length; room as above. */
+static inline size_t scan_copy_slash(char *to, const char *p, size_t n)
+{
+    const __m128i slash = _mm_set1_epi8('\\');
+
+    for (size_t i = 0; i < n; i += 16) {
+        size_t left = n - i;
+        __m128i v = LIKELY(left >= 16) ? scan_load(p + i) : scan_load_part(p + i, left);
+        unsigned stops = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, slash));
+        _mm_storeu_si128((__m128i *)(void *)(to + i), v);
+        if (stops != 0)
+            return i + (unsigned)__builtin_ctz(stops);
+    }
+    return n;
 }
 
 /* Length of the prefix without CR and LF. */
@@ -257,6 +311,11 @@ static inline size_t scan_plain(const char *p, size_t n, bool *high)
 static inline size_t scan_copy_plain(char *to, const char *p, size_t n, bool *high)
 {
     return scan_copy_plain_portable(to, p, n, high);
+}
+
+static inline size_t scan_copy_slash(char *to, const char *p, size_t n)
+{
+    return scan_copy_slash_portable(to, p, n);
 }
 
 static inline size_t scan_line(const char *p, size_t n)

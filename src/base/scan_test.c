@@ -32,8 +32,14 @@ static bool stops_quote(unsigned char c)
     return c == '"';
 }
 
+static bool stops_slash(unsigned char c)
+{
+    return c == '\\';
+}
+
 struct want {
     size_t plain;
+    size_t slash;
     size_t line;
     size_t ascii;
     size_t quote;
@@ -52,6 +58,7 @@ static size_t prefix(const char *p, size_t n, bool (*stops)(unsigned char))
 static struct want want_of(const char *p, size_t n)
 {
     struct want want = {.plain = prefix(p, n, stops_plain),
+                        .slash = prefix(p, n, stops_slash),
                         .line = prefix(p, n, stops_line),
                         .ascii = prefix(p, n, stops_ascii),
                         .quote = prefix(p, n, stops_quote)};
@@ -59,10 +66,10 @@ static struct want want_of(const char *p, size_t n)
     return want;
 }
 
-/* To memory as long as the text, so that a sanitizer sees what is written past it. */
+/* To memory as long as it has to be, so that a sanitizer sees what is written past it. */
 static void check_copy(const char *p, size_t n, const struct want *want)
 {
-    char *to = mem_raw(n + 1);
+    char *to = mem_raw(n + 1 + SCAN_SLACK);
     bool high = false;
     bool portable_high = false;
 
@@ -71,6 +78,10 @@ static void check_copy(const char *p, size_t n, const struct want *want)
     assert_memory_equal(to + 1, p, want->plain);
     assert_int_equal(scan_copy_plain_portable(to + 1, p, n, &portable_high), want->plain);
     assert_int_equal(portable_high, want->high);
+    memset(to, 0, n + 1);
+    assert_int_equal(scan_copy_slash(to + 1, p, n), want->slash);
+    assert_memory_equal(to + 1, p, want->slash);
+    assert_int_equal(scan_copy_slash_portable(to + 1, p, n), want->slash);
     mem_free(to);
 }
 

@@ -582,8 +582,12 @@ const struct turn *fit_conversation(const struct request *fitted)
 static bool is_json(struct str text, struct arena *arena, bool *ret_object)
 {
     const struct json_read_options options = {.depth_max = 0};
-    struct error ignored;
-    yyjson_val *root = json_read(text, &options, arena, &ignored);
+
+    *ret_object = false;
+    /* What values begin with: most results are none of them, and not worth a parser. */
+    if (text.n == 0 || strchr("{[\"-0123456789tfn", text.p[0]) == NULL || text.p[0] == '\0')
+        return false;
+    yyjson_val *root = json_read(text, &options, arena, NULL);
 
     *ret_object = yyjson_is_obj(root);
     return root != NULL;
@@ -608,22 +612,24 @@ struct str fit_arguments(struct str text, struct translation *t, struct arena *a
     return fit_join(arena, pieces, COUNT_OF(pieces));
 }
 
-struct str fit_result(const struct part *result, struct arena *arena)
+void fit_add_result(const struct part *result, struct arena *arena, struct buf *out)
 {
     bool media;
     bool object = false;
     struct str text = fit_result_text(result, arena, &media);
     struct str bare = str_trim(text);
-    struct str pieces[] = {STR("{\"output\":"), bare, STR("}")};
     bool valid = !result->is_error && bare.n > 0 && is_json(bare, arena, &object);
 
-    if (valid && object)
-        return bare;
-    if (result->is_error)
-        pieces[0] = STR("{\"error\":");
-    if (!valid)
-        pieces[1] = json_quote(text, arena);
-    return fit_join(arena, pieces, COUNT_OF(pieces));
+    if (valid && object) {
+        buf_add(out, bare);
+        return;
+    }
+    buf_add(out, result->is_error ? STR("{\"error\":") : STR("{\"output\":"));
+    if (valid)
+        buf_add(out, bare);
+    else
+        json_add_string(out, text);
+    buf_add_char(out, '}');
 }
 
 struct str fit_result_text(const struct part *result, struct arena *arena, bool *ret_media)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "canon/request.h"
 #include "canon/translation.h"
@@ -68,8 +69,8 @@ const struct turn *fit_conversation(const struct request *fitted);
 /* JSON text of an object from a call's arguments: "" and null are {}, other values are wrapped as
  * {"value":…}, what is no JSON as {"_invalid_json":"…"} with a warning (5.5). */
 struct str fit_arguments(struct str text, struct translation *t, struct arena *arena);
-/* JSON text of a tool's result as Gemini wants it (4.4): an object as it is, else {"output":…}, of
- * an error {"error":…}. */
-struct str fit_result(const struct part *result, struct arena *arena);
+/* Adds a tool's result as Gemini wants it (4.4): an object as it is, else {"output":…}, of an error
+ * {"error":…}. */
+void fit_add_result(const struct part *result, struct arena *arena, struct buf *out);
 /* The texts of a result joined by LF; "" without one. *ret_media: it has other parts too. */
 struct str fit_result_text(const struct part *result, struct arena *arena, bool *ret_media);

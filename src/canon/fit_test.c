@@ -585,7 +585,13 @@ static struct str result_of(const char *text, bool is_error)
     struct part inner = {.kind = PART_TEXT, .text = str_c(text)};
     const struct part result = {.kind = PART_TOOL_RESULT, .parts = &inner, .is_error = is_error};
 
-    return fit_result(&result, &arena);
+    struct buf out;
+
+    buf_init(&out, 4096);
+    fit_add_result(&result, &arena, &out);
+    struct str added = str_copy(&arena, buf_str(&out));
+    buf_fini(&out);
+    return added;
 }
 
 static void test_result_object(void **state)

@@ -41,32 +41,32 @@ static const char *const type_names[] = {"string", "number", "integer", "boolean
 /* Keywords with a value that is no schema: for which targets they are written as they are, for
  * which said in words, and of which types they tell. */
 static const struct keyword {
-    struct str key;
+    enum schema_key key;
     unsigned raw;
     unsigned said;
     unsigned types;
     const char *before;
     const char *after;
 } keywords[] = {
-    {STR_INIT("title"), ALL, 0, TYPE_ANY, "", ""},
-    {STR_INIT("default"), ALL, 0, TYPE_ANY, "", ""},
-    {STR_INIT("example"), GEMINI, 0, TYPE_ANY, "", ""},
-    {STR_INIT("propertyOrdering"), GEMINI | JSON, 0, TYPE_OBJECT, "", ""},
-    {STR_INIT("minItems"), GEMINI | JSON, FORMAT, TYPE_ARRAY, "at least ", " items"},
-    {STR_INIT("$id"), JSON, 0, TYPE_ANY, "", ""},
-    {STR_INIT("$anchor"), JSON, 0, TYPE_ANY, "", ""},
-    {STR_INIT("maxItems"), GEMINI | JSON, FORMAT, TYPE_ARRAY, "at most ", " items"},
-    {STR_INIT("minProperties"), GEMINI, JSON | FORMAT, TYPE_OBJECT, "at least ", " members"},
-    {STR_INIT("maxProperties"), GEMINI, JSON | FORMAT, TYPE_OBJECT, "at most ", " members"},
-    {STR_INIT("minimum"), GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at least ", ""},
-    {STR_INIT("maximum"), GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at most ", ""},
-    {STR_INIT("exclusiveMinimum"), 0, ALL, TYPE_NUMBERS, "more than ", ""},
-    {STR_INIT("exclusiveMaximum"), 0, ALL, TYPE_NUMBERS, "less than ", ""},
-    {STR_INIT("multipleOf"), 0, ALL, TYPE_NUMBERS, "a multiple of ", ""},
-    {STR_INIT("minLength"), GEMINI, JSON | FORMAT, TYPE_STRING, "at least ", " characters"},
-    {STR_INIT("maxLength"), GEMINI, JSON | FORMAT, TYPE_STRING, "at most ", " characters"},
-    {STR_INIT("pattern"), GEMINI, JSON | FORMAT, TYPE_STRING, "matching ", ""},
-    {STR_INIT("format"), 0, 0, TYPE_STRING | TYPE_NUMBERS, "format ", ""},
+    {KEY_TITLE, ALL, 0, TYPE_ANY, "", ""},
+    {KEY_DEFAULT, ALL, 0, TYPE_ANY, "", ""},
+    {KEY_EXAMPLE, GEMINI, 0, TYPE_ANY, "", ""},
+    {KEY_PROPERTY_ORDERING, GEMINI | JSON, 0, TYPE_OBJECT, "", ""},
+    {KEY_MIN_ITEMS, GEMINI | JSON, FORMAT, TYPE_ARRAY, "at least ", " items"},
+    {KEY_ID, JSON, 0, TYPE_ANY, "", ""},
+    {KEY_ANCHOR, JSON, 0, TYPE_ANY, "", ""},
+    {KEY_MAX_ITEMS, GEMINI | JSON, FORMAT, TYPE_ARRAY, "at most ", " items"},
+    {KEY_MIN_PROPERTIES, GEMINI, JSON | FORMAT, TYPE_OBJECT, "at least ", " members"},
+    {KEY_MAX_PROPERTIES, GEMINI, JSON | FORMAT, TYPE_OBJECT, "at most ", " members"},
+    {KEY_MINIMUM, GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at least ", ""},
+    {KEY_MAXIMUM, GEMINI | JSON, FORMAT, TYPE_NUMBERS, "at most ", ""},
+    {KEY_EXCLUSIVE_MINIMUM, 0, ALL, TYPE_NUMBERS, "more than ", ""},
+    {KEY_EXCLUSIVE_MAXIMUM, 0, ALL, TYPE_NUMBERS, "less than ", ""},
+    {KEY_MULTIPLE_OF, 0, ALL, TYPE_NUMBERS, "a multiple of ", ""},
+    {KEY_MIN_LENGTH, GEMINI, JSON | FORMAT, TYPE_STRING, "at least ", " characters"},
+    {KEY_MAX_LENGTH, GEMINI, JSON | FORMAT, TYPE_STRING, "at most ", " characters"},
+    {KEY_PATTERN, GEMINI, JSON | FORMAT, TYPE_STRING, "matching ", ""},
+    {KEY_FORMAT, 0, 0, TYPE_STRING | TYPE_NUMBERS, "format ", ""},
 };
 
 /* --- reading a node ----------------------------------------------------------------------- */
@@ -187,7 +187,7 @@ static bool says_null(yyjson_val *node)
 /* A lone alternative beside null is the node itself. */
 static void read_alternatives(struct schema_writer *w, struct schema_layers *l)
 {
-    yyjson_val *list = schema_get(l, STR("anyOf"));
+    yyjson_val *list = l->values[KEY_ANY_OF];
     yyjson_val *survivor = NULL;
     size_t survivors = 0;
     size_t at;
@@ -195,7 +195,7 @@ static void read_alternatives(struct schema_writer *w, struct schema_layers *l)
     yyjson_val *element;
 
     if (!yyjson_is_arr(list))
-        list = schema_get(l, STR("oneOf"));
+        list = l->values[KEY_ONE_OF];
     if (!yyjson_is_arr(list))
         return;
     yyjson_arr_foreach(list, at, count, element)
@@ -220,6 +220,7 @@ static void read_alternatives(struct schema_writer *w, struct schema_layers *l)
     for (size_t i = 0; i < l->n && merged.n < SCHEMA_LAYERS_MAX; i++)
         merged.nodes[merged.n++] = l->nodes[i];
     *l = merged;
+    schema_keys_read(l);
     if (inner != NULL) {
         yyjson_val *inner_list = json_get(inner, STR("anyOf"));
         l->alternatives = yyjson_is_arr(inner_list) ? inner_list : json_get(inner, STR("oneOf"));
@@ -228,31 +229,19 @@ static void read_alternatives(struct schema_writer *w, struct schema_layers *l)
 
 static void read_keywords(struct schema_layers *l)
 {
-    for (size_t i = 0; i < l->n; i++) {
-        size_t at;
-        size_t count;
-        yyjson_val *key;
-        yyjson_val *value;
-        yyjson_obj_foreach(l->nodes[i], at, count, key, value)
-        {
-            (void)value;
-            for (size_t k = 0; k < COUNT_OF(keywords); k++) {
-                if (str_eq(json_str(key), keywords[k].key))
-                    l->keywords |= 1u << k;
-            }
-        }
-    }
+    for (size_t k = 0; k < COUNT_OF(keywords); k++)
+        l->keywords |= (uint32_t)(l->values[keywords[k].key] != NULL) << k;
 }
 
 static void read_types(const struct schema_writer *w, struct schema_layers *l)
 {
-    yyjson_val *list = schema_get(l, STR("enum"));
+    yyjson_val *list = l->values[KEY_ENUM];
     size_t at;
     size_t count;
     yyjson_val *element;
 
-    l->types = schema_types_of(schema_get(l, STR("type")));
-    l->nullable |= yyjson_is_true(schema_get(l, STR("nullable")));
+    l->types = schema_types_of(l->values[KEY_TYPE]);
+    l->nullable |= yyjson_is_true(l->values[KEY_NULLABLE]);
     if (w->target != GEMINI)
         return;
     if (yyjson_is_arr(list)) {
@@ -269,13 +258,13 @@ static void read_types(const struct schema_writer *w, struct schema_layers *l)
 
 static bool has_properties(const struct schema_layers *l)
 {
-    return yyjson_obj_size(schema_get(l, STR("properties"))) > 0;
+    return yyjson_obj_size(l->values[KEY_PROPERTIES]) > 0;
 }
 
 /* Of a constant that says it alone. */
 static unsigned type_of_constant(const struct schema_layers *l)
 {
-    yyjson_val *constant = schema_get(l, STR("const"));
+    yyjson_val *constant = l->values[KEY_CONST];
     struct str number = json_number_token(constant);
 
     if (yyjson_is_bool(constant))
@@ -292,9 +281,9 @@ static unsigned types_to_say(const struct schema_writer *w, const struct schema_
         return 0;
     if (l->types != 0)
         return l->types;
-    if (yyjson_is_obj(schema_get(l, STR("properties"))) || l->cut)
+    if (yyjson_is_obj(l->values[KEY_PROPERTIES]) || l->cut)
         return TYPE_OBJECT;
-    if (schema_get(l, STR("items")) != NULL || schema_get(l, STR("prefixItems")) != NULL)
+    if (l->values[KEY_ITEMS] != NULL || l->values[KEY_PREFIX_ITEMS] != NULL)
         return TYPE_ARRAY;
     return w->target == GEMINI ? type_of_constant(l) : 0;
 }
@@ -316,8 +305,13 @@ void schema_write_key(struct schema_writer *w, struct str key)
 
 void schema_write_value(struct schema_writer *w, yyjson_val *value)
 {
-    struct str text = json_text(value, w->arena);
+    struct str number = json_number_token(value);
 
+    if (yyjson_is_str(value)) {
+        json_add_string(&w->out, json_str(value));
+        return;
+    }
+    struct str text = number.n > 0 ? number : json_text(value, w->arena);
     write(w, text.n > 0 ? text : STR("null"));
 }
 
@@ -398,8 +392,8 @@ static bool says_values(const struct schema_writer *w, const struct schema_layer
 static void note_values(const struct schema_writer *w, const struct schema_layers *l,
                         struct buf *notes)
 {
-    yyjson_val *list = schema_get(l, STR("enum"));
-    yyjson_val *constant = schema_get(l, STR("const"));
+    yyjson_val *list = l->values[KEY_ENUM];
+    yyjson_val *constant = l->values[KEY_CONST];
 
     if (w->target != GEMINI)
         return;
@@ -414,7 +408,7 @@ static void note_keywords(const struct schema_writer *w, const struct schema_lay
 {
     for (uint32_t rest = l->keywords; rest != 0; rest &= rest - 1) {
         const struct keyword *keyword = &keywords[__builtin_ctz(rest)];
-        yyjson_val *value = schema_get(l, keyword->key);
+        yyjson_val *value = l->values[keyword->key];
         struct str text = json_str(value);
         bool special = keyword == &keywords[KEYWORD_FORMAT] ||
                        keyword == &keywords[KEYWORD_PATTERN];
@@ -433,11 +427,11 @@ static void note_keywords(const struct schema_writer *w, const struct schema_lay
 static void write_notes(struct schema_writer *w, const struct schema_layers *l, unsigned types,
                         struct buf *notes)
 {
-    yyjson_val *more = schema_get(l, STR("additionalProperties"));
+    yyjson_val *more = l->values[KEY_ADDITIONAL_PROPERTIES];
 
     note_keywords(w, l, types, notes);
     note_values(w, l, notes);
-    if (yyjson_is_true(schema_get(l, STR("uniqueItems"))) && (types & TYPE_ARRAY) != 0)
+    if (yyjson_is_true(l->values[KEY_UNIQUE_ITEMS]) && (types & TYPE_ARRAY) != 0)
         note(notes, "", STR("all items differ"), "");
     if (w->target != JSON && yyjson_is_obj(more) && (types & TYPE_OBJECT) != 0) {
         struct str type = json_get_str(more, STR("type"));
@@ -451,7 +445,7 @@ static void write_notes(struct schema_writer *w, const struct schema_layers *l, 
 static void write_description(struct schema_writer *w, const struct schema_layers *l,
                               struct str notes)
 {
-    struct str text = json_str(schema_get(l, STR("description")));
+    struct str text = json_str(l->values[KEY_DESCRIPTION]);
 
     if (text.n == 0 && notes.n == 0)
         return;
@@ -610,16 +604,15 @@ static void write_ordering(struct schema_writer *w, const struct schema_layers *
 
 static void write_object(struct schema_writer *w, const struct schema_layers *l)
 {
-    yyjson_val *more = schema_get(l, STR("additionalProperties"));
+    yyjson_val *more = l->values[KEY_ADDITIONAL_PROPERTIES];
     size_t n = 0;
 
-    if (has_properties(l) || w->target == FORMAT ||
-        yyjson_is_obj(schema_get(l, STR("properties")))) {
+    if (has_properties(l) || w->target == FORMAT || yyjson_is_obj(l->values[KEY_PROPERTIES])) {
         if (has_properties(l) || w->target != GEMINI)
             n = write_properties(w, l);
         schema_write_required(w, l);
     }
-    if (n > 1 && w->target == GEMINI && schema_get(l, STR("propertyOrdering")) == NULL)
+    if (n > 1 && w->target == GEMINI && l->values[KEY_PROPERTY_ORDERING] == NULL)
         write_ordering(w, l);
     if (w->target == FORMAT) {
         schema_write_key(w, STR("additionalProperties"));
@@ -655,8 +648,8 @@ static void write_list(struct schema_writer *w, const char *key, yyjson_val *lis
 
 static void write_array(struct schema_writer *w, const struct schema_layers *l)
 {
-    yyjson_val *items = schema_get(l, STR("items"));
-    yyjson_val *tuple = schema_get(l, STR("prefixItems"));
+    yyjson_val *items = l->values[KEY_ITEMS];
+    yyjson_val *tuple = l->values[KEY_PREFIX_ITEMS];
 
     if (yyjson_is_arr(items)) {
         tuple = items;
@@ -684,8 +677,8 @@ static void write_array(struct schema_writer *w, const struct schema_layers *l)
 /* enum, and const as one. */
 static void write_values(struct schema_writer *w, const struct schema_layers *l)
 {
-    yyjson_val *list = schema_get(l, STR("enum"));
-    yyjson_val *constant = schema_get(l, STR("const"));
+    yyjson_val *list = l->values[KEY_ENUM];
+    yyjson_val *constant = l->values[KEY_CONST];
     size_t written = 0;
     size_t at;
     size_t count;
@@ -726,13 +719,13 @@ static void write_keywords(struct schema_writer *w, const struct schema_layers *
 {
     for (uint32_t rest = l->keywords; rest != 0; rest &= rest - 1) {
         const struct keyword *keyword = &keywords[__builtin_ctz(rest)];
-        yyjson_val *value = schema_get(l, keyword->key);
+        yyjson_val *value = l->values[keyword->key];
         assert(value != NULL);
         if ((keyword->types & types) == 0 || any != (keyword->types == TYPE_ANY))
             continue;
         if (!takes(w, keyword, types, value))
             continue;
-        schema_write_key(w, keyword->key);
+        schema_write_key(w, schema_keys_name(keyword->key));
         schema_write_value(w, value);
     }
 }
@@ -760,7 +753,7 @@ static void write_type(struct schema_writer *w, const struct schema_layers *l, u
     if (is_one(types))
         json_add_string(&w->out, str_c(schema_type_name(types)));
     else
-        schema_write_value(w, schema_get(l, STR("type")));
+        schema_write_value(w, l->values[KEY_TYPE]);
 }
 
 /* What a node says of values of these types; of: all of which there may be keywords. */
@@ -909,6 +902,7 @@ static void write_node(struct schema_writer *w, yyjson_val *node)
         write_defs(w, node);
     } else {
         schema_add_layers(w, &l, node);
+        schema_keys_read(&l);
         read_alternatives(w, &l);
         read_types(w, &l);
         read_keywords(&l);
@@ -936,7 +930,9 @@ static struct str rewrite(yyjson_val *root, unsigned target, size_t source_n, st
                               .refs_until = source_n * BYTES_FACTOR + BYTES_MORE};
 
     buf_init(&w.out, SCHEMA_BYTES_MAX);
-    write_node(&w, root);
+    /* It hardly ever becomes longer. */
+    if (buf_reserve(&w.out, source_n + source_n / 4) != NULL)
+        write_node(&w, root);
     return schema_written(&w);
 }
 

@@ -31,6 +31,42 @@ enum {
     TYPE_NUMBERS = TYPE_NUMBER | TYPE_INTEGER
 };
 
+/* Keywords that are asked for often, by the length of their names (schema_keys.c). */
+enum schema_key {
+    KEY_ID,
+    KEY_ENUM,
+    KEY_TYPE,
+    KEY_ANY_OF,
+    KEY_CONST,
+    KEY_ITEMS,
+    KEY_ONE_OF,
+    KEY_TITLE,
+    KEY_FORMAT,
+    KEY_ANCHOR,
+    KEY_DEFAULT,
+    KEY_EXAMPLE,
+    KEY_MAXIMUM,
+    KEY_MINIMUM,
+    KEY_PATTERN,
+    KEY_MAX_ITEMS,
+    KEY_MIN_ITEMS,
+    KEY_NULLABLE,
+    KEY_MAX_LENGTH,
+    KEY_MIN_LENGTH,
+    KEY_MULTIPLE_OF,
+    KEY_PROPERTIES,
+    KEY_DESCRIPTION,
+    KEY_PREFIX_ITEMS,
+    KEY_UNIQUE_ITEMS,
+    KEY_MAX_PROPERTIES,
+    KEY_MIN_PROPERTIES,
+    KEY_EXCLUSIVE_MAXIMUM,
+    KEY_EXCLUSIVE_MINIMUM,
+    KEY_PROPERTY_ORDERING,
+    KEY_ADDITIONAL_PROPERTIES,
+    KEY_COUNT
+};
+
 struct schema_layers {
     yyjson_val *nodes[SCHEMA_LAYERS_MAX];
     size_t n;
@@ -38,8 +74,9 @@ struct schema_layers {
     bool cut;                 /* a $ref was not followed */
     yyjson_val *alternatives; /* of anyOf or oneOf, two or more; NULL: none */
     bool nullable;
-    unsigned types;    /* 0: none said */
-    uint32_t keywords; /* which of the table's there are, as bits */
+    unsigned types;                /* 0: none said */
+    uint32_t keywords;             /* which of the table's there are, as bits */
+    yyjson_val *values[KEY_COUNT]; /* of the last layer that has them; NULL: none */
 };
 
 struct schema_writer {
@@ -57,7 +94,7 @@ struct schema_writer {
 
 /* What a node says: the layers of its $ref and allOf, and itself. */
 void schema_add_layers(struct schema_writer *w, struct schema_layers *l, yyjson_val *node);
-/* The value of a keyword in the last layer that has it; NULL without one. */
+/* The value of any member in the last layer that has it; NULL without one. */
 yyjson_val *schema_get(const struct schema_layers *l, struct str key);
 /* Types as bits. */
 unsigned schema_types_of(yyjson_val *type);
@@ -69,6 +106,14 @@ void schema_write_value(struct schema_writer *w, yyjson_val *value);
 void schema_write_required(struct schema_writer *w, const struct schema_layers *l);
 /* What was written, in the arena; null where it did not fit. w is done. */
 struct str schema_written(struct schema_writer *w);
+
+/* --- schema_keys.c --- */
+
+PURE_FN struct str schema_keys_name(enum schema_key key);
+/* KEY_COUNT: none of them. */
+PURE_FN enum schema_key schema_keys_find(struct str name);
+/* Fills values, when the layers are there. */
+void schema_keys_read(struct schema_layers *l);
 
 /* --- schema_tool.c, schema_plain.c --- */
 

@@ -212,7 +212,7 @@ static enum error_code add_result(struct gemini_writer *w, const struct part *re
         gemini_add_string(&w->out, STR("id"), result->id);
     gemini_add_string(&w->out, STR("name"), result->name);
     gemini_add_key(&w->out, STR("response"));
-    buf_add(&w->out, fit_result(result, w->arena));
+    fit_add_result(result, w->arena, &w->out);
     TRY(add_result_media(w, result));
     buf_add(&w->out, STR("}}"));
     return OK;

@@ -285,7 +285,8 @@ yyjson_val *json_read(struct str text, const struct json_read_options *options, 
 
     assert(depth_max <= DEPTH_LIMIT);
     if (text.n == 0) {
-        (void)FAIL(e, ERR_BAD_REQUEST, "no JSON text");
+        if (e != NULL)
+            (void)FAIL(e, ERR_BAD_REQUEST, "no JSON text");
         return NULL;
     }
     yyjson_doc *doc = parse(text, arena, &err);
@@ -297,6 +298,8 @@ yyjson_val *json_read(struct str text, const struct json_read_options *options, 
     bool legal = doc != NULL && depth_is_legal(doc, depth_max, arena);
     if (legal)
         return doc->root;
+    if (e == NULL)
+        return NULL;
     if (arena_overflowed(arena))
         (void)FAIL(e, ERR_TOO_LARGE, "the JSON text needs too much memory");
     else if (doc != NULL)
@@ -433,14 +436,22 @@ static const char short_escapes[256] = {
     ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't',
 };
 
-static inline bool add_escape(struct buf *b, char c)
+/* The escape of a character that must not stand in a string, to where there is room for
+ * ESCAPE_SIZE bytes. Returns its length. */
+static inline size_t put_escape(char *to, char c)
 {
-    const char pair[2] = {'\\', short_escapes[(unsigned char)c]};
+    static const char digits[] = "0123456789abcdef";
+    char letter = short_escapes[(unsigned char)c];
 
-    if (LIKELY(pair[1] != '\0'))
-        return buf_add(b, str_of(pair, sizeof(pair)));
+    to[0] = '\\';
+    to[1] = letter;
+    if (LIKELY(letter != '\0'))
+        return 2;
     assert((unsigned char)c < 0x20);
-    return buf_print(b, "\\u%04x", (unsigned)(unsigned char)c);
+    memcpy(to + 1, "u00", 3);
+    to[4] = digits[(unsigned char)c >> 4];
+    to[5] = digits[c & 0xf];
+    return ESCAPE_SIZE;
 }
 
 /* A run without anything to escape, its invalid UTF-8 replaced. */
@@ -458,29 +469,79 @@ static bool add_repaired(struct buf *b, struct str run)
     return buf_add(b, run);
 }
 
-bool json_add_escaped(struct buf *b, struct str s)
+/* Run by run, each checked and added alone: where UTF-8 is to be repaired, or room is scarce. */
+static bool add_runs(struct buf *b, struct str s)
 {
     size_t i = 0;
 
-    while (i < s.n && !b->full) {
+    while (i < s.n) {
         bool high = false;
-        char *to = buf_reserve(b, s.n - i);
-        if (to == NULL)
-            return false;
-        size_t run = scan_copy_plain(to, s.p + i, s.n - i, &high);
-        if (LIKELY(!high || utf8_valid(str_of(s.p + i, run))))
-            buf_added(b, run);
-        else if (!add_repaired(b, str_of(s.p + i, run)))
+        size_t run = scan_plain(s.p + i, s.n - i, &high);
+        if (!add_repaired(b, str_of(s.p + i, run)))
             return false;
         i += run;
-        if (i < s.n && !add_escape(b, s.p[i++]))
+        if (i == s.n)
+            break;
+        char escape[ESCAPE_SIZE];
+        if (!buf_add(b, str_of(escape, put_escape(escape, s.p[i++]))))
             return false;
     }
     return buf_ok(b);
 }
 
+/* Escapes n bytes to where there is room for n escapes and SCAN_SLACK. Returns how much it wrote. */
+static size_t escape_piece(char *to, const char *p, size_t n, bool *high)
+{
+    char *begin = to;
+    size_t i = 0;
+
+    for (;;) {
+        size_t run = scan_copy_plain(to, p + i, n - i, high);
+        to += run;
+        i += run;
+        if (i == n)
+            return (size_t)(to - begin);
+        to += put_escape(to, p[i++]);
+    }
+}
+
+bool json_add_escaped(struct buf *b, struct str s)
+{
+    enum { PIECE = 256 };
+    size_t begin = b->n;
+    bool high = false;
+
+    if (b->full || s.n >= (b->size_max - b->n) / (ESCAPE_SIZE * 2))
+        return add_runs(b, s);
+    for (size_t i = 0; i < s.n; i += PIECE) {
+        size_t n = s.n - i < PIECE ? s.n - i : PIECE;
+        char *to = buf_reserve(b, n * ESCAPE_SIZE + SCAN_SLACK);
+        if (to == NULL)
+            return false;
+        buf_added(b, escape_piece(to, s.p + i, n, &high));
+    }
+    if (LIKELY(!high || utf8_valid(s)))
+        return true;
+    b->n = begin;
+    return add_runs(b, s);
+}
+
 bool json_add_string(struct buf *b, struct str s)
 {
+    enum { SHORT = 64 };
+
+    /* Most are short and plain, and there is room: at once. */
+    if (LIKELY(s.n <= SHORT && b->size - b->n >= SHORT + 2 + SCAN_SLACK && !b->full)) {
+        char *to = b->p + b->n;
+        bool high = false;
+        size_t plain = scan_copy_plain(to + 1, s.p, s.n, &high);
+        if (LIKELY(plain == s.n && !high)) {
+            to[0] = '"';
+            to[s.n + 1] = '"';
+            buf_added(b, s.n + 2);
+            return true;
+        }
+    }
     return buf_add_char(b, '"') && json_add_escaped(b, s) && buf_add_char(b, '"');
 }
 
@@ -493,8 +554,8 @@ struct str json_quote(struct str s, struct arena *arena)
     if (high)
         plain = plain && utf8_valid(s);
 
-    /* Each byte becomes six at most (\u001f). */
-    assert(s.n < SIZE_MAX / 8);
+    /* Each byte becomes six at most (\u001f); with twice that it is written without a look at it. */
+    assert(s.n < SIZE_MAX / 32);
     if (plain) {
         char *p = arena_alloc(arena, s.n + 2);
         if (arena_overflowed(arena))
@@ -505,7 +566,7 @@ struct str json_quote(struct str s, struct arena *arena)
         p[s.n + 1] = '"';
         return str_of(p, s.n + 2);
     }
-    buf_init(&b, 6 * s.n + 2);
+    buf_init(&b, 16 * s.n + 64);
     bool fits = json_add_string(&b, s);
     assert(fits);
     struct str quoted = str_copy(arena, buf_str(&b));

@@ -17,7 +17,8 @@ struct json_read_options {
     bool allow_invalid_utf8; /* upstreams: replaced by U+FFFD when a string is read */
 };
 
-/* The root, or NULL with *e set (BAD_REQUEST; what and at which byte). All memory in the arena. */
+/* The root, or NULL with *e set (BAD_REQUEST; what and at which byte; e may be NULL). All memory in
+ * the arena. */
 NODISCARD yyjson_val *json_read(struct str text, const struct json_read_options *options,
                                 struct arena *arena, struct error *e);
 

@@ -274,32 +274,30 @@ static size_t decode_escape(const char *p, size_t n, char to[4], size_t *ret_siz
     return UNICODE_ESCAPE_SIZE;
 }
 
-static const char *find_escape(struct str body, size_t from)
-{
-    return from < body.n ? memchr(body.p + from, '\\', body.n - from) : NULL;
-}
-
 /* Also for text that is not valid: an escape that is none ends the value. */
 static struct str unescape(struct str body, struct arena *arena)
 {
-    char *to = arena_alloc(arena, body.n);
+    char *to = arena_alloc(arena, body.n + SCAN_SLACK);
     size_t n = 0;
     size_t i = 0;
 
     if (arena_overflowed(arena))
         return STR("");
     for (;;) {
-        const char *escape = find_escape(body, i);
-        size_t run = escape == NULL ? body.n - i : (size_t)(escape - body.p) - i;
-        if (run > 0)
-            memcpy(to + n, body.p + i, run);
+        size_t run = scan_copy_slash(to + n, body.p + i, body.n - i);
         n += run;
         i += run;
-        if (escape == NULL)
+        if (body.n - i < 2)
             break;
+        to[n] = simple_escape(body.p[i + 1]);
+        if (LIKELY(to[n] != '\0')) {
+            n++;
+            i += 2;
+            continue;
+        }
         char bytes[4];
         size_t size;
-        size_t used = decode_escape(escape, body.n - i, bytes, &size);
+        size_t used = decode_escape(body.p + i, body.n - i, bytes, &size);
         if (used == 0)
             break;
         memcpy(to + n, bytes, size);
@@ -315,7 +313,7 @@ struct str json_string_value(struct str value, struct arena *arena)
     if (value.n < 2 || value.p[0] != '"')
         return STR_NULL;
     struct str body = str_of(value.p + 1, value.n - 2);
-    return find_escape(body, 0) == NULL ? body : unescape(body, arena);
+    return memchr(body.p, '\\', body.n) == NULL ? body : unescape(body, arena);
 }
 
 bool json_string_equals(struct str body, struct str text)
