@@ -90,36 +90,6 @@ void anthropic_request_keep(struct anthropic_reader *r, struct extra **to,
     (void)request_keep(&r->extra_end, to, m, r->arena);
 }
 
-/* The blanks between its tokens taken out of a valid JSON text. */
-static struct str compact(struct str text, struct arena *arena)
-{
-    char *to = NULL;
-    size_t n = 0;
-    bool escaped;
-
-    for (size_t i = 0; i < text.n;) {
-        char c = text.p[i];
-        bool blank = c == ' ' || c == '\n' || c == '\r' || c == '\t';
-        size_t size = 1;
-        if (blank && to == NULL) {
-            to = arena_alloc(arena, text.n);
-            if (arena_overflowed(arena))
-                return STR("{}");
-            memcpy(to, text.p, i);
-        }
-        if (c == '"')
-            size = json_string_skip(text.p + i + 1, text.n - i - 1, &escaped) + 2;
-        assert(size <= text.n - i);
-        if (!blank) {
-            if (to != NULL)
-                memcpy(to + n, text.p + i, size);
-            n += size;
-        }
-        i += size;
-    }
-    return to == NULL ? text : str_of(to, n);
-}
-
 /* --- the head ----------------------------------------------------------------------------- */
 
 static enum error_code read_max_tokens(struct anthropic_reader *r, const struct json_index *index)
@@ -319,7 +289,7 @@ static enum error_code read_call(struct anthropic_reader *r, struct part *part, 
     TRY(need_string(r, block, "name", &part->name));
     if (!is_null(input) && json_kind_of(input) != JSON_OBJECT)
         return anthropic_request_fail(r, STR("input"), "an object");
-    part->text = is_null(input) ? STR("{}") : compact(input, r->arena);
+    part->text = is_null(input) ? STR("{}") : json_compact(input, r->arena);
     return OK;
 }
 

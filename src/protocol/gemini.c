@@ -218,47 +218,6 @@ void gemini_add_string(struct buf *out, struct str key, struct str value)
     json_add_string(out, value);
 }
 
-/* Whether a blank stands outside of strings. */
-static bool has_blanks(struct str value)
-{
-    bool in_string = false;
-
-    for (size_t i = 0; i < value.n; i++) {
-        char c = value.p[i];
-        if (in_string && c == '\\')
-            i++;
-        else if (c == '"')
-            in_string = !in_string;
-        else if (!in_string && (unsigned char)c <= ' ')
-            return true;
-    }
-    return false;
-}
-
-struct str gemini_compact(struct str value, struct arena *arena)
-{
-    bool in_string = false;
-    size_t n = 0;
-    char *to;
-
-    if (!has_blanks(value))
-        return value;
-    to = arena_alloc(arena, value.n);
-    if (arena_overflowed(arena))
-        return STR("{}");
-    for (size_t i = 0; i < value.n; i++) {
-        char c = value.p[i];
-        if (!in_string && (unsigned char)c <= ' ')
-            continue;
-        to[n++] = c;
-        if (in_string && c == '\\' && i + 1 < value.n)
-            to[n++] = value.p[++i];
-        else if (c == '"')
-            in_string = !in_string;
-    }
-    return str_of(to, n);
-}
-
 /* --- models ------------------------------------------------------------------------------- */
 
 struct str gemini_model_bare(struct str model)

@@ -189,7 +189,7 @@ enum error_code gemini_config_note(struct gemini_writer *w)
         w->note = str_print(w->arena,
                             "When you give your final answer, respond only with a JSON object that "
                             "follows this JSON Schema: %.*s",
-                            STR_ARG(gemini_compact(format->schema, w->arena)));
+                            STR_ARG(json_compact(format->schema, w->arena)));
     return OK;
 }
 

@@ -54,6 +54,7 @@ struct gemini_reader {
     struct gemini_pending *pending; /* calls that wait for their results */
     struct gemini_pending **pending_end;
     struct extra_end extra_end;
+    struct json_fields fields;
     struct tool **tools_end; /* NULL: no tool yet */
     bool is_enum;            /* responseMimeType is text/x.enum */
     struct part lost;        /* for which there was no memory */
@@ -84,8 +85,6 @@ NODISCARD enum error_code gemini_request_array(struct gemini_reader *r, const st
 bool gemini_request_next(struct str list, size_t *cursor, struct str *ret_element);
 /* Appends to a list of members that are not modelled. */
 void gemini_request_keep(struct gemini_reader *r, struct extra **to, const struct json_member *m);
-/* Text of a JSON value that is known to be valid, without blanks between its tokens. */
-struct str gemini_compact(struct str value, struct arena *arena);
 /* A schema of Google's kind as JSON Schema. */
 struct str gemini_schema_json(struct str schema, struct arena *arena);
 /* A member of the root that is no content: tools, toolConfig, generationConfig, …. */

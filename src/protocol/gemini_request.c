@@ -411,7 +411,7 @@ static enum error_code read_call(struct gemini_reader *r, struct content *conten
     }
     if (part->name.n == 0)
         return gemini_request_fail(r, STR("name"), "a string");
-    part->text = str_is_null(args) ? STR("{}") : gemini_compact(args, r->arena);
+    part->text = str_is_null(args) ? STR("{}") : json_compact(args, r->arena);
     if (part->id.n == 0)
         part->id = str_print(r->arena, "g%zu_%zu", r->at, content->calls++);
     r->inner = NULL;
@@ -459,7 +459,7 @@ static void read_response(struct gemini_reader *r, struct part *result, struct s
     struct str value = error || (n == 1 && str_eq(first.key, STR("output"))) ? first.value : object;
     result->is_error = error && !is_null(value);
     text->text = json_kind_of(value) == JSON_STRING ? json_string_value(value, r->arena)
-                                                    : gemini_compact(value, r->arena);
+                                                    : json_compact(value, r->arena);
     result->parts = text;
 }
 
@@ -663,7 +663,8 @@ static enum error_code read_part(struct gemini_reader *r, struct content *conten
 
 static enum error_code read_role(struct gemini_reader *r, struct str source, enum role *ret_role)
 {
-    struct json_member m = {.key = STR("role"), .value = json_object_find(source, STR("role"))};
+    struct json_member m = {.key = STR("role"),
+                            .value = json_fields_find(&r->fields, source, STR("role"))};
     struct str word = STR_NULL;
 
     TRY(gemini_request_string(r, &m, &word));
@@ -679,7 +680,8 @@ static enum error_code read_role(struct gemini_reader *r, struct str source, enu
 static enum error_code read_parts(struct gemini_reader *r, struct content *content,
                                   struct str source)
 {
-    struct json_member m = {.key = STR("parts"), .value = json_object_find(source, STR("parts"))};
+    struct json_member m = {.key = STR("parts"),
+                            .value = json_fields_find(&r->fields, source, STR("parts"))};
     struct str list = STR_NULL;
     struct str element;
     size_t cursor = 0;
@@ -764,36 +766,39 @@ static enum error_code read_system(struct gemini_reader *r, const struct json_me
 
 /* --- the whole request -------------------------------------------------------------------- */
 
-/* What the conversation stands in: the root, or generateContentRequest of countTokens. */
-static struct str conversation_of(struct gemini_reader *r, const struct request *request)
+/* The members of what the conversation stands in: the root, or generateContentRequest of
+ * countTokens. */
+static enum error_code find_members(struct gemini_reader *r, const struct request *request,
+                                    struct json_index *ret_index)
 {
+    enum { ANY_DEPTH = 1024 }; /* it was checked with the root */
+
     for (size_t i = 0; i < request->index.n; i++) {
         const struct json_member *m = &request->index.members[i];
-        if (gemini_request_is(m->key, "generateContentRequest") && !is_null(m->value)) {
-            r->base = "generateContentRequest";
-            return m->value;
-        }
+        if (!gemini_request_is(m->key, "generateContentRequest") || is_null(m->value))
+            continue;
+        r->base = "generateContentRequest";
+        return json_index_read(ret_index, m->value, ANY_DEPTH, NULL, r->arena, r->e);
     }
-    return str_of(request->source.p + request->index.open,
-                  request->index.close + 1 - request->index.open);
+    *ret_index = request->index;
+    return OK;
 }
 
 static enum error_code read_all(struct gemini_reader *r, struct request *request)
 {
-    struct str object = conversation_of(r, request);
-    struct json_member m;
-    size_t cursor = 0;
+    struct json_index index;
 
-    while (json_object_next(object, &cursor, r->arena, &m)) {
-        if (gemini_request_is(m.key, "systemInstruction"))
-            TRY(read_system(r, &m));
+    TRY(find_members(r, request, &index));
+    for (size_t i = 0; i < index.n; i++) {
+        if (gemini_request_is(index.members[i].key, "systemInstruction"))
+            TRY(read_system(r, &index.members[i]));
     }
-    cursor = 0;
-    while (json_object_next(object, &cursor, r->arena, &m)) {
-        if (str_eq(m.key, STR("contents")))
-            TRY(read_contents(r, &m));
-        else if (!gemini_request_is(m.key, "systemInstruction"))
-            TRY(gemini_params_member(r, request, &m));
+    for (size_t i = 0; i < index.n; i++) {
+        const struct json_member *m = &index.members[i];
+        if (str_eq(m->key, STR("contents")))
+            TRY(read_contents(r, m));
+        else if (!gemini_request_is(m->key, "systemInstruction"))
+            TRY(gemini_params_member(r, request, m));
     }
     return gemini_params_end(r, request);
 }

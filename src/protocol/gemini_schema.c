@@ -100,7 +100,7 @@ static void add_same(struct writer *w, const struct json_member *m)
 {
     gemini_add_key(&w->out, m->key);
     buf_add(&w->out,
-            json_kind_of(m->value) == JSON_STRING ? m->value : gemini_compact(m->value, w->arena));
+            json_kind_of(m->value) == JSON_STRING ? m->value : json_compact(m->value, w->arena));
 }
 
 static void add_member(struct writer *w, const struct json_member *m, bool nullable)

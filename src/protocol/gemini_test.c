@@ -232,7 +232,7 @@ static void test_compact(void **state)
     (void)state;
     arena_init(&arena, BYTES_MAX, 512, NULL);
     for (size_t i = 0; i < COUNT_OF(cases); i++)
-        assert_true(str_eq(gemini_compact(str_c(cases[i][0]), &arena), str_c(cases[i][1])));
+        assert_true(str_eq(json_compact(str_c(cases[i][0]), &arena), str_c(cases[i][1])));
     arena_fini(&arena);
 }
 

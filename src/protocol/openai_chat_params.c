@@ -65,9 +65,10 @@ static enum error_code read_tool(struct openai_chat_reader *r, struct tool *tool
         return openai_chat_request_fail(r, STR_NULL, "an object");
     if (legacy)
         return read_definition(r, tool, tool->source);
-    tool->custom = openai_chat_request_is_null(json_object_find(tool->source, STR("function"))) &&
-                   !openai_chat_request_is_null(json_object_find(tool->source, STR("custom")));
-    while (json_object_next(tool->source, &cursor, r->arena, &m)) {
+    tool->custom =
+        openai_chat_request_is_null(json_fields_find(&r->fields, tool->source, STR("function"))) &&
+        !openai_chat_request_is_null(json_fields_find(&r->fields, tool->source, STR("custom")));
+    while (json_fields_next(&r->fields, tool->source, &cursor, r->arena, &m)) {
         if (str_eq(m.key, tool->custom ? STR("custom") : STR("function")))
             TRY(openai_chat_request_object(r, &m, &inner));
         else if (str_eq(m.key, STR("cache_control")))

@@ -54,10 +54,11 @@ struct openai_chat_reader {
     const char *inner;        /* "function", "image_url", … */
     struct part *legacy_call; /* the last function_call */
     struct extra_end extra_end;
-    struct part **parts_end; /* of the turn that is read */
-    bool details;            /* the turn's reasoning_details are parts */
-    struct part lost;        /* for which there was no memory */
-    struct json_fields fields;
+    struct part **parts_end;    /* of the turn that is read */
+    bool details;               /* the turn's reasoning_details are parts */
+    struct part lost;           /* for which there was no memory */
+    struct json_fields message; /* the members of the message that is read */
+    struct json_fields fields;  /* of what is in it */
 };
 
 /* "PATH.member" must be what. */

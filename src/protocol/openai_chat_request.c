@@ -370,7 +370,7 @@ static enum error_code read_part(struct openai_chat_reader *r, struct str source
         part->name = type;
         return OK;
     }
-    while (json_object_next(source, &cursor, r->arena, &m)) {
+    while (json_fields_next(&r->fields, source, &cursor, r->arena, &m)) {
         if (str_eq(m.key, STR("type")))
             continue;
         TRY(read_part_member(r, part, &m, &known));
@@ -448,7 +448,7 @@ static enum error_code read_call(struct openai_chat_reader *r, struct str source
     part->custom =
         openai_chat_request_is_null(json_fields_find(&r->fields, source, STR("function"))) &&
         !openai_chat_request_is_null(json_fields_find(&r->fields, source, STR("custom")));
-    while (json_object_next(source, &cursor, r->arena, &m)) {
+    while (json_fields_next(&r->fields, source, &cursor, r->arena, &m)) {
         if (str_eq(m.key, part->custom ? STR("custom") : STR("function")))
             TRY(read_called(r, part, &m));
         else if (str_eq(m.key, STR("id")))
@@ -505,7 +505,7 @@ static enum error_code read_role(struct openai_chat_reader *r, struct str source
         {"tool", ROLE_TOOL}, {"developer", ROLE_DEVELOPER}, {"function", ROLE_TOOL},
     };
     struct json_member m = {.key = STR("role"),
-                            .value = json_fields_find(&r->fields, source, STR("role"))};
+                            .value = json_fields_find(&r->message, source, STR("role"))};
     struct str word = STR_NULL;
 
     if (!str_is_null(m.value))
@@ -528,7 +528,7 @@ static enum error_code read_said(struct openai_chat_reader *r, struct turn *turn
                                  enum part_kind kind)
 {
     struct json_member m = {.key = str_c(key),
-                            .value = json_fields_find(&r->fields, turn->source, str_c(key))};
+                            .value = json_fields_find(&r->message, turn->source, str_c(key))};
     struct str text = STR_NULL;
 
     if (str_is_null(m.value))
@@ -545,7 +545,7 @@ static enum error_code read_said(struct openai_chat_reader *r, struct turn *turn
 /* reasoning_details, element by element; false: it is no list of objects, or not there. */
 static bool read_details(struct openai_chat_reader *r, const struct turn *turn)
 {
-    struct str list = json_fields_find(&r->fields, turn->source, STR("reasoning_details"));
+    struct str list = json_fields_find(&r->message, turn->source, STR("reasoning_details"));
     struct part **begin = r->parts_end;
     struct str element;
     size_t cursor = 0;
@@ -606,7 +606,7 @@ static enum error_code read_members(struct openai_chat_reader *r, struct turn *t
     struct json_member m;
     size_t cursor = 0;
 
-    while (json_object_next(turn->source, &cursor, r->arena, &m))
+    while (json_fields_next(&r->message, turn->source, &cursor, r->arena, &m))
         TRY(read_member(r, turn, &m));
     return OK;
 }
@@ -633,10 +633,10 @@ static enum error_code read_result_content(struct openai_chat_reader *r, struct 
 static enum error_code read_result(struct openai_chat_reader *r, struct turn *turn, bool legacy)
 {
     struct json_member m = {.key = STR("tool_call_id"),
-                            .value = json_fields_find(&r->fields, turn->source,
+                            .value = json_fields_find(&r->message, turn->source,
                                                       STR("tool_call_id"))};
     struct json_member content = {.key = STR("content"),
-                                  .value = json_fields_find(&r->fields, turn->source,
+                                  .value = json_fields_find(&r->message, turn->source,
                                                             STR("content"))};
     struct part *part = add_part(r, PART_TOOL_RESULT, content.value);
 
@@ -660,7 +660,7 @@ static enum error_code read_result(struct openai_chat_reader *r, struct turn *tu
 static enum error_code read_turn(struct openai_chat_reader *r, struct turn *turn)
 {
     struct json_member content = {.key = STR("content"),
-                                  .value = json_fields_find(&r->fields, turn->source,
+                                  .value = json_fields_find(&r->message, turn->source,
                                                             STR("content"))};
     bool legacy = false;
 

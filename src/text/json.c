@@ -148,20 +148,54 @@ static void read_fields(struct json_fields *fields, struct str object)
     fields->n = 0;
     fields->cursor = 0;
     while (fields->n < JSON_FIELDS_MAX && next_member(object, &fields->cursor, &member)) {
-        fields->items[fields->n].key = body_of(member.key);
-        fields->items[fields->n++].value = member.value;
+        struct json_field *field = &fields->items[fields->n++];
+        field->key = body_of(member.key);
+        field->value = member.value;
+        field->escaped = memchr(field->key.p, '\\', field->key.n) != NULL;
     }
+}
+
+static bool is_read(const struct json_fields *fields, struct str object)
+{
+    return fields->object.p == object.p && fields->object.n == object.n;
 }
 
 struct str json_fields_find(struct json_fields *fields, struct str object, struct str key)
 {
-    if (fields->object.p != object.p || fields->object.n != object.n)
+    if (!is_read(fields, object))
         read_fields(fields, object);
     for (size_t i = 0; i < fields->n; i++) {
-        if (json_string_equals(fields->items[i].key, key))
-            return fields->items[i].value;
+        const struct json_field *field = &fields->items[i];
+        if (field->escaped ? json_string_equals(field->key, key) : str_eq(field->key, key))
+            return field->value;
     }
     return fields->n == JSON_FIELDS_MAX ? find_from(object, fields->cursor, key) : STR_NULL;
+}
+
+bool json_fields_next(struct json_fields *fields, struct str object, size_t *cursor,
+                      struct arena *arena, struct json_member *ret_member)
+{
+    if (!is_read(fields, object))
+        read_fields(fields, object);
+    if (*cursor < fields->n) {
+        const struct json_field *field = &fields->items[(*cursor)++];
+        struct str quoted = str_of(field->key.p - 1, field->key.n + 2);
+        *ret_member = (struct json_member){
+            .key = field->escaped ? json_string_value(quoted, arena) : field->key,
+            .value = field->value,
+            .begin = (size_t)(quoted.p - object.p),
+            .end = (size_t)(field->value.p + field->value.n - object.p),
+        };
+        return true;
+    }
+    if (fields->n < JSON_FIELDS_MAX)
+        return false;
+    /* Behind those that were read the cursor is an offset. */
+    size_t at = *cursor == JSON_FIELDS_MAX ? fields->cursor : *cursor - JSON_FIELDS_MAX;
+    if (!json_object_next(object, &at, arena, ret_member))
+        return false;
+    *cursor = JSON_FIELDS_MAX + at;
+    return true;
 }
 
 bool json_array_next(struct str array, size_t *cursor, struct str *ret_value)
@@ -175,6 +209,34 @@ bool json_array_next(struct str array, size_t *cursor, struct str *ret_value)
     *ret_value = str_of(array.p + at, end - at);
     *cursor = end;
     return true;
+}
+
+struct str json_compact(struct str text, struct arena *arena)
+{
+    char *to = NULL;
+    size_t n = 0;
+    size_t size;
+
+    for (size_t i = 0; i < text.n; i += size) {
+        char c = text.p[i];
+        bool blank = c == ' ' || c == '\n' || c == '\r' || c == '\t';
+        size = 1;
+        if (c == '"')
+            size = json_skip_string(text, i) - i;
+        assert(size <= text.n - i);
+        if (blank && to == NULL) {
+            to = arena_alloc(arena, text.n);
+            if (arena_overflowed(arena))
+                return STR("{}");
+            memcpy(to, text.p, i);
+            n = i;
+        }
+        if (blank || to == NULL)
+            continue;
+        memcpy(to + n, text.p + i, size);
+        n += size;
+    }
+    return to == NULL ? text : str_of(to, n);
 }
 
 /* --- reading --- */

@@ -72,16 +72,23 @@ struct str json_object_find(struct str object, struct str key);
 /* The members of the object that was asked about last, so that several can be looked for in one
  * walk over it. Zeroed to begin with; the text stays where and as it is meanwhile. */
 enum { JSON_FIELDS_MAX = 12 };
+struct json_field {
+    struct str key; /* without quotes, as it stands */
+    struct str value;
+    bool escaped; /* the key holds escapes */
+};
 struct json_fields {
     struct str object;
     size_t n;
     size_t cursor; /* behind the last one; where there are more, they are walked to */
-    struct {
-        struct str key; /* without quotes, as it stands */
-        struct str value;
-    } items[JSON_FIELDS_MAX];
+    struct json_field items[JSON_FIELDS_MAX];
 };
 /* As json_object_find. */
 struct str json_fields_find(struct json_fields *fields, struct str object, struct str key);
+/* As json_object_next; between two calls fields may be asked about other objects. */
+bool json_fields_next(struct json_fields *fields, struct str object, size_t *cursor,
+                      struct arena *arena, struct json_member *ret_member);
 /* Iterates an array's elements. */
 bool json_array_next(struct str array, size_t *cursor, struct str *ret_value);
+/* The text of a value without the blanks between its tokens; itself where there are none. */
+struct str json_compact(struct str text, struct arena *arena);

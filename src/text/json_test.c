@@ -304,6 +304,67 @@ static void test_round_trip(void **state)
     }
 }
 
+/* Catches: a member that is left out or comes twice where the remembered ones end, a place that is
+ * not the walker's, and a walk that is lost when another object was asked about. */
+static void test_fields_next_is_object_next(void **state)
+{
+    struct json_fields fields = {.n = 0};
+    struct buf text;
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 1 << 20, 4096, NULL);
+    buf_init(&text, 65536);
+    for (int n = 0; n <= 2 * JSON_FIELDS_MAX + 1; n++) {
+        struct json_member want;
+        struct json_member got;
+        size_t want_at = 0;
+        size_t got_at = 0;
+        buf_reset(&text);
+        (void)buf_add_char(&text, '{');
+        for (int i = 0; i < n; i++)
+            (void)buf_print(&text, "%s\"k\\u006%d\" : [%d, {\"}\":\"\\\"\"}]", i == 0 ? "" : " , ",
+                            i % 10, i);
+        (void)buf_add_char(&text, '}');
+        while (json_object_next(buf_str(&text), &want_at, &arena, &want)) {
+            assert_true(json_fields_next(&fields, buf_str(&text), &got_at, &arena, &got));
+            check_str(got.key, want.key);
+            assert_ptr_equal(got.value.p, want.value.p);
+            assert_int_equal(got.value.n, want.value.n);
+            assert_int_equal(got.begin, want.begin);
+            assert_int_equal(got.end, want.end);
+            if (want_at % 2 == 0)
+                assert_true(str_is_null(json_fields_find(&fields, STR("{}"), STR("a"))));
+        }
+        assert_false(json_fields_next(&fields, buf_str(&text), &got_at, &arena, &got));
+        assert_false(json_fields_next(&fields, buf_str(&text), &got_at, &arena, &got));
+    }
+    buf_fini(&text);
+    arena_fini(&arena);
+}
+
+static void test_compact(void **state)
+{
+    static const struct {
+        const char *in;
+        const char *out;
+    } rows[] = {
+        {"{}", "{}"},
+        {"{ \"a b\" : [ 1 ,\n\t2 ] }\r", "{\"a b\":[1,2]}"},
+        {"{\"a\":\" \\\" \", \"b\":\"\"}", "{\"a\":\" \\\" \",\"b\":\"\"}"},
+        {" \"x y\"", "\"x y\""},
+    };
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 1 << 20, 4096, NULL);
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        check_str(json_compact(str_c(rows[i].in), &arena), str_c(rows[i].out));
+    struct str same = STR("{\"a\":\" \"}");
+    assert_ptr_equal(json_compact(same, &arena).p, same.p);
+    arena_fini(&arena);
+}
+
 /* Catches: a member missed behind those that are remembered, and answers about another object. */
 static void test_fields_are_what_find_finds(void **state)
 {
@@ -345,11 +406,18 @@ static void test_fields_are_what_find_finds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_depth),       cmocka_unit_test(test_repaired),
-        cmocka_unit_test(test_arena_limit), cmocka_unit_test(test_int64),
-        cmocka_unit_test(test_text),        cmocka_unit_test(test_quote),
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_fields_are_what_find_finds),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_repaired),
+        cmocka_unit_test(test_arena_limit),
+        cmocka_unit_test(test_int64),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_quote),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_fields_are_what_find_finds),
+        cmocka_unit_test(test_fields_next_is_object_next),
+        cmocka_unit_test(test_compact),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
