@@ -103,6 +103,13 @@ static inline bool arena_over_budget(const struct arena *arena)
     return arena->over_budget;
 }
 
+/* What stands beside the arena, of the same budget, found that used up: as if the arena had. */
+static inline void arena_starve(struct arena *arena)
+{
+    arena->overflowed = true;
+    arena->over_budget = true;
+}
+
 /* Bytes that the arena holds from the heap. */
 static inline size_t arena_bytes(const struct arena *arena)
 {

@@ -32,6 +32,14 @@ void buf_reset(struct buf *b)
 {
     b->n = 0;
     b->full = false;
+    b->starved = false;
+}
+
+void buf_tell(const struct buf *b, struct arena *arena)
+{
+    assert(b->budget == arena->budget);
+    if (b->starved)
+        arena_starve(arena);
 }
 
 char *buf_reserve(struct buf *b, size_t n)
@@ -51,6 +59,7 @@ char *buf_reserve(struct buf *b, size_t n)
         size = size > b->size_max / 2 ? b->size_max : size * 2;
     if (!arena_budget_take(b->budget, size - b->size)) {
         b->full = true;
+        b->starved = true;
         return NULL;
     }
     b->p = mem_resize(b->p, size);

@@ -17,12 +17,16 @@ struct buf {
     size_t size;                 /* bytes allocated */
     size_t size_max;             /* the cap on n */
     bool full;                   /* an append did not fit */
+    bool starved;                /* the budget was the reason */
     struct arena_budget *budget; /* where its memory counts too; NULL: nowhere */
 };
 
 void buf_init(struct buf *b, size_t size_max);
 /* Counts the memory in a budget; past it appends fail. Before the first append. */
 void buf_set_budget(struct buf *b, struct arena_budget *budget);
+/* For one that stands beside an arena of the same budget: when it was starved, the arena says so as
+ * if it had been itself (arena_overflowed, arena_over_budget). */
+void buf_tell(const struct buf *b, struct arena *arena);
 /* Gives the memory back; usable again as after init. */
 void buf_fini(struct buf *b);
 /* Forgets the content, keeps the memory. */

@@ -161,12 +161,43 @@ static void test_trim(void **state)
     assert_int_equal(atomic_load(&budget.used), 0);
 }
 
+/* Catches: a lack of memory that is taken for an answer that is too long, and the other way. */
+static void test_starved(void **state)
+{
+    struct arena_budget budget = {.max = 8192};
+    struct arena arena;
+    struct buf b;
+
+    (void)state;
+    arena_init(&arena, 1 << 20, 1024, &budget);
+    buf_init(&b, 100);
+    buf_set_budget(&b, &budget);
+    assert_null(buf_reserve(&b, 101));
+    assert_true(b.full && !b.starved);
+    buf_tell(&b, &arena);
+    assert_false(arena_overflowed(&arena) || arena_over_budget(&arena));
+    buf_fini(&b);
+    buf_init(&b, 1 << 20);
+    buf_set_budget(&b, &budget);
+    assert_null(buf_reserve(&b, 16384));
+    assert_true(b.full && b.starved);
+    buf_tell(&b, &arena);
+    assert_true(arena_overflowed(&arena) && arena_over_budget(&arena));
+    buf_reset(&b);
+    assert_false(b.full || b.starved);
+    assert_non_null(buf_reserve(&b, 100));
+    buf_fini(&b);
+    arena_fini(&arena);
+    assert_int_equal(atomic_load(&budget.used), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append), cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_full),   cmocka_unit_test(test_long_print),
-        cmocka_unit_test(test_growth), cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_append),  cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_full),    cmocka_unit_test(test_long_print),
+        cmocka_unit_test(test_growth),  cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_starved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

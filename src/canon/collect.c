@@ -153,8 +153,10 @@ static void inside(struct collect *collect, struct collect_block *block, const s
     case EVENT_TEXT:
     case EVENT_REASONING:
     case EVENT_TOOL_ARGS:
-        if (take(collect, event->text.n) && !buf_add(&block->text, event->text))
+        if (take(collect, event->text.n) && !buf_add(&block->text, event->text)) {
             collect->full = true;
+            buf_tell(&block->text, collect->arena);
+        }
         return;
     case EVENT_SIGNATURE:
         block->signature = keep(collect, event->text);

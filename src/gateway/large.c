@@ -254,7 +254,7 @@ bool large_over_budget(const struct large *large)
 {
     return arena_over_budget(&large->work) || arena_over_budget(&large->out) ||
            arena_over_budget(&large->kept) || arena_over_budget(&large->restored) ||
-           large->body.full || large->made.full;
+           large->body.full || large->made.starved;
 }
 
 /* --- in the job's thread --- */

@@ -290,7 +290,10 @@ static void add_waiting(struct anthropic_encoder *enc, struct anthropic_sent *b,
         return;
     }
     enc->held += text.n;
-    enc->too_long |= !buf_add(&b->text, text);
+    if (!buf_add(&b->text, text)) {
+        enc->too_long = true;
+        buf_tell(&b->text, enc->options.arena);
+    }
 }
 
 /* What waited of the block, taken from it. */

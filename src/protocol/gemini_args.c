@@ -251,6 +251,7 @@ struct str gemini_args_text(const struct gemini_args *args, struct arena *to)
     buf_set_budget(&out, to->budget);
     write_node(&args->root, &out);
     struct str text = str_copy(to, buf_str(&out));
+    buf_tell(&out, to);
     buf_fini(&out);
     return text;
 }

@@ -154,6 +154,7 @@ struct str gemini_schema_json(struct str schema, struct arena *arena)
     add_schema(&w, schema);
     /* No memory: the arena is asked for it, and says so. */
     struct str text = str_copy(arena, buf_ok(&w.out) ? buf_str(&w.out) : schema);
+    buf_tell(&w.out, arena);
     buf_fini(&w.out);
     return text;
 }

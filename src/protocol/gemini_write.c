@@ -538,6 +538,7 @@ enum error_code gemini_write(struct request *request, const struct encode_reques
     enum error_code code = write_body(&w, model);
     bool ok = buf_ok(&w.out);
     *ret_body = str_copy(arena, buf_str(&w.out));
+    buf_tell(&w.out, arena);
     buf_fini(&w.out);
     if (!ok || arena_overflowed(arena))
         return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
