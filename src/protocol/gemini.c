@@ -301,6 +301,11 @@ static void count_encode(int64_t tokens, struct buf *out)
 static const struct route routes[] = {
     {"POST", "/v1beta/models/*:countTokens", OP_COUNT_TOKENS},
     {"POST", "/v1/models/*:countTokens", OP_COUNT_TOKENS},
+    {"POST", "/v1beta/models/*:generateContent", OP_GENERATE},
+    {"POST", "/v1/models/*:generateContent", OP_GENERATE},
+    {"POST", "/v1beta/models/*:streamGenerateContent", OP_GENERATE},
+    {"POST", "/v1/models/*:streamGenerateContent", OP_GENERATE},
+    /* What is no action is told so; one whose colon is encoded is one. */
     {"POST", "/v1beta/models/*", OP_GENERATE},
     {"POST", "/v1/models/*", OP_GENERATE},
     {"GET", "/v1beta/models", OP_MODELS},

@@ -161,7 +161,7 @@ static enum error_code read_path(const struct request_limits *limits, struct req
     if (colon > 0)
         action = str_from(rest, colon);
     if (limits->operation == OP_COUNT_TOKENS) {
-        /* The route may have taken the action off. */
+        /* What is counted otherwise has no action. */
         if (str_eq(action, STR("countTokens")))
             rest = str_head(rest, colon - 1);
     } else {

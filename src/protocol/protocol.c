@@ -23,8 +23,8 @@ const struct protocol *protocol_find(struct str name)
     return NULL;
 }
 
-/* Whether a route's path serves this one; what its '*' takes of it, which is not empty. Most of the
- * table is left at the first byte that differs: each request is held against all of it. */
+/* Whether a route's path serves this one; what its '*' takes of it, which is not empty, with the
+ * action behind it (":generateContent"). Most of the table is left at the first byte that differs: each request is held against all of it. */
 static bool route_serves(const struct route *route, struct str path, struct str *ret_rest)
 {
     const char *pattern = route->path;
@@ -40,7 +40,8 @@ static bool route_serves(const struct route *route, struct str path, struct str 
     struct str behind = str_c(pattern + n + 1);
     if (path.n <= n + behind.n || !str_ends(path, behind))
         return false;
-    *ret_rest = str_of(path.p + n, path.n - n - behind.n);
+    bool acts = str_starts(behind, STR(":"));
+    *ret_rest = str_of(path.p + n, path.n - n - (acts ? 0 : behind.n));
     return true;
 }
 
@@ -130,7 +131,7 @@ void protocol_route(struct str method, struct str path, struct arena *arena,
 }
 
 /* How many segments path and pattern begin with together; one more where both go on with an action
- * behind a colon, as Gemini's do. */
+ * behind a colon, as Gemini's do: the pattern's, or with POST any. */
 static size_t nearness(struct str path, struct str pattern, bool post)
 {
     size_t common = 0;
@@ -138,7 +139,9 @@ static size_t nearness(struct str path, struct str pattern, bool post)
     struct str b;
 
     while (str_cut(&path, '/', &a) && str_cut(&pattern, '/', &b)) {
-        if (post && str_starts(b, STR("*:")) && str_find_char(a, ':', 0) != SIZE_MAX)
+        bool acts = str_starts(b, STR("*:")) &&
+                    (post ? str_find_char(a, ':', 0) != SIZE_MAX : str_ends(a, str_from(b, 1)));
+        if (acts)
             return common + 1;
         if (!str_eq(a, b))
             break;

@@ -48,8 +48,8 @@ enum operation {
 };
 
 /* A path that the protocol serves to clients. One '*' takes one or more bytes, also '/'; what
- * follows it ends the path: /v1/responses/STAR/cancel. The longest pattern that fits is the
- * route. */
+ * follows it ends the path: /v1/responses/STAR/cancel; an action (":countTokens") is taken with
+ * it. The longest pattern that fits is the route. */
 struct route {
     const char *method; /* "POST" */
     const char *path;   /* "/v1/chat/completions" */

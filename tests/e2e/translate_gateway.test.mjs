@@ -181,12 +181,83 @@ test("translate_gateway: ?key= on Gemini's paths only; it goes neither up nor in
         says_hello("gemini", await proxy.call({ body, headers: none,
             path: `/v1/models/oc:m1:generateContent?key=${encodeURIComponent(KEY)}` }));
         for (const [wrong, status] of [["/v1beta/models/ge:m1:generateContent?key=no", 401],
-            [`/v1/chat/completions?key=${KEY}`, 401], [`/v1/messages?key=${KEY}`, 401]]) {
-            const refused = await proxy.call({ path: wrong, body, headers: none });
+            [`/v1beta/models/ge:m1:generateContent?%6bey=${KEY}`, 401],
+            [`/v1/chat/completions?key=${KEY}`, 401], [`/v1/messages?key=${KEY}`, 401],
+            [`/anthropic/v1/messages?key=${KEY}`, 401], [`/v1/responses?key=${KEY}`, 401],
+            [`/v2/responses/input_tokens?key=${KEY}`, 401], [`/metrics?key=${KEY}`, 401],
+            [`/v1/models?key=${KEY}`, 401], [`/v2/models/oc:m1?key=${KEY}`, 401],
+            [`/v1/conversations?key=${KEY}`, 401], [`/nothing?key=${KEY}`, 401]]) {
+            const method = /models(\/oc:m1)?\?|metrics/.test(wrong) ? "GET" : "POST";
+            const refused = await proxy.call({ method, path: wrong, headers: none,
+                ...method === "POST" && { body } });
             assert.equal(refused.status, status, wrong);
         }
+        const list = await proxy.call({ method: "GET", path: `/v1beta/models?key=${KEY}`,
+            headers: none });
+        assert.equal(list.status, 200);
         assert.ok(!proxy.stderr.includes(KEY));
     });
+
+/* Catches: a path that is there and is said not to be, in a shape that its clients do not know. */
+test("translate_gateway: a wrong method is told as such, with those that there are", async () => {
+    const rows = [
+        ["GET", "/v1beta/models/ge:m1:generateContent", "POST", "gemini"],
+        ["DELETE", "/v1/models/ge:m1:streamGenerateContent", "POST", "gemini"],
+        ["HEAD", "/v1beta/models/m1:countTokens", "POST", "gemini"],
+        ["POST", "/v1beta/models", "GET, HEAD", "gemini"],
+        ["GET", "/v1/messages", "POST", "anthropic"],
+        ["DELETE", "/anthropic/v1/messages", "POST", "anthropic"],
+        ["PUT", "/v2/messages/count_tokens", "POST", "anthropic"],
+        ["GET", "/v1/responses", "POST", "openai-responses"],
+        ["PUT", "/v1/responses/resp_1", "GET, HEAD, DELETE", "openai-responses"],
+        ["POST", "/v1/responses/resp_1/input_items", "GET, HEAD", "openai-responses"],
+        ["GET", "/v2/responses/resp_1/cancel", "POST", "openai-responses"],
+        ["DELETE", "/v1/responses/compact", "POST", "openai-responses"],
+        ["PATCH", "/v1/conversations/conv_1", "GET, HEAD, POST, DELETE", "openai-responses"],
+        ["GET", "/v1/chat/completions", "POST", "openai-chat"],
+        ["POST", "/v1/models", "GET, HEAD", "openai-chat"],
+    ];
+    for (const [method, path, allow, shape] of rows) {
+        const answer = await proxy.call({ method, path });
+        const what = `${method} ${path}: ${answer.text}`;
+        assert.deepEqual([answer.status, answer.get("allow")], [405, `${allow}, OPTIONS`], what);
+        const asked = await proxy.call({ method: "OPTIONS", path });
+        assert.deepEqual([asked.status, asked.get("allow")], [204, `${allow}, OPTIONS`], what);
+        if (method === "HEAD") {
+            assert.equal(answer.text, "");
+        } else if (shape === "gemini") {
+            assert.deepEqual([answer.json.error.code, answer.json.error.status],
+                [405, "INVALID_ARGUMENT"], what);
+        } else if (shape === "anthropic") {
+            assert.deepEqual([answer.json.type, answer.json.error.type],
+                ["error", "invalid_request_error"], what);
+        } else {
+            assert.equal(answer.json.error.code, "method_not_allowed", what);
+        }
+    }
+    for (const path of ["/v1beta/models/ge:m1:nothing", "/v1/models/ge:m1:nothing",
+        "/v1beta/models/ge:m1"]) {
+        const answer = await proxy.call({ path, body: "{}" });
+        assert.deepEqual([answer.status, answer.json.error.code, answer.json.error.status],
+            [404, 404, "NOT_FOUND"], path);
+    }
+});
+
+test("translate_gateway: HEAD is GET without its body", async () => {
+    const made = await proxy.call({ path: "/v1/responses", body: JSON.stringify({ model: "an:m1",
+        input: "hello" }) });
+    assert.equal(made.status, 200, made.text);
+    for (const path of ["/", "/healthz", "/v1/models", "/v1beta/models", "/anthropic/v1/models",
+        "/v1/models/an:m1", "/v1beta/models/an:m1", `/v1/responses/${made.json.id}`,
+        `/v1/responses/${made.json.id}/input_items`, "/v1/responses/resp_none"]) {
+        const get = await proxy.call({ method: "GET", path });
+        const head = await proxy.call({ method: "HEAD", path });
+        assert.deepEqual([head.status, head.get("content-type"), head.text],
+            [get.status, get.get("content-type"), ""], path);
+        assert.equal(get.status, path.endsWith("none") ? 404 : 200, get.text);
+        assert.equal(Number(head.get("content-length")), get.body.length, path);
+    }
+});
 
 test("translate_gateway: each protocol's list of models, and one of them", async () => {
     const ids = ["oc:m1", "or:m1", "an:m1", "ge:m1", "demo:assistant", "demo:echo"];
