@@ -571,8 +571,7 @@ static enum error_code read_members(struct gemini_reader *r, struct str source,
     size_t cursor = 0;
 
     while (json_object_next(source, &cursor, r->arena, &m)) {
-        if (is_null(m.value) || gemini_request_is(m.key, others[0]) ||
-            gemini_request_is(m.key, others[1]))
+        if (is_null(m.value))
             continue;
         if (str_eq(m.key, STR("text"))) {
             TRY(gemini_request_string(r, &m, &beside->text));
@@ -583,6 +582,8 @@ static enum error_code read_members(struct gemini_reader *r, struct str source,
             beside->signature = read_signature(r, beside->signature);
         } else if (gemini_request_is(m.key, "mediaResolution")) {
             beside->resolution = m.value;
+        } else if (gemini_request_is(m.key, others[0]) || gemini_request_is(m.key, others[1])) {
+            continue;
         } else if (beside->payload.value.n > 0) {
             return gemini_request_fail(r, m.key, "the only one of its part");
         } else {

@@ -4,18 +4,40 @@
 /* Each bit: whether an odd number of bits is set up to and with it. */
 static inline uint64_t odd_so_far(uint64_t bits)
 {
-    for (unsigned shift = 1; shift < SCAN_BLOCK; shift *= 2)
-        bits ^= bits << shift;
-    return bits;
+    /* A loop would be left as one. */
+    bits ^= bits << 1;
+    bits ^= bits << 2;
+    bits ^= bits << 4;
+    bits ^= bits << 8;
+    bits ^= bits << 16;
+    return bits ^ bits << 32;
+}
+
+/* Copies n bytes, less than a block, by two pieces that may overlap: calls of memcpy cost more. */
+static ALWAYS_INLINE void copy_part(char *to, const char *p, size_t n)
+{
+    if (n >= 32) {
+        memcpy(to, p, 32);
+        memcpy(to + n - 32, p + n - 32, 32);
+    } else if (n >= 16) {
+        memcpy(to, p, 16);
+        memcpy(to + n - 16, p + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, p, 8);
+        memcpy(to + n - 8, p + n - 8, 8);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = p[i];
+    }
 }
 
 /* A block that begins at p; blanks stand for what the text has no more. */
-static inline const char *whole_block(const char *p, size_t n, char room[SCAN_BLOCK])
+static ALWAYS_INLINE const char *whole_block(const char *p, size_t n, char room[SCAN_BLOCK])
 {
     if (LIKELY(n >= SCAN_BLOCK))
         return p;
     memset(room, ' ', SCAN_BLOCK);
-    memcpy(room, p, n);
+    copy_part(room, p, n);
     return room;
 }
 
@@ -40,7 +62,7 @@ static ALWAYS_INLINE uint64_t block_quotes(const char *p, bool wide, size_t *ret
 
 static ALWAYS_INLINE size_t skip_string(struct str s, size_t at, bool wide)
 {
-    char room[SCAN_BLOCK];
+    UNINITIALIZED char room[SCAN_BLOCK];
     size_t step;
 
     for (size_t i = at + 1; i < s.n; i += step) {
@@ -60,7 +82,7 @@ static ALWAYS_INLINE size_t count(uint64_t bits)
 
 static ALWAYS_INLINE size_t skip_container(struct str s, size_t at, bool wide)
 {
-    char room[SCAN_BLOCK];
+    UNINITIALIZED char room[SCAN_BLOCK];
     uint64_t in_string = 0; /* all ones: the block begins within one */
     size_t depth = 0;
     size_t step;
@@ -68,7 +90,11 @@ static ALWAYS_INLINE size_t skip_container(struct str s, size_t at, bool wide)
     for (size_t i = at; i < s.n; i += step) {
         struct scan_braces braces;
         const char *block = whole_block(s.p + i, s.n - i, room);
-        uint64_t strings = odd_so_far(block_quotes(block, wide, &step)) ^ in_string;
+        uint64_t quotes = block_quotes(block, wide, &step);
+        /* Most blocks are the midst of a text. */
+        if (quotes == 0 && in_string != 0)
+            continue;
+        uint64_t strings = odd_so_far(quotes) ^ in_string;
         if (wide)
             scan_block_braces_wide(block, &braces);
         else
