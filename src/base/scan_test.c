@@ -37,12 +37,25 @@ static bool stops_slash(unsigned char c)
     return c == '\\';
 }
 
+static bool stops_field(unsigned char c)
+{
+    return c < 0x20 || c == 0x7f;
+}
+
+static bool stops_token(unsigned char c)
+{
+    return !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+           c != '-' && c != '_';
+}
+
 struct want {
     size_t plain;
     size_t slash;
     size_t line;
     size_t ascii;
     size_t quote;
+    size_t field;
+    size_t token;
     bool high; /* before plain's end */
 };
 
@@ -61,7 +74,9 @@ static struct want want_of(const char *p, size_t n)
                         .slash = prefix(p, n, stops_slash),
                         .line = prefix(p, n, stops_line),
                         .ascii = prefix(p, n, stops_ascii),
-                        .quote = prefix(p, n, stops_quote)};
+                        .quote = prefix(p, n, stops_quote),
+                        .field = prefix(p, n, stops_field),
+                        .token = prefix(p, n, stops_token)};
     want.high = want.ascii < want.plain;
     return want;
 }
@@ -105,6 +120,10 @@ static void check(const char *p, size_t n)
     assert_int_equal(scan_ascii_portable(p, n), want.ascii);
     assert_int_equal(scan_quote(p, n), want.quote);
     assert_int_equal(scan_quote_portable(p, n), want.quote);
+    assert_int_equal(scan_field(p, n), want.field);
+    assert_int_equal(scan_field_portable(p, n), want.field);
+    assert_int_equal(scan_token(p, n), want.token);
+    assert_int_equal(scan_token_portable(p, n), want.token);
 }
 
 /* Each byte value at each place of each length, alone and with another behind it; the block is as

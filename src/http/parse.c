@@ -15,6 +15,7 @@
  */
 #include "http/parse.h"
 
+#include "base/scan.h"
 #include "text/url.h"
 
 enum { RAW_SIZE_MIN = 1024 };
@@ -218,6 +219,103 @@ static const llhttp_settings_t parse_settings = {
     .on_chunk_extension_value = on_extra,
     .on_chunk_extension_value_complete = on_extra_complete,
 };
+
+/* ---- lines that llhttp need not see ---- */
+
+/* By its length and first letter: Upgrade, Connection, Content-Length, Proxy-Connection and
+ * Transfer-Encoding say something to llhttp, and whatever looks like them. */
+static bool may_frame(struct str name)
+{
+    switch (name.n) {
+    case 7:
+        return (name.p[0] | 0x20) == 'u';
+    case 10:
+    case 14:
+        return (name.p[0] | 0x20) == 'c';
+    case 16:
+        return (name.p[0] | 0x20) == 'p';
+    case 17:
+        return (name.p[0] | 0x20) == 't';
+    default:
+        return false;
+    }
+}
+
+/*
+ * A header's line as all write it, NAME ":" VALUE CR LF, with the next one begun, which does not
+ * continue it: its bytes with the CR LF; 0: anything else. *ret_frames: llhttp is to see it.
+ */
+static size_t plain_line(struct str s, struct http_header *ret_header, bool *ret_frames)
+{
+    size_t colon = scan_token(s.p, s.n);
+
+    if (colon == 0 || colon == s.n || s.p[colon] != ':')
+        return 0;
+    size_t value = colon + 1;
+    while (value < s.n && s.p[value] == ' ')
+        value++;
+    size_t end = value + scan_field(s.p + value, s.n - value);
+    if (s.n - end < 3 || s.p[end] != '\r' || s.p[end + 1] != '\n' || s.p[end + 2] == ' ' ||
+        s.p[end + 2] == '\t')
+        return 0;
+    ret_header->name = str_head(s, colon);
+    ret_header->value = str_of(s.p + value, end - value);
+    *ret_frames = may_frame(ret_header->name);
+    return end + 2;
+}
+
+/* The first line of a head as all write it, with its CR LF; 0: anything else. */
+static size_t first_line(const struct parser *parser, struct str s)
+{
+    static const struct str version = {.p = "HTTP/1.1", .n = 8};
+    size_t n = scan_line(s.p, s.n);
+    struct str line = str_head(s, n);
+    bool plain = parser->side == PARSE_REQUEST ? str_ends(line, version)
+                                               : str_starts(line, version);
+
+    return plain && s.n - n > 2 && s.p[n] == '\r' && s.p[n + 1] == '\n' ? n + 2 : 0;
+}
+
+/* What token_add would note of a token that lies in the feed whole. */
+static struct str token_of(const struct parser *parser, struct str s)
+{
+    uintptr_t offset = parser->raw_n + (size_t)(s.p - parser->feed);
+
+    return (struct str){.p = (const char *)offset, .n = s.n};
+}
+
+static llhttp_errno_t feed_llhttp(struct parser *parser, struct str bytes)
+{
+    return llhttp_execute(&parser->http, bytes.p, bytes.n);
+}
+
+/*
+ * Feeds the beginning of a head. llhttp looks at it byte by byte; but of its lines those that frame
+ * the message are all that it keeps anything of, and it stands behind a line as it stood before.
+ * So it is not shown the others, where nothing is odd about them. *rest becomes what was not fed.
+ */
+static llhttp_errno_t feed_lines(struct parser *parser, struct str *rest)
+{
+    struct http_headers *headers = &parser->message->headers;
+    struct http_header header = {.name = STR_NULL};
+    bool frames = true; /* as the first line does */
+
+    for (size_t n = first_line(parser, *rest); n > 0; n = plain_line(*rest, &header, &frames)) {
+        struct str line = str_head(*rest, n);
+        if (frames) {
+            llhttp_errno_t rc = feed_llhttp(parser, line);
+            if (rc != HPE_OK)
+                return rc;
+        } else {
+            http_headers_add(headers, parser->arena, token_of(parser, header.name),
+                             token_of(parser, header.value));
+            if (arena_overflowed(parser->arena))
+                return HPE_OK;
+        }
+        *rest = str_from(*rest, n);
+    }
+    return HPE_OK;
+}
 
 /* ---- the head as a message ---- */
 
@@ -627,7 +725,12 @@ enum parse_step parse_next(struct parser *parser, struct str *input, struct str 
     parser->feed = feed.p;
     parser->step = PARSE_MORE;
 
-    llhttp_errno_t rc = llhttp_execute(&parser->http, feed.p, feed.n);
+    struct str rest = feed;
+    llhttp_errno_t rc = HPE_OK;
+    if (in_head && parser->raw_n == 0)
+        rc = feed_lines(parser, &rest);
+    if (rc == HPE_OK)
+        rc = feed_llhttp(parser, rest);
     size_t used = feed.n;
     if (rc != HPE_OK) {
         const char *at = llhttp_get_error_pos(&parser->http);
