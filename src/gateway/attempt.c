@@ -12,6 +12,7 @@
 #include "gateway/attempt.h"
 
 #include "gateway/checked.h"
+#include "gateway/exchange.h"
 #include "gateway/failed.h"
 #include "gateway/gateway_priv.h"
 #include "gateway/plan.h"
@@ -38,7 +39,7 @@ void attempt_blame(struct exchange *x)
     e->line = told.line;
 }
 
-static void attempt_fail(struct exchange *x, const struct error *e)
+void attempt_fail(struct exchange *x, const struct error *e)
 {
     if (x->attempt.failed)
         return;
@@ -48,7 +49,12 @@ static void attempt_fail(struct exchange *x, const struct error *e)
     metric_add(&x->station->metrics, METRIC_attempt_failures_total, x->attempt.backend->slot, 1);
 }
 
-enum { ERROR_GRACE_MS = 1000 };
+enum {
+    ERROR_GRACE_MS = 1000,
+    /* How long a stream's beginning waits for more, and of how many frames one is. */
+    HOLD_MS = 2000,
+    BEGINNINGS_MAX = 16
+};
 
 /* Its lines are comments, or empty, all of them. */
 static bool is_comment(const struct frame *frame)
@@ -66,14 +72,33 @@ static bool is_comment(const struct frame *frame)
 }
 
 /* In the answer's arena. */
-struct error_grace {
+struct attempt_wait {
     struct timer timer;
     struct exchange *x;
 };
 
+static struct attempt_wait *wait_new(struct exchange *x, int64_t ms, void (*over)(struct timer *))
+{
+    struct attempt_wait *wait = ARENA_NEW(&x->answer, struct attempt_wait);
+
+    if (arena_overflowed(&x->answer))
+        return NULL;
+    wait->x = x;
+    timer_init(&wait->timer, x->station->loop, over);
+    timer_start(&wait->timer, ms);
+    return wait;
+}
+
+static void wait_stop(struct attempt_wait **wait)
+{
+    if (*wait != NULL)
+        timer_stop(&(*wait)->timer);
+    *wait = NULL;
+}
+
 static void on_grace_over(struct timer *timer)
 {
-    struct exchange *x = CONTAINER_OF(timer, struct error_grace, timer)->x;
+    struct exchange *x = CONTAINER_OF(timer, struct attempt_wait, timer)->x;
 
     assert(x->magic == EXCHANGE_MAGIC);
     if (x->attempt.request == NULL)
@@ -88,20 +113,13 @@ static void on_grace_over(struct timer *timer)
  * come to its end soon. */
 static enum push error_ends_stream(struct exchange *x)
 {
-    struct error_grace *grace = x->attempt.grace;
-
-    if (grace != NULL)
+    if (x->attempt.grace != NULL)
         return PUSH_OK;
-    grace = ARENA_NEW(&x->answer, struct error_grace);
-    if (arena_overflowed(&x->answer)) {
-        x->attempt.ended = true;
-        return PUSH_STOP;
-    }
-    grace->x = x;
-    timer_init(&grace->timer, x->station->loop, on_grace_over);
-    timer_start(&grace->timer, ERROR_GRACE_MS);
-    x->attempt.grace = grace;
-    return PUSH_OK;
+    x->attempt.grace = wait_new(x, ERROR_GRACE_MS, on_grace_over);
+    if (x->attempt.grace != NULL)
+        return PUSH_OK;
+    x->attempt.ended = true;
+    return PUSH_STOP;
 }
 
 /* It may repeat our key; a whole body's bytes are looked through before they go. */
@@ -120,24 +138,6 @@ static void error_came(struct exchange *x, struct frame *frame, struct event *ev
     x->error_event = true;
     x->error_status = event->error.status;
     metric_add(&x->station->metrics, METRIC_upstream_errors_total, backend->slot, 1);
-}
-
-/* Looks for errors. True: the client speaks another protocol, and gets it as one of ours. */
-static bool error_is_ours(struct exchange *x, struct frame *frame)
-{
-    for (uint32_t i = 0; i < frame->n; i++) {
-        struct event *event = &frame->events[i];
-        if (LIKELY(event->kind != EVENT_ERROR))
-            continue;
-        error_came(x, frame, event);
-        if (exchange_is_same(x))
-            continue;
-        failed_told(x, event, frame->whole ? str_head(frame->raw, LARGE_BYTES) : STR_NULL);
-        struct error e = x->call.error;
-        attempt_fail(x, &e);
-        return true;
-    }
-    return false;
 }
 
 static enum push no_memory(struct exchange *x)
@@ -183,6 +183,91 @@ static enum push to_client(struct exchange *x, struct frame *frame, bool *ret_cu
     return PUSH_OK;
 }
 
+static void on_hold_over(struct timer *timer)
+{
+    struct exchange *x = CONTAINER_OF(timer, struct attempt_wait, timer)->x;
+
+    assert(x->magic == EXCHANGE_MAGIC);
+    if (x->state != EXCHANGE_AWAIT)
+        return;
+    x->attempt.said = true;
+    exchange_run(x);
+}
+
+bool attempt_hold(struct exchange *x)
+{
+    struct attempt *attempt = &x->attempt;
+
+    assert(attempt->streams && !attempt->said && !x->committed);
+    if (!buf_add(&attempt->body, buf_str(&x->station->out)))
+        return false;
+    exchange_reset_out(x->station);
+    if (attempt->hold == NULL)
+        attempt->hold = wait_new(x, HOLD_MS, on_hold_over);
+    return attempt->hold != NULL;
+}
+
+/* Whether the event is more than a beginning, which a client would not miss. */
+static bool says(const struct event *event)
+{
+    enum event_kind kind = event->kind;
+
+    if (kind == EVENT_BLOCK_BEGIN)
+        return event->begin.kind != BLOCK_TEXT && event->begin.kind != BLOCK_REASONING;
+    return kind != EVENT_START && kind != EVENT_KEEPALIVE && kind != EVENT_USAGE &&
+           kind != EVENT_BLOCK_END && kind != EVENT_ERROR;
+}
+
+/* Every frame until one says something. What the answer is must not depend on how it was cut into
+ * reads. */
+static void look_for_more(struct exchange *x, const struct frame *frame)
+{
+    struct attempt *attempt = &x->attempt;
+
+    attempt->said = ++attempt->beginnings > BEGINNINGS_MAX;
+    for (uint32_t i = 0; i < frame->n && !attempt->said; i++)
+        attempt->said = says(&frame->events[i]);
+    if (attempt->said)
+        wait_stop(&attempt->hold);
+}
+
+static enum pipeline_push pass(struct exchange *x, struct frame *frame, bool *ret_cut)
+{
+    if (to_client(x, frame, ret_cut) != PUSH_OK)
+        return PIPELINE_FULL;
+    return pipeline_frame(&x->call, frame);
+}
+
+/* The stream fails here: what was said before goes down before the error does. */
+static void let_go(struct exchange *x)
+{
+    if (x->attempt.streams && x->restore != NULL)
+        attempt_complete(x);
+}
+
+/* Looks for errors. True: the client speaks another protocol, and gets it as one of ours. */
+static bool error_is_ours(struct exchange *x, struct frame *frame)
+{
+    for (uint32_t i = 0; i < frame->n; i++) {
+        struct event *event = &frame->events[i];
+        bool cut = false;
+        if (LIKELY(event->kind != EVENT_ERROR))
+            continue;
+        error_came(x, frame, event);
+        if (exchange_is_same(x))
+            continue;
+        failed_told(x, event, frame->whole ? str_head(frame->raw, LARGE_BYTES) : STR_NULL);
+        struct error e = x->call.error;
+        frame->n = i;
+        if (i > 0 && x->attempt.streams)
+            (void)pass(x, frame, &cut);
+        let_go(x);
+        attempt_fail(x, &e);
+        return true;
+    }
+    return false;
+}
+
 /* Frames come from the decoder one by one. */
 enum push attempt_frame(void *ctx, struct frame *frame)
 {
@@ -196,9 +281,11 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     }
     x->frames++;
     x->terminated = x->terminated || frame->terminator;
-    if (error_is_ours(x, frame) || to_client(x, frame, &cut) != PUSH_OK)
+    if (UNLIKELY(!x->attempt.said))
+        look_for_more(x, frame);
+    if (error_is_ours(x, frame))
         return PUSH_STOP;
-    switch (pipeline_frame(&x->call, frame)) {
+    switch (pass(x, frame, &cut)) {
     case PIPELINE_OK:
         if (UNLIKELY(cut)) {
             x->attempt.ended = true;
@@ -291,6 +378,7 @@ static void start_coders(struct exchange *x)
     if (x->call.intake.operation != OP_GENERATE)
         return;
     start_decoder(x, attempt->streams);
+    x->attempt.said = exchange_is_same(x);
     x->attempt.raw = exchange_is_same(x) && same_form;
     exchange_start_encoder(x, x->attempt.raw);
     exchange_release(x);
@@ -369,8 +457,10 @@ static void decode(struct exchange *x, struct str bytes, bool end)
     e.code = OK;
     if (x->attempt.failed || x->attempt.ended)
         return;
-    if (x->attempt.protocol->response_decode(x->decoder, bytes, end, &e) != OK)
+    if (x->attempt.protocol->response_decode(x->decoder, bytes, end, &e) != OK) {
+        let_go(x);
         attempt_fail(x, &e);
+    }
 }
 
 static void on_body(struct client_request *r, void *ctx, struct str bytes)
@@ -433,6 +523,7 @@ static void on_failed(struct client_request *r, void *ctx, const struct error *e
         exchange_run(x);
         return;
     }
+    let_go(x);
     attempt_fail(x, e);
     exchange_run(x);
 }
@@ -716,9 +807,8 @@ void attempt_cancel(struct exchange *x)
 void attempt_fini(struct exchange *x)
 {
     attempt_cancel(x);
-    if (x->attempt.grace != NULL)
-        timer_stop(&x->attempt.grace->timer);
-    x->attempt.grace = NULL;
+    wait_stop(&x->attempt.grace);
+    wait_stop(&x->attempt.hold);
     if (x->decoder != NULL)
         x->attempt.protocol->decoder_fini(x->decoder);
     if (x->encoder != NULL)

@@ -21,6 +21,11 @@ NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
 enum push attempt_frame(void *ctx, struct frame *frame);
 /* Forgets the attempt that has ended, for another one. Before commit only. */
 void attempt_again(struct exchange *x);
+/* The attempt has failed with *e, which is copied; of several failures the first counts. */
+void attempt_fail(struct exchange *x, const struct error *e);
+/* Keeps what was encoded of a stream's beginning until more of it comes, which commits it, or an
+ * error, which the client is then told by a status; but not for long. false: it cannot wait. */
+NODISCARD bool attempt_hold(struct exchange *x);
 /* The answer is complete: what is still held back of it goes up. */
 void attempt_complete(struct exchange *x);
 /* The error of x's call is the backend's: its detail names it, unless it does already. */

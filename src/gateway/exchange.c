@@ -488,6 +488,8 @@ void exchange_commit(struct exchange *x, int status, struct str content_type, in
     x->call.intake.path = STR_NULL;
     x->origin = STR_NULL;
     x->body = NULL;
+    if (x->attempt.streams && x->attempt.body.n > 0)
+        server_body(x->client, buf_str(&x->attempt.body));
 }
 
 /* Gives what this turn made to the client, in one write; holds the upstream back when the client
@@ -499,6 +501,8 @@ static void flush(struct exchange *x)
     if (out->n > 0)
         server_body(x->client, buf_str(out));
     bool full = server_flush(x->client) == SERVER_FULL;
+    if (UNLIKELY(x->attempt.body.n > 0)) /* it waited for the commit */
+        buf_fini(&x->attempt.body);
     exchange_reset_out(x->station);
     if (full && !x->attempt.paused && x->attempt.request != NULL) {
         x->attempt.paused = true;
@@ -535,15 +539,18 @@ struct str exchange_stream_type(const struct exchange *x)
 static enum exchange_state step_AWAIT(struct exchange *x)
 {
     const struct attempt *attempt = &x->attempt;
+    bool stream = attempt->streams && x->call.request.stream;
+    bool nothing = x->station->out.n == 0 && attempt->body.n == 0;
 
-    if (attempt->failed)
+    /* What came before a failure goes down before it, also where one read had both. */
+    if (attempt->failed && (!stream || !attempt->said || nothing))
         return EXCHANGE_FAIL;
     if (!attempt->streams)
         return attempt->ended ? EXCHANGE_WHOLE : EXCHANGE_AWAIT;
-    if (!x->call.request.stream)
+    if (!stream || nothing)
         return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
-    if (x->station->out.n == 0)
-        return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
+    if (!attempt->said && !attempt->ended && attempt_hold(x))
+        return EXCHANGE_AWAIT;
     exchange_commit(x, 200, exchange_stream_type(x), -1);
     metric_add(&x->station->metrics, METRIC_streams_total, attempt->backend->slot, 1);
     return EXCHANGE_RELAY;
@@ -783,6 +790,12 @@ void exchange_start_encoder(struct exchange *x, bool raw_possible)
     checked_begin(x);
 }
 
+/* What the frame said is lost, and the client would not see where. */
+static bool is_hole(const struct exchange *x, const struct frame *frame)
+{
+    return UNLIKELY(frame->hole) && (!x->attempt.raw || x->taken_over || frame->changed);
+}
+
 bool exchange_emit(void *ctx, struct frame *frame)
 {
     struct exchange *x;
@@ -798,6 +811,11 @@ bool exchange_emit(void *ctx, struct frame *frame)
         exchange_is_same(x)) {
         x->taken_over = true;
         metric_add(&x->station->metrics, METRIC_takeovers_total, x->attempt.backend->slot, 1);
+    }
+    if (is_hole(x, frame)) {
+        FAIL(&e, ERR_UPSTREAM_BROKEN, "an event of the stream is no JSON");
+        attempt_fail(x, &e);
+        return false;
     }
     size_t before = out->n;
     stored_frame(x, frame);

@@ -141,9 +141,12 @@ struct attempt {
     bool ended;      /* complete */
     bool failed;     /* the call's error says why */
     bool paused;
-    struct str span;           /* a whole body so far, lent until the batch */
-    struct buf body;           /* the same, kept */
-    struct error_grace *grace; /* the stream said an error: it ends with what comes next */
+    bool said;                  /* a stream: more than its beginning came, it may be committed */
+    uint32_t beginnings;        /* its frames until then */
+    struct str span;            /* a whole body so far, lent until the batch */
+    struct buf body;            /* the same, kept; of a stream what waits for its commit */
+    struct attempt_wait *hold;  /* of that; NULL: nothing waited */
+    struct attempt_wait *grace; /* the stream said an error: it ends with what comes next */
 };
 
 struct exchange {

@@ -118,6 +118,18 @@ static yyjson_val *value_of(yyjson_val *root)
     return json_get(first, STR("error")) != NULL ? first : root;
 }
 
+/* What cannot be read. Values that hold nothing, and single ones, say nothing in any protocol; what
+ * follows an answer that is complete already is missed by nobody. */
+static void read_none(struct decode *d, yyjson_val *root, struct str data, struct frame *frame)
+{
+    struct str text = str_trim(data);
+    bool harmless = text.n == 0 || str_eq(text, STR("[DONE]")) ||
+                    (root != NULL && (!yyjson_is_arr(root) || yyjson_arr_size(root) == 0));
+
+    d->not_json++;
+    frame->hole = !harmless && !complete(d);
+}
+
 /* What a frame's data says. */
 static void read_data(struct decode *d, struct str data, struct str event, struct frame *frame)
 {
@@ -138,7 +150,7 @@ static void read_data(struct decode *d, struct str data, struct str event, struc
         frame->terminator = true;
         d->terminated = true;
     } else {
-        d->not_json++;
+        read_none(d, root, data, frame);
     }
 }
 
@@ -148,15 +160,16 @@ static void read_bare(struct decode *d, struct str raw, struct frame *frame)
 {
     struct str text = str_trim(raw);
     struct error ignored;
+    yyjson_val *root;
 
     if (d->terminated || d->over)
         return;
     if (text.n > 0 && (text.p[0] == '{' || text.p[0] == '[')) {
-        yyjson_val *root = value_of(parse(d, text, &ignored));
+        root = value_of(parse(d, text, &ignored));
         if (json_get(root, STR("error")) != NULL)
             d->ops->read(d, root, STR_NULL, frame);
         else
-            d->not_json++;
+            read_none(d, root, text, frame);
     } else {
         (void)decode_event(d, EVENT_KEEPALIVE, 0, EVENT_NO_BLOCK);
     }

@@ -171,6 +171,8 @@ static enum push take(void *ctx, struct frame *frame)
         buf_add(&told->text, STR(" WHOLE"));
     if (frame->usage_only)
         buf_add(&told->text, STR(" USAGE"));
+    if (frame->hole)
+        buf_add(&told->text, STR(" HOLE"));
     for (uint32_t i = 0; i < frame->n; i++)
         add_event(&told->text, &frame->events[i]);
     buf_add(&told->text, STR("\n"));
@@ -363,7 +365,7 @@ static void test_errors(void **state)
            "data: {\"text\":\"a\"}~~ | 1.2=a\n[{~ \"error\":1}]~ | ERROR\nOK");
     /* An object that is none is not one. */
     expect("{\"text\":\"a\"}\n\n", EVENTS, "{\"text\":\"a\"}~~ |\n" CUT);
-    expect("{\"error\"\n\n", EVENTS, "{\"error\"~~ |\n" CUT);
+    expect("{\"error\"\n\n", EVENTS, "{\"error\"~~ | HOLE\n" CUT);
 }
 
 static uint32_t not_json_of(const char *bytes, enum form form)
@@ -381,8 +383,14 @@ static uint32_t not_json_of(const char *bytes, enum form form)
 static void test_data_that_is_no_object(void **state)
 {
     (void)state;
-    expect("data: no\n\ndata: 3\n\ndata: []\n\ndata:\n\ndata: {\"stop\":1}\n\n", EVENTS,
-           "data: no~~ |\ndata: 3~~ |\ndata: []~~ |\ndata:~~ |\ndata: {\"stop\":1}~~ | STOP\nOK");
+    expect(
+        "data: no\n\ndata: 3\n\ndata: []\n\ndata:\n\ndata: {\"stop\":1}\n\n", EVENTS,
+        "data: no~~ | HOLE\ndata: 3~~ |\ndata: []~~ |\ndata:~~ |\ndata: {\"stop\":1}~~ | STOP\nOK");
+    /* A hole is what was lost while more was to come: a list, a half, but not what says nothing. */
+    expect("data: [1]\n\ndata: \"ping\"\n\n{\"a\":1\n\n", EVENTS,
+           "data: [1]~~ | HOLE\ndata: \"ping\"~~ |\n{\"a\":1~~ | HOLE\n" CUT);
+    expect("data: {\"finish\":1}\n\ndata: {\"te\n\n{\"te\n\n", EVENTS,
+           "data: {\"finish\":1}~~ |\ndata: {\"te~~ |\n{\"te~~ |\n | STOP\nOK");
     assert_int_equal(not_json_of("data: no\n\ndata: {\"text\":\n\ndata: {}\n\n", EVENTS), 2);
     assert_int_equal(not_json_of("{\"text\":\"a\"}\n\n: c\n\n", EVENTS), 1);
     assert_int_equal(not_json_of("data: {\"a\":[[[[[[[[[1]]]]]]]]]}\n\n", EVENTS), 1);
@@ -430,7 +438,7 @@ static void test_arrays(void **state)
     expect("{\"error\":1}\n", ARRAY, "{\"error\":1} | ERROR\n~ |\nOK");
     expect("[[{\"error\":1}]]", ARRAY, "[[{\"error\":1}] | ERROR\n] | END\nOK");
     /* Elements that are no objects say nothing. */
-    expect("[1,{\"stop\":1},2]", ARRAY, "[1,{\"stop\":1} |\n,2] |\n" CUT);
+    expect("[1,{\"stop\":1},2]", ARRAY, "[1,{\"stop\":1} | HOLE\n,2] | HOLE\n" CUT);
 }
 
 static void test_the_end_of_arrays(void **state)

@@ -85,6 +85,28 @@ static yyjson_val *parse(struct openai_chat_decoder *d, struct str text, struct 
     return json_read(text, &options, d->options.scratch, e);
 }
 
+static bool complete(const struct openai_chat_decoder *d)
+{
+    if (d->over || d->terminated)
+        return true;
+    for (const struct openai_chat_choice *c = d->choices; c != NULL; c = c->next) {
+        if (!c->stopped)
+            return false;
+    }
+    return d->choices != NULL;
+}
+
+/* What cannot be read. Values that hold nothing, and single ones, say nothing; what follows an
+ * answer that is complete already is missed by nobody. */
+static void read_none(struct openai_chat_decoder *d, yyjson_val *root, struct str data,
+                      struct frame *frame)
+{
+    bool harmless = str_trim(data).n == 0 ||
+                    (root != NULL && (!yyjson_is_arr(root) || yyjson_arr_size(root) == 0));
+
+    frame->hole = !harmless && !complete(d);
+}
+
 /* A frame that must be parsed. */
 static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse,
                       struct frame *frame)
@@ -93,8 +115,10 @@ static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse
     struct str data = json_halves_join(&d->halves, sse->data, d->options.scratch);
     yyjson_val *root = parse(d, data, &ignored);
 
-    if (!yyjson_is_obj(root))
+    if (!yyjson_is_obj(root)) {
+        read_none(d, root, data, frame);
         return;
+    }
     if (str_eq(sse->event, STR("error")))
         openai_chat_delta_error(d, root);
     else
@@ -148,17 +172,6 @@ static bool read_ahead(struct openai_chat_decoder *d, struct frame *frame)
     *frame = (struct frame){.raw = sse_take(&d->sse, n)};
     frame_of_single(d, frame);
     return true;
-}
-
-static bool complete(const struct openai_chat_decoder *d)
-{
-    if (d->over || d->terminated)
-        return true;
-    for (const struct openai_chat_choice *c = d->choices; c != NULL; c = c->next) {
-        if (!c->stopped)
-            return false;
-    }
-    return d->choices != NULL;
 }
 
 static enum error_code decode_stream(struct openai_chat_decoder *d, struct str bytes, bool end,

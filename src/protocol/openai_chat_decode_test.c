@@ -290,6 +290,39 @@ static void test_recordings(void **state)
 
 /* --- ends --------------------------------------------------------------------------------- */
 
+/* Catches: a frame that nobody can read passed over where it may have said something, or taken for
+ * the end of the answer where it says nothing. */
+static void test_holes(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t holes;
+    } rows[] = {
+        {ROLE TEXT("a") "data: {\"choices\":[{\"delta\n\n" TEXT("b") FINISH DONE, 1},
+        {ROLE "data: no\n\ndata: [1]\n\ndata: [[[\n\n" TEXT("b") FINISH DONE, 3},
+        {ROLE TEXT("a") "data:\n\ndata: \n\n: c\n\ndata: null\n\ndata: []\n\n"
+                        "data: \"ping\"\n\nevent: ping\ndata: {}\n\nid: 1\n\n" FINISH DONE,
+         0},
+        {ROLE TEXT("a") FINISH "data: {\"usage\n\n" DONE "data: no\n\n", 0},
+        {"data: no\n\n" ROLE TEXT("a") FINISH DONE, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct trial trial;
+        size_t holes = 0;
+        trial_decode(&trial, &protocol_openai_chat, str_c(rows[i].bytes),
+                     &(struct trial_cuts){.stream = true, .step = 1 + i * 7});
+        assert_int_equal(trial.error.code, OK);
+        for (size_t k = 0; k < trial.n; k++) {
+            holes += trial.frames[k].hole;
+            assert_true(!trial.frames[k].hole || trial.frames[k].n == 0);
+        }
+        assert_int_equal(holes, rows[i].holes);
+        trial_fini(&trial);
+    }
+}
+
 static void test_ends(void **state)
 {
     const struct trial_cuts cuts = {.stream = true};
@@ -666,6 +699,7 @@ int main(void)
         cmocka_unit_test(test_templates_match),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_recordings),
+        cmocka_unit_test(test_holes),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_scratch_stays_small),

@@ -198,7 +198,7 @@ for (const { client, upstream, skip } of PAIRS) {
                 for (const event of events.slice(0, told)) {
                     await ex.write(chunk(event));
                 }
-                await committed; /* else it is an answer with an error's status */
+                await committed; /* so that it comes in another read */
                 for (const event of events.slice(told)) {
                     await ex.write(chunk(event));
                 }
