@@ -368,6 +368,13 @@ static void shared_metrics(const struct gateway *gateway, const struct site *sit
 
     metric_add(set, METRIC_inflight_bytes, 0, (int64_t)inflight);
     metric_add(set, METRIC_responses_store_bytes, 0, (int64_t)replies_bytes(gateway->replies));
+    struct vault_stats vault;
+    vault_stats(gateway->vault, &vault);
+    metric_add(set, METRIC_vault_bytes, 0, (int64_t)vault.bytes);
+    metric_add(set, METRIC_vault_entries, 0, (int64_t)vault.entries);
+    metric_add(set, METRIC_vault_evictions_total, 0, (int64_t)vault.evictions);
+    metric_add(set, METRIC_vault_hits_total, 0, (int64_t)vault.hits);
+    metric_add(set, METRIC_vault_misses_total, 0, (int64_t)vault.misses);
     for (size_t i = 0; i < n; i++) {
         size_t open = atomic_load_explicit(&slots->loads[i].connections, memory_order_relaxed);
         metric_add(set, METRIC_upstream_connections, i, (int64_t)open);

@@ -4,7 +4,8 @@
  * (mapping.md, 7.2). Keyed by client, and what its owner knows an answer by (canon/recall).
  *
  * One for the process, used by all workers: a short lock. Bounded in bytes (all that an entry
- * takes) and age (since it was put); the least recently used leave first. In memory only.
+ * takes) and age (since it was put). When it is full, what the client that holds most has used least
+ * recently leaves first: no client pushes out what others keep within an equal share. In memory only.
  */
 #pragma once
 
@@ -26,3 +27,12 @@ void vault_put(struct vault *vault, struct str client, struct str key, struct st
 struct str vault_get(struct vault *vault, struct str client, struct str key, int64_t now_s,
                      struct arena *arena);
 size_t vault_bytes(struct vault *vault);
+
+struct vault_stats {
+    size_t bytes;
+    size_t entries;
+    uint64_t evictions; /* for want of room */
+    uint64_t hits;
+    uint64_t misses;
+};
+void vault_stats(struct vault *vault, struct vault_stats *ret_stats);

@@ -152,6 +152,52 @@ static void *work(void *argument)
     return NULL;
 }
 
+/* Catches: one client that pushes out what all others keep. */
+static void test_nobody_pushes_out_others(void **state)
+{
+    enum { MAX = 64 * 1024 };
+    struct vault *vault = vault_new(MAX, DAY);
+    struct vault_stats stats;
+    char value[1000];
+    char key[32];
+
+    (void)state;
+    memset(value, 'v', sizeof(value));
+    vault_put(vault, STR("quiet"), STR("1"), STR("first"), 0);
+    vault_put(vault, STR("other"), STR("1"), str_of(value, sizeof(value)), 0);
+    for (int i = 0; i < 1000; i++) {
+        int n = snprintf(key, sizeof(key), "%d", i);
+        vault_put(vault, STR("loud"), str_of(key, (size_t)n), str_of(value, sizeof(value)), 1);
+        assert_in_range(vault_bytes(vault), 1, MAX);
+    }
+    is(vault, "quiet", "1", 2, "first");
+    vault_stats(vault, &stats);
+    assert_true(stats.evictions > 900);
+    assert_int_equal(stats.evictions + stats.entries, 1002);
+    assert_int_equal(stats.bytes, vault_bytes(vault));
+    assert_int_equal(stats.hits, 1);
+    assert_int_equal(stats.misses, 0);
+    /* Two that are loud end with about the same. */
+    for (int i = 0; i < 1000; i++) {
+        int n = snprintf(key, sizeof(key), "%d", i);
+        vault_put(vault, STR("late"), str_of(key, (size_t)n), str_of(value, sizeof(value)), 1);
+    }
+    is(vault, "quiet", "1", 2, "first");
+    size_t found = 0;
+    for (int i = 0; i < 1000; i++) {
+        struct arena arena;
+        int n = snprintf(key, sizeof(key), "%d", i);
+        arena_init(&arena, 4096, 1024, NULL);
+        if (!str_is_null(vault_get(vault, STR("loud"), str_of(key, (size_t)n), 2, &arena)))
+            found++;
+        arena_fini(&arena);
+    }
+    vault_stats(vault, &stats);
+    assert_in_range(found, stats.entries / 2 - 2, stats.entries / 2 + 2);
+    assert_int_equal(stats.misses, 1000 - found);
+    vault_free(&vault);
+}
+
 static void test_threads(void **state)
 {
     struct vault *vault = vault_new(32 * 1024, 100);
@@ -179,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_age),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_nobody_pushes_out_others),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
