@@ -112,12 +112,12 @@ static inline void make_gateway(struct fixture *f, void (*tweak)(struct config *
 {
     static char config_text[] = "";
     static char api_keys[] = "--api-keys", key[] = "test-client-key-1";
-    static char default_backend[] = "--default-backend", openai[] = "openai";
-    static char *argv[] = {config_text, api_keys, key, default_backend, openai, NULL};
+    static char default_backend[] = "--default-backend", openai[] = "openai", demo[] = "--demo";
+    static char *argv[] = {config_text, api_keys, key, default_backend, openai, demo, NULL};
     static char api_key[] = "OPENAI_API_KEY=sk-upstream-key-1";
     static char base_url[] = "OPENAI_API_BASE_URL=http://upstream.test/v1";
     static char *environment[] = {api_key, base_url, NULL};
-    const struct config_source source = {.argc = 5,
+    const struct config_source source = {.argc = 6,
                                          .argv = argv,
                                          .environ = environment,
                                          .directory = "/nonexistent"};

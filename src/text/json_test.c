@@ -354,15 +354,15 @@ static void test_compact(void **state)
         {"{\"a\":\" \\\" \", \"b\":\"\"}", "{\"a\":\" \\\" \",\"b\":\"\"}"},
         {" \"x y\"", "\"x y\""},
     };
-    struct arena arena;
+    struct arena scratch;
 
     (void)state;
-    arena_init(&arena, 1 << 20, 4096, NULL);
+    arena_init(&scratch, 1 << 20, 4096, NULL);
     for (size_t i = 0; i < COUNT_OF(rows); i++)
-        check_str(json_compact(str_c(rows[i].in), &arena), str_c(rows[i].out));
+        check_str(json_compact(str_c(rows[i].in), &scratch), str_c(rows[i].out));
     struct str same = STR("{\"a\":\" \"}");
-    assert_ptr_equal(json_compact(same, &arena).p, same.p);
-    arena_fini(&arena);
+    assert_ptr_equal(json_compact(same, &scratch).p, same.p);
+    arena_fini(&scratch);
 }
 
 /* Catches: a member missed behind those that are remembered, and answers about another object. */
