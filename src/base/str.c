@@ -105,9 +105,35 @@ bool str_to_int64(struct str s, int64_t *ret_value)
     return true;
 }
 
+/* DIGITS or DIGITS.DIGITS, so few of them that both parts of the fraction are exact. */
+static bool short_decimal(struct str s, double *ret_value)
+{
+    enum { DIGITS_MAX = 15 }; /* a double holds each integer so long */
+    static const double powers[DIGITS_MAX + 1] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                                  1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    size_t point = SIZE_MAX;
+    int64_t digits = 0;
+
+    if (s.n == 0 || s.n > DIGITS_MAX || s.p[0] == '.' || s.p[s.n - 1] == '.')
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] >= '0' && s.p[i] <= '9')
+            digits = digits * 10 + (s.p[i] - '0');
+        else if (s.p[i] == '.' && point == SIZE_MAX)
+            point = i;
+        else
+            return false;
+    }
+    *ret_value = (double)digits / powers[point == SIZE_MAX ? 0 : s.n - point - 1];
+    return true;
+}
+
 bool str_to_double(struct str s, double *ret_value)
 {
     char z[64];
+
+    if (short_decimal(s, ret_value))
+        return true;
 
     if (s.n == 0 || s.n >= sizeof(z))
         return false;

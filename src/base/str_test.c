@@ -143,6 +143,30 @@ static void test_to_int64(void **state)
     }
 }
 
+/* Catches: a short way that is not the long way's value to the bit. */
+static void test_to_double_is_strtod(void **state)
+{
+    uint64_t seed = 1;
+    char text[32];
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        double value;
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        uint64_t digits = (seed >> 20) % 1000000000000000u;
+        unsigned point = (unsigned)(seed >> 11) % 12;
+        int n = snprintf(text, sizeof(text), "%0*llu", (int)((seed >> 8) % 8) + 1,
+                         (unsigned long long)(digits >> (seed >> 3) % 48));
+        if (point < (unsigned)n && point > 0) {
+            memmove(text + point + 1, text + point, (size_t)n - point + 1);
+            text[point] = '.';
+        }
+        assert_true(str_to_double(str_c(text), &value));
+        double want = strtod(text, NULL);
+        assert_memory_equal(&value, &want, sizeof(want));
+    }
+}
+
 static void test_to_double(void **state)
 {
     static const char *const refused[] = {"",   "-",  "e",   "nan",  "inf", "0x10", "1e999",
@@ -236,11 +260,17 @@ static void test_copies_past_the_cap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_basics),   cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_find),     cmocka_unit_test(test_trim_and_cut),
-        cmocka_unit_test(test_to_int64), cmocka_unit_test(test_to_double),
-        cmocka_unit_test(test_secret),   cmocka_unit_test(test_distance),
-        cmocka_unit_test(test_copies),   cmocka_unit_test(test_copies_past_the_cap),
+        cmocka_unit_test(test_basics),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_trim_and_cut),
+        cmocka_unit_test(test_to_int64),
+        cmocka_unit_test(test_to_double),
+        cmocka_unit_test(test_to_double_is_strtod),
+        cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_copies_past_the_cap),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -156,7 +156,8 @@ static void add_record(struct buf *out, char kind, struct str id, struct str tex
 
     (void)buf_add_char(out, kind);
     for (size_t i = 0; i < FIELDS; i++) {
-        (void)buf_print(out, "%zu:", fields[i].n);
+        (void)buf_add_int64(out, (int64_t)fields[i].n);
+        (void)buf_add_char(out, ':');
         (void)buf_add(out, fields[i]);
     }
 }
@@ -196,18 +197,26 @@ static bool is_reasoning(const struct collect_block *block)
     return block->kind == BLOCK_REASONING || block->kind == BLOCK_REDACTED;
 }
 
+/* Most answers hold nothing that their vendor wants back. */
+static bool is_worth(const struct collect_choice *choice, enum recall_what what)
+{
+    for (const struct collect_block *block = choice->blocks; block != NULL; block = block->next) {
+        if (block->signature.n > 0 ||
+            (what == RECALL_UNSIGNED_TOO && is_reasoning(block) && block->text.n > 0))
+            return true;
+    }
+    return false;
+}
+
 bool recall_write(const struct collect_choice *choice, struct str vendor, enum recall_what what,
                   struct buf *out)
 {
-    bool worth = false;
-
+    if (!is_worth(choice, what))
+        return false;
     add_record(out, 'V', vendor, STR_NULL, STR_NULL);
-    for (const struct collect_block *block = choice->blocks; block != NULL; block = block->next) {
-        worth |= block->signature.n > 0 ||
-                 (what == RECALL_UNSIGNED_TOO && is_reasoning(block) && block->text.n > 0);
+    for (const struct collect_block *block = choice->blocks; block != NULL; block = block->next)
         add_block(out, block);
-    }
-    return worth && buf_ok(out);
+    return buf_ok(out);
 }
 
 /* --- reading --- */

@@ -82,7 +82,7 @@ static void allow_add(struct str *allow, struct str method, struct arena *arena)
                        STR_ARG(method), str_eq(method, STR("GET")) ? ", HEAD" : "");
 }
 
-/* The pattern that says most of a path; null where there is no such path. The method does not
+/* The pattern that says most of a path, with its NUL; null where there is no such path. The method does not
  * count: with another one than the path has it is not to be taken for another path. */
 static struct str pattern_of(struct str path)
 {
@@ -114,7 +114,7 @@ void protocol_route(struct str method, struct str path, struct arena *arena,
         return;
     for (size_t i = 0; i < protocol_count; i++) {
         for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
-            if (!route_serves(route, path, &rest) || !str_eq(str_c(route->path), pattern))
+            if (strcmp(route->path, pattern.p) != 0 || !route_serves(route, path, &rest))
                 continue;
             if (method_serves(str_c(route->method), method)) {
                 if (!str_is_null(rest))
