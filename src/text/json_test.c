@@ -310,10 +310,10 @@ static void test_fields_next_is_object_next(void **state)
 {
     struct json_fields fields = {.n = 0};
     struct buf text;
-    struct arena arena;
+    struct arena scratch;
 
     (void)state;
-    arena_init(&arena, 1 << 20, 4096, NULL);
+    arena_init(&scratch, 1 << 20, 4096, NULL);
     buf_init(&text, 65536);
     for (int n = 0; n <= 2 * JSON_FIELDS_MAX + 1; n++) {
         struct json_member want;
@@ -326,8 +326,8 @@ static void test_fields_next_is_object_next(void **state)
             (void)buf_print(&text, "%s\"k\\u006%d\" : [%d, {\"}\":\"\\\"\"}]", i == 0 ? "" : " , ",
                             i % 10, i);
         (void)buf_add_char(&text, '}');
-        while (json_object_next(buf_str(&text), &want_at, &arena, &want)) {
-            assert_true(json_fields_next(&fields, buf_str(&text), &got_at, &arena, &got));
+        while (json_object_next(buf_str(&text), &want_at, &scratch, &want)) {
+            assert_true(json_fields_next(&fields, buf_str(&text), &got_at, &scratch, &got));
             check_str(got.key, want.key);
             assert_ptr_equal(got.value.p, want.value.p);
             assert_int_equal(got.value.n, want.value.n);
@@ -336,11 +336,11 @@ static void test_fields_next_is_object_next(void **state)
             if (want_at % 2 == 0)
                 assert_true(str_is_null(json_fields_find(&fields, STR("{}"), STR("a"))));
         }
-        assert_false(json_fields_next(&fields, buf_str(&text), &got_at, &arena, &got));
-        assert_false(json_fields_next(&fields, buf_str(&text), &got_at, &arena, &got));
+        assert_false(json_fields_next(&fields, buf_str(&text), &got_at, &scratch, &got));
+        assert_false(json_fields_next(&fields, buf_str(&text), &got_at, &scratch, &got));
     }
     buf_fini(&text);
-    arena_fini(&arena);
+    arena_fini(&scratch);
 }
 
 static void test_compact(void **state)
