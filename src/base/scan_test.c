@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/scan_block.h"
+#include "base/scan_field.h"
 
 enum { SIZE_MAX_TESTED = 70 };
 

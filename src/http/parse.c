@@ -15,7 +15,7 @@
  */
 #include "http/parse.h"
 
-#include "base/scan.h"
+#include "base/scan_field.h"
 #include "text/url.h"
 
 enum { RAW_SIZE_MIN = 1024 };
