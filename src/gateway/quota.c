@@ -14,11 +14,9 @@
 #include "http/message.h"
 #include "protocol/protocol.h"
 
-enum { WAIT_S_MAX = 7 * 24 * 3600, DAY_S = 24 * 3600, NAME_MAX_BYTES = 48 };
+enum { WAIT_S_MAX = 7 * 24 * 3600, DAY_S = 24 * 3600 };
 
-static const char *const kinds[] = {"requests", "tokens"};
-static const char *const members[] = {"limit", "remaining", "reset"};
-enum { REMAINING = 1, RESET = 2 };
+enum { KINDS = 2, MEMBERS = 3, REMAINING = 1, RESET = 2 };
 
 /* --- times --- */
 
@@ -171,23 +169,30 @@ static enum family family_of(const struct protocol *protocol)
     return str_eq(name, STR("anthropic")) ? FAMILY_ANTHROPIC : FAMILY_NONE;
 }
 
-/* The header's name; in `to`. */
-static struct str name_of(enum family family, size_t kind, size_t member, char to[NAME_MAX_BYTES])
+/* The header's name. */
+static struct str name_of(enum family family, size_t kind, size_t member)
 {
-    int n = family == FAMILY_OPENAI
-                ? snprintf(to, NAME_MAX_BYTES, "x-ratelimit-%s-%s", members[member], kinds[kind])
-                : snprintf(to, NAME_MAX_BYTES, "anthropic-ratelimit-%s-%s", kinds[kind],
-                           members[member]);
+    static const struct str openai[KINDS][MEMBERS] = {
+        {STR_INIT("x-ratelimit-limit-requests"), STR_INIT("x-ratelimit-remaining-requests"),
+         STR_INIT("x-ratelimit-reset-requests")},
+        {STR_INIT("x-ratelimit-limit-tokens"), STR_INIT("x-ratelimit-remaining-tokens"),
+         STR_INIT("x-ratelimit-reset-tokens")},
+    };
+    static const struct str anthropic[KINDS][MEMBERS] = {
+        {STR_INIT("anthropic-ratelimit-requests-limit"),
+         STR_INIT("anthropic-ratelimit-requests-remaining"),
+         STR_INIT("anthropic-ratelimit-requests-reset")},
+        {STR_INIT("anthropic-ratelimit-tokens-limit"),
+         STR_INIT("anthropic-ratelimit-tokens-remaining"),
+         STR_INIT("anthropic-ratelimit-tokens-reset")},
+    };
 
-    assert(n > 0 && n < NAME_MAX_BYTES);
-    return str_of(to, (size_t)n);
+    return family == FAMILY_OPENAI ? openai[kind][member] : anthropic[kind][member];
 }
 
 static struct str value_of(const struct message *m, enum family family, size_t kind, size_t member)
 {
-    char name[NAME_MAX_BYTES];
-
-    return http_headers_get(&m->headers, name_of(family, kind, member, name));
+    return http_headers_get(&m->headers, name_of(family, kind, member));
 }
 
 static bool read_reset(enum family family, struct str value, int64_t now_ms, double *ret_s)
@@ -217,19 +222,18 @@ void quota_lines(const struct protocol *from_protocol, const struct protocol *to
 {
     enum family from = family_of(from_protocol);
     enum family to = family_of(to_protocol);
-    char name[NAME_MAX_BYTES];
 
     if (from == FAMILY_NONE || to == FAMILY_NONE)
         return;
-    for (size_t kind = 0; kind < COUNT_OF(kinds); kind++) {
-        for (size_t member = 0; member < COUNT_OF(members); member++) {
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        for (size_t member = 0; member < MEMBERS; member++) {
             struct str value = value_of(m, from, kind, member);
             double wait_s = 0;
             int64_t count;
             if (member == RESET ? !read_reset(from, value, now_ms, &wait_s)
                                 : !str_to_int64(value, &count))
                 continue;
-            (void)buf_add(out, name_of(to, kind, member, name));
+            (void)buf_add(out, name_of(to, kind, member));
             (void)buf_add(out, STR(": "));
             if (member == RESET && from != to) {
                 add_reset(to, wait_s, now_ms, out);
@@ -248,7 +252,7 @@ static double reset_wait_s(const struct message *m, int64_t now_ms)
     double longest = 0;
 
     for (size_t i = 0; i < COUNT_OF(families); i++) {
-        for (size_t kind = 0; kind < COUNT_OF(kinds); kind++) {
+        for (size_t kind = 0; kind < KINDS; kind++) {
             double wait_s = 0;
             if (!str_eq(value_of(m, families[i], kind, REMAINING), STR("0")))
                 continue;

@@ -218,24 +218,51 @@ static bool at_frame(const struct sse *sse)
     return sse->carry.n == 0 && sse->bom_passed;
 }
 
+/* The line end at at, LF or CR LF: its bytes. 0: there is none, or a CR behind which a LF may come. */
+static size_t line_end(struct str s, size_t at)
+{
+    if (at < s.n && s.p[at] == '\n')
+        return 1;
+    return s.n - at >= 2 && s.p[at] == '\r' && s.p[at + 1] == '\n' ? 2 : 0;
+}
+
+/* The field that s begins with, if it is of that name and its line has an end; *ret_n: its bytes. */
+static bool simple_field(struct str s, struct str name, struct str *ret_value, size_t *ret_n)
+{
+    if (!str_starts(s, name))
+        return false;
+    size_t n = scan_line(s.p, s.n);
+    size_t end = line_end(s, n);
+    *ret_n = n + end;
+    return end > 0 && field_value(str_head(s, n), name, ret_value);
+}
+
 /*
- * Most streams say nothing but one data line and an empty one, both ended by LF. Such a frame,
- * whole in the input, is known after one scan. Anything else is left to the general way.
+ * Most streams say nothing but one data line, an event line before it or none, and an empty line,
+ * ended by LF or CR LF. Such a frame, whole in the input, is known after one scan. Anything else is
+ * left to the general way.
  */
 static bool give_simple(struct sse *sse, struct sse_frame *ret_frame)
 {
     struct str s = sse->input;
+    struct str event = STR_NULL;
     struct str data;
+    size_t begin = 0;
+    size_t n = 0;
 
-    if (!at_frame(sse) || !str_starts(s, STR("data:")))
+    if (!at_frame(sse))
         return false;
-    size_t n = scan_line(s.p, s.n);
-    if (s.n - n < 2 || s.p[n] != '\n' || s.p[n + 1] != '\n' || n + 2 > sse->carry.size_max)
+    if (s.p[0] == 'e' && !simple_field(s, STR("event"), &event, &begin))
         return false;
-    bool is_data = field_value(str_head(s, n), STR("data"), &data);
-    assert(is_data);
-    *ret_frame = (struct sse_frame){.raw = str_head(s, n + 2), .data = data};
-    sse->input = str_from(s, n + 2);
+    if (!simple_field(str_from(s, begin), STR("data"), &data, &n))
+        return false;
+    n += begin;
+    size_t empty = line_end(s, n);
+    n += empty;
+    if (empty == 0 || n > sse->carry.size_max)
+        return false;
+    *ret_frame = (struct sse_frame){.raw = str_head(s, n), .event = event, .data = data};
+    sse->input = str_from(s, n);
     return true;
 }
 
