@@ -242,15 +242,42 @@ static void delta_end(const struct openai_chat_encoder *enc, struct str logprobs
     buf_add(out, enc->options.include_usage ? STR("}],\"usage\":null}\n\n") : STR("}]}\n\n"));
 }
 
+/* All of a chunk before its text, which is the same in most of them: it is written once. */
+static void text_begin(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                       struct str member, struct buf *out)
+{
+    struct openai_chat_text_head *head = &enc->text_head;
+    size_t begin = out->n;
+    bool role = sent->role;
+
+    if (head->sent == sent && head->member.p == member.p) {
+        buf_add(out, head->bytes);
+        return;
+    }
+    delta_begin(enc, sent, str_eq(member, STR("content")), out);
+    openai_chat_add_key(out, member);
+    if (!role || head->made >= OPENAI_CHAT_TEXT_HEADS || !buf_ok(out))
+        return;
+    *head = (struct openai_chat_text_head){
+        .made = head->made + 1,
+        .member = member,
+        .bytes = str_copy(enc->options.arena, str_from(buf_str(out), begin)),
+    };
+    if (!arena_overflowed(enc->options.arena))
+        head->sent = sent;
+}
+
 /* A chunk whose delta is one member with a string. */
 static void text_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
                        struct str member, struct str text, struct str logprobs, struct buf *out)
 {
     assert(member.n > 0);
-    delta_begin(enc, sent, str_eq(member, STR("content")), out);
-    openai_chat_add_key(out, member);
+    text_begin(enc, sent, member, out);
     json_add_string(out, text);
-    delta_end(enc, logprobs, STR_NULL, out);
+    if (LIKELY(str_is_null(logprobs) && !enc->options.include_usage))
+        buf_add(out, STR("},\"finish_reason\":null}]}\n\n"));
+    else
+        delta_end(enc, logprobs, STR_NULL, out);
 }
 
 /* A chunk whose delta is one member with JSON, in brackets where it is an element of a list. */

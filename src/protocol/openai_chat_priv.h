@@ -251,6 +251,15 @@ struct openai_chat_sent {
     struct openai_chat_known *known; /* newest first */
 };
 
+/* How chunks with a text begin, of the choice and the member that had one last. */
+enum { OPENAI_CHAT_TEXT_HEADS = 8 }; /* made in an answer, at most */
+struct openai_chat_text_head {
+    const struct openai_chat_sent *sent; /* NULL: not made */
+    struct str member;
+    struct str bytes;
+    uint32_t made;
+};
+
 struct openai_chat_encoder {
     struct encoder_options options;
     bool encoding; /* taken over, or never raw */
@@ -265,6 +274,7 @@ struct openai_chat_encoder {
     struct str model;
     int64_t created_s;
     struct str head; /* of each chunk, up to its choices; null: not made yet */
+    struct openai_chat_text_head text_head;
     struct openai_chat_sent *sent;
     struct openai_chat_sent lost_sent; /* for which there was no memory; in no list */
     struct openai_chat_known lost_known;

@@ -56,7 +56,8 @@ static bool silent(const struct openai_responses_encoder *enc)
     return !enc->options.stream;
 }
 
-static void event_begin(struct openai_responses_encoder *enc, const char *type, struct buf *out)
+/* Up to the sequence number. */
+static void type_begin(const char *type, struct buf *out)
 {
     struct str word = str_c(type);
 
@@ -65,6 +66,11 @@ static void event_begin(struct openai_responses_encoder *enc, const char *type, 
     buf_add(out, STR("\ndata: {\"type\":\""));
     buf_add(out, word);
     buf_add(out, STR("\",\"sequence_number\":"));
+}
+
+static void event_begin(struct openai_responses_encoder *enc, const char *type, struct buf *out)
+{
+    type_begin(type, out);
     buf_add_int64(out, enc->sequence++);
 }
 
@@ -205,6 +211,9 @@ static void learn_head(struct openai_responses_encoder *enc, struct openai_respo
     struct buf head;
 
     buf_init(&head, ERROR_BODY_MAX);
+    type_begin(delta_type(piece), &head);
+    piece->delta_type = str_copy(enc->options.arena, buf_str(&head));
+    buf_reset(&head);
     buf_add_char(&head, '{');
     add_place(piece, &head);
     buf_add(&head, STR(",\"delta\":\""));
@@ -227,7 +236,8 @@ static void say(struct openai_responses_encoder *enc, struct openai_responses_pi
         return;
     if (piece->delta_head.n == 0)
         learn_head(enc, piece);
-    event_begin(enc, delta_type(piece), out);
+    buf_add(out, piece->delta_type);
+    buf_add_int64(out, enc->sequence++);
     buf_add(out, piece->delta_head);
     buf_add(out, escaped);
     if (piece->kind != OPENAI_RESPONSES_OUTPUT_TEXT) {

@@ -171,7 +171,8 @@ struct openai_responses_piece {
     struct buf annotations; /* JSON objects, commas between */
     uint32_t annotations_n;
     struct buf logprobs;   /* the same */
-    struct str delta_head; /* of its delta events, from behind the sequence number */
+    struct str delta_type; /* of its delta events, up to the sequence number */
+    struct str delta_head; /* and from behind it */
 };
 
 /* An item, as the client knows it. */
