@@ -14,6 +14,7 @@
  */
 #include "canon/fit_priv.h"
 
+#include "canon/media.h"
 #include "text/json.h"
 #include "text/json_index.h"
 #include "text/utf8.h"
@@ -153,6 +154,28 @@ static bool keeps(struct fitter *f, const struct part *part)
     BUG("no such kind of part");
 }
 
+/* What documents have besides, that no other protocol has. */
+static void tell_document(struct fitter *f, const struct part *part)
+{
+    for (const struct extra *extra = part->extra; extra != NULL; extra = extra->next) {
+        bool asked = str_find(extra->value, STR("true"), 0) != SIZE_MAX;
+        if (str_eq(extra->key, STR("context")) && extra->value.n > 2)
+            translation_warn(f->t, "dropped:context");
+        else if (str_eq(extra->key, STR("citations")) && asked)
+            translation_warn(f->t, "dropped:citations");
+    }
+}
+
+static void shape_media(struct fitter *f, struct part *part)
+{
+    if (part == NULL)
+        return;
+    if (part->kind == PART_FILE)
+        tell_document(f, part);
+    if (part->is_url && !media_take_apart(part, f->arena))
+        f->unreadable = true;
+}
+
 /* What a result says, without what is dropped. */
 static struct part *result_parts(struct fitter *f, const struct part *from)
 {
@@ -160,7 +183,7 @@ static struct part *result_parts(struct fitter *f, const struct part *from)
 
     for (const struct part *part = from; part != NULL; part = part->next) {
         if (keeps(f, part))
-            (void)add_part(f, &parts, part);
+            shape_media(f, add_part(f, &parts, part));
     }
     return parts.first;
 }
@@ -199,6 +222,8 @@ static void shape_part(struct fitter *f, const struct part *from, struct parts *
         shape_call(f, part);
     else if (part->kind == PART_TOOL_RESULT)
         part->parts = result_parts(f, from->parts);
+    else
+        shape_media(f, part);
 }
 
 /* Chat messages say the same reasoning by several members; the most telling one counts: details,
@@ -534,6 +559,47 @@ static void shorten_user(const struct fitter *f, struct params *params)
     translation_warn(f->t, "changed:user");
 }
 
+/* Whether all that was said in the conversation was of kinds that only its vendor has. */
+static bool is_vendors_own(const struct turn *turns)
+{
+    bool any = false;
+
+    for (const struct turn *turn = turns; turn != NULL; turn = turn->next) {
+        for (const struct part *part = turn->parts; part != NULL && !is_system(turn);
+             part = part->next)
+            any |= part->kind == PART_VENDOR;
+    }
+    return any;
+}
+
+/* Without anything said every protocol refuses the request, or answers to what nobody asked. */
+static enum error_code check_said(const struct request *request, const struct turns *front,
+                                  const struct turns *placed, const struct fit_rules *rules,
+                                  struct error *e)
+{
+    if (placed->first != NULL)
+        return OK;
+    if (is_vendors_own(request->turns))
+        return FAIL(e, ERR_BAD_REQUEST,
+                    "the conversation has nothing but items that only a backend of the client's "
+                    "protocol knows");
+    if (front->first == NULL && !rules->user_first)
+        return FAIL(e, ERR_BAD_REQUEST, "the conversation is empty");
+    return OK;
+}
+
+/* None is what Anthropic takes as "only warm the cache": elsewhere an answer would be made. */
+static enum error_code check_max_tokens(const struct params *params, struct error *e)
+{
+    double value;
+
+    if (str_is_null(params->max_tokens) || !str_to_double(params->max_tokens, &value) || value >= 1)
+        return OK;
+    return FAIL(e, ERR_BAD_REQUEST,
+                "the greatest number of tokens to answer with must be at "
+                "least 1");
+}
+
 enum error_code fit_request(const struct request *request, const struct fit_rules *rules,
                             struct translation *t, struct arena *arena, struct request *ret_request,
                             struct error *e)
@@ -550,6 +616,7 @@ enum error_code fit_request(const struct request *request, const struct fit_rule
     if (!str_is_null(request->bound))
         return FAIL(e, ERR_UNSUPPORTED, "\"%.*s\" needs a backend of the client's protocol",
                     STR_ARG(request->bound));
+    TRY(check_max_tokens(&request->params, e));
     TRY(fit_extra_check(&f, request->extra, e));
     TRY(fit_tools_make(&f, request, &fitted, e));
     shorten_user(&f, &fitted.params);
@@ -560,6 +627,9 @@ enum error_code fit_request(const struct request *request, const struct fit_rule
     finish(&f, placed.first, &finished);
     if (arena_overflowed(arena))
         return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
+    if (f.unreadable)
+        return FAIL(e, ERR_BAD_REQUEST, "a data: URL without a comma has no data");
+    TRY(check_said(request, &front, &placed, rules, e));
     if (front.first != NULL)
         *front.end = finished.first;
     fitted.turns = front.first != NULL ? front.first : finished.first;

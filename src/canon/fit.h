@@ -56,7 +56,8 @@ struct fit_rules {
 /* *ret_request: what the target is to be told; shares text with request. No empty texts, no empty
  * turns; every call has its result and every result its call; ids unique. Vendor parts and tools
  * (PART_VENDOR, tool.vendor) are dropped with a warning, and so are members of the root in extra
- * that meant something (mapping.md, 3). BAD_REQUEST: too many tools. UNSUPPORTED: a member that
+ * that meant something (mapping.md, 3). BAD_REQUEST: too many tools; nothing is left of what was
+ * said; no token to answer with. UNSUPPORTED: a member that
  * cannot be left out. TOO_LARGE: the arena. */
 NODISCARD enum error_code fit_request(const struct request *request, const struct fit_rules *rules,
                                       struct translation *t, struct arena *arena,

@@ -8,6 +8,7 @@ struct fitter {
     const struct fit_rules *rules;
     struct translation *t; /* may be NULL */
     struct arena *arena;
+    bool unreadable; /* a data: URL is none */
 };
 
 /* --- fit_calls.c: calls and results --- */

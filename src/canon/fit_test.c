@@ -466,6 +466,49 @@ static void test_extra(void **state)
     }
 }
 
+/* Catches: a request that asks for nothing, or for no answer, sent on as if it were one. */
+static void test_nothing(void **state)
+{
+    static const struct {
+        const struct fit_rules *rules;
+        const char *turns;
+        const char *max_tokens;
+        enum error_code code;
+    } cases[] = {
+        {&chat, "U vend:a\nA vend:b", NULL, ERR_BAD_REQUEST},
+        {&chat, "S s\nU vend:a", NULL, ERR_BAD_REQUEST},
+        {&gemini, "U vend:a", NULL, ERR_BAD_REQUEST},
+        {&chat, "U vend:a\nU q", NULL, OK},
+        {&chat, "S s", NULL, OK},
+        {&gemini, "S s", NULL, OK},
+        {&chat, "", NULL, ERR_BAD_REQUEST},
+        {&chat, "U q", "0", ERR_BAD_REQUEST},
+        {&chat, "U q", "-1", ERR_BAD_REQUEST},
+        {&gemini, "U q", "0.0", ERR_BAD_REQUEST},
+        {&chat, "U q", "1", OK},
+        {&chat, "U img:data:image/png", NULL, ERR_BAD_REQUEST},
+        {&chat, "U img:data:image/png,a", NULL, OK},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct translation t = {.arena = &arena};
+        struct request request = read_request(cases[i].turns[0] == '\0' ? "U a" : cases[i].turns);
+        struct request fitted;
+        struct error e;
+        if (cases[i].turns[0] == '\0')
+            request.turns = NULL;
+        if (cases[i].max_tokens != NULL)
+            request.params.max_tokens = str_c(cases[i].max_tokens);
+        for (struct turn *turn = request.turns; turn != NULL; turn = turn->next) {
+            for (struct part *part = turn->parts; part != NULL; part = part->next)
+                part->is_url |= part->kind == PART_IMAGE;
+        }
+        if (fit_request(&request, cases[i].rules, &t, &arena, &fitted, &e) != cases[i].code)
+            fail_msg("%s", cases[i].turns);
+    }
+}
+
 static struct tool make_tool(const char *name)
 {
     return (struct tool){.name = str_c(name), .strict = -1};
@@ -786,6 +829,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extra, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tools, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many_tools, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "canon/media.h"
 
+#include "text/url.h"
 #include "text/utf8.h"
 
 enum { MAGIC_BYTES = 12, MAGIC_CHARS = 16 };
@@ -16,6 +17,48 @@ void media_set_url(struct part *part, struct str url)
     part->is_url = false;
     part->media_type = str_from(str_head(url, marker), 5);
     part->data = str_from(url, marker + 8);
+}
+
+static struct str base64_of(struct str bytes, struct arena *arena)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *to = arena_alloc(arena, (bytes.n + 2) / 3 * 4);
+    size_t n = 0;
+
+    if (arena_overflowed(arena))
+        return STR("");
+    for (size_t i = 0; i < bytes.n; i += 3) {
+        size_t have = bytes.n - i < 3 ? bytes.n - i : 3;
+        uint32_t bits = 0;
+        for (size_t k = 0; k < 3; k++)
+            bits = bits << 8 | (k < have ? (unsigned char)bytes.p[i + k] : 0);
+        for (size_t k = 0; k < 4; k++)
+            to[n++] = k <= have ? alphabet[bits >> (18 - 6 * k) & 63] : '=';
+    }
+    return str_of(to, n);
+}
+
+bool media_take_apart(struct part *part, struct arena *arena)
+{
+    const struct str base64 = STR(";base64");
+
+    if (!part->is_url || !str_starts_nocase(part->data, STR("data:")))
+        return true;
+    struct str rest = str_from(part->data, 5);
+    size_t comma = str_find_char(rest, ',', 0);
+    if (comma == SIZE_MAX)
+        return false;
+    struct str type = str_head(rest, comma);
+    struct str data = url_decode(str_from(rest, comma + 1), false, arena);
+    bool encoded = type.n >= base64.n && str_eq_nocase(str_from(type, type.n - base64.n), base64);
+    if (encoded)
+        type = str_head(type, type.n - base64.n);
+    if (type.n > 0)
+        part->media_type = type;
+    part->data = encoded ? data : base64_of(data, arena);
+    part->is_url = false;
+    return true;
 }
 
 /* --- what the bytes are ------------------------------------------------------------------- */

@@ -39,6 +39,41 @@ static void test_urls(void **state)
     }
 }
 
+/* Catches: data that a vendor would be asked to fetch, or that is not what the URL holds. */
+static void test_take_apart(void **state)
+{
+    static const struct {
+        const char *url;
+        const char *type;
+        const char *data; /* NULL: it cannot be read */
+        bool is_url;
+    } cases[] = {
+        {"https://x/i,png", NULL, "https://x/i,png", true},
+        {"data:text/plain,hello%20you", "text/plain", "aGVsbG8geW91", false},
+        {"data:text/plain;charset=utf-8,a", "text/plain;charset=utf-8", "YQ==", false},
+        {"data:image/png;BASE64,iVBORw%3D%3D", "image/png", "iVBORw==", false},
+        {"DATA:image/png;base64,+/8=", "image/png", "+/8=", false},
+        {"data:,ab", NULL, "YWI=", false},
+        {"data:image/svg+xml,%00%FF+", "image/svg+xml", "AP8r", false},
+        {"data:,", NULL, "", false},
+        {"data:image/png", NULL, NULL, true},
+    };
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 65536, 1024, NULL);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct part part = {.kind = PART_IMAGE, .is_url = true, .data = str_c(cases[i].url)};
+        assert_int_equal(media_take_apart(&part, &arena), cases[i].data != NULL);
+        if (cases[i].data == NULL)
+            continue;
+        expect(part.media_type, cases[i].type);
+        expect(part.data, cases[i].data);
+        assert_int_equal(part.is_url, cases[i].is_url);
+    }
+    arena_fini(&arena);
+}
+
 /* Catches: an image that a vendor refuses as its type is misnamed, wrong or missing. */
 static void test_types(void **state)
 {
@@ -126,9 +161,8 @@ static void test_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_urls),
-        cmocka_unit_test(test_types),
-        cmocka_unit_test(test_url_of),
+        cmocka_unit_test(test_urls),  cmocka_unit_test(test_take_apart),
+        cmocka_unit_test(test_types), cmocka_unit_test(test_url_of),
         cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
