@@ -104,11 +104,11 @@ static struct str key_in_query(const struct message *m, struct arena *arena)
     struct str name;
     struct str value;
 
-    if (str_is_null(rest) || !str_eq(str_c(admit_shape(m)->name), STR("gemini")))
-        return STR_NULL;
     while (url_query_next(&rest, &name, &value)) {
         if (str_eq(name, STR("key")) && value.n > 0)
-            return url_decode(value, true, arena);
+            return str_eq(str_c(admit_shape(m)->name), STR("gemini"))
+                       ? url_decode(value, true, arena)
+                       : STR_NULL;
     }
     return STR_NULL;
 }

@@ -164,9 +164,9 @@ static bool hole_of(struct str value, struct str raw, struct hole *ret_hole)
     return true;
 }
 
-static struct str place_find(const struct openai_chat_place *place, struct str data)
+static struct str place_find(const struct openai_chat_place *place, struct str choices)
 {
-    struct str message = member(element(member(data, "choices"), place->choice_at), place->message);
+    struct str message = member(element(choices, place->choice_at), place->message);
 
     if (place->inner != NULL)
         message = member(element(member(message, "tool_calls"), place->tool_at), place->inner);
@@ -177,13 +177,15 @@ static struct str place_find(const struct openai_chat_place *place, struct str d
 static uint32_t find_holes(const struct openai_chat_decoder *d, const struct sse_frame *sse,
                            struct hole holes[2], uint32_t *ret_text_hole)
 {
-    struct str padding = member(sse->data, "obfuscation");
+    struct json_fields root = {.n = 0};
+    struct str choices = json_fields_find(&root, sse->data, STR("choices"));
 
-    if (!hole_of(place_find(&d->place, sse->data), sse->raw, &holes[0]))
+    if (!hole_of(place_find(&d->place, choices), sse->raw, &holes[0]))
         return 0;
     *ret_text_hole = 0;
+    struct str padding = json_fields_find(&root, sse->data, STR("obfuscation"));
     if (str_is_null(padding))
-        padding = member(sse->data, "p");
+        padding = json_fields_find(&root, sse->data, STR("p"));
     if (!hole_of(padding, sse->raw, &holes[1]))
         return 1;
     if (holes[1].begin < holes[0].begin) {
