@@ -618,7 +618,7 @@ struct str attempt_get_head(struct station *station, const struct backend *backe
 }
 
 struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
-                              const struct backend_key *key, const struct wire *wire)
+                              const struct backend_key *key, const struct wire *wire, bool stream)
 {
     struct buf *head = &x->station->head;
 
@@ -627,7 +627,8 @@ struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
     (void)buf_add_char(head, ' ');
     (void)buf_add(head, backend->base_path);
     (void)buf_add(head, wire->path);
-    (void)buf_add(head, STR(" HTTP/1.1\r\naccept: application/json\r\n"));
+    (void)buf_add(head, STR(" HTTP/1.1\r\naccept: "));
+    (void)buf_add(head, stream ? STR("text/event-stream\r\n") : STR("application/json\r\n"));
     if (!str_is_null(wire->content_type)) {
         (void)buf_add(head, STR("content-type: "));
         (void)buf_add(head, wire->content_type);

@@ -37,7 +37,7 @@ void attempt_fini(struct exchange *x);
 struct str attempt_get_head(struct station *station, const struct backend *backend,
                             const char *path, struct arena *arena);
 /* The head of a request that goes up as it came to a backend of the client's protocol, in the
- * request arena: method, path (with its query), length and type of the wire. Null: it is too
- * long. */
+ * request arena: method, path (with its query), length and type of the wire. stream: events are
+ * asked for. Null: it is too long. */
 struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
-                              const struct backend_key *key, const struct wire *wire);
+                              const struct backend_key *key, const struct wire *wire, bool stream);

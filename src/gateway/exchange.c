@@ -741,9 +741,22 @@ static enum exchange_state step_ASK(struct exchange *x)
     case STORED_ASK_FAILED:
         return EXCHANGE_FAIL;
     case STORED_ASK_DONE:
-        return whole_send(x, answer.status, answer.content_type, answer.body);
+        break;
     }
-    BUG("unknown state");
+    bool large = answer.stays && answer.body.n > LARGE_BYTES;
+    if (LIKELY(!large && !answer.streams))
+        return whole_send(x, answer.status, answer.content_type, answer.body);
+    exchange_commit(x, answer.status, answer.content_type,
+                    answer.streams ? -1 : (int64_t)answer.body.n);
+    if (!large) {
+        server_body(x->client, answer.body);
+        server_end(x->client);
+        (void)server_flush(x->client);
+        exchange_reset_out(x->station);
+        return EXCHANGE_SENT;
+    }
+    x->whole = answer.body;
+    return EXCHANGE_HAND;
 }
 
 static enum exchange_state step_SENT(struct exchange *x)

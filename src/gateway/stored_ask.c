@@ -22,11 +22,21 @@
 
 #define STORED_ASK_MAGIC 0x57a5c0deu
 
-enum { LIST_LIMIT = 20, LIST_LIMIT_MAX = 100, STATE_ARENA = 64 * 1024 };
+enum {
+    LIST_LIMIT = 20,
+    LIST_LIMIT_MAX = 100,
+    STATE_ARENA = 64 * 1024,
+    MADE_PER_BYTE = 6 /* a stream says its texts five times */
+};
 
 struct stored_ask {
     uint32_t magic;
     struct exchange *x;
+    struct reply *reply;            /* what is asked for; NULL: nothing that is kept */
+    struct stored_items_page page;  /* of its input */
+    int64_t after;                  /* of its stream: the number after which it is told */
+    bool streams;                   /* it is told as a stream */
+    bool made;                      /* in a job, which has made the answer */
     struct client_request *request; /* NULL: over */
     struct backend *backend;
     int status;
@@ -37,12 +47,34 @@ struct stored_ask {
     struct arena arena; /* the upstream's head */
 };
 
+static struct stored_ask *ask_of(void *ctx)
+{
+    struct stored_ask *ask;
+
+    CAST(ask, ctx, STORED_ASK_MAGIC);
+    return ask;
+}
+
+static struct stored_ask *ask_new(struct exchange *x)
+{
+    struct stored_ask *ask = mem_new(sizeof(*ask));
+
+    ask->magic = STORED_ASK_MAGIC;
+    ask->x = x;
+    buf_init(&ask->body, x->call.config->response_bytes_max);
+    buf_set_budget(&ask->body, &x->station->gateway->inflight);
+    arena_init(&ask->arena, x->call.config->header_bytes_max + STATE_ARENA, 1024, NULL);
+    return ask;
+}
+
 /* Where the request goes. */
 struct target {
     struct backend *backend; /* NULL: nowhere, it was answered */
     const struct backend_key *key;
     const struct str *body; /* pieces */
     size_t body_n;
+    struct stored_answer answer; /* where it goes nowhere */
+    bool waits;                  /* it is being made, in a job */
 };
 
 bool stored_ask_serves(enum operation operation)
@@ -95,19 +127,30 @@ static enum error_code read_page(const struct exchange *x, struct stored_items_p
     *page = (struct stored_items_page){
         .ascending = str_eq(order, STR("asc")),
         .limit = (size_t)n,
-        .after = parameter(x, STR("after")),
+        .after = str_copy(&x->ask->arena, parameter(x, STR("after"))),
     };
     return OK;
 }
 
 /* --- what is kept here --- */
 
-static enum error_code answer_get(const struct exchange *x, const struct reply *reply,
-                                  struct buf *out, struct error *e)
+static bool asks_stream(const struct exchange *x)
 {
-    if (str_eq(parameter(x, STR("stream")), STR("true")))
-        return FAIL(e, ERR_UNSUPPORTED_VALUE, "stream: a kept response is given whole");
-    (void)buf_add(out, reply->response);
+    return x->call.intake.operation == OP_REPLY_GET &&
+           str_eq(parameter(x, STR("stream")), STR("true"));
+}
+
+static enum error_code read_stream(struct exchange *x, struct error *e)
+{
+    struct stored_ask *ask = x->ask;
+    struct str after = parameter(x, STR("starting_after"));
+
+    ask->after = -1;
+    ask->streams = asks_stream(x);
+    if (!str_is_null(after) && (!str_to_int64(after, &ask->after) || ask->after < 0))
+        return FAIL(e, ERR_BAD_REQUEST, "starting_after is no number of an event");
+    if (!str_is_null(after) && !ask->streams)
+        return FAIL(e, ERR_BAD_REQUEST, "starting_after is for streams (stream=true)");
     return OK;
 }
 
@@ -121,28 +164,82 @@ static enum error_code answer_delete(struct exchange *x, struct str owner,
     return OK;
 }
 
-static enum error_code answer_input(const struct exchange *x, const struct reply *reply,
-                                    struct buf *out, struct error *e)
+/* What takes time with large ones, into *to. What it needs of the request is in ask. */
+static enum error_code make(struct exchange *x, struct buf *to, struct error *e)
 {
-    struct stored_items_page page;
+    struct stored_ask *ask = x->ask;
+    const struct reply *reply = ask->reply;
+    struct arena arena;
+    bool found = true;
 
-    TRY(read_page(x, &page, e));
-    if (!stored_items_list(reply->input, reply->id, &page, x->call.arena, out))
-        return FAIL(e, ERR_BAD_REQUEST, "after: no item has the id %.*s",
-                    STR_ARG(str_head(page.after, 80)));
+    arena_init(&arena, 4 * x->call.config->body_bytes_max, 4096, &x->station->gateway->inflight);
+    if (ask->streams)
+        x->call.intake.protocol->replay(reply->response, ask->after, &arena, to);
+    else
+        found = stored_items_list(reply->input, reply->id, &ask->page, &arena, to);
+    bool starved = arena_over_budget(&arena) || (!buf_ok(to) && to->budget != NULL);
+    bool full = arena_overflowed(&arena) || !buf_ok(to);
+    arena_fini(&arena);
+    if (starved)
+        exchange_fail_starved(x, e);
+    else if (full)
+        FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the response is larger than response_bytes_max");
+    else if (!found)
+        FAIL(e, ERR_BAD_REQUEST, "after: no item has the id %.*s",
+             STR_ARG(str_head(ask->page.after, 80)));
+    return starved || full || !found ? e->code : OK;
+}
+
+static enum error_code on_make(void *ctx, struct buf *to, struct error *e)
+{
+    return make(ask_of(ctx)->x, to, e);
+}
+
+static void on_made(void *ctx)
+{
+    ask_of(ctx)->made = true;
+}
+
+/* In a thread where it is large. *ret_waits: so it is. */
+static enum error_code answer_made(struct exchange *x, struct buf *out, bool *ret_waits,
+                                   struct error *e)
+{
+    const struct reply *reply = x->ask->reply;
+    size_t bytes_max = MADE_PER_BYTE * x->call.config->response_bytes_max;
+    size_t bytes = x->ask->streams ? MADE_PER_BYTE * reply->response.n : reply->input.n;
+
+    *ret_waits = bytes > LARGE_BYTES;
+    if (!*ret_waits)
+        return make(x, out, e);
+    x->large_answer = large_new(x->branch, exchange_wake, x);
+    large_make(x->large_answer, &(struct large_maker){on_make, on_made, x->ask}, bytes_max);
     return OK;
 }
 
-static enum error_code answer(struct exchange *x, struct str owner, const struct reply *reply,
-                              struct buf *out, struct error *e)
+/* Fills *answer, or waits. */
+static enum error_code answer(struct exchange *x, struct str owner, struct buf *out,
+                              struct stored_answer *answer, bool *ret_waits, struct error *e)
 {
+    struct stored_ask *ask = x->ask;
+    const struct reply *reply = ask->reply;
+    const char *stream_type = x->call.intake.protocol->stream_content_type;
+
     switch (x->call.intake.operation) {
     case OP_REPLY_GET:
-        return answer_get(x, reply, out, e);
+        TRY(read_stream(x, e));
+        if (ask->streams) {
+            answer->streams = true;
+            answer->content_type = str_c(stream_type);
+            return answer_made(x, out, ret_waits, e);
+        }
+        answer->body = reply->response;
+        answer->stays = true;
+        return OK;
     case OP_REPLY_DELETE:
         return answer_delete(x, owner, reply, out);
     case OP_REPLY_INPUT:
-        return answer_input(x, reply, out, e);
+        TRY(read_page(x, &ask->page, e));
+        return answer_made(x, out, ret_waits, e);
     case OP_REPLY_CANCEL:
         return FAIL(e, ERR_UNSUPPORTED_VALUE,
                     "cancel: %.*s is complete; only what is made in the "
@@ -215,15 +312,25 @@ static enum error_code at_maker(const struct exchange *x, const struct reply *re
     return OK;
 }
 
+/* As long as x->ask. NULL: there is no such response. */
+static struct reply *hold(struct exchange *x, struct str owner, struct str id)
+{
+    struct reply *reply = replies_borrow(x->station->gateway->replies, owner, id, stored_now_s(x));
+
+    if (reply != NULL && str_is_null(reply->backend)) /* an item's */
+        replies_give_back(&reply);
+    x->ask->reply = reply;
+    return reply;
+}
+
 static enum error_code of_response(struct exchange *x, struct buf *out, struct target *target,
                                    struct error *e)
 {
-    struct arena *arena = x->call.arena;
-    struct str owner = stored_owner(x, arena);
+    struct str owner = stored_owner(x, x->call.arena);
     struct str id = x->call.intake.rest;
-    struct reply reply;
+    struct reply *reply = hold(x, owner, id);
 
-    if (!stored_get(x, owner, id, arena, &reply)) {
+    if (reply == NULL) {
         /* Where it would not be known, either, that is said instead. Not asked there: it may be
          * another client's. */
         if (x->call.intake.operation == OP_REPLY_CANCEL)
@@ -231,13 +338,12 @@ static enum error_code of_response(struct exchange *x, struct buf *out, struct t
         return FAIL(e, ERR_NOT_FOUND, "no response with the id %.*s is kept",
                     STR_ARG(str_head(id, 80)));
     }
-    if (exchange_overflowed(x, e))
-        return e->code;
-    if (str_is_null(reply.response))
-        return at_maker(x, &reply, target, e);
-    TRY(answer(x, owner, &reply, out, e));
-    if (!buf_ok(out))
-        return FAIL(e, ERR_UPSTREAM_TOO_LARGE, "the response is larger than response_bytes_max");
+    if (str_is_null(reply->response))
+        return at_maker(x, reply, target, e);
+    target->answer = (struct stored_answer){.status = 200, .content_type = STR("application/json")};
+    TRY(answer(x, owner, out, &target->answer, &target->waits, e));
+    if (!target->answer.stays)
+        target->answer.body = buf_str(out);
     return exchange_overflowed(x, e) ? e->code : OK;
 }
 
@@ -250,7 +356,6 @@ static enum error_code of_model(struct exchange *x, struct target *target, struc
     struct json_index index;
     struct backend *backend = NULL;
     struct str name;
-    struct reply reply;
     bool prefixed = false;
 
     TRY(json_index_read(&index, body_text(x), depth_max, NULL, arena, e));
@@ -262,13 +367,14 @@ static enum error_code of_model(struct exchange *x, struct target *target, struc
     TRY(backend_resolve(x->call.backends, asked, &backend, &name, &prefixed, e));
     if (previous != NULL && json_kind_of(previous->value) == JSON_STRING) {
         struct str id = json_string_value(previous->value, arena);
-        if (!stored_get(x, stored_owner(x, arena), id, arena, &reply))
+        struct reply *reply = hold(x, stored_owner(x, arena), id);
+        if (reply == NULL)
             return FAIL(e, ERR_UNKNOWN_RESPONSE, "no response with the id %.*s is kept",
                         STR_ARG(str_head(id, 80)));
-        if (!str_is_null(reply.response))
+        if (!str_is_null(reply->response))
             return FAIL(e, ERR_UNSUPPORTED_VALUE, "previous_response_id: %.*s is kept here only",
                         STR_ARG(str_head(id, 80)));
-        TRY(at_maker(x, &reply, target, e));
+        TRY(at_maker(x, reply, target, e));
     } else {
         TRY(speaks(x, backend, target, e));
     }
@@ -314,14 +420,6 @@ static enum error_code decide(struct exchange *x, struct buf *out, struct target
 }
 
 /* --- asking the backend --- */
-
-static struct stored_ask *ask_of(void *ctx)
-{
-    struct stored_ask *ask;
-
-    CAST(ask, ctx, STORED_ASK_MAGIC);
-    return ask;
-}
 
 static void on_head(struct client_request *r, void *ctx, const struct message *m)
 {
@@ -400,16 +498,10 @@ static struct str path_up(const struct exchange *x)
 
 static enum error_code start(struct exchange *x, const struct target *target, struct error *e)
 {
-    struct stored_ask *ask = mem_new(sizeof(*ask));
+    struct stored_ask *ask = x->ask;
     struct client_pool *pool = NULL;
 
-    ask->magic = STORED_ASK_MAGIC;
-    ask->x = x;
     ask->backend = target->backend;
-    buf_init(&ask->body, x->call.config->response_bytes_max);
-    buf_set_budget(&ask->body, &x->station->gateway->inflight);
-    arena_init(&ask->arena, x->call.config->header_bytes_max + STATE_ARENA, 1024, NULL);
-    x->ask = ask;
     struct wire wire = {.method = x->call.intake.method,
                         .path = path_up(x),
                         .body = target->body,
@@ -418,7 +510,7 @@ static enum error_code start(struct exchange *x, const struct target *target, st
         wire.body_bytes += wire.body[i].n;
     if (wire.body_n > 0)
         wire.content_type = STR("application/json");
-    struct str head = attempt_plain_head(x, ask->backend, target->key, &wire);
+    struct str head = attempt_plain_head(x, ask->backend, target->key, &wire, asks_stream(x));
     if (exchange_overflowed(x, e))
         return e->code;
     if (str_is_null(head))
@@ -459,11 +551,31 @@ static enum error_code take(struct exchange *x, struct stored_answer *ret_answer
     *ret_answer = (struct stored_answer){
         .status = ask->status,
         .content_type = ask->content_type,
+        .stays = ask->status < 400,
         .body = ask->status < 400
                     ? buf_str(&ask->body)
                     : plan_redact_keys(ask->backend, buf_str(&ask->body), x->call.arena),
     };
     return exchange_overflowed(x, e) ? e->code : OK;
+}
+
+/* What a job has made of what is kept here. */
+static enum stored_ask_state take_made(struct exchange *x, struct stored_answer *ret_answer,
+                                       struct error *e)
+{
+    const struct stored_ask *ask = x->ask;
+
+    if (large_take_made(x->large_answer, e) != OK)
+        return STORED_ASK_FAILED;
+    *ret_answer = (struct stored_answer){
+        .status = 200,
+        .content_type = ask->streams ? str_c(x->call.intake.protocol->stream_content_type)
+                                     : STR("application/json"),
+        .streams = ask->streams,
+        .body = large_body(x->large_answer),
+        .stays = true,
+    };
+    return STORED_ASK_DONE;
 }
 
 enum stored_ask_state stored_ask_run(struct exchange *x, struct buf *out,
@@ -472,16 +584,23 @@ enum stored_ask_state stored_ask_run(struct exchange *x, struct buf *out,
     struct target target;
 
     assert(stored_ask_serves(x->call.intake.operation));
+    if (large_busy(x->large_answer))
+        return STORED_ASK_WAIT;
+    if (x->ask != NULL && x->ask->made)
+        return take_made(x, ret_answer, e);
     if (x->ask != NULL) {
         if (!x->ask->ended)
             return STORED_ASK_WAIT;
         return take(x, ret_answer, e) == OK ? STORED_ASK_DONE : STORED_ASK_FAILED;
     }
+    x->ask = ask_new(x);
     if (decide(x, out, &target, e) != OK)
         return STORED_ASK_FAILED;
+    if (target.waits)
+        return STORED_ASK_WAIT;
     if (target.backend != NULL)
         return start(x, &target, e) == OK ? STORED_ASK_WAIT : STORED_ASK_FAILED;
-    *ret_answer = (struct stored_answer){200, STR("application/json"), buf_str(out)};
+    *ret_answer = target.answer;
     return STORED_ASK_DONE;
 }
 
@@ -493,6 +612,7 @@ void stored_ask_free(struct stored_ask **ask_ptr)
     if (ask == NULL)
         return;
     client_cancel(&ask->request);
+    replies_give_back(&ask->reply);
     buf_fini(&ask->body);
     arena_fini(&ask->arena);
     ask->magic = 0;

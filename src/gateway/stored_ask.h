@@ -18,7 +18,9 @@ enum stored_ask_state { STORED_ASK_WAIT, STORED_ASK_DONE, STORED_ASK_FAILED };
 struct stored_answer {
     int status;
     struct str content_type;
-    struct str body; /* in out, or alive until stored_ask_free */
+    bool streams; /* a stream of events; it is complete */
+    bool stays;   /* the body lives until stored_ask_free; else only now */
+    struct str body;
 };
 
 /* Whether the operation is one of these. */

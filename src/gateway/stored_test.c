@@ -10,8 +10,9 @@ enum { MEMORY = 64 * 1024 * 1024 };
 
 static struct fixture fixture;
 
-/* Only its name is looked at. */
-static const struct protocol responses = {.name = "openai-responses"};
+/* Only these are looked at. */
+static struct protocol responses = {.name = "openai-responses",
+                                    .stream_content_type = "text/event-stream"};
 
 static struct client_key anna = {.name = STR_INIT("anna")};
 static struct client_key bob = {.name = STR_INIT("bob")};
@@ -75,6 +76,7 @@ static void end(struct asked **asked_ptr)
     stored_free(&asked->x.stored);
     stored_ask_free(&asked->x.ask);
     large_free(&asked->x.large);
+    large_free(&asked->x.large_answer);
     arena_fini(&asked->x.answer);
     arena_fini(&asked->arena);
     mem_free(asked);
@@ -139,6 +141,7 @@ static int begin_test(void **state)
     (void)state;
     anna.key = secret_new(STR("the key of anna"));
     bob.key = secret_new(STR("the key of bob"));
+    responses.replay = protocol_find(STR("openai-responses"))->replay;
     setup(&fixture);
     connect_client(&fixture);
     return 0;
@@ -582,8 +585,14 @@ static struct str ask(struct asked **ret_asked, const struct client_key *client,
     asked->x.call.intake.query = str_c(query);
     asked->x.call.intake.path = STR("/v1/responses/x");
     buf_reset(out);
-    if (stored_ask_run(&asked->x, out, &got, &asked->e) == STORED_ASK_FAILED)
+    enum stored_ask_state step = stored_ask_run(&asked->x, out, &got, &asked->e);
+    if (step == STORED_ASK_WAIT) {
+        loop_test_run(fixture.loop);
+        step = stored_ask_run(&asked->x, out, &got, &asked->e);
+    }
+    if (step == STORED_ASK_FAILED)
         return STR_NULL;
+    assert_int_equal(step, STORED_ASK_DONE);
     assert_int_equal(got.status, 200);
     return got.body;
 }
@@ -623,7 +632,13 @@ static void test_what_is_asked_of_one(void **state)
     expect_answer(&anna, OP_REPLY_GET, "resp_1", NULL, one);
     expect_answer(&anna, OP_REPLY_GET, "resp_1", "include[]=x&stream=false", one);
     expect_answer(&anna, OP_REPLY_INPUT, "resp_1", "order=asc&limit=1", items);
-    expect_no_answer(&anna, OP_REPLY_GET, "resp_1", "stream=true", ERR_UNSUPPORTED_VALUE);
+    expect_answer(&anna, OP_REPLY_GET, "resp_1", "stream=true&starting_after=8", "");
+    expect_no_answer(&anna, OP_REPLY_GET, "resp_1", "stream=true&starting_after=x",
+                     ERR_BAD_REQUEST);
+    expect_no_answer(&anna, OP_REPLY_GET, "resp_1", "stream=true&starting_after=-1",
+                     ERR_BAD_REQUEST);
+    expect_no_answer(&anna, OP_REPLY_GET, "resp_1", "starting_after=1", ERR_BAD_REQUEST);
+    expect_no_answer(&bob, OP_REPLY_GET, "resp_1", "stream=true", ERR_NOT_FOUND);
     expect_no_answer(&anna, OP_REPLY_INPUT, "resp_1", "order=up", ERR_BAD_REQUEST);
     expect_no_answer(&anna, OP_REPLY_INPUT, "resp_1", "limit=0", ERR_BAD_REQUEST);
     expect_no_answer(&anna, OP_REPLY_INPUT, "resp_1", "limit=101", ERR_BAD_REQUEST);
@@ -643,6 +658,35 @@ static void test_what_is_asked_of_one(void **state)
     expect_no_answer(&anna, OP_REPLY_CANCEL, "resp_1", NULL, ERR_UNSUPPORTED_VALUE);
     expect_no_answer(&anna, OP_COMPACT, NULL, NULL, ERR_UNSUPPORTED_VALUE);
     expect_no_answer(&anna, OP_CONVERSATIONS, NULL, NULL, ERR_UNSUPPORTED_VALUE);
+}
+
+/* Catches: a stream that tells something else than the response, and one that breaks off where it
+ * is large and made in a job. */
+static void test_one_is_told_as_a_stream(void **state)
+{
+    struct buf body;
+
+    (void)state;
+    buf_init(&body, MEMORY);
+    for (size_t words = 4; words <= 3 * LARGE_BYTES; words = words * 700) {
+        buf_reset(&body);
+        (void)buf_add(&body, STR("{\"id\":\"resp_1\",\"status\":\"completed\",\"output\":[{"
+                                 "\"id\":\"msg_1\",\"type\":\"message\",\"content\":[{\"type\":"
+                                 "\"output_text\",\"text\":\""));
+        add_words(&body, words);
+        (void)buf_add(&body, STR("\"}]}]}"));
+        size_t n = body.n;
+        make(&anna, "{\"input\":\"a\"}", "", text_of(&body));
+        struct asked *asked;
+        struct str got = ask(&asked, &anna, OP_REPLY_GET, "resp_1", "stream=true");
+        assert_true(str_starts(got, STR("event: response.created\ndata: {")));
+        assert_true(str_ends(got, STR("\n\n")));
+        size_t last = str_find(got, STR("event: response.completed\n"), 0);
+        assert_int_not_equal(last, SIZE_MAX);
+        assert_int_not_equal(str_find(got, str_of(body.p, n), last), SIZE_MAX);
+        end(&asked);
+    }
+    buf_fini(&body);
 }
 
 /* Catches: a response of another client's, cancelled and read at the backend with our key; paths
@@ -683,6 +727,7 @@ int main(void)
         TEST(test_large_ones),
         TEST(test_one_that_its_backend_keeps_is_continued_there),
         TEST(test_what_is_asked_of_one),
+        TEST(test_one_is_told_as_a_stream),
         TEST(test_many_references),
         TEST(test_there_is_no_memory_for_it),
         TEST(test_a_client_leaves_while_the_job_runs),

@@ -13,6 +13,7 @@
  */
 #include "protocol/openai_responses_lint.h"
 #include "protocol/openai_responses_priv.h"
+#include "protocol/openai_responses_replay.h"
 
 extern const struct protocol protocol_openai_chat;
 
@@ -267,6 +268,7 @@ const struct protocol protocol_openai_responses = {
     .stream_content_type = "text/event-stream; charset=utf-8",
     .count_decode = count_decode,
     .count_encode = count_encode,
+    .replay = openai_responses_replay,
     .lint_size = sizeof(struct openai_responses_lint),
     .lint_init = openai_responses_lint_init,
     .lint_bytes = openai_responses_lint_bytes,

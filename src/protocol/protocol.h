@@ -198,6 +198,10 @@ typedef bool count_decode_fn(struct str body, struct arena *arena, int64_t *ret_
 /* The whole body for the client. */
 typedef void count_encode_fn(int64_t tokens, struct buf *out);
 
+/* A complete answer (the whole body, valid JSON) said again as a stream: all events but those whose
+ * number is at most `after`. Written past what out holds: !buf_ok(out). */
+typedef void replay_fn(struct str answer, int64_t after, struct arena *arena, struct buf *out);
+
 /* The HTTP status with which this protocol's clients know an error. */
 typedef int error_status_fn(const struct error *error);
 
@@ -243,6 +247,7 @@ struct protocol {
     error_status_fn *error_status;   /* NULL: error.def's */
     count_decode_fn *count_decode;   /* NULL: upstreams of this protocol cannot count */
     count_encode_fn *count_encode;   /* NULL: clients of this protocol do not ask */
+    replay_fn *replay;               /* NULL: answers are not kept */
     size_t lint_size;                /* 0: has no checker yet */
     lint_init_fn *lint_init;
     lint_bytes_fn *lint_bytes;

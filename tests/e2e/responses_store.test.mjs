@@ -4,13 +4,14 @@
  * backends of other protocols (kept here) and over one that speaks Responses (kept there).
  */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { after } from "node:test";
 
 import { read_request } from "./lib/asked.mjs";
 import { parse } from "./lib/exact.mjs";
 import { LAST_CHUNK, Mock, chunk } from "./lib/mock.mjs";
 import { missing_backends, missing_clients } from "./lib/protocols.mjs";
-import { KEY, start, stop_all, test as plain_test } from "./lib/proxy.mjs";
+import { KEY, PROGRAM, start, stop_all, test as plain_test } from "./lib/proxy.mjs";
 import { stream, whole } from "./lib/upstream.mjs";
 
 const sdk = await import("openai").catch(() => null);
@@ -45,7 +46,7 @@ async function translated(ex) {
     await ex.write(LAST_CHUNK);
 }
 
-/* A small OpenAI that keeps what it made. */
+/* A small OpenAI that keeps what it made, and says it again as a stream. */
 const kept = new Map();
 const calls = [];
 let made = 0;
@@ -54,6 +55,7 @@ async function native(ex) {
     const [path] = ex.target.split("?");
     const id = path.split("/")[3];
     calls.push({ method: ex.method, target: ex.target, key: ex.get("authorization"),
+        accept: ex.get("accept"),
         json: ex.body.length > 0 ? ex.json : null });
     if (ex.method === "POST" && path === "/v1/responses") {
         const object = whole("openai-responses", ex.json.model, { blocks: [{ text: "hi" }] });
@@ -82,6 +84,12 @@ async function native(ex) {
     }
     if (ex.method === "DELETE") {
         kept.delete(id);
+    }
+    if (ex.method === "GET" && /[?&]stream=true/.test(ex.target)) {
+        await ex.respond({ headers: { "content-type": "text/event-stream" },
+            body: `event: response.completed\ndata: ${JSON.stringify({ sequence_number: 9,
+                type: "response.completed", response: kept.get(id) })}\n\n` });
+        return;
     }
     await ex.json_answer(ex.method === "DELETE" ? { id, object: "response", deleted: true } :
         path.endsWith("/input_items") ? { object: "list", data: [{ id: "msg_there",
@@ -216,6 +224,68 @@ test("input items are listed page by page, in either order", async () => {
     await assert.rejects(client.responses.inputItems.list(id, { after: "nope" }), { status: 400 });
 });
 
+const plain = (object) => JSON.parse(JSON.stringify({ ...object, output_text: undefined }));
+
+test("a kept response is told again as a stream, from any number on", async () => {
+    const tools = [{ type: "function", name: "weather", strict: false, parameters: {
+        type: "object", properties: { city: { type: "string" } } } }];
+    for (const [backend, input, type] of [["an", "one", "message"], ["oc", "call please",
+        "function_call"], ["an", "short please", "message"]]) {
+        for (const make of [(b) => client.responses.create(b), (b) => streamed(client, b)]) {
+            const made = await make({ model: `${backend}:m`, input, tools });
+            const answer = await proxy.call({ method: "GET",
+                path: `/v1/responses/${made.id}?stream=true`, headers: proxy.headers() });
+            assert.equal(answer.status, 200);
+            assert.match(answer.get("content-type"), /^text\/event-stream/);
+            assert.equal(answer.get("x-accel-buffering"), "no");
+            const lint = spawnSync(PROGRAM, ["lint-stream", "--protocol", "openai-responses"],
+                { input: answer.body });
+            assert.equal(lint.status, 0, `${lint.stdout}${lint.stderr}\n${answer.text}`);
+            const events = [];
+            for await (const event of await client.responses.retrieve(made.id,
+                { stream: true })) {
+                events.push(event);
+            }
+            assert.deepEqual(events.map((event) => event.sequence_number), events.map((_, i) => i));
+            assert.equal(events[0].type, "response.created");
+            assert.equal(events.at(-1).type, `response.${made.status}`);
+            assert.deepEqual(plain(events.at(-1).response), plain(made));
+            const [item] = made.output.filter((one) => one.type === type);
+            const delta = events.find((event) => event.type.endsWith(".delta"));
+            assert.equal(delta.delta, item.arguments ?? item.content[0].text);
+            assert.equal(delta.item_id, item.id);
+            const rest = [];
+            for await (const event of await client.responses.retrieve(made.id,
+                { stream: true, starting_after: 3 })) {
+                rest.push(event);
+            }
+            assert.deepEqual(rest.map(plain), events.slice(4).map(plain));
+            await assert.rejects(other.responses.retrieve(made.id, { stream: true }), not_found);
+        }
+    }
+    const { id } = await client.responses.create({ model: "an:m", input: "x" });
+    for (const query of ["stream=true&starting_after=x", "starting_after=1"]) {
+        const answer = await proxy.call({ method: "GET", path: `/v1/responses/${id}?${query}`,
+            headers: proxy.headers() });
+        assert.equal(answer.status, 400, query);
+    }
+});
+
+test("what its backend has is asked for as a stream there", async () => {
+    const { id } = await client.responses.create({ model: "or:gpt", input: "one" });
+    fresh();
+    const events = [];
+    for await (const event of await client.responses.retrieve(id, { stream: true,
+        starting_after: 4 })) {
+        events.push(event);
+    }
+    assert.deepEqual(events.map((event) => [event.type, event.sequence_number]),
+        [["response.completed", 9]]);
+    assert.match(calls[0].target, /stream=true/);
+    assert.match(calls[0].target, /starting_after=4/);
+    assert.equal(calls[0].accept, "text/event-stream");
+});
+
 test("an item that is referred to stands in its place", async () => {
     const one = await client.responses.create({ model: "an:m", input: "one" });
     fresh();
@@ -277,7 +347,6 @@ test("what only a backend can do is refused where it is none", async () => {
     const { id } = await client.responses.create({ model: "an:m", input: "x" });
     await assert.rejects(client.responses.cancel(id), unsupported);
     await assert.rejects(client.responses.cancel("resp_unknown"), unsupported);
-    await assert.rejects(client.responses.retrieve(id, { stream: true }), unsupported);
     await assert.rejects(client.post("/conversations", { body: {} }), unsupported);
     await assert.rejects(client.post("/responses/compact", { body: { model: "an:m",
         input: [] } }), unsupported);

@@ -185,6 +185,7 @@ test("translate_large: the loop is never busy for more than 20 ms at once with k
                     ask(upstream, { input: "hello", previous_response_id: id, store: false }));
             }
             await measure(`${what}, asked for`, () => get(id));
+            await measure(`${what}, as a stream`, () => get(`${id}?stream=true`));
             await measure(`${what}, its items`, () => get(`${id}/input_items?limit=2`));
         }
         await measure("what an item refers to", async () => {
