@@ -169,6 +169,7 @@ struct tool_delta {
     struct str id;
     struct str name;
     struct str args;
+    struct str signature; /* null: none */
 };
 
 static struct openai_chat_tool *tool_by_id(struct openai_chat_choice *c, struct str id)
@@ -318,6 +319,17 @@ static void tool_name(struct openai_chat_decoder *d, struct openai_chat_choice *
         tool_begin(d, c, tool);
 }
 
+/* Google's: each call of theirs is signed once, at its begin. */
+static void tool_sign(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                      struct openai_chat_tool *tool, struct str signature)
+{
+    if (signature.n == 0 || tool->signature_said || tool->block == EVENT_NO_BLOCK)
+        return;
+    emit_text(d, EVENT_SIGNATURE, c->index, tool->block, signature);
+    tool->signature_said = true;
+    d->version++;
+}
+
 static void tool_delta_apply(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                              const struct tool_delta *delta)
 {
@@ -327,6 +339,7 @@ static void tool_delta_apply(struct openai_chat_decoder *d, struct openai_chat_c
     if (tool == NULL)
         return;
     tool_name(d, c, tool, delta);
+    tool_sign(d, c, tool, delta->signature);
     if (delta->args.n == 0)
         return;
     openai_chat_delta_count_args(tool, delta->args);
@@ -367,6 +380,8 @@ static void read_tool_call(struct openai_chat_decoder *d, struct openai_chat_cho
     delta.id = member_text(d, call, "id");
     delta.name = member_text(d, inner, "name");
     delta.args = read_args(d, json_get(inner, is_custom ? STR("input") : STR("arguments")));
+    yyjson_val *google = json_get(json_get(call, STR("extra_content")), STR("google"));
+    delta.signature = member_text(d, google, "thought_signature");
     d->place.tool_at = at;
     d->place.inner = is_custom ? "custom" : "function";
     d->place.member = is_custom ? "input" : "arguments";

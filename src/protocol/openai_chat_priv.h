@@ -106,6 +106,7 @@ struct openai_chat_tool {
     uint32_t block;      /* EVENT_NO_BLOCK: waits for its name */
     bool custom;
     bool legacy;
+    bool signature_said;
     bool index_said;    /* wire_index is the upstream's word, not a position */
     struct str id;      /* null: the upstream did not say yet */
     struct str name;    /* null: not said yet */

@@ -272,12 +272,14 @@ static enum error_code say_user(struct translator *x, struct turn *turn)
 
 /* --- what the assistant said -------------------------------------------------------------- */
 
-/* {"google":{"thought_signature":"…"}} */
+/* {"google":{"thought_signature":"…"}}: Gemini's own, and of who passes them on. */
 static struct extra *signature_of(const struct translator *x, const struct part *call)
 {
     struct extra *extra;
 
-    if (str_is_null(call->signature) || !str_eq(x->how->vendor, STR("gemini")))
+    bool own = !str_is_null(call->vendor) && str_eq(call->vendor, x->how->vendor);
+
+    if (str_is_null(call->signature) || (!own && !str_eq(x->how->vendor, STR("gemini"))))
         return NULL;
     extra = ARENA_NEW(x->arena, struct extra);
     if (arena_overflowed(x->arena))
