@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "canon/media.h"
 
+#include "text/base64.h"
 #include "text/url.h"
 #include "text/utf8.h"
 
@@ -63,20 +64,6 @@ bool media_take_apart(struct part *part, struct arena *arena)
 
 /* --- what the bytes are ------------------------------------------------------------------- */
 
-/* Of either alphabet; -1: none of them. */
-static int sextet(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    if (c == '+' || c == '-')
-        return 62;
-    return c == '/' || c == '_' ? 63 : -1;
-}
-
 /* The first bytes of base64 text; how many. */
 static size_t first_bytes(struct str data, char to[MAGIC_BYTES])
 {
@@ -85,7 +72,7 @@ static size_t first_bytes(struct str data, char to[MAGIC_BYTES])
     size_t n = 0;
 
     for (size_t i = 0; i < data.n && i < MAGIC_CHARS && n < MAGIC_BYTES; i++) {
-        int six = sextet(data.p[i]);
+        int six = base64_digit(data.p[i]);
         if (six < 0)
             break;
         bits = bits << 6 | (uint32_t)six;
@@ -209,7 +196,7 @@ struct str media_text(const struct part *part, struct arena *arena)
     if (arena_overflowed(arena))
         return STR_NULL;
     for (size_t i = 0; i < part->data.n; i++) {
-        int six = sextet(part->data.p[i]);
+        int six = base64_digit(part->data.p[i]);
         if (part->data.p[i] == '=')
             break;
         if (six < 0)

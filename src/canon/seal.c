@@ -3,6 +3,8 @@
 
 #include <xxhash.h>
 
+#include "text/base64.h"
+
 enum {
     MODEL_DIGITS = 8,
     MAC_DIGITS_MIN = 32,
@@ -32,20 +34,6 @@ static void encode(const unsigned char *from, size_t n, char *to)
     }
 }
 
-/* Either alphabet; -1: no digit. */
-static int value_of(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    if (c == '-' || c == '+')
-        return 62;
-    return c == '_' || c == '/' ? 63 : -1;
-}
-
 /* n of from: a multiple of four. False: something else than digits. */
 static bool decode(const char *from, size_t n, char *to)
 {
@@ -53,7 +41,7 @@ static bool decode(const char *from, size_t n, char *to)
     for (size_t i = 0; i < n; i += 4, to += 3) {
         uint32_t bits = 0;
         for (size_t k = 0; k < 4; k++) {
-            int value = value_of(from[i + k]);
+            int value = base64_digit(from[i + k]);
             if (value < 0)
                 return false;
             bits = bits << 6 | (uint32_t)value;

@@ -13,6 +13,7 @@
 #include "protocol/gemini_priv.h"
 
 #include "protocol/edits.h"
+#include "text/url.h"
 
 /* As it stands in the body: with "models/" where it has no folder of its own. */
 static struct str body_model(struct str model, struct arena *arena)
@@ -54,12 +55,6 @@ static void edit_source(const struct request *request, struct str model, struct 
     edits_apply(request, &edits, arena, wire);
 }
 
-static bool is_plain(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("-._~/:@", c) != NULL);
-}
-
 /* "/models/M:streamGenerateContent"; what has a folder of its own ("tunedModels/x") keeps it. */
 static struct str path_of(const struct request *request, struct str model, enum operation operation,
                           struct arena *arena)
@@ -69,20 +64,9 @@ static struct str path_of(const struct request *request, struct str model, enum 
                                                       : "generateContent";
     bool folder = str_starts(model, STR("tunedModels/")) || str_starts(model, STR("dynamic/")) ||
                   str_starts(model, STR("publishers/"));
-    struct buf path;
+    struct str name = url_encode(model, "/:@", arena);
 
-    buf_init(&path, arena->bytes_max);
-    buf_add(&path, folder ? STR("/") : STR("/models/"));
-    for (size_t i = 0; i < model.n; i++) {
-        if (is_plain(model.p[i]))
-            buf_add_char(&path, model.p[i]);
-        else
-            buf_print(&path, "%%%02X", (unsigned)(unsigned char)model.p[i]);
-    }
-    buf_print(&path, ":%s", action);
-    struct str text = str_copy(arena, buf_str(&path));
-    buf_fini(&path);
-    return text;
+    return str_print(arena, "%s%.*s:%s", folder ? "/" : "/models/", STR_ARG(name), action);
 }
 
 enum error_code gemini_upstream_encode(struct request *request, const struct encode_request *how,

@@ -234,7 +234,7 @@ struct str url_decode(struct str s, bool plus_is_blank, struct arena *arena)
     return str_of(p, n);
 }
 
-struct str url_encode(struct str s, struct arena *arena)
+struct str url_encode(struct str s, const char *also, struct arena *arena)
 {
     static const char digits[] = "0123456789ABCDEF";
     size_t n = 0;
@@ -245,7 +245,7 @@ struct str url_encode(struct str s, struct arena *arena)
         return STR("");
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        if (consists_of(str_of(s.p + i, 1), "-._~")) {
+        if (consists_of(str_of(s.p + i, 1), "-._~") || (c != 0 && strchr(also, c) != NULL)) {
             p[n++] = s.p[i];
         } else {
             p[n++] = '%';

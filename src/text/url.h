@@ -50,8 +50,8 @@ PURE_FN bool url_origin_eq(const struct url_origin *a, const struct url_origin *
 
 /* %XX decoded; '+' stays unless plus_is_blank. Invalid escapes stay as they are. */
 struct str url_decode(struct str s, bool plus_is_blank, struct arena *arena);
-/* Everything but unreserved characters as %XX. */
-struct str url_encode(struct str s, struct arena *arena);
+/* Everything but unreserved characters, and those of `also`, as %XX. */
+struct str url_encode(struct str s, const char *also, struct arena *arena);
 /* Iterates "a=b&c=d": false at the end; name and value as they came; value null without '='. */
 bool url_query_next(struct str *rest, struct str *ret_name, struct str *ret_value);
 /* The query without the named parameters (names compared decoded), others byte for byte; null when
