@@ -83,7 +83,7 @@ static void test_answers(void **state)
     teardown(&f);
 }
 
-/* Catches: a script that plays on for nobody, a timer that fires into freed memory: at each pause. */
+/* Catches: a script that plays on for nobody, or a timer that fires into freed memory. */
 static void test_the_client_leaves_at_each_pause(void **state)
 {
     size_t said = 0;
