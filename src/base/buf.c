@@ -67,6 +67,18 @@ char *buf_reserve(struct buf *b, size_t n)
     return b->p + b->n;
 }
 
+void buf_expect(struct buf *b, size_t n)
+{
+    bool full = b->full;
+    bool starved = b->starved;
+
+    if (n <= b->size - b->n || n > b->size_max - b->n)
+        return;
+    (void)!buf_reserve(b, n);
+    b->full = full;
+    b->starved = starved;
+}
+
 bool buf_add_slow(struct buf *b, struct str s)
 {
     if (b->full)

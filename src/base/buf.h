@@ -32,6 +32,9 @@ void buf_fini(struct buf *b);
 /* Forgets the content, keeps the memory. */
 void buf_reset(struct buf *b);
 
+/* Makes room for about n more bytes, at once instead of by and by; where there is none it comes out
+ * when they are appended. */
+void buf_expect(struct buf *b, size_t n);
 /* Makes room for n more bytes and returns where they go (then buf_added), NULL past the cap. */
 NODISCARD char *buf_reserve(struct buf *b, size_t n);
 static inline void buf_added(struct buf *b, size_t n)

@@ -45,6 +45,31 @@ static void test_append(void **state)
     buf_fini(&b);
 }
 
+/* Catches: room that is not there, or a buffer that is full because of what never came. */
+static void test_expect(void **state)
+{
+    struct arena_budget budget = {.max = 2048};
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 8192);
+    buf_set_budget(&b, &budget);
+    buf_expect(&b, 1000);
+    const char *p = b.p;
+    assert_true(b.n == 0 && b.size >= 1000);
+    for (int i = 0; i < 1000; i++)
+        assert_true(buf_add_char(&b, 'x'));
+    assert_ptr_equal(b.p, p);
+    buf_expect(&b, 24);
+    buf_expect(&b, 4096); /* past the budget */
+    buf_expect(&b, 8000); /* past the cap */
+    buf_expect(&b, SIZE_MAX);
+    assert_true(buf_ok(&b) && !b.starved && b.n == 1000);
+    assert_true(buf_add_char(&b, 'x'));
+    buf_fini(&b);
+    assert_int_equal(atomic_load(&budget.used), 0);
+}
+
 static void test_reserve(void **state)
 {
     struct buf b;
@@ -194,10 +219,10 @@ static void test_starved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append),  cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_full),    cmocka_unit_test(test_long_print),
-        cmocka_unit_test(test_growth),  cmocka_unit_test(test_trim),
-        cmocka_unit_test(test_starved),
+        cmocka_unit_test(test_append),     cmocka_unit_test(test_expect),
+        cmocka_unit_test(test_reserve),    cmocka_unit_test(test_full),
+        cmocka_unit_test(test_long_print), cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_trim),       cmocka_unit_test(test_starved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

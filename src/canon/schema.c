@@ -931,8 +931,8 @@ static struct str rewrite(yyjson_val *root, unsigned target, size_t source_n, st
 
     buf_init(&w.out, SCHEMA_BYTES_MAX);
     /* It hardly ever becomes longer. */
-    if (buf_reserve(&w.out, source_n + source_n / 4) != NULL)
-        write_node(&w, root);
+    buf_expect(&w.out, source_n + source_n / 4);
+    write_node(&w, root);
     return schema_written(&w);
 }
 

@@ -131,6 +131,7 @@ static enum error_code write_body(struct request *request, const struct encode_r
     w.cache_skip = cached > CACHE_MAX ? cached - CACHE_MAX : 0;
 
     buf_init(&out, arena->bytes_max);
+    buf_expect(&out, request->source.n + request->source.n / 16);
     buf_add(&out, STR("{\"model\":"));
     json_add_string(&out, model);
     anthropic_plan_write_params(&w);

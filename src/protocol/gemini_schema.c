@@ -151,6 +151,7 @@ struct str gemini_schema_json(struct str schema, struct arena *arena)
 
     buf_init(&w.out, arena->bytes_max);
     buf_set_budget(&w.out, arena->budget);
+    buf_expect(&w.out, schema.n);
     add_schema(&w, schema);
     /* No memory: the arena is asked for it, and says so. */
     struct str text = str_copy(arena, buf_ok(&w.out) ? buf_str(&w.out) : schema);

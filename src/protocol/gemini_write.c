@@ -535,6 +535,7 @@ enum error_code gemini_write(struct request *request, const struct encode_reques
     w.request = &fitted;
     buf_init(&w.out, arena->bytes_max);
     buf_set_budget(&w.out, arena->budget);
+    buf_expect(&w.out, request->source.n + request->source.n / 16);
     enum error_code code = write_body(&w, model);
     bool ok = buf_ok(&w.out);
     *ret_body = str_copy(arena, buf_str(&w.out));

@@ -324,6 +324,7 @@ static enum error_code write_body(const struct request *request, const struct en
 
     assert(request->full);
     buf_init(&out, arena->bytes_max);
+    buf_expect(&out, request->source.n + request->source.n / 16);
     buf_add_char(&out, '{');
     add_string(&out, "model", str_is_null(how->model) ? request->model : how->model);
     openai_chat_add_key(&out, STR("messages"));

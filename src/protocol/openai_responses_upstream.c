@@ -347,6 +347,7 @@ static enum error_code write_body(const struct request *request, const struct en
     assert(request->full);
     TRY(fit_request(request, &rules, how->translation, arena, &fitted, e));
     buf_init(&w.out, arena->bytes_max);
+    buf_expect(&w.out, request->source.n + request->source.n / 16);
     enum error_code code = write_request(&w, &fitted);
     bool ok = buf_ok(&w.out);
     *piece = str_copy(arena, buf_str(&w.out));

@@ -60,28 +60,6 @@ static size_t next_item(struct str s, size_t cursor, char open, char close)
     return at < s.n && s.p[at] != close ? at : SIZE_MAX;
 }
 
-enum json_kind json_kind_of(struct str value)
-{
-    if (value.n == 0)
-        return JSON_NULL;
-    switch (value.p[0]) {
-    case '{':
-        return JSON_OBJECT;
-    case '[':
-        return JSON_ARRAY;
-    case '"':
-        return JSON_STRING;
-    case 't':
-        return JSON_TRUE;
-    case 'f':
-        return JSON_FALSE;
-    case 'n':
-        return JSON_NULL;
-    default:
-        return JSON_NUMBER;
-    }
-}
-
 /* The next member, its key as it stands, with quotes. */
 static bool next_member(struct str object, size_t *cursor, struct json_member *ret_member)
 {

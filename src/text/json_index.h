@@ -61,7 +61,28 @@ enum json_kind {
     JSON_FALSE,
     JSON_NULL
 };
-enum json_kind json_kind_of(struct str value);
+/* By its first byte. */
+static inline enum json_kind json_kind_of(struct str value)
+{
+    if (value.n == 0)
+        return JSON_NULL;
+    switch (value.p[0]) {
+    case '{':
+        return JSON_OBJECT;
+    case '[':
+        return JSON_ARRAY;
+    case '"':
+        return JSON_STRING;
+    case 't':
+        return JSON_TRUE;
+    case 'f':
+        return JSON_FALSE;
+    case 'n':
+        return JSON_NULL;
+    default:
+        return JSON_NUMBER;
+    }
+}
 
 /* Iterates an object's members: cursor = 0 first; false at the end. Offsets begin/end count from
  * value.p. arena: for keys with escapes. */
