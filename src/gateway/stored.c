@@ -13,8 +13,8 @@
  *               stored_bytes    the response object, of the first: of a stream its last event
  *               stored_end      keeps it
  * Owns      x->stored: what is remembered until the end. Bodies that it makes are the exchange's.
- * Not here  Requests for kept responses (stored_ask), what a body is put together of (stored_chain),
- *           the store.
+ * Not here  Requests for kept responses (stored_ask), what a body is put together of
+ *           (stored_chain), the store.
  */
 #include "gateway/stored.h"
 
@@ -160,7 +160,7 @@ static void remember(struct stored *stored)
     if (arena_overflowed(&stored->arena)) /* not for want of a copy is it refused */
         return;
     to[0] = '[';
-    *stored_parts_write(&chain->own, to + 1) = ']';
+    *stored_items_write(&chain->own, to + 1) = ']';
     stored->input = str_of(to, chain->own.bytes + 2);
 }
 
@@ -395,7 +395,7 @@ static void put_items(struct exchange *x, struct str output, struct str response
     struct str item;
 
     while (json_array_next(output, &cursor, &item)) {
-        struct str key = stored_item_key(stored_items_id(item), key_text);
+        struct str key = stored_chain_item_key(stored_items_id(item), key_text);
         if (!str_is_null(key))
             put(x, &(struct reply){.id = key, .previous = response_id});
     }

@@ -55,7 +55,7 @@ static struct reply *find_reply(struct stored_chain *chain, struct str id)
     return reply == NULL || str_is_null(reply->backend) ? NULL : reply;
 }
 
-struct str stored_item_key(struct str id, char to[STORED_ITEM_KEY_MAX])
+struct str stored_chain_item_key(struct str id, char to[STORED_ITEM_KEY_MAX])
 {
     static const struct str what = STR_INIT("item ");
 
@@ -78,7 +78,7 @@ static bool may_work(struct stored_chain *chain, size_t bytes)
 static struct str find_item(struct stored_chain *chain, struct str id)
 {
     char key_text[STORED_ITEM_KEY_MAX];
-    struct str key = stored_item_key(id, key_text);
+    struct str key = stored_chain_item_key(id, key_text);
 
     if (str_is_null(key))
         return STR_NULL;
@@ -249,8 +249,8 @@ static void add_all(struct stored_chain *chain, const struct link *first)
     struct stored_parts *out = &chain->parts;
 
     if (json_index_find(chain->index, STR("input")) == NULL)
-        stored_parts_add(out, STR("\"input\":"));
-    stored_parts_add(out, STR("["));
+        stored_items_piece(out, STR("\"input\":"));
+    stored_items_piece(out, STR("["));
     for (const struct link *link = first; link != NULL; link = link->next) {
         stored_items_add(link->reply->input, chain->same, out);
         stored_items_add(link->reply->output, chain->same, out);
@@ -258,8 +258,8 @@ static void add_all(struct stored_chain *chain, const struct link *first)
     if (chain->own.n > 0)
         stored_items_add_text(chain->own.items[0], out);
     for (size_t i = 1; i < chain->own.n; i++)
-        stored_parts_add(out, chain->own.items[i]);
-    stored_parts_add(out, STR("]"));
+        stored_items_piece(out, chain->own.items[i]);
+    stored_items_piece(out, STR("]"));
 }
 
 /* The body with those items as its input, and without previous_response_id. */
@@ -280,7 +280,7 @@ static enum error_code put_together(struct stored_chain *chain, const struct lin
         if (pieces[i].p == items_here)
             add_all(chain, first);
         else
-            stored_parts_add(&chain->parts, pieces[i]);
+            stored_items_piece(&chain->parts, pieces[i]);
     }
     if (arena_overflowed(arena))
         return no_room(chain, e);
@@ -336,7 +336,7 @@ enum error_code stored_chain_read(struct stored_chain *chain, struct error *e)
 void stored_chain_write(const struct stored_chain *chain, char *to)
 {
     assert(chain->anew && !chain->too_much);
-    (void)stored_parts_write(&chain->parts, to);
+    (void)stored_items_write(&chain->parts, to);
 }
 
 void stored_chain_end(struct stored_chain *chain)

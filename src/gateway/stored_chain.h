@@ -49,4 +49,4 @@ void stored_chain_end(struct stored_chain *chain);
 enum { STORED_ITEM_KEY_MAX = 128 };
 /* Under which id it is kept which response an item is in: as a reply without a backend. Null: such
  * ids are not kept. */
-struct str stored_item_key(struct str id, char to[STORED_ITEM_KEY_MAX]);
+struct str stored_chain_item_key(struct str id, char to[STORED_ITEM_KEY_MAX]);

@@ -28,7 +28,7 @@ static struct str type_of(struct str item)
 
 enum { PARTS_MIN = 16 };
 
-void stored_parts_add(struct stored_parts *parts, struct str piece)
+void stored_items_piece(struct stored_parts *parts, struct str piece)
 {
     if (piece.n == 0)
         return;
@@ -45,7 +45,7 @@ void stored_parts_add(struct stored_parts *parts, struct str piece)
     parts->bytes += piece.n;
 }
 
-char *stored_parts_write(const struct stored_parts *parts, char *to)
+char *stored_items_write(const struct stored_parts *parts, char *to)
 {
     for (size_t i = 0; i < parts->n; i++) {
         memcpy(to, parts->items[i].p, parts->items[i].n);
@@ -61,9 +61,9 @@ void stored_items_add_text(struct str elements, struct stored_parts *out)
     if (elements.n == 0)
         return;
     if (out->some)
-        stored_parts_add(out, STR(","));
+        stored_items_piece(out, STR(","));
     out->some = true;
-    stored_parts_add(out, elements);
+    stored_items_piece(out, elements);
 }
 
 /* What is between the array's brackets. */
@@ -78,8 +78,8 @@ bool stored_items_of_input(struct str input, struct stored_parts *out)
         stored_items_add_text(STR("{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":"
                                   "\"input_text\",\"text\":"),
                               out);
-        stored_parts_add(out, input);
-        stored_parts_add(out, STR("}]}"));
+        stored_items_piece(out, input);
+        stored_items_piece(out, STR("}]}"));
         return true;
     }
     if (input.n == 0 || input.p[0] != '[')
@@ -119,12 +119,12 @@ static void add_without_id(struct str item, struct stored_parts *out)
         }
         if (begin == SIZE_MAX)
             continue;
-        stored_parts_add(out, some ? STR(",") : STR_NULL);
-        stored_parts_add(out, str_of(item.p + begin, end - begin));
+        stored_items_piece(out, some ? STR(",") : STR_NULL);
+        stored_items_piece(out, str_of(item.p + begin, end - begin));
         some = true;
         begin = SIZE_MAX;
     }
-    stored_parts_add(out, STR("}"));
+    stored_items_piece(out, STR("}"));
 }
 
 void stored_items_add(struct str array, bool foreign, struct stored_parts *out)

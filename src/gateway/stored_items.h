@@ -19,9 +19,9 @@ struct stored_parts {
     bool some;    /* an element was added: the next one gets a comma */
 };
 /* Zeroed but for the arena to begin with. Empty ones are left out. */
-void stored_parts_add(struct stored_parts *parts, struct str piece);
+void stored_items_piece(struct stored_parts *parts, struct str piece);
 /* to: room for parts->bytes. Returns what is behind them. */
-char *stored_parts_write(const struct stored_parts *parts, char *to);
+char *stored_items_write(const struct stored_parts *parts, char *to);
 
 /* The items that the member `input` stands for: its elements, or one message of the user for a
  * string. Appended as elements. False: it is neither. */

@@ -17,7 +17,7 @@ static void expect(struct stored_parts *parts, const char *want)
     char got[4096];
 
     assert_in_range(parts->bytes, 0, sizeof(got) - 1);
-    char *end = stored_parts_write(parts, got);
+    char *end = stored_items_write(parts, got);
     assert_int_equal(end - got, parts->bytes);
     *end = '\0';
     assert_string_equal(got, want);
@@ -58,10 +58,10 @@ static void test_pieces(void **state)
     arena_init(&arena, MEMORY, 512, NULL);
     for (size_t i = 0; i < 500; i++) {
         want[i] = (char)('a' + i % 26);
-        stored_parts_add(&out, str_of(want + i, 1));
+        stored_items_piece(&out, str_of(want + i, 1));
     }
     assert_int_equal(out.n, 500);
-    *stored_parts_write(&out, got) = '\0';
+    *stored_items_write(&out, got) = '\0';
     assert_string_equal(got, want);
     arena_fini(&arena);
 

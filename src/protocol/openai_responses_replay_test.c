@@ -44,8 +44,9 @@ static void test_every_event(void **state)
     static const char response[] =
         "{\"id\":\"resp_1\",\"object\":\"response\",\"created_at\":7,\"status\":\"completed\","
         "\"error\":null,\"incomplete_details\":null," ECHOES ",\"output\":[{\"id\":\"msg_1\","
-        "\"type\":\"message\",\"role\":\"assistant\",\"status\":\"completed\",\"content\":[{\"type\":"
-        "\"output_text\",\"text\":\"hi\",\"annotations\":[]}]}],\"usage\":{\"input_tokens\":1,"
+        "\"type\":\"message\",\"role\":\"assistant\",\"status\":\"completed\","
+        "\"content\":[{\"type\":\"output_text\",\"text\":\"hi\",\"annotations\":[]}]}],"
+        "\"usage\":{\"input_tokens\":1,"
         "\"input_tokens_details\":{\"cached_tokens\":0},\"output_tokens\":2,"
         "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":3}}";
     static const char begun[] =
