@@ -163,6 +163,13 @@ static size_t scan_rest(const char *p, size_t n, size_t i, bool *high, bool *esc
 
 size_t json_string_scan(const char *p, size_t n, bool *ret_escaped)
 {
+    size_t near;
+
+    /* Most strings of a stream are short. */
+    if (LIKELY(n >= 16) && scan_short(p, &near)) {
+        *ret_escaped = false;
+        return near;
+    }
     struct progress at = {0, false, false};
     bool escaped = false;
     enum block_end end = scan_is_wide() ? scan_blocks_wide(p, n, &at)
