@@ -33,8 +33,9 @@ enum block_mode {
 struct tagged {
     uint32_t tag; /* search for the next tag */
     bool thinking;
-    bool breaks; /* a tag was just there: line breaks are left out */
-    bool said;   /* something visible, since the last tag */
+    bool breaks;  /* a tag was just there: line breaks are left out */
+    bool said;    /* something visible, since the last tag */
+    bool settled; /* text was said, or thoughts ended: tags are text from there on */
     uint8_t lead_n;
     char lead[LEAD_MAX]; /* blanks before it */
 };
@@ -299,8 +300,11 @@ static size_t count_leading(struct str text, const char *of)
 static void say_led(struct flow *flow, struct str text)
 {
     struct tagged *tagged = &flow->block->tagged;
-    size_t blanks = tagged->said ? 0 : count_leading(text, " \t\r\n");
+    size_t blanks = count_leading(text, " \t\r\n");
 
+    tagged->settled = tagged->settled || blanks < text.n;
+    if (tagged->said)
+        blanks = 0;
     if (!tagged->said && blanks == text.n && tagged->lead_n + blanks <= LEAD_MAX) {
         if (blanks > 0)
             memcpy(tagged->lead + tagged->lead_n, text.p, blanks);
@@ -344,6 +348,7 @@ static void turn_over(struct flow *flow)
     if (!tagged->thinking)
         let_go(flow);
     put_end(flow);
+    tagged->settled = tagged->thinking;
     tagged->thinking = !tagged->thinking;
     tagged->breaks = true;
     tagged->said = false;
@@ -358,11 +363,23 @@ static void say_tagged(struct flow *flow, struct str text)
     bool match = true;
 
     while (match && found.rest.n > 0 && !flow->choice->stopped) {
+        /* Tags stand at the beginning; later ones are what the model speaks of. */
+        if (!tagged->thinking && tagged->settled) {
+            struct str held = needles_held(restore->opening, tagged->tag);
+            tagged->tag = NEEDLES_BEGIN;
+            say_run(flow, held);
+            say_run(flow, found.rest);
+            return;
+        }
         match = needles_feed(tagged->thinking ? restore->closing : restore->opening, &tagged->tag,
                              found.rest, &found);
         say_run(flow, found.held);
         say_run(flow, found.text);
-        if (match && !flow->choice->stopped)
+        if (!match || flow->choice->stopped)
+            continue;
+        if (tagged->settled)
+            say_run(flow, tag_opening);
+        else
             turn_over(flow);
     }
 }

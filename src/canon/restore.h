@@ -5,8 +5,10 @@
  * arguments as text, stop sequences found, <think> tags as reasoning. Works event by event, however
  * the answer was cut, and holds back only what may be the beginning of a stop sequence or a tag.
  *
- * Stop sequences are looked for in each block of text, not in reasoning. Of a tagged text, line
- * breaks right behind a tag and blanks alone before <think> are left out, and no block is made of
+ * Stop sequences are looked for in each block of text, not in reasoning. <think> is a tag at the
+ * beginning of a text, behind blanks at most; later ones are what the model speaks of, and so is a
+ * </think> that nothing opened: what stood before it has been told. Of a tagged text, line breaks
+ * right behind a tag and blanks alone before <think> are left out, and no block is made of
  * nothing: what <think></think> encloses is no reasoning when it is empty.
  */
 #pragma once
