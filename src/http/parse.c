@@ -317,6 +317,15 @@ static llhttp_errno_t feed_lines(struct parser *parser, struct str *rest)
     return HPE_OK;
 }
 
+static llhttp_errno_t feed_all(struct parser *parser, struct str bytes)
+{
+    llhttp_errno_t rc = HPE_OK;
+
+    if (!parser->head_done && parser->raw_n == 0)
+        rc = feed_lines(parser, &bytes);
+    return rc == HPE_OK ? feed_llhttp(parser, bytes) : rc;
+}
+
 /* ---- the head as a message ---- */
 
 static enum http_method method_of(uint8_t method)
@@ -725,12 +734,7 @@ enum parse_step parse_next(struct parser *parser, struct str *input, struct str 
     parser->feed = feed.p;
     parser->step = PARSE_MORE;
 
-    struct str rest = feed;
-    llhttp_errno_t rc = HPE_OK;
-    if (in_head && parser->raw_n == 0)
-        rc = feed_lines(parser, &rest);
-    if (rc == HPE_OK)
-        rc = feed_llhttp(parser, rest);
+    llhttp_errno_t rc = feed_all(parser, feed);
     size_t used = feed.n;
     if (rc != HPE_OK) {
         const char *at = llhttp_get_error_pos(&parser->http);

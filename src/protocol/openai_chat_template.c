@@ -10,8 +10,8 @@
  *               data: {"id":"c1",…,"delta":{"content":" HOLE "},…}],"obfuscation":" HOLE "}\n\n
  *               '------------- piece 0 --------------'      '------- piece 1 ------'      '-2-'
  *
- *           Later bytes that are piece 0, a string's body, piece 1 [, a string's body, piece 2] are a
- *           frame that yields the same event with the new text; its end need not be looked for.
+ *           Later bytes that are piece 0, a string's body, piece 1 [, a string's body, piece 2] are
+ *           a frame that yields the same event with the new text; its end need not be looked for.
  *
  * Why this is right, step by step:
  *   1. Framing. Bodies of JSON strings hold no control characters (json_string_scan refuses

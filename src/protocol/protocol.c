@@ -24,7 +24,8 @@ const struct protocol *protocol_find(struct str name)
 }
 
 /* Whether a route's path serves this one; what its '*' takes of it, which is not empty, with the
- * action behind it (":generateContent"). Most of the table is left at the first byte that differs: each request is held against all of it. */
+ * action behind it (":generateContent"). Most of the table is left at the first byte that differs:
+ * each request is held against all of it. */
 static bool route_serves(const struct route *route, struct str path, struct str *ret_rest)
 {
     const char *pattern = route->path;
@@ -82,8 +83,8 @@ static void allow_add(struct str *allow, struct str method, struct arena *arena)
                        STR_ARG(method), str_eq(method, STR("GET")) ? ", HEAD" : "");
 }
 
-/* The pattern that says most of a path, with its NUL; null where there is no such path. The method does not
- * count: with another one than the path has it is not to be taken for another path. */
+/* The pattern that says most of a path, with its NUL; null where there is no such path. The method
+ * does not count: with another one than the path has it is not to be taken for another path. */
 static struct str pattern_of(struct str path)
 {
     const struct route *best = NULL;

@@ -218,7 +218,7 @@ static bool at_frame(const struct sse *sse)
     return sse->carry.n == 0 && sse->bom_passed;
 }
 
-/* The line end at at, LF or CR LF: its bytes. 0: there is none, or a CR behind which a LF may come. */
+/* The line end at at, LF or CR LF: its bytes. 0: none, or a CR behind which a LF may come. */
 static size_t line_end(struct str s, size_t at)
 {
     if (at < s.n && s.p[at] == '\n')
@@ -226,7 +226,7 @@ static size_t line_end(struct str s, size_t at)
     return s.n - at >= 2 && s.p[at] == '\r' && s.p[at + 1] == '\n' ? 2 : 0;
 }
 
-/* The field that s begins with, if it is of that name and its line has an end; *ret_n: its bytes. */
+/* The field that s begins with, if it is of that name and its line has an end, of *ret_n bytes. */
 static bool simple_field(struct str s, struct str name, struct str *ret_value, size_t *ret_n)
 {
     if (!str_starts(s, name))

@@ -51,8 +51,8 @@ void sse_feed(struct sse *sse, struct str bytes);
 /* The next whole frame. False: no more (e->code OK; what is left was carried), or the frame passed
  * event_bytes_max (e->code UPSTREAM_TOO_LARGE, from then on always). */
 NODISCARD bool sse_next(struct sse *sse, struct sse_frame *ret_frame, struct error *e);
-/* What is fed and not yet taken, when a frame begins there; else empty. Who knows that a frame is the
- * first n bytes of it, and no longer than event_bytes_max, takes it without having it looked for. */
+/* What is fed and not yet taken, when a frame begins there; else empty. Who knows that a frame is
+ * the first n bytes of it, at most event_bytes_max, takes it without having it looked for. */
 struct str sse_ahead(struct sse *sse);
 struct str sse_take(struct sse *sse, size_t n);
 /* The input has ended, and sse_next said that there is no more: the rest as a frame, false when
