@@ -90,9 +90,9 @@ async function at_rest() {
     }
 }
 
-function status_bytes(field) {
+function peak_bytes() {
     const text = fs.readFileSync(`/proc/${proxy.pid}/status`, "utf8");
-    return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(text)[1]) * 1024;
+    return Number(/^VmHWM:\s+(\d+) kB/m.exec(text)[1]) * 1024;
 }
 
 /** From now on VmHWM is the peak of what comes. */
@@ -166,7 +166,7 @@ for (const [what, body] of Object.entries(BODIES)) {
         let answer_now;
         await post(body.subarray(0, 2 * MB)); /* no JSON; threads and buffers are there now */
         await at_rest();
-        const before = status_bytes("VmRSS");
+        const before = proxy.rss_kib() * 1024;
         reset_peak();
         hold = new Promise((resolve) => { answer_now = resolve; });
         mock.requests.length = 0;
@@ -180,18 +180,18 @@ for (const [what, body] of Object.entries(BODIES)) {
                 bytes = await gauge();
             }
             assert.ok(bytes <= body.length + 64 * 1024, `${bytes} bytes for ${body.length}`);
-            const held = status_bytes("VmRSS") - before;
+            const held = proxy.rss_kib() * 1024 - before;
             assert.ok(held <= body.length + EXTRA, `RSS grew by ${held} for ${body.length}`);
         }
         answer_now();
         hold = null;
         const { status } = await answer;
         assert.ok(status === 200 || (status === 413 && body !== HONEST), `status ${status}`);
-        const peak = status_bytes("VmHWM") - before;
+        const peak = peak_bytes() - before;
         assert.ok(peak <= times * body.length + (SLOW ? EXTRA : 0),
             `peak of ${(peak / body.length).toFixed(1)} times its size`);
         await at_rest();
-        const left = status_bytes("VmRSS") - before;
+        const left = proxy.rss_kib() * 1024 - before;
         assert.ok(left <= EXTRA, `${left} bytes were not given back`);
     });
 }
