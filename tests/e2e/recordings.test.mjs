@@ -11,6 +11,8 @@
  * be said there; what reaches the upstream is what its protocol's schema accepts.
  *
  * RECORDING=12    only the one in this line, with all that differs
+ * Builds that look for races, or count lines, replay every SPARSE-th of a protocol; those that look
+ * at values (release) and at memory (asan) all of them.
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
@@ -20,7 +22,7 @@ import { after } from "node:test";
 import { parse, write } from "./lib/exact.mjs";
 import { Mock } from "./lib/mock.mjs";
 import { NAMES, PROTOCOLS, missing_backends, missing_clients } from "./lib/protocols.mjs";
-import { ROOT, run, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
+import { PROGRAM, ROOT, run, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
 import { SEED, random } from "./lib/random.mjs";
 import { read_answer, values_of } from "./lib/read.mjs";
 import { violation } from "./lib/schemas.mjs";
@@ -31,11 +33,14 @@ const APIS = { openai_chat: "openai-chat", openai_responses: "openai-responses",
     anthropic_messages: "anthropic", gemini_generate: "gemini" };
 const PARALLEL = 8;
 const ONLY = process.env.RECORDING;
+const SPARSE = /\/(tsan|cov)\//.test(PROGRAM) && !ONLY ? 4 : 1;
+const nth = {};
 
 const LIST = absent ? [] : fs.readFileSync(SHARED, "utf8").trimEnd().split("\n")
     .map((line, i) => ({ line: i + 1, ...JSON.parse(line) }))
     .filter((x) => APIS[x.api] && (!ONLY || String(x.line) === ONLY))
-    .map((x) => ({ ...x, protocol: APIS[x.api] }));
+    .map((x) => ({ ...x, protocol: APIS[x.api] }))
+    .filter((x) => (nth[x.protocol] = (nth[x.protocol] ?? -1) + 1) % SPARSE === 0);
 
 /* ---- The upstream ---- */
 
