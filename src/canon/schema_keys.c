@@ -75,7 +75,7 @@ enum schema_key schema_keys_find(struct str name)
 
 void schema_keys_read(struct schema_layers *l)
 {
-    /* The layer that a value is of, from 1: of a keyword that stands twice in it, the first counts. */
+    /* The layer that a value is of, from 1: of two in one layer the first counts. */
     unsigned char owners[KEY_COUNT] = {0};
 
     memset(l->values, 0, sizeof(l->values));

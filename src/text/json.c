@@ -529,7 +529,7 @@ static bool add_runs(struct buf *b, struct str s)
     return buf_ok(b);
 }
 
-/* Escapes n bytes to where there is room for n escapes and SCAN_SLACK. Returns how much it wrote. */
+/* Escapes n bytes to where there is room for n escapes and SCAN_SLACK; returns what it wrote. */
 static size_t escape_piece(char *to, const char *p, size_t n, bool *high)
 {
     char *begin = to;
@@ -594,7 +594,7 @@ struct str json_quote(struct str s, struct arena *arena)
     if (high)
         plain = plain && utf8_valid(s);
 
-    /* Each byte becomes six at most (\u001f); with twice that it is written without a look at it. */
+    /* Each byte becomes six at most (\u001f); with twice that it is written at once. */
     assert(s.n < SIZE_MAX / 32);
     if (plain) {
         char *p = arena_alloc(arena, s.n + 2);
