@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What      A table of kept texts by client and key.
- * How       Buckets of a seeded hash (keys are partly clients' words). All entries also in a list by
- *           age, and by use in the list of their holder, the client: when there is no room, the
+ * How       Buckets of a seeded hash (keys are partly clients' words). All entries also in a list
+ *           by age, and by use in the list of their holder, the client: when there is no room, the
  *           holder of most loses the front of its list. An entry never changes: it is copied in
  *           before the lock is taken and out after it was given back, under a reference.
  * Owns      The entries and their text, the holders; the buckets, from the first entry on.

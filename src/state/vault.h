@@ -4,8 +4,9 @@
  * (mapping.md, 7.2). Keyed by client, and what its owner knows an answer by (canon/recall).
  *
  * One for the process, used by all workers: a short lock. Bounded in bytes (all that an entry
- * takes) and age (since it was put). When it is full, what the client that holds most has used least
- * recently leaves first: no client pushes out what others keep within an equal share. In memory only.
+ * takes) and age (since it was put). When it is full, what the client that holds most has used
+ * least recently leaves first: no client pushes out what others keep within an equal share. In
+ * memory only.
  */
 #pragma once
 
