@@ -82,6 +82,7 @@ static void test_asked_for_once_and_kept(void **state)
         assert_int_equal(status_of(&f), 200);
         assert_int_equal(times(&f.upstream, "GET /v1/models "), 1);
         loop_test_advance(f.loop, KEEP_MS);
+        end_fini(&f.client); /* the proxy has closed it meanwhile */
         connect_client(&f);
         /* Who comes now gets the old one at once, and the new one is on its way. */
         get(&f, "/v1/models");
