@@ -201,11 +201,11 @@ void reason_open(const struct request *request, const struct reason_options *opt
     }
     *to = NULL;
     const struct turn *was = request->turns;
-    uint64_t asked = 0;
+    struct recall_asked so_far = {0, 0};
     for (struct turn *turn = ret_request->turns; turn != NULL && !arena_overflowed(arena);
          turn = turn->next, was = was->next) {
-        open_turn(asked, was, turn, options, arena);
-        asked = recall_asked_by(asked, was);
+        open_turn(so_far.asked, was, turn, options, arena);
+        recall_asked_by(&so_far, was);
     }
 }
 

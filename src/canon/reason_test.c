@@ -363,8 +363,8 @@ static void test_completed(void **state)
         "{\"m\":[{\"r\":\"u\",\"c\":[{\"k\":\"text\",\"t\":\"hi\"}]},{\"r\":\"a\",\"c\":[{\"k\":"
         "\"text\",\"t\":\"ho\"}]}]}"));
     (void)state;
-    struct str key = recall_text_key(recall_asked_by(0, request.turns),
-                                     recall_said(request.turns->next), text_key);
+    struct str key = recall_text_key(recall_asked(&request), recall_said(request.turns->next),
+                                     text_key);
     text_key[key.n] = '\0';
     char keys[3][RECALL_KEY_MAX + 1];
     char values[3][200];

@@ -75,28 +75,34 @@ static uint64_t hash_of(const struct turn *turn)
     return hash;
 }
 
-uint64_t recall_asked_by(uint64_t asked, const struct turn *turn)
+void recall_asked_by(struct recall_asked *so_far, const struct turn *turn)
 {
-    if (turn->role == ROLE_USER)
-        return hash_of(turn);
+    if (turn->role == ROLE_USER) {
+        const uint64_t both[] = {so_far->user, hash_of(turn)};
+        so_far->asked = XXH3_64bits(both, sizeof(both));
+        so_far->user = both[1];
+        return;
+    }
     for (const struct part *part = turn->role == ROLE_ASSISTANT ? turn->parts : NULL; part != NULL;
          part = part->next)
-        asked += part->kind == PART_TOOL_CALL;
-    return asked;
+        so_far->asked += part->kind == PART_TOOL_CALL;
 }
 
 uint64_t recall_asked(const struct request *request)
 {
-    const struct turn *last = request->turns; /* the last one of the user's */
-    uint64_t asked = 0;
+    const struct turn *last[] = {NULL, request->turns}; /* two of the user's */
+    struct recall_asked so_far = {0, 0};
 
-    for (const struct turn *turn = last; turn != NULL; turn = turn->next) {
-        if (turn->role == ROLE_USER)
-            last = turn;
+    for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next) {
+        if (turn->role != ROLE_USER)
+            continue;
+        last[0] = last[1];
+        last[1] = turn;
     }
-    for (const struct turn *turn = last; turn != NULL; turn = turn->next)
-        asked = recall_asked_by(asked, turn);
-    return asked;
+    for (const struct turn *turn = last[0] != NULL ? last[0] : last[1]; turn != NULL;
+         turn = turn->next)
+        recall_asked_by(&so_far, turn);
+    return so_far.asked;
 }
 
 struct recall_said {

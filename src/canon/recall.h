@@ -5,7 +5,8 @@
  *
  * An answer is known again by the ids of its calls, what they say (canon/call_digest) and what was
  * asked, as many servers count their ids from zero; one without calls by what was asked and what it
- * said. What is kept names its vendor, and each block in its place among calls and text: signatures
+ * said. What was asked is what the user said last and before that: the last alone is "go on" in many
+ * conversations of one client. What is kept names its vendor, and each block in its place among calls and text: signatures
  * go back to their calls, reasoning goes in front of what it stood before.
  */
 #pragma once
@@ -20,11 +21,15 @@ enum { RECALL_KEY_MAX = 120 };
 struct str recall_call_key(uint64_t asked, struct str id, uint64_t digest, char to[RECALL_KEY_MAX]);
 /* said: recall_said. */
 struct str recall_text_key(uint64_t asked, uint64_t said, char to[RECALL_KEY_MAX]);
-/* What the user said last, and how many calls came since. Needs full. Of long texts the beginning
- * counts. */
+/* What the user said in the last two turns, and how many calls came since. Needs full. Of long texts
+ * the beginning counts. */
 uint64_t recall_asked(const struct request *request);
-/* The same turn by turn: behind the turn, asked being what it was before it; 0 to begin. */
-uint64_t recall_asked_by(uint64_t asked, const struct turn *turn);
+/* The same turn by turn; zero to begin. */
+struct recall_asked {
+    uint64_t asked; /* so far */
+    uint64_t user;  /* what the user said last */
+};
+void recall_asked_by(struct recall_asked *so_far, const struct turn *turn);
 /* The texts of an assistant's turn. */
 uint64_t recall_said(const struct turn *turn);
 

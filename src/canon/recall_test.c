@@ -372,16 +372,34 @@ static void test_asked(void **state)
         turns[i].role = roles[i];
         turns[i].next = i + 1 < COUNT_OF(turns) ? &turns[i + 1] : NULL;
     }
-    uint64_t first = recall_asked_by(0, &turns[0]);
+    struct recall_asked so_far = {0, 0};
+    recall_asked_by(&so_far, &turns[0]);
+    uint64_t first = so_far.asked;
     uint64_t last = recall_asked(&request);
     assert_false(first == 0 || first == last);
-    assert_true(last == recall_asked_by(first, &turns[2]));
     /* With each call it is another question; with texts and results it is not. */
-    assert_true(first == recall_asked_by(first, &turns[1]));
-    assert_true(first == recall_asked_by(first, &turns[3]));
+    recall_asked_by(&so_far, &turns[1]);
+    assert_true(first == so_far.asked);
+    recall_asked_by(&so_far, &turns[3]);
+    assert_true(first == so_far.asked);
+    recall_asked_by(&so_far, &turns[2]);
+    assert_true(last == so_far.asked);
     struct turn calls = read_turn(&f, "call:a|text:t|call:b");
     calls.role = ROLE_ASSISTANT;
-    assert_false(first == recall_asked_by(first, &calls));
+    recall_asked_by(&so_far, &calls);
+    assert_false(last == so_far.asked);
+    /* "Go on" is said in many conversations: what was said before it counts as well, what was said
+     * before that does not, as clients leave out beginnings. */
+    struct turn older = read_turn(&f, "text:older");
+    older.role = ROLE_USER;
+    older.next = &turns[0];
+    request.turns = &older;
+    assert_true(last == recall_asked(&request));
+    request.turns = &turns[0];
+    turns[0].parts->text = STR("z");
+    assert_false(last == recall_asked(&request));
+    turns[0].parts->text = STR("a");
+    assert_true(last == recall_asked(&request));
     turns[2].parts->next->text = STR("e");
     assert_false(last == recall_asked(&request));
     tear_down(&f);

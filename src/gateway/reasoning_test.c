@@ -183,9 +183,10 @@ static void test_chat(void **state)
 static struct str call_key(struct str asked, struct str id, char to[RECALL_KEY_MAX])
 {
     struct part text = {.kind = PART_TEXT, .text = asked};
-    const struct turn user = {.role = ROLE_USER, .parts = &text};
+    struct turn user = {.role = ROLE_USER, .parts = &text};
+    const struct request request = {.full = true, .turns = &user};
 
-    return recall_call_key(recall_asked_by(0, &user), id, call_digest_of(STR("f"), STR("{}")), to);
+    return recall_call_key(recall_asked(&request), id, call_digest_of(STR("f"), STR("{}")), to);
 }
 
 static struct str kept_of(struct arena *arena)

@@ -433,6 +433,30 @@ test("reasoning: equal ids of two conversations of one client are two answers", 
     }
 });
 
+test("reasoning: conversations that go on with the same words and call are not mixed up", async () => {
+    /* Two windows of one client: "go on", and both run the same command. */
+    const talk = (task) => ({ ...oc.ask("an1:m"), messages: [{ role: "user", content: task },
+        { role: "assistant", content: "So far." }, { role: "user", content: "Go on." }] });
+    const thinks = (signature) => ({ blocks: [{ reasoning: `Of ${signature}`, signature },
+        { tool: { ...CALL, id: "call_0" } }] });
+    const seen = () => up().messages.flatMap(({ content }) => content)
+        .flatMap((block) => block.signature ?? []);
+    const begin = async (body, signature) => {
+        answers("anthropic", thinks(signature));
+        return oc.send(proxy, body);
+    };
+    const one = await begin(talk("Mend the first file."), "EqOne=");
+    const two = await begin(talk("Mend the second file."), "EqTwo=");
+    for (const [task, got, signature] of [["first", one, "EqOne="], ["second", two, "EqTwo="]]) {
+        answers("anthropic", SAYS);
+        await oc.send(proxy, oc.go_on(talk(`Mend the ${task} file.`), got));
+        assert.deepEqual(seen(), [signature]);
+    }
+    answers("anthropic", SAYS);
+    await oc.send(proxy, oc.go_on(talk("Mend nothing."), one));
+    assert.deepEqual(seen(), []);
+});
+
 test("reasoning: each of equal calls of one conversation has its own", async () => {
     const thinks = (signature) => ({ blocks: [{ reasoning: "Hm.", signature },
         { tool: { ...CALL, id: "call_0" } }] });
