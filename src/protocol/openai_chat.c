@@ -9,7 +9,7 @@
  * Not here  Requests (openai_chat_request.c, openai_chat_upstream.c), answers
  *           (openai_chat_decode.c, openai_chat_encode.c).
  */
-#include "protocol/openai_chat_priv.h"
+#include "protocol/openai_chat_decode_priv.h"
 
 #include "canon/failure.h"
 #include "text/utf8.h"

@@ -12,7 +12,7 @@
  * Owns      The SSE parser's buffers. All else lies in the two arenas of the options.
  * Not here  What the JSON means. Whether the client gets raw or new bytes: openai_chat_encode.c.
  */
-#include "protocol/openai_chat_priv.h"
+#include "protocol/openai_chat_decode_priv.h"
 
 void openai_chat_decode_init(void *decoder, const struct decoder_options *options)
 {

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "canon/dump.h"
-#include "protocol/openai_chat_priv.h"
+#include "protocol/openai_chat_decode_priv.h"
 #include "protocol/recordings_for_test.h"
 #include "protocol/trial.h"
 

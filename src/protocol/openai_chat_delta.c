@@ -16,7 +16,7 @@
  * Owns      Choices and tool calls, in the answer's arena. Events and their text are scratch.
  * Not here  Framing, completion (openai_chat_decode.c).
  */
-#include "protocol/openai_chat_priv.h"
+#include "protocol/openai_chat_decode_priv.h"
 
 #include "canon/media.h"
 

@@ -39,7 +39,7 @@
  * Not here  Reading JSON: openai_chat_delta.c. The test that both ways agree on each recording, and
  *           the fuzzer that looks for a frame where they do not.
  */
-#include "protocol/openai_chat_priv.h"
+#include "protocol/openai_chat_decode_priv.h"
 
 #include "text/json_index.h"
 

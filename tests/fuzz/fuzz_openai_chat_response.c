@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "protocol/openai_chat_lint.h"
-#include "protocol/openai_chat_priv.h"
+#include "protocol/openai_chat_decode_priv.h"
 #include "protocol/trial.h"
 
 enum { OUT_MAX = 64 * 1024 * 1024, SHORT = 1024 };

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chat Completions: what the files that decode answers share (openai_chat_decode.c, _delta.c,
+ * _template.c).
+ */
+#pragma once
+
+#include "protocol/openai_chat_priv.h"
+#include "text/json_halves.h"
+#include "text/sse.h"
+
+enum {
+    OPENAI_CHAT_TEMPLATES = 4,
+    OPENAI_CHAT_TEMPLATE_BYTES_MAX = 1024,
+};
+
+/* A tool call of a choice. */
+struct openai_chat_tool {
+    struct openai_chat_tool *next;
+    uint32_t wire_index; /* by which its deltas name it */
+    uint32_t block;      /* EVENT_NO_BLOCK: waits for its name */
+    bool custom;
+    bool legacy;
+    bool signature_said;
+    bool index_said;    /* wire_index is the upstream's word, not a position */
+    struct str id;      /* null: the upstream did not say yet */
+    struct str name;    /* null: not said yet */
+    struct str waiting; /* arguments that came before the name */
+    uint64_t args_n;
+    uint64_t args_hash; /* to know a call that is said again at the end */
+};
+
+/* A block that carries a member which we do not model (images, reasoning_details …). */
+struct openai_chat_side {
+    struct openai_chat_side *next;
+    const char *member;
+    uint32_t block;
+};
+
+struct openai_chat_choice {
+    struct openai_chat_choice *next;
+    uint32_t index;
+    uint32_t blocks; /* begun so far */
+    uint32_t open;   /* the open text, reasoning or refusal block, or EVENT_NO_BLOCK */
+    enum block_kind open_kind;
+    bool stopped;
+    bool reasoning_said;            /* as text: reasoning_details repeat it */
+    struct openai_chat_tool *tools; /* in order of their begin */
+    struct openai_chat_side *sides;
+};
+
+/* Where in a chunk the text of the last TEXT, REASONING or TOOL_ARGS event stood:
+ * choices[choice_at].message.member, or in that message
+ * tool_calls[tool_at].inner.member */
+struct openai_chat_place {
+    bool known;
+    size_t choice_at;
+    const char *message;
+    const char *inner; /* NULL: not in a tool call */
+    size_t tool_at;
+    const char *member;
+    struct openai_chat_tool *tool;
+};
+
+/* A frame with one or two holes; picture and proof in openai_chat_template.c. */
+struct openai_chat_template {
+    uint32_t version; /* of the decoder's state; 0: an empty slot */
+    uint32_t holes;
+    uint32_t text_hole; /* which one is the text */
+    enum event_kind kind;
+    uint32_t choice;
+    uint32_t block;
+    struct openai_chat_tool *tool;
+    char *bytes; /* the pieces, one after the other */
+    size_t bytes_size;
+    size_t piece_n[3];
+};
+
+struct openai_chat_decoder {
+    struct decoder_options options;
+    struct sse sse;
+    struct json_halves halves;
+    bool started;    /* START was emitted */
+    bool over;       /* ERROR was emitted */
+    bool terminated; /* [DONE] was seen */
+    bool quit;       /* the sink said PUSH_STOP */
+    bool too_many;   /* blocks */
+    bool templates_off;
+    uint32_t version; /* of all below; counts up with each change of it */
+    uint32_t synthetic_ids;
+    struct openai_chat_choice *choices;
+    uint32_t id_hash; /* of the answer's id, for synthetic tool ids */
+    /* The frame in work. */
+    struct event *events; /* in scratch */
+    uint32_t n;
+    uint32_t size;
+    struct event single; /* the events of frames that need no scratch */
+    struct openai_chat_place place;
+    /* Templates, the last one used first. */
+    struct openai_chat_template templates[OPENAI_CHAT_TEMPLATES];
+    uint32_t learned;
+    uint32_t matched;
+};
+
+decoder_init_fn openai_chat_decode_init;
+response_decode_fn openai_chat_decode_bytes;
+decoder_fini_fn openai_chat_decode_fini;
+
+/* Reads a chunk (whole = false) or a whole chat completion into d->events. */
+void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, bool whole,
+                            struct frame *frame);
+/* An error, as a frame of its own or as what the root of a frame is. */
+void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root);
+/* Ends every choice that has no STOP yet: the answer is known to be complete. */
+void openai_chat_delta_stop_all(struct openai_chat_decoder *d);
+#define OPENAI_CHAT_HASH_BEGIN 0xcbf29ce484222325u
+/* Arguments of a tool call went out (FNV-1a: it must not matter how they were cut). */
+static inline void openai_chat_delta_count_args(struct openai_chat_tool *tool, struct str text)
+{
+    uint64_t hash = tool->args_hash;
+
+    for (size_t i = 0; i < text.n; i++)
+        hash = (hash ^ (unsigned char)text.p[i]) * 0x100000001b3u;
+    tool->args_hash = hash;
+    tool->args_n += text.n;
+}
+
+/* A frame begins raw: how many bytes it has when it is like an earlier one, and d->single is its
+ * event; else 0. */
+size_t openai_chat_template_match(struct openai_chat_decoder *d, struct str raw);
+/* Remembers the frame just decoded, if another one may differ from it by its text alone. */
+void openai_chat_template_learn(struct openai_chat_decoder *d, const struct sse_frame *sse);
