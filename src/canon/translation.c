@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "canon/translation.h"
 
-enum { NAME_SHOWN_MAX = 64 };
+enum { CODE_MAX = 32, NAME_SHOWN_MAX = 64 };
 
 /* --- warnings --- */
+
+static const struct str more = STR_INIT("more");
+
+/* As many as are told: a request may name thousands. */
+static bool is_full(const struct translation *t)
+{
+    return t->warnings_n == TRANSLATION_WARNINGS_MAX &&
+           str_eq(t->warnings[TRANSLATION_WARNINGS_MAX - 1], more);
+}
 
 static void warn(struct translation *t, struct str code)
 {
@@ -12,7 +21,7 @@ static void warn(struct translation *t, struct str code)
             return;
     }
     if (t->warnings_n == TRANSLATION_WARNINGS_MAX) {
-        t->warnings[TRANSLATION_WARNINGS_MAX - 1] = STR("more");
+        t->warnings[TRANSLATION_WARNINGS_MAX - 1] = more;
         return;
     }
     struct str kept = str_copy(t->arena, code);
@@ -49,13 +58,14 @@ static size_t show_name(struct str name, char shown[NAME_SHOWN_MAX])
 void translation_warn_of(struct translation *t, const char *code, struct str name)
 {
     char shown[NAME_SHOWN_MAX];
+    char text[CODE_MAX + 1 + NAME_SHOWN_MAX + 1];
 
-    if (t == NULL)
+    if (t == NULL || is_full(t))
         return;
-    size_t n = show_name(name, shown);
-    struct str whole = str_print(t->arena, "%s:%.*s", code, (int)n, shown);
-    if (!arena_overflowed(t->arena))
-        warn(t, whole);
+    size_t shown_n = show_name(name, shown);
+    int n = snprintf(text, sizeof(text), "%s:%.*s", code, (int)shown_n, shown);
+    assert(n > 0 && (size_t)n < sizeof(text)); /* codes are ours */
+    warn(t, str_of(text, (size_t)n));
 }
 
 void translation_write_warnings(const struct translation *t, struct buf *out)

@@ -47,6 +47,30 @@ static void test_warnings(void **state)
     arena_fini(&arena);
 }
 
+/* Catches: memory taken for each of thousands of names, of which few are told. */
+static void test_many_warnings(void **state)
+{
+    struct arena arena;
+    char name[32];
+    size_t bytes = 0;
+
+    (void)state;
+    arena_init(&arena, 1024 * 1024, 1024, NULL);
+    struct translation t = {.arena = &arena};
+    for (int i = 0; i < 20000; i++) {
+        (void)snprintf(name, sizeof(name), "%d", i < 10000 ? 0 : i);
+        translation_warn_of(&t, "dropped:tool", str_c(name));
+        if (i == 9999 || i == 10000 + TRANSLATION_WARNINGS_MAX)
+            assert_int_equal(t.warnings_n, i == 9999 ? 1 : TRANSLATION_WARNINGS_MAX);
+        if (i == 10000 + TRANSLATION_WARNINGS_MAX)
+            bytes = arena_bytes(&arena);
+    }
+    assert_in_range(bytes, 1, 8 * 1024);
+    assert_int_equal(arena_bytes(&arena), bytes);
+    assert_true(str_eq(t.warnings[TRANSLATION_WARNINGS_MAX - 1], STR("more")));
+    arena_fini(&arena);
+}
+
 /* A name takes no more than so many bytes, and is never cut within one of its own. */
 static void test_long_warnings(void **state)
 {
@@ -155,9 +179,9 @@ static void test_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_warnings), cmocka_unit_test(test_long_warnings),
-        cmocka_unit_test(test_names),    cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_warnings),      cmocka_unit_test(test_long_warnings),
+        cmocka_unit_test(test_many_warnings), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_copy),          cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
