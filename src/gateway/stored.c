@@ -146,22 +146,31 @@ static void begin_chain(struct exchange *x, size_t work_max)
     };
 }
 
+static enum error_code no_memory(size_t inflight_bytes_max, struct error *e)
+{
+    return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max (%zu)",
+                inflight_bytes_max);
+}
+
 /* What is remembered of it until the answer is complete. */
-static void remember(struct stored *stored)
+static enum error_code remember(struct stored *stored, struct error *e)
 {
     const struct stored_chain *chain = &stored->chain;
 
     stored->pinned = str_copy(&stored->arena, chain->pinned);
     stored->key = str_copy(&stored->arena, chain->key);
     stored->expanded = chain->anew;
+    if (arena_overflowed(&stored->arena)) /* else it would be sought elsewhere, and not be there */
+        return no_memory(chain->fits_max, e);
     if (!chain->keeps)
-        return;
+        return OK;
     char *to = arena_alloc(&stored->arena, chain->own.bytes + 2);
     if (arena_overflowed(&stored->arena)) /* not for want of a copy is it refused */
-        return;
+        return OK;
     to[0] = '[';
     *stored_items_write(&chain->own, to + 1) = ']';
     stored->input = str_of(to, chain->own.bytes + 2);
+    return OK;
 }
 
 /* In a thread. */
@@ -175,14 +184,13 @@ static enum error_code make_there(struct stored *stored, struct buf *to, struct 
                     "with the responses before it, and what it refers to, the request is larger "
                     "than body_bytes_max (%zu)",
                     chain->bytes_max);
-    remember(stored);
+    TRY(remember(stored, e));
     if (!chain->anew)
         return OK;
     to->size_max = chain->parts.bytes; /* and no more is taken */
     char *body = buf_reserve(to, chain->parts.bytes);
     if (body == NULL)
-        return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max (%zu)",
-                    chain->fits_max);
+        return no_memory(chain->fits_max, e);
     stored_chain_write(chain, body);
     buf_added(to, chain->parts.bytes);
     return OK;
@@ -244,7 +252,8 @@ static enum stored_step make_here(struct exchange *x, struct error *e)
         return STORED_FAILED;
     if (chain->too_much)
         return STORED_WAIT;
-    remember(x->stored);
+    if (remember(x->stored, e) != OK)
+        return STORED_FAILED;
     if (!chain->anew)
         return STORED_DONE;
     return take_body(x, e) == OK ? STORED_AGAIN : STORED_FAILED;
@@ -259,6 +268,10 @@ enum stored_step stored_expand(struct exchange *x, struct error *e)
         return STORED_DONE;
     }
     x->stored = stored_new(x);
+    if (arena_overflowed(&x->stored->arena)) { /* whose it is, is not known */
+        (void)no_memory(x->call.config->inflight_bytes_max, e);
+        return STORED_FAILED;
+    }
     x->stored->same = stays_responses(x);
     if (x->stored->same && str_is_null(x->stored->previous)) {
         if (!x->stored->wanted)

@@ -80,14 +80,14 @@ static struct str find_item(struct stored_chain *chain, struct str id)
     char key_text[STORED_ITEM_KEY_MAX];
     struct str key = stored_chain_item_key(id, key_text);
 
-    if (str_is_null(key))
+    if (str_is_null(key) || !may_work(chain, REFERENCE_WORK))
         return STR_NULL;
     struct reply *place = replies_borrow(chain->replies, chain->owner, key, chain->now_s);
     if (place == NULL)
         return STR_NULL;
     struct reply *reply = find_reply(chain, place->previous);
     replies_give_back(&place);
-    if (reply == NULL || !may_work(chain, reply->output.n + REFERENCE_WORK))
+    if (reply == NULL || !may_work(chain, reply->output.n))
         return STR_NULL;
     return stored_items_find(reply->output, id);
 }

@@ -409,6 +409,52 @@ static void test_many_references(void **state)
     buf_fini(&body);
 }
 
+/* Catches: the loop held up by looking for thousands of items that are not here. */
+static void test_many_references_to_what_is_not_here(void **state)
+{
+    enum { REFERENCES = 20000 };
+    struct buf body;
+
+    (void)state;
+    make(&anna, "{\"input\":\"one\"}", "", RESPONSE("resp_1", "completed", ITEM("msg_1", "x")));
+    speak_responses();
+    buf_init(&body, MEMORY);
+    (void)buf_add(&body, STR("{\"previous_response_id\":\"resp_1\",\"input\":["));
+    for (int i = 0; i < REFERENCES; i++)
+        (void)buf_add(&body, STR("{\"id\":\"msg_9\"},"));
+    (void)buf_add(&body, STR("1]}"));
+    struct asked *asked = begin(&fixture, &anna, text_of(&body));
+    assert_true(asked->x.body_n < LARGE_BYTES);
+    assert_int_equal(stored_expand(&asked->x, &asked->e), STORED_WAIT);
+    loop_test_run(fixture.loop);
+    assert_int_equal(stored_expanded(&asked->x, &asked->e), STORED_AGAIN);
+    assert_true(str_ends(body_text(&asked->x), STR(",{\"id\":\"msg_9\"},1]}")));
+    end(&asked);
+    buf_fini(&body);
+}
+
+/* By a backend that keeps it, with that key. */
+static void start_raw_with(const struct client_key *client, const struct backend_key *key,
+                           const char *body, const char *id)
+{
+    struct event event = {.kind = EVENT_START, .start = {.id = str_c(id)}};
+    struct frame frame = {.events = &event, .n = 1};
+    struct asked *asked = begin(&fixture, client, body);
+
+    asked->x.attempt.key = key;
+    (void)expand(asked);
+    assert_false(stored_keeps(&asked->x));
+    stored_frame(&asked->x, &frame);
+    stored_frame(&asked->x, &frame);
+    stored_end(&asked->x);
+    end(&asked);
+}
+
+static void start_raw(const struct client_key *client, const char *body, const char *id)
+{
+    start_raw_with(client, NULL, body, id);
+}
+
 /* Catches: what there is just no memory for said to be too large, and the other way round. */
 static void test_there_is_no_memory_for_it(void **state)
 {
@@ -463,6 +509,40 @@ static void test_there_is_no_memory_for_it(void **state)
         }
     }
     buf_fini(&body);
+}
+
+/* Catches: a response that its backend has, taken for one that is nowhere, as there was no memory
+ * for the backend's name. */
+static void test_there_is_no_memory_for_its_place(void **state)
+{
+    struct arena_budget *budget = &fixture.gateway->inflight;
+    struct backend_key key = {.name = STR_INIT("the name of a key, longer than the backend's")};
+    char id[1024];
+    char next[1200];
+    bool refused = false;
+
+    (void)state;
+    speak_responses();
+    for (size_t n = 700; n < sizeof(id); n++) {
+        memset(id, 'r', n);
+        id[n] = '\0';
+        (void)snprintf(next, sizeof(next), "{\"input\":\"b\",\"previous_response_id\":\"%s\"}", id);
+        start_raw_with(&anna, &key, "{\"input\":\"a\"}", id);
+        struct asked *asked = begin(&fixture, &anna, next);
+        size_t max = atomic_load(&budget->max);
+        atomic_store(&budget->max, atomic_load(&budget->used) + 1024 + 4096);
+        enum stored_step step = stored_expand(&asked->x, &asked->e);
+        atomic_store(&budget->max, max);
+        if (step == STORED_FAILED) {
+            assert_int_equal(asked->e.code, ERR_OVERLOADED);
+            refused = true;
+        } else {
+            assert_int_equal(step, STORED_DONE);
+            assert_int_equal(stored_pin(&asked->x, &asked->e), OK);
+        }
+        end(&asked);
+    }
+    assert_true(refused);
 }
 
 /* Catches: what a job works with freed under it, or never. */
@@ -523,20 +603,6 @@ static void test_large_ones(void **state)
 }
 
 /* --- kept by their backend --- */
-
-static void start_raw(const struct client_key *client, const char *body, const char *id)
-{
-    struct event event = {.kind = EVENT_START, .start = {.id = str_c(id)}};
-    struct frame frame = {.events = &event, .n = 1};
-    struct asked *asked = begin(&fixture, client, body);
-
-    (void)expand(asked);
-    assert_false(stored_keeps(&asked->x));
-    stored_frame(&asked->x, &frame);
-    stored_frame(&asked->x, &frame);
-    stored_end(&asked->x);
-    end(&asked);
-}
 
 static void test_one_that_its_backend_keeps_is_continued_there(void **state)
 {
@@ -729,7 +795,9 @@ int main(void)
         TEST(test_what_is_asked_of_one),
         TEST(test_one_is_told_as_a_stream),
         TEST(test_many_references),
+        TEST(test_many_references_to_what_is_not_here),
         TEST(test_there_is_no_memory_for_it),
+        TEST(test_there_is_no_memory_for_its_place),
         TEST(test_a_client_leaves_while_the_job_runs),
         TEST(test_what_is_not_asked_of_a_backend),
     };
