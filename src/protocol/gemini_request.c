@@ -136,21 +136,25 @@ void gemini_request_keep(struct gemini_reader *r, struct extra **to, const struc
 
 /* --- the head ----------------------------------------------------------------------------- */
 
-static bool wants_events(struct str query)
+/* Who encodes what stands in a query writes "%24alt". */
+static bool wants_events(struct str query, struct arena *arena)
 {
     struct str name;
     struct str value;
 
     while (url_query_next(&query, &name, &value)) {
-        if ((str_eq(name, STR("alt")) || str_eq(name, STR("$alt"))) && str_eq(value, STR("sse")))
+        if (!str_eq(url_decode(value, true, arena), STR("sse")))
+            continue;
+        name = url_decode(name, true, arena);
+        if (str_eq(name, STR("alt")) || str_eq(name, STR("$alt")))
             return true;
     }
     return false;
 }
 
 /* "MODEL:generateContent": the last colon, as a model may be "backend:model". */
-static enum error_code read_path(const struct request_limits *limits, struct request *request,
-                                 struct error *e)
+static enum error_code read_path(const struct request_limits *limits, struct arena *arena,
+                                 struct request *request, struct error *e)
 {
     struct str rest = limits->rest;
     struct str action = STR_NULL;
@@ -171,7 +175,7 @@ static enum error_code read_path(const struct request_limits *limits, struct req
                         STR_ARG(utf8_head(action, 64)));
         rest = str_head(rest, colon - 1);
     }
-    request->array = request->stream && !wants_events(limits->query);
+    request->array = request->stream && !wants_events(limits->query, arena);
     request->model = gemini_model_bare(rest);
     if (request->model.n == 0)
         return FAIL(e, ERR_BAD_REQUEST, "the path names no model");
@@ -216,7 +220,7 @@ enum error_code gemini_request_decode(struct str body, const struct request_limi
     struct request request = {.source = body, .include_usage = -1};
 
     assert(limits->depth_max > 0);
-    TRY(read_path(limits, &request, e));
+    TRY(read_path(limits, arena, &request, e));
     TRY(json_index_read(&request.index, body, limits->depth_max, limits->memory, arena, e));
     enum error_code code = read_head(&r, &request);
     if (arena_overflowed(arena))
