@@ -297,6 +297,48 @@ test("reasoning: one client's is not another's", async () => {
     }
 });
 
+/** What each client's answer is without thoughts and seals, as some send it again. */
+const STRIPPED = {
+    oc: (message) => message,
+    an: (blocks) => blocks.filter(({ type }) => !/thinking/.test(type)),
+    or: (items) => items.filter(({ type }) => type !== "reasoning"),
+    ge: (parts) => parts.filter(({ thought }) => !thought)
+        .map(({ thoughtSignature, ...part }) => part),
+};
+
+test("reasoning: what is kept of one client's is not another's, whatever they speak", async () => {
+    const two = await start({ config: { ...backends(), api_keys: ["client-key-1", "other-key-22"] } });
+    const other = { chat: (body, { headers, ...more } = {}) => two.chat(body, { ...more,
+        headers: { ...headers, authorization: "Bearer other-key-22" } }) };
+    try {
+        for (const [name, client] of Object.entries(CLIENTS)) {
+            for (const [target, check] of Object.entries(CHECKS)) {
+                if (name === target) {
+                    continue; /* raw: nothing is kept */
+                }
+                /* Ids as of servers that count them from zero; each pair its own question. */
+                const script = { blocks: [THINKS.blocks[0], { tool: { ...CALL, id: "call_0" } }] };
+                const body = JSON.parse(JSON.stringify(client.ask(`${target}1:m`))
+                    .replace("Weather?", `Weather for ${name} of ${target}?`));
+                answers(PROTOCOL_OF[target], script);
+                const got = STRIPPED[name](await client.send(two, body));
+                for (const on of [other, two]) {
+                    answers(PROTOCOL_OF[target], SAYS);
+                    await client.send(on, client.go_on(body, got));
+                    if (on === two) {
+                        check();
+                    } else {
+                        assert.ok(!up_text().includes(SIGNATURE), `${name} to ${target}`);
+                        assert.ok(!up_text().includes(THINKS.blocks[0].reasoning));
+                    }
+                }
+            }
+        }
+    } finally {
+        await two.stop();
+    }
+});
+
 test("reasoning: the vault and the seal outlive a new configuration; the seal a restart, too",
     async () => {
         const first = await start({ config: backends() });
