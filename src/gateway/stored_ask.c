@@ -32,11 +32,12 @@ enum {
 struct stored_ask {
     uint32_t magic;
     struct exchange *x;
-    struct reply *reply;            /* what is asked for; NULL: nothing that is kept */
-    struct stored_items_page page;  /* of its input */
-    int64_t after;                  /* of its stream: the number after which it is told */
-    bool streams;                   /* it is told as a stream */
-    bool made;                      /* in a job, which has made the answer */
+    struct reply *reply;           /* what is asked for; NULL: nothing that is kept, or done with */
+    size_t counted;                /* bytes of it that are counted as in flight */
+    struct stored_items_page page; /* of its input */
+    int64_t after;                 /* of its stream: the number after which it is told */
+    bool streams;                  /* it is told as a stream */
+    bool made;                     /* in a job, which has made the answer */
     struct client_request *request; /* NULL: over */
     struct backend *backend;
     int status;
@@ -164,6 +165,23 @@ static enum error_code answer_delete(struct exchange *x, struct str owner,
     return OK;
 }
 
+/* Goes out as it is, as slowly as the client takes it: meanwhile it may leave the store, which then
+ * does not count it any more. */
+static enum error_code answer_whole(struct exchange *x, struct stored_answer *answer,
+                                    struct error *e)
+{
+    struct str response = x->ask->reply->response;
+
+    if (!arena_budget_take(&x->station->gateway->inflight, response.n)) {
+        exchange_fail_starved(x, e);
+        return e->code;
+    }
+    x->ask->counted = response.n;
+    answer->body = response;
+    answer->stays = true;
+    return OK;
+}
+
 /* What takes time with large ones, into *to. What it needs of the request is in ask. */
 static enum error_code make(struct exchange *x, struct buf *to, struct error *e)
 {
@@ -177,7 +195,7 @@ static enum error_code make(struct exchange *x, struct buf *to, struct error *e)
         x->call.intake.protocol->replay(reply->response, ask->after, &arena, to);
     else
         found = stored_items_list(reply->input, reply->id, &ask->page, &arena, to);
-    bool starved = arena_over_budget(&arena) || (!buf_ok(to) && to->budget != NULL);
+    bool starved = arena_over_budget(&arena) || to->starved;
     bool full = arena_overflowed(&arena) || !buf_ok(to);
     arena_fini(&arena);
     if (starved)
@@ -232,9 +250,7 @@ static enum error_code answer(struct exchange *x, struct str owner, struct buf *
             answer->content_type = str_c(stream_type);
             return answer_made(x, out, ret_waits, e);
         }
-        answer->body = reply->response;
-        answer->stays = true;
-        return OK;
+        return answer_whole(x, answer, e);
     case OP_REPLY_DELETE:
         return answer_delete(x, owner, reply, out);
     case OP_REPLY_INPUT:
@@ -312,7 +328,7 @@ static enum error_code at_maker(const struct exchange *x, const struct reply *re
     return OK;
 }
 
-/* As long as x->ask. NULL: there is no such response. */
+/* Until x->ask is done with it. NULL: there is no such response. */
 static struct reply *hold(struct exchange *x, struct str owner, struct str id)
 {
     struct reply *reply = replies_borrow(x->station->gateway->replies, owner, id, stored_now_s(x));
@@ -563,8 +579,9 @@ static enum error_code take(struct exchange *x, struct stored_answer *ret_answer
 static enum stored_ask_state take_made(struct exchange *x, struct stored_answer *ret_answer,
                                        struct error *e)
 {
-    const struct stored_ask *ask = x->ask;
+    struct stored_ask *ask = x->ask;
 
+    replies_give_back(&ask->reply);
     if (large_take_made(x->large_answer, e) != OK)
         return STORED_ASK_FAILED;
     *ret_answer = (struct stored_answer){
@@ -594,10 +611,13 @@ enum stored_ask_state stored_ask_run(struct exchange *x, struct buf *out,
         return take(x, ret_answer, e) == OK ? STORED_ASK_DONE : STORED_ASK_FAILED;
     }
     x->ask = ask_new(x);
-    if (decide(x, out, &target, e) != OK)
-        return STORED_ASK_FAILED;
-    if (target.waits)
+    enum error_code code = decide(x, out, &target, e);
+    if (code == OK && target.waits)
         return STORED_ASK_WAIT;
+    if (x->ask->counted == 0)
+        replies_give_back(&x->ask->reply);
+    if (code != OK)
+        return STORED_ASK_FAILED;
     if (target.backend != NULL)
         return start(x, &target, e) == OK ? STORED_ASK_WAIT : STORED_ASK_FAILED;
     *ret_answer = target.answer;
@@ -613,6 +633,7 @@ void stored_ask_free(struct stored_ask **ask_ptr)
         return;
     client_cancel(&ask->request);
     replies_give_back(&ask->reply);
+    arena_budget_give(&ask->x->station->gateway->inflight, ask->counted);
     buf_fini(&ask->body);
     arena_fini(&ask->arena);
     ask->magic = 0;

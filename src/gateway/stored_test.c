@@ -726,6 +726,49 @@ static void test_what_is_asked_of_one(void **state)
     expect_no_answer(&anna, OP_CONVERSATIONS, NULL, NULL, ERR_UNSUPPORTED_VALUE);
 }
 
+/* Catches: responses that clients do not read, and that have left the store, past all bounds; a
+ * response held longer than it is needed. */
+static void test_what_goes_out_is_counted(void **state)
+{
+    static const char one[] = RESPONSE("resp_1", "completed", ITEM("msg_1", "eins"));
+    static const struct {
+        enum operation operation;
+        const char *query;
+        bool counted;
+    } rows[] = {
+        {OP_REPLY_INPUT, NULL, false},
+        {OP_REPLY_GET, "stream=true", false},
+        {OP_REPLY_GET, NULL, true},
+        {OP_REPLY_DELETE, NULL, false},
+    };
+    struct arena_budget *budget = &fixture.gateway->inflight;
+    struct asked *asked;
+
+    (void)state;
+    make(&anna, "{\"input\":\"a\"}", "", one);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        size_t used = atomic_load(&budget->used);
+        struct str got = ask(&asked, &anna, rows[i].operation, "resp_1", rows[i].query);
+        assert_true(got.n > 0);
+        assert_int_equal(atomic_load(&budget->used) - used, rows[i].counted ? strlen(one) : 0);
+        if (rows[i].counted) { /* it leaves the store, and still is there */
+            assert_true(replies_delete(fixture.gateway->replies,
+                                       stored_owner(&asked->x, &asked->arena), STR("resp_1")));
+            assert_true(str_eq(got, str_c(one)));
+        }
+        end(&asked);
+        assert_int_equal(atomic_load(&budget->used), used);
+        if (rows[i].counted)
+            make(&anna, "{\"input\":\"a\"}", "", one);
+    }
+    make(&anna, "{\"input\":\"a\"}", "", one);
+    size_t max = atomic_load(&budget->max);
+    atomic_store(&budget->max, atomic_load(&budget->used) + strlen(one) - 1);
+    expect_no_answer(&anna, OP_REPLY_GET, "resp_1", NULL, ERR_OVERLOADED);
+    atomic_store(&budget->max, max);
+    expect_answer(&anna, OP_REPLY_GET, "resp_1", NULL, one);
+}
+
 /* Catches: a stream that tells something else than the response, and one that breaks off where it
  * is large and made in a job. */
 static void test_one_is_told_as_a_stream(void **state)
@@ -794,6 +837,7 @@ int main(void)
         TEST(test_one_that_its_backend_keeps_is_continued_there),
         TEST(test_what_is_asked_of_one),
         TEST(test_one_is_told_as_a_stream),
+        TEST(test_what_goes_out_is_counted),
         TEST(test_many_references),
         TEST(test_many_references_to_what_is_not_here),
         TEST(test_there_is_no_memory_for_it),

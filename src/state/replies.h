@@ -33,8 +33,8 @@ void replies_put(struct replies *replies, struct str owner, const struct reply *
 NODISCARD bool replies_get(struct replies *replies, struct str owner, struct str id, int64_t now_s,
                            struct arena *arena, struct reply *ret_reply);
 /* The same without copying it: it stays as it is, and nobody changes it, until it is given
- * back, also when it leaves the store meanwhile. For a moment only: what has left is not counted.
- * NULL: not there. */
+ * back, also when it leaves the store meanwhile. What has left is not counted: for more than a
+ * moment it is held by who counts it. NULL: not there. */
 NODISCARD struct reply *replies_borrow(struct replies *replies, struct str owner, struct str id,
                                        int64_t now_s);
 /* Nulls; takes NULL. */
