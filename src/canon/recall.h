@@ -5,9 +5,10 @@
  *
  * An answer is known again by the ids of its calls, what they say (canon/call_digest) and what was
  * asked, as many servers count their ids from zero; one without calls by what was asked and what it
- * said. What was asked is what the user said last and before that: the last alone is "go on" in many
- * conversations of one client. What is kept names its vendor, and each block in its place among calls and text: signatures
- * go back to their calls, reasoning goes in front of what it stood before.
+ * said. What was asked is what the user said last and before that: the last alone is "go on" in
+ * many conversations of one client. What is kept names its vendor, and each block in its place among
+ * calls and text: signatures go back to their calls, reasoning goes in front of what it stood
+ * before.
  */
 #pragma once
 
@@ -21,8 +22,8 @@ enum { RECALL_KEY_MAX = 120 };
 struct str recall_call_key(uint64_t asked, struct str id, uint64_t digest, char to[RECALL_KEY_MAX]);
 /* said: recall_said. */
 struct str recall_text_key(uint64_t asked, uint64_t said, char to[RECALL_KEY_MAX]);
-/* What the user said in the last two turns, and how many calls came since. Needs full. Of long texts
- * the beginning counts. */
+/* What the user said in the last two turns, and how many calls came since. Needs full. Of long
+ * texts the beginning counts. */
 uint64_t recall_asked(const struct request *request);
 /* The same turn by turn; zero to begin. */
 struct recall_asked {
