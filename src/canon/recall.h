@@ -6,8 +6,8 @@
  * An answer is known again by the ids of its calls, what they say (canon/call_digest) and what was
  * asked, as many servers count their ids from zero; one without calls by what was asked and what it
  * said. What was asked is what the user said last and before that: the last alone is "go on" in
- * many conversations of one client. What is kept names its vendor, and each block in its place among
- * calls and text: signatures go back to their calls, reasoning goes in front of what it stood
+ * many conversations of one client. What is kept names its vendor, and each block in its place
+ * among calls and text: signatures go back to their calls, reasoning goes in front of what it stood
  * before.
  */
 #pragma once
