@@ -459,6 +459,15 @@ static uint32_t check_templates(struct str bytes, bool is_array)
           ",\"candidatesTokenCount\": " output ",\"promptTokensDetails\": [{\"modality\": "   \
           "\"TEXT\",\"tokenCount\": " prompt "}]},\"modelVersion\": \"gemini-2.5\"}")
 
+#define BESIDE(text, more) \
+    EVENT("{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"" text "\"}]}}]," more "}")
+#define TWICE(prompt, output)                              \
+    "\"usageMetadata\":{\"promptTokenCount\":" prompt "}," \
+    "\"usageMetadata\":{\"candidatesTokenCount\":" output "}"
+#define HIDDEN(text, other)                                                               \
+    EVENT("{\"candidates\":[{\"content\":{\"parts\":[{\"te\\u0078t\":\"" text "\",\"x\":" \
+          "{\"text\":\"" other "\"}}]}}]}")
+
 static void test_templates(void **state)
 {
     static const struct {
@@ -470,7 +479,8 @@ static void test_templates(void **state)
          2},
         /* What is no count, or no JSON, is parsed, and says what it says then. */
         {TOLD("a", "1", "2") TOLD("b", "1", "3") TOLD("c", "1", "04") TOLD("d", "1", "-4")
-             TOLD("e", "1", "4.0") TOLD("f", "1", "1234567890123456789") TOLD("g", "1", "5"),
+             TOLD("e", "1", "4.0") TOLD("f", "1", "1234567890123456789")
+                 TOLD("f", "1", "9999999999999999999") TOLD("g", "1", "5"),
          1},
         {TOLD("a", "1", "2") TOLD("b", "1", "3") TOLD("c\\ud800", "1", "4") TOLD("d\xff", "1", "5")
              TOLD("e\\x", "1", "5"),
@@ -483,6 +493,16 @@ static void test_templates(void **state)
         {EVENT(CAND("\"content\":{\"parts\":[{\"text\":\"a\"},{\"text\":\"b\"}]}"))
              EVENT(CAND("\"content\":{\"parts\":[{\"text\":\"a\"},{\"text\":\"b\"}]}")),
          0},
+        /* Counts that are no bare digits are said with those that are. */
+        {TOLD("a", "\"7\"", "2") TOLD("b", "\"7\"", "3") TOLD("c", "\"7\"", "4"), 0},
+        {TOLD("a", "7.0", "2") TOLD("b", "7.0", "3") TOLD("c", "7e0", "4"), 0},
+        /* Members of these names elsewhere say nothing of usage. */
+        {BESIDE("a", "\"x\":{\"totalTokenCount\":1}") BESIDE("b", "\"x\":{\"totalTokenCount\":2}")
+             BESIDE("c", "\"x\":{\"totalTokenCount\":3}"),
+         0},
+        {BESIDE("a", TWICE("2", "0")) BESIDE("b", TWICE("2", "4")) BESIDE("c", TWICE("3", "5")), 0},
+        /* A key that is another than it looks: the text is the one before. */
+        {HIDDEN("a", "a") HIDDEN("b", "b") HIDDEN("c", "d") HIDDEN("e", "f"), 0},
     };
     struct buf many;
 

@@ -42,6 +42,8 @@ struct walk {
     size_t piece; /* where the present piece began */
     size_t depth;
     struct str key; /* of the member whose value comes */
+    size_t usages;  /* objects that say usage, so far */
+    bool in_usage;  /* in one, or deeper */
     struct gemini_template *to;
     struct str text; /* what the text's hole holds, with quotes */
 };
@@ -71,7 +73,20 @@ static bool has_hole(const struct gemini_template *t, uint8_t kind)
     return false;
 }
 
-/* A string; keys are remembered, the text is a hole. False: there are two texts, or too much. */
+/* Which count of usage the value that comes is; GEMINI_COUNTS: none. */
+static uint8_t count_of(const struct walk *w)
+{
+    uint8_t i = 0;
+
+    if (w->depth != KEY_DEPTH || !w->in_usage)
+        return GEMINI_COUNTS;
+    while (i < GEMINI_COUNTS && !str_eq(w->key, str_c(count_keys[i])))
+        i++;
+    return i;
+}
+
+/* A string; keys are remembered, the text is a hole. False: there are two texts, or too much, or a
+ * count is said as a string. */
 static bool walk_string(struct walk *w)
 {
     bool escaped;
@@ -89,7 +104,7 @@ static bool walk_string(struct walk *w)
         return true;
     }
     if (!str_eq(w->key, STR("text")))
-        return true;
+        return count_of(w) == GEMINI_COUNTS;
     w->text = str_of(w->data.p + begin, n + 2);
     return !has_hole(w->to, GEMINI_HOLE_TEXT) &&
            add_hole(w, GEMINI_HOLE_TEXT, begin + 1, w->at - 1);
@@ -100,10 +115,11 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Digits alone are a hole where they count tokens. */
+/* Digits alone are a hole where they count tokens. False: a count that is said otherwise. */
 static bool walk_number(struct walk *w)
 {
     size_t begin = w->at;
+    uint8_t count = count_of(w);
     bool digits = true;
 
     for (; w->at < w->data.n; w->at++) {
@@ -113,14 +129,21 @@ static bool walk_number(struct walk *w)
         digits &= is_digit(c);
     }
     if (!digits)
-        return true;
+        return count == GEMINI_COUNTS;
     if (str_eq(w->key, STR("tokenCount")))
         return add_hole(w, GEMINI_HOLE_ANY, begin, w->at);
-    for (uint8_t i = 0; i < GEMINI_COUNTS; i++) {
-        if (w->depth == KEY_DEPTH && str_eq(w->key, str_c(count_keys[i])))
-            return !has_hole(w->to, i) && add_hole(w, i, begin, w->at);
-    }
-    return true;
+    if (count == GEMINI_COUNTS)
+        return true;
+    return !has_hole(w->to, count) && add_hole(w, count, begin, w->at);
+}
+
+/* An object or array begins. */
+static void enter(struct walk *w)
+{
+    if (++w->depth != KEY_DEPTH)
+        return;
+    w->in_usage = str_eq(w->key, STR("usageMetadata"));
+    w->usages += w->in_usage ? 1 : 0;
 }
 
 static bool walk_all(struct walk *w)
@@ -134,7 +157,8 @@ static bool walk_all(struct walk *w)
             if (!walk_number(w))
                 return false;
         } else {
-            w->depth += c == '{' || c == '[' ? 1 : 0;
+            if (c == '{' || c == '[')
+                enter(w);
             w->depth -= (c == '}' || c == ']') && w->depth > 0 ? 1 : 0;
             w->at++;
         }
@@ -145,7 +169,8 @@ static bool walk_all(struct walk *w)
     memcpy(w->to->bytes + w->to->bytes_n, w->data.p + w->piece, rest);
     w->to->bytes_n += rest;
     w->to->piece_n[w->to->holes] = (uint16_t)rest;
-    return true;
+    /* Keys are what they look like, and nothing is said twice. */
+    return w->usages <= 1 && memchr(w->to->bytes, '\\', w->to->bytes_n) == NULL;
 }
 
 /* The frame's only events are a text of the open block, and usage perhaps. */
@@ -194,11 +219,12 @@ static bool take_digits(struct str data, size_t *at, int64_t *ret_count)
     size_t begin = *at;
     int64_t count = 0;
 
-    while (*at < data.n && is_digit(data.p[*at]) && *at - begin <= DIGITS_MAX)
+    while (*at < data.n && is_digit(data.p[*at]) && *at - begin < DIGITS_MAX)
         count = count * 10 + (data.p[(*at)++] - '0');
     size_t n = *at - begin;
     *ret_count = count;
-    return n > 0 && n <= DIGITS_MAX && (n == 1 || data.p[begin] != '0');
+    /* A further digit is not what the next piece begins with. */
+    return n > 0 && (n == 1 || data.p[begin] != '0');
 }
 
 /* The holes of data, which is like the template. text: without quotes. */
