@@ -355,6 +355,12 @@ static void turn_over(struct flow *flow)
     tagged->lead_n = 0;
 }
 
+/* Tags stand at the beginning; later ones are what the model speaks of. */
+static bool tags_are_text(const struct tagged *tagged)
+{
+    return !tagged->thinking && tagged->settled;
+}
+
 static void say_tagged(struct flow *flow, struct str text)
 {
     const struct restore *restore = flow->restore;
@@ -362,15 +368,7 @@ static void say_tagged(struct flow *flow, struct str text)
     struct needles_found found = {.rest = text};
     bool match = true;
 
-    while (match && found.rest.n > 0 && !flow->choice->stopped) {
-        /* Tags stand at the beginning; later ones are what the model speaks of. */
-        if (!tagged->thinking && tagged->settled) {
-            struct str held = needles_held(restore->opening, tagged->tag);
-            tagged->tag = NEEDLES_BEGIN;
-            say_run(flow, held);
-            say_run(flow, found.rest);
-            return;
-        }
+    while (match && found.rest.n > 0 && !flow->choice->stopped && !tags_are_text(tagged)) {
         match = needles_feed(tagged->thinking ? restore->closing : restore->opening, &tagged->tag,
                              found.rest, &found);
         say_run(flow, found.held);
@@ -382,6 +380,14 @@ static void say_tagged(struct flow *flow, struct str text)
         else
             turn_over(flow);
     }
+    if (flow->choice->stopped || !tags_are_text(tagged))
+        return;
+    /* Nor is the beginning of one worth waiting for. */
+    struct str held = needles_held(restore->opening, tagged->tag);
+    tagged->tag = NEEDLES_BEGIN;
+    say_run(flow, held);
+    if (match)
+        say_run(flow, found.rest);
 }
 
 /* What was held because a tag could follow, or more than blanks. */
