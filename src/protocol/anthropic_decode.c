@@ -402,6 +402,16 @@ static void read_signature_delta(struct anthropic_decoder *d, int64_t wire, yyjs
     decode_text(&d->base, EVENT_SIGNATURE, 0, b->number, signature);
 }
 
+/* Behind a signature, which is of what was said before it, in a block of its own. */
+static void add_thought(struct anthropic_decoder *d, int64_t wire, struct str text)
+{
+    struct anthropic_block *b = block_for(d, wire, BLOCK_REASONING);
+
+    if (b->has_sign)
+        b = begin_block(d, wire, BLOCK_REASONING, NULL);
+    decode_text(&d->base, EVENT_REASONING, 0, b->number, text);
+}
+
 static void read_delta(struct anthropic_decoder *d, int64_t wire, yyjson_val *delta)
 {
     struct str type = json_get_str(delta, STR("type"));
@@ -416,8 +426,7 @@ static void read_delta(struct anthropic_decoder *d, int64_t wire, yyjson_val *de
     } else if (str_eq(type, STR("thinking_delta"))) {
         struct str text = json_get_str(delta, STR("thinking"));
         if (text.n > 0)
-            decode_text(&d->base, EVENT_REASONING, 0, block_for(d, wire, BLOCK_REASONING)->number,
-                        text);
+            add_thought(d, wire, text);
     } else if (str_eq(type, STR("signature_delta"))) {
         read_signature_delta(d, wire, delta);
     } else if (str_eq(type, STR("citations_delta"))) {
@@ -645,7 +654,7 @@ static bool quick(struct decode *base, struct str data)
     if (n == SIZE_MAX || n == 0 || !quick_ends(str_from(rest, n)))
         return false;
     struct anthropic_block *b = find_open(d, wire);
-    if (b == NULL || b->kind != quick_deltas[which].kind)
+    if (b == NULL || b->kind != quick_deltas[which].kind || b->has_sign)
         return false;
 
     struct str text = str_of(rest.p, n);

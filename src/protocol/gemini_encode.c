@@ -131,18 +131,21 @@ static void add_signature(struct buf *out, struct str signature)
 {
     size_t begin = out->n;
     size_t n = 0;
+    bool digits = true;
 
     if (signature.n == 0)
         return;
     gemini_add_key(out, STR("thoughtSignature"));
     buf_add_char(out, '"');
-    for (; n < signature.n && signature.p[n] != '='; n++) {
+    for (; digits && n < signature.n && signature.p[n] != '='; n++) {
         char c = standard_digit(signature.p[n]);
-        if (c == '\0') {
-            out->n = buf_ok(out) ? begin : out->n;
-            return;
-        }
+        digits = c != '\0';
         buf_add_char(out, c);
+    }
+    /* One digit more than whole groups is less than a byte. */
+    if (!digits || n % 4 == 1) {
+        out->n = buf_ok(out) ? begin : out->n;
+        return;
     }
     for (; n % 4 != 0; n++)
         buf_add_char(out, '=');

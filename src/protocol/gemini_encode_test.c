@@ -356,6 +356,49 @@ static void test_other_protocols(void **state)
     buf_fini(&out);
 }
 
+/* Catches: a signature that SDKs cannot decode. */
+static void test_signatures(void **state)
+{
+    static const struct {
+        const char *said;
+        const char *want; /* NULL: none */
+    } cases[] = {
+        {"QUJD", "\"thoughtSignature\":\"QUJD\""},
+        {"QUI", "\"thoughtSignature\":\"QUI=\""},
+        {"Q_-", "\"thoughtSignature\":\"Q/+=\""},
+        {"QQ", "\"thoughtSignature\":\"QQ==\""},
+        {"QUJDQ", NULL},
+        {"Q", NULL},
+        {"QU!D", NULL},
+    };
+    const struct trial_cuts cuts = {.stream = true};
+    const struct encoder_options options = {.stream = true};
+    struct trial trial;
+    struct buf in;
+    struct buf out;
+
+    (void)state;
+    buf_init(&in, OUT_MAX);
+    buf_init(&out, OUT_MAX);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        buf_reset(&in);
+        buf_reset(&out);
+        buf_print(&in,
+                  "data: {\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":"
+                  "\"f\"},\"thoughtSignature\":\"%s\"}]},\"finishReason\":\"STOP\"}]}\r\n\r\n",
+                  cases[i].said);
+        trial_decode(&trial, &protocol_gemini, buf_str(&in), &cuts);
+        encode(&trial, &options, &out);
+        expect_lint(buf_str(&out), true, false);
+        struct str want = cases[i].want == NULL ? STR("thoughtSignature") : str_c(cases[i].want);
+        if ((str_find(buf_str(&out), want, 0) == SIZE_MAX) != (cases[i].want == NULL))
+            fail_msg("%s: %.*s", cases[i].said, STR_ARG(buf_str(&out)));
+        trial_fini(&trial);
+    }
+    buf_fini(&in);
+    buf_fini(&out);
+}
+
 /* --- recordings --------------------------------------------------------------------------- */
 
 struct seen {
@@ -410,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_other_protocols),
+        cmocka_unit_test(test_signatures),
         cmocka_unit_test(test_recordings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
