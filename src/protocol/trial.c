@@ -85,16 +85,16 @@ static uint64_t next_random(uint64_t *state)
     return *state;
 }
 
-/* Each piece in memory of its own, gone after the call: who keeps a pointer is found out. */
+/* Each piece in memory of its own, as long as it is and gone after the call: who reads past it, or
+ * keeps a pointer, is found out. */
 static enum error_code give(const struct protocol *protocol, void *decoder, struct str piece,
                             struct error *e)
 {
-    struct arena arena;
-    enum error_code code;
+    char *bytes = mem_raw(piece.n);
 
-    arena_init(&arena, ARENA_BYTES_MAX, piece.n + 64, NULL);
-    code = protocol->response_decode(decoder, str_copy(&arena, piece), false, e);
-    arena_fini(&arena);
+    memcpy(bytes, piece.p, piece.n);
+    enum error_code code = protocol->response_decode(decoder, str_of(bytes, piece.n), false, e);
+    mem_free(bytes);
     return code;
 }
 
