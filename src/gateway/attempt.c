@@ -218,15 +218,18 @@ static bool says(const struct event *event)
            kind != EVENT_BLOCK_END && kind != EVENT_ERROR;
 }
 
-/* Every frame until one says something. What the answer is must not depend on how it was cut into
- * reads. */
+/* Every frame until one says something: to clients of the backend's own protocol whatever can be
+ * read, but no page of HTML. What the answer is must not depend on how it was cut into reads. */
 static void look_for_more(struct exchange *x, const struct frame *frame)
 {
     struct attempt *attempt = &x->attempt;
 
-    attempt->said = ++attempt->beginnings > BEGINNINGS_MAX;
-    for (uint32_t i = 0; i < frame->n && !attempt->said; i++)
-        attempt->said = says(&frame->events[i]);
+    attempt->said = ++attempt->beginnings > BEGINNINGS_MAX ||
+                    (exchange_is_same(x) && is_comment(frame));
+    for (uint32_t i = 0; i < frame->n && !attempt->said; i++) {
+        const struct event *event = &frame->events[i];
+        attempt->said = exchange_is_same(x) ? event->kind != EVENT_KEEPALIVE : says(event);
+    }
     if (attempt->said)
         wait_stop(&attempt->hold);
 }
@@ -378,7 +381,6 @@ static void start_coders(struct exchange *x)
     if (x->call.intake.operation != OP_GENERATE)
         return;
     start_decoder(x, attempt->streams);
-    x->attempt.said = exchange_is_same(x);
     x->attempt.raw = exchange_is_same(x) && same_form;
     exchange_start_encoder(x, x->attempt.raw);
     exchange_release(x);
