@@ -369,13 +369,18 @@ static bool is_chosen(const struct request *request, struct str name)
 
 static void add_tool(struct anthropic_writer *w, const struct tool *tool)
 {
+    bool strict = tool->strict == 1 && w->traits->schema;
+    struct str schema = schema_fit(tool->schema, SCHEMA_ANTHROPIC_TOOL, w->arena);
+
+    if (strict) /* the same engine as a format's, with the same bounds */
+        schema = schema_fit(schema, SCHEMA_ANTHROPIC_FORMAT, w->arena);
     buf_add(w->out, STR("{\"name\":"));
     json_add_string(w->out, tool->name);
     if (tool->description.n > 0)
         anthropic_add_member(w->out, "description", tool->description);
     add_key(w, "input_schema");
-    buf_add(w->out, schema_fit(tool->schema, SCHEMA_ANTHROPIC_TOOL, w->arena));
-    if (tool->strict == 1 && w->traits->schema)
+    buf_add(w->out, schema);
+    if (strict)
         buf_add(w->out, STR(",\"strict\":true"));
     anthropic_write_cache(w, tool->cache);
     buf_add_char(w->out, '}');

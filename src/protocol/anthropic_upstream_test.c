@@ -150,8 +150,8 @@ static const struct row rows[] = {
     {"a tool and its choice", SONNET,
      HI ",'tools':[{'type':'function','function':{'name':'f','description':'d','parameters':"
         "{'type':'object','properties':{}},'strict':true}}],'tool_choice':'required'",
-     MAX ",'tools':[{'name':'f','description':'d','input_schema':{'type':'object','properties':{}},"
-         "'strict':true}],'tool_choice':{'type':'any'}," HI,
+     MAX ",'tools':[{'name':'f','description':'d','input_schema':{'type':'object','properties':{},"
+         "'additionalProperties':false},'strict':true}],'tool_choice':{'type':'any'}," HI,
      ""},
     {"not at once", SONNET,
      HI ",'tools':[{'type':'function','function':{'name':'f'}}],'parallel_tool_calls':false",

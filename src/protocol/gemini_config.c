@@ -105,7 +105,7 @@ static void add_thinking(struct gemini_writer *w, const struct params *params)
     const struct traits *traits = w->traits;
     size_t begin = w->out.n;
     const char *word;
-    int64_t budget;
+    int64_t budget = -1;
 
     if (traits->thinking != THINKING_BUDGET && traits->thinking != THINKING_LEVEL)
         return;
@@ -123,7 +123,8 @@ static void add_thinking(struct gemini_writer *w, const struct params *params)
             !str_eq(params->reasoning_effort, STR("none")))
             translation_warn(w->t, "dropped:thinking");
     }
-    if (is_visible(params)) {
+    /* Gemini refuses to show what it shall not think. */
+    if (budget != 0 && is_visible(params)) {
         gemini_add_key(&w->out, STR("includeThoughts"));
         buf_add(&w->out, STR("true"));
     }
