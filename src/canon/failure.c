@@ -192,6 +192,19 @@ static struct str message_of(const struct event *error)
     return str_is_null(title) ? STR("a page instead of an answer") : title;
 }
 
+/* What a backend says behind the words that our own message begins with. */
+static struct str without_model(struct str message, struct str model)
+{
+    const struct str words = STR("Model not found: ");
+
+    if (!str_starts(message, words) || !str_starts(str_from(message, words.n), model))
+        return message;
+    struct str rest = str_from(message, words.n + model.n);
+    if (rest.n > 0 && rest.p[0] != ':' && rest.p[0] != ' ')
+        return message; /* a longer name */
+    return str_trim(str_starts(rest, STR(":")) ? str_from(rest, 1) : rest);
+}
+
 void failure_make(const struct event *error, const struct failure_names *names,
                   struct error *ret_error)
 {
@@ -204,6 +217,7 @@ void failure_make(const struct event *error, const struct failure_names *names,
         return;
     }
     if (code == ERR_MODEL_NOT_FOUND) {
+        message = without_model(message, names->model);
         (void)FAIL(ret_error, code, "%.*s", STR_ARG(utf8_head(names->model, 120)));
         ret_error->said_after = true;
         ret_error->said = message.n > 0 ? message : STR_NULL;

@@ -110,6 +110,18 @@ static void test_make(void **state)
     event = error_of(404, NULL, NULL, "no such model");
     failure_make(&event, &names, &e);
     expect_message(&e, "Model not found: m: no such model");
+    event = error_of(404, NULL, NULL, "Model not found: m: no such model");
+    failure_make(&event, &names, &e);
+    expect_message(&e, "Model not found: m: no such model");
+    event = error_of(404, NULL, NULL, "Model not found: m (there are others)");
+    failure_make(&event, &names, &e);
+    expect_message(&e, "Model not found: m: (there are others)");
+    event = error_of(404, NULL, NULL, "Model not found: max");
+    failure_make(&event, &names, &e);
+    expect_message(&e, "Model not found: m: Model not found: max");
+    event = error_of(404, NULL, NULL, "Model not found: m");
+    failure_make(&event, &names, &e);
+    expect_message(&e, "Model not found: m");
     event = error_of(500, NULL, NULL, "");
     failure_make(&event, &names, &e);
     expect_message(&e, "The backend answered with an error:  (500 from b)");

@@ -574,8 +574,7 @@ static bool is_vendors_own(const struct turn *turns)
 
 /* Without anything said every protocol refuses the request, or answers to what nobody asked. */
 static enum error_code check_said(const struct request *request, const struct turns *front,
-                                  const struct turns *placed, const struct fit_rules *rules,
-                                  struct error *e)
+                                  const struct turns *placed, struct error *e)
 {
     if (placed->first != NULL)
         return OK;
@@ -583,7 +582,7 @@ static enum error_code check_said(const struct request *request, const struct tu
         return FAIL(e, ERR_BAD_REQUEST,
                     "the conversation has nothing but items that only a backend of the client's "
                     "protocol knows");
-    if (front->first == NULL && !rules->user_first)
+    if (front->first == NULL)
         return FAIL(e, ERR_BAD_REQUEST, "the conversation is empty");
     return OK;
 }
@@ -629,7 +628,7 @@ enum error_code fit_request(const struct request *request, const struct fit_rule
         return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
     if (f.unreadable)
         return FAIL(e, ERR_BAD_REQUEST, "a data: URL without a comma has no data");
-    TRY(check_said(request, &front, &placed, rules, e));
+    TRY(check_said(request, &front, &placed, e));
     if (front.first != NULL)
         *front.end = finished.first;
     fitted.turns = front.first != NULL ? front.first : finished.first;
