@@ -22,6 +22,20 @@
 #include "http/coding.h"
 #include "http/message.h"
 
+/* Whether it says whose fault it is. The name alone may be a word of the sentence. */
+static bool has_name(struct str detail, struct str name)
+{
+    size_t at = str_find(detail, name, 0);
+
+    while (at != SIZE_MAX) {
+        struct str before = str_head(detail, at);
+        if (str_ends(before, STR("backend ")) || str_ends(before, STR("from ")))
+            return true;
+        at = str_find(detail, name, at + 1);
+    }
+    return false;
+}
+
 void attempt_blame(struct exchange *x)
 {
     struct error *e = &x->call.error;
@@ -29,8 +43,7 @@ void attempt_blame(struct exchange *x)
     struct error told = *e;
 
     assert(e->code != OK);
-    if (told.code == ERR_OVERLOADED || x->upstreams_error ||
-        str_find(str_c(told.detail), name, 0) != SIZE_MAX)
+    if (told.code == ERR_OVERLOADED || x->upstreams_error || has_name(str_c(told.detail), name))
         return;
     (void)FAIL(e, told.code, "%.200s (backend %.*s)", told.detail, STR_ARG(str_head(name, 40)));
     e->status = told.status;

@@ -27,7 +27,7 @@ before(async () => {
     proxy = await start({ config: {
         default_backend: "mock", proxy_timeout: "1s", body_bytes_max: "64 KiB",
         response_bytes_max: "1 MiB",
-        retries: 0, backends: { mock: one(), other: one(),
+        retries: 0, backends: { mock: one(), other: one(), an: one(),
             dead: { protocol: "openai-chat", api_url: `http://127.0.0.1:${await free_port()}/v1`,
                 api_keys: ["k"] } },
     } });
@@ -300,6 +300,15 @@ test("errors: an upstream's 200 with an error body reaches the client with its o
         const answer = await proxy.chat(BODY);
         assert.equal(answer.status, 200);
         assert.equal(answer.text, body);
+    });
+
+test("errors: a broken answer's backend is named, though its name be a word of what went wrong",
+    async () => {
+        mock.next((ex) => ex.respond({ headers: SSE, body: "data: {\n\n" }));
+        const answer = await proxy.chat({ ...STREAM, model: "an:m1", max_tokens: 9 },
+            { path: "/v1/messages" });
+        assert.equal(answer.status, 502, answer.text);
+        assert.match(answer.json.error.message, /an event of .*\(backend an\)$/);
     });
 
 test("errors: an upstream's error page that is no JSON becomes our shape, its status kept",
