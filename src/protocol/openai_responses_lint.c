@@ -548,6 +548,7 @@ static void lint_stream(struct openai_responses_lint *lint, struct str bytes, bo
     if (!end)
         return;
     if (sse_end(&lint->sse, &frame)) {
+        lint->line = lint->lines + 1;
         expect(lint, false, "each frame ends with an empty line");
         lint_frame(lint, &frame);
     }
@@ -569,5 +570,5 @@ enum error_code openai_responses_lint_bytes(void *state, struct str bytes, bool 
     }
     if (lint->broken == NULL)
         return OK;
-    return FAIL(e, ERR_INTERNAL, "line %zu: not so: %s", lint->broken_line, lint->broken);
+    return FAIL(e, ERR_INTERNAL, "line %zu: %s", lint->broken_line, lint->broken);
 }

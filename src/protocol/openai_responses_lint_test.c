@@ -62,64 +62,63 @@ static const struct {
     {CREATED RUNNING COMPLETED("2", ""), NULL},
     {": hello\n\n" CREATED RUNNING ": keep-alive\n\n" COMPLETED("2", ""), NULL},
     {CREATED RUNNING EVENT("response.odd", "'sequence_number':2") COMPLETED("3", ""), NULL},
-    {EVENT("error", "'sequence_number':0,'message':'m'"), "line 4: not so: the stream ends"},
-    {"", "line 1: not so: the stream ends"},
-    {CREATED RUNNING, "line 7: not so: the stream ends"},
-    {RUNNING COMPLETED("2", ""), "line 1: not so: sequence_number"},
-    {CREATED COMPLETED("1", ""), "line 4: not so: response.created and response.in_progress"},
-    {CREATED CREATED, "line 4: not so: sequence_number"},
-    {CREATED RUNNING COMPLETED("3", ""), "line 7: not so: sequence_number"},
-    {CREATED RUNNING COMPLETED("2", "") COMPLETED("3", ""), "line 10: not so: nothing comes"},
-    {CREATED RUNNING "data: {'type':'response.odd'}\n\n", "line 7: not so: the event field"},
-    {CREATED RUNNING "event: x\ndata: [DONE]\n\n", "line 7: not so: each frame is"},
-    {CREATED RUNNING ADDED COMPLETED("3", ""), "line 10: not so: the output has all"},
-    {CREATED RUNNING ADDED COMPLETED("3", MESSAGE("completed", "")),
-     "line 10: not so: all items are done"},
-    {CREATED RUNNING ADDED DELTA, "line 10: not so: sequence_number"},
-    {CREATED RUNNING ADDED PART_ADDED TEXT_DONE, "line 13: not so: sequence_number"},
+    {EVENT("error", "'sequence_number':0,'message':'m'"), "line 4: the stream ends"},
+    {"", "line 1: the stream ends"},
+    {CREATED RUNNING, "line 7: the stream ends"},
+    {RUNNING COMPLETED("2", ""), "line 1: sequence_number"},
+    {CREATED COMPLETED("1", ""), "line 4: response.created and response.in_progress"},
+    {CREATED CREATED, "line 4: sequence_number"},
+    {CREATED RUNNING COMPLETED("3", ""), "line 7: sequence_number"},
+    {CREATED RUNNING COMPLETED("2", "") COMPLETED("3", ""), "line 10: nothing comes"},
+    {CREATED RUNNING "data: {'type':'response.odd'}\n\n", "line 7: the event field"},
+    {CREATED RUNNING "event: x\ndata: [DONE]\n\n", "line 7: each frame is"},
+    {CREATED RUNNING ADDED COMPLETED("3", ""), "line 10: the output has all"},
+    {CREATED RUNNING ADDED COMPLETED("3", MESSAGE("completed", "")), "line 10: all items are done"},
+    {CREATED RUNNING ADDED DELTA, "line 10: sequence_number"},
+    {CREATED RUNNING ADDED PART_ADDED TEXT_DONE, "line 13: sequence_number"},
     {CREATED RUNNING ADDED PART_ADDED DELTA EVENT("response.output_text.done",
                                                   "'sequence_number':5," PLACE ",'text':'b'"),
-     "line 16: not so: text that is done"},
+     "line 16: text that is done"},
     {CREATED RUNNING ADDED PART_ADDED DELTA
          EVENT("response.content_part.done", "'sequence_number':5," PLACE ",'part':" PART("a")),
-     "line 16: not so: a part is done after"},
+     "line 16: a part is done after"},
     {CREATED RUNNING ADDED PART_ADDED DELTA
          EVENT("response.output_item.done",
                "'sequence_number':5,'output_index':0,'item':" MESSAGE("completed", PART("a"))),
-     "line 16: not so: an item is done when"},
+     "line 16: an item is done when"},
     {CREATED RUNNING ADDED EVENT("response.output_text.delta",
                                  "'sequence_number':3," PLACE ",'delta':'a','logprobs':[]"),
-     "line 10: not so: text is said of a part"},
+     "line 10: text is said of a part"},
     {CREATED RUNNING EVENT("response.output_text.delta",
                            "'sequence_number':2," PLACE ",'delta':'a','logprobs':[]"),
-     "line 7: not so: output_index names"},
+     "line 7: output_index names"},
     {CREATED RUNNING ADDED
          EVENT("response.output_item.added",
                "'sequence_number':3,'output_index':2,'item':" MESSAGE("in_progress", "")),
-     "line 10: not so: the output_index of items"},
+     "line 10: the output_index of items"},
     {CREATED RUNNING ADDED
          EVENT("response.output_item.added",
                "'sequence_number':3,'output_index':1,'item':" MESSAGE("in_progress", "")),
-     "line 10: not so: ids of items"},
+     "line 10: ids of items"},
     {CREATED RUNNING ADDED PART_ADDED DELTA TEXT_DONE PART_DONE ITEM_DONE
          COMPLETED("8", MESSAGE("completed", PART("b"))),
-     "line 25: not so: the output has the items as"},
+     "line 25: the output has the items as"},
     {CREATED RUNNING EVENT("response.output_item.added",
                            "'sequence_number':2,'output_index':0,'item':{'id':'f','type':"
                            "'function_call','call_id':'c','arguments':''}"),
-     "line 7: not so: a call has"},
+     "line 7: a call has"},
     {CREATED RUNNING EVENT("response.incomplete",
                            "'sequence_number':2,'response':{'id':'r','status':'incomplete',"
                            "'output':[]," USAGE "," ECHO "}"),
-     "line 7: not so: an incomplete response has a reason"},
+     "line 7: an incomplete response has a reason"},
     {CREATED RUNNING EVENT("response.failed",
                            "'sequence_number':2,'response':{'id':'r','status':'failed',"
                            "'output':[]," USAGE "," ECHO "}"),
-     "line 7: not so: a failed response has an error"},
+     "line 7: a failed response has an error"},
     {CREATED RUNNING EVENT("response.completed",
                            "'sequence_number':2,'response':{'id':'s','status':'completed',"
                            "'output':[]," USAGE "," ECHO "}"),
-     "line 7: not so: the response's id"},
+     "line 7: the response's id"},
 };
 
 static void test_streams(void **state)
@@ -164,7 +163,7 @@ static void test_bodies(void **state)
         struct error e = {.code = OK};
         enum error_code code = trial_lint(responses(), quoted(cases[i].body, &bytes), false, &e);
         if ((code == OK) != (cases[i].broken == NULL) ||
-            (code != OK && !str_starts(str_from(str_c(e.detail), sizeof("line 1: not so: ") - 1),
+            (code != OK && !str_starts(str_from(str_c(e.detail), sizeof("line 1: ") - 1),
                                        str_c(cases[i].broken))))
             fail_msg("case %zu: %s", i, code == OK ? "nothing is broken" : e.detail);
     }
