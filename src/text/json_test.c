@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "text/json_index.h"
+#include "text/utf8.h"
 
 #define FFFD "\xEF\xBF\xBD"
 
@@ -304,6 +306,81 @@ static void test_round_trip(void **state)
     }
 }
 
+/* Escapes of a valid text, byte by byte. */
+static void escape_plainly(struct buf *b, struct str s)
+{
+    static const char escaped[] = "\b\f\n\r\t\"\\";
+
+    buf_add_char(b, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        const char *at = memchr(escaped, s.p[i], 7);
+        if (at != NULL)
+            buf_print(b, "\\%c", "bfnrt\"\\"[at - escaped]);
+        else if ((unsigned char)s.p[i] < 0x20)
+            buf_print(b, "\\u%04x", (unsigned)(unsigned char)s.p[i]);
+        else
+            buf_add_char(b, s.p[i]);
+    }
+    buf_add_char(b, '"');
+}
+
+/* Pieces of texts: plain ones of many lengths, all that is escaped, characters of each size, and
+ * what is no UTF-8. */
+static struct str random_text(uint32_t *seed, char *to, size_t size)
+{
+    static const char *const pieces[] = {
+        "0123456789abcdef", "x",    "\"",   "\\",      "\n", "\x01", "\xC3\xA9", "\xE2\x82\xAC",
+        "\xF0\x9F\x98\x80", "\x7f", "\xff", "\xE2\x82"};
+    size_t n = 0;
+    size_t want = (*seed >> 8) % size;
+    size_t kinds = *seed >> 30 == 0 ? COUNT_OF(pieces) : COUNT_OF(pieces) - 2;
+
+    while (n < want) {
+        *seed = *seed * 1664525 + 1013904223;
+        const char *piece = pieces[(*seed >> 16) % ((*seed & 0x1000) != 0 ? kinds : 2)];
+        size_t length = strlen(piece);
+        if (n + length > size)
+            break;
+        memcpy(to + n, piece, length);
+        n += length;
+    }
+    return str_of(to, n);
+}
+
+/* Catches: an escape lost or doubled where blocks and pieces end, a text that is refused though it
+ * fits, or taken though it does not. */
+static void test_escapes_are_the_plain_ones(void **state)
+{
+    enum { SIZE = 900 };
+    uint32_t seed = 7;
+    struct buf want;
+
+    (void)state;
+    buf_init(&want, 8 * SIZE);
+    for (int round = 0; round < 3000; round++) {
+        char *text = mem_raw(SIZE);
+        struct str s = random_text(&seed, text, SIZE);
+        buf_reset(&want);
+        escape_plainly(&want, utf8_repair(s, &arena));
+        check_str(json_quote(s, &arena), buf_str(&want));
+        /* Of what is no UTF-8 the other bytes come back, and U+FFFD. */
+        check_str(json_string_value(buf_str(&want), &arena), utf8_repair(s, &arena));
+        const size_t caps[] = {want.n - 1, want.n, want.n + 1, 2 * want.n, 14 * SIZE};
+        for (size_t i = 0; i < COUNT_OF(caps); i++) {
+            struct buf b;
+            buf_init(&b, caps[i]);
+            assert_int_equal(json_add_string(&b, s), caps[i] >= want.n);
+            assert_int_equal(buf_ok(&b), caps[i] >= want.n);
+            if (buf_ok(&b))
+                check_str(buf_str(&b), buf_str(&want));
+            buf_fini(&b);
+        }
+        mem_free(text);
+        arena_reset(&arena);
+    }
+    buf_fini(&want);
+}
+
 /* Catches: a member that is left out or comes twice where the remembered ones end, a place that is
  * not the walker's, and a walk that is lost when another object was asked about. */
 static void test_fields_next_is_object_next(void **state)
@@ -415,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_quote),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_escapes_are_the_plain_ones),
         cmocka_unit_test(test_fields_are_what_find_finds),
         cmocka_unit_test(test_fields_next_is_object_next),
         cmocka_unit_test(test_compact),
