@@ -99,8 +99,6 @@ bool buf_add_int64(struct buf *b, int64_t value)
     size_t at = sizeof(digits);
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
 
-    if (rest < 10 && value >= 0) /* indices, mostly */
-        return buf_add_char(b, (char)('0' + rest));
     do {
         digits[--at] = (char)('0' + rest % 10);
         rest /= 10;

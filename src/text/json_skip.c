@@ -13,31 +13,13 @@ static inline uint64_t odd_so_far(uint64_t bits)
     return bits ^ bits << 32;
 }
 
-/* Copies n bytes, less than a block, by two pieces that may overlap: calls of memcpy cost more. */
-static ALWAYS_INLINE void copy_part(char *to, const char *p, size_t n)
-{
-    if (n >= 32) {
-        memcpy(to, p, 32);
-        memcpy(to + n - 32, p + n - 32, 32);
-    } else if (n >= 16) {
-        memcpy(to, p, 16);
-        memcpy(to + n - 16, p + n - 16, 16);
-    } else if (n >= 8) {
-        memcpy(to, p, 8);
-        memcpy(to + n - 8, p + n - 8, 8);
-    } else {
-        for (size_t i = 0; i < n; i++)
-            to[i] = p[i];
-    }
-}
-
 /* A block that begins at p; blanks stand for what the text has no more. */
 static ALWAYS_INLINE const char *whole_block(const char *p, size_t n, char room[SCAN_BLOCK])
 {
     if (LIKELY(n >= SCAN_BLOCK))
         return p;
     memset(room, ' ', SCAN_BLOCK);
-    copy_part(room, p, n);
+    memcpy(room, p, n);
     return room;
 }
 
