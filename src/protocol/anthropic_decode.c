@@ -634,6 +634,15 @@ static bool quick_ends(struct str rest)
     return str_starts(rest, STR("\"}")) && str_eq(str_trim(str_from(rest, 2)), STR("}"));
 }
 
+/* The open block of that kind, to which a delta adds; NULL: the parser knows what to do. */
+static struct anthropic_block *quick_block(struct anthropic_decoder *d, int64_t wire,
+                                           enum block_kind kind)
+{
+    struct anthropic_block *b = find_open(d, wire);
+
+    return b != NULL && b->kind == kind && !b->has_sign ? b : NULL;
+}
+
 static bool quick(struct decode *base, struct str data)
 {
     const struct str begin = STR("{\"type\":\"content_block_delta\",\"index\":");
@@ -653,8 +662,8 @@ static bool quick(struct decode *base, struct str data)
     size_t n = json_string_scan(rest.p, rest.n, &escaped);
     if (n == SIZE_MAX || n == 0 || !quick_ends(str_from(rest, n)))
         return false;
-    struct anthropic_block *b = find_open(d, wire);
-    if (b == NULL || b->kind != quick_deltas[which].kind || b->has_sign)
+    struct anthropic_block *b = quick_block(d, wire, quick_deltas[which].kind);
+    if (b == NULL)
         return false;
 
     struct str text = str_of(rest.p, n);

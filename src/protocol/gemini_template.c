@@ -137,10 +137,13 @@ static bool walk_number(struct walk *w)
     return !has_hole(w->to, count) && add_hole(w, count, begin, w->at);
 }
 
-/* An object or array begins. */
-static void enter(struct walk *w)
+/* Between values. */
+static void walk_other(struct walk *w)
 {
-    if (++w->depth != KEY_DEPTH)
+    char c = w->data.p[w->at++];
+
+    w->depth -= (c == '}' || c == ']') && w->depth > 0 ? 1 : 0;
+    if ((c != '{' && c != '[') || ++w->depth != KEY_DEPTH)
         return;
     w->in_usage = str_eq(w->key, STR("usageMetadata"));
     w->usages += w->in_usage ? 1 : 0;
@@ -157,10 +160,7 @@ static bool walk_all(struct walk *w)
             if (!walk_number(w))
                 return false;
         } else {
-            if (c == '{' || c == '[')
-                enter(w);
-            w->depth -= (c == '}' || c == ']') && w->depth > 0 ? 1 : 0;
-            w->at++;
+            walk_other(w);
         }
     }
     size_t rest = w->data.n - w->piece;
