@@ -204,6 +204,7 @@ static void on_hold_over(struct timer *timer)
     if (x->state != EXCHANGE_AWAIT)
         return;
     x->attempt.said = true;
+    x->attempt.waited = true;
     exchange_run(x);
 }
 

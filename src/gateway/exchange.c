@@ -536,6 +536,17 @@ struct str exchange_stream_type(const struct exchange *x)
     return str_c(array ? protocol->array_content_type : protocol->stream_content_type);
 }
 
+/* A beginning waits for more of the stream. After that the head goes down, also where the client's
+ * protocol has no words for a beginning. */
+static bool waits(struct exchange *x, bool nothing)
+{
+    const struct attempt *attempt = &x->attempt;
+
+    if (attempt->beginnings > 0 && !attempt->said && !attempt->ended && attempt_hold(x))
+        return true;
+    return nothing && !attempt->waited;
+}
+
 static enum exchange_state step_AWAIT(struct exchange *x)
 {
     const struct attempt *attempt = &x->attempt;
@@ -547,9 +558,9 @@ static enum exchange_state step_AWAIT(struct exchange *x)
         return EXCHANGE_FAIL;
     if (!attempt->streams)
         return attempt->ended ? EXCHANGE_WHOLE : EXCHANGE_AWAIT;
-    if (!stream || nothing)
+    if (!stream || (nothing && attempt->ended))
         return attempt->ended ? EXCHANGE_FINISH : EXCHANGE_AWAIT;
-    if (!attempt->said && !attempt->ended && attempt_hold(x))
+    if (waits(x, nothing))
         return EXCHANGE_AWAIT;
     exchange_commit(x, 200, exchange_stream_type(x), -1);
     metric_add(&x->station->metrics, METRIC_streams_total, attempt->backend->slot, 1);

@@ -142,6 +142,7 @@ struct attempt {
     bool failed;     /* the call's error says why */
     bool paused;
     bool said;                  /* a stream: more than its beginning came, it may be committed */
+    bool waited;                /* it came to be so by time alone */
     uint32_t beginnings;        /* its frames until then */
     struct str span;            /* a whole body so far, lent until the batch */
     struct buf body;            /* the same, kept; of a stream what waits for its commit */
