@@ -195,11 +195,11 @@ static struct str message_of(const struct event *error)
 /* What a backend says behind the words that our own message begins with. */
 static struct str without_model(struct str message, struct str model)
 {
-    const struct str words = STR("Model not found: ");
+    const struct str begin = STR("Model not found: ");
 
-    if (!str_starts(message, words) || !str_starts(str_from(message, words.n), model))
+    if (!str_starts(message, begin) || !str_starts(str_from(message, begin.n), model))
         return message;
-    struct str rest = str_from(message, words.n + model.n);
+    struct str rest = str_from(message, begin.n + model.n);
     if (rest.n > 0 && rest.p[0] != ':' && rest.p[0] != ' ')
         return message; /* a longer name */
     return str_trim(str_starts(rest, STR(":")) ? str_from(rest, 1) : rest);
