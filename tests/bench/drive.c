@@ -275,6 +275,7 @@ static void measure_begin(struct drive *drive)
 {
     drive->phase = MEASURE;
     drive->result.cpu_ns = procfs_cpu_ns(&drive->subject);
+    drive->result.user_ns = procfs_user_ns(&drive->subject);
     drive->result.wall_ns = clock_ns();
 }
 
@@ -282,6 +283,7 @@ static void measure_end(struct drive *drive)
 {
     drive->phase = DRAIN;
     drive->result.cpu_ns = procfs_cpu_ns(&drive->subject) - drive->result.cpu_ns;
+    drive->result.user_ns = procfs_user_ns(&drive->subject) - drive->result.user_ns;
     drive->result.wall_ns = clock_ns() - drive->result.wall_ns;
 }
 
@@ -313,6 +315,7 @@ struct drive_result drive_loop(const struct drive_options *options)
         drive->result.answers = 0;
         drive->result.wall_ns = 0;
         drive->result.cpu_ns = 0;
+        drive->result.user_ns = 0;
     }
     return drive_end(drive);
 }

@@ -31,6 +31,7 @@ struct drive_result {
     const char *why;        /* the first error */
     int64_t wall_ns;
     uint64_t cpu_ns;
+    uint64_t user_ns; /* of it, outside of the kernel */
     int64_t first_byte_p50_ns;
     int64_t first_byte_p99_ns;
     int opened; /* hold: streams whose first event came */

@@ -225,8 +225,8 @@ static int run_loop(struct args *args)
     struct drive_result r = drive_loop(&args->drive);
 
     printf("answers=%" PRIu64 " errors=%" PRIu64 " wall_ns=%" PRId64 " cpu_ns=%" PRIu64
-           " events=%.0f p50_ns=%" PRId64 " p99_ns=%" PRId64 "\n",
-           r.answers, r.errors, r.wall_ns, r.cpu_ns, events_of(&r), r.first_byte_p50_ns,
+           " user_ns=%" PRIu64 " events=%.0f p50_ns=%" PRId64 " p99_ns=%" PRId64 "\n",
+           r.answers, r.errors, r.wall_ns, r.cpu_ns, r.user_ns, events_of(&r), r.first_byte_p50_ns,
            r.first_byte_p99_ns);
     if (r.why != NULL)
         fprintf(stderr, "load: %" PRIu64 " errors; the first: %s\n", r.errors, r.why);
