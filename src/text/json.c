@@ -20,11 +20,22 @@ enum { DEPTH_DEFAULT = 128, DEPTH_LIMIT = 1024, ESCAPE_SIZE = 6 };
 
 /* --- walking --- */
 
+static inline bool is_blank(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 static size_t skip_blanks(struct str s, size_t at)
 {
-    while (at < s.n && (s.p[at] == ' ' || s.p[at] == '\n' || s.p[at] == '\r' || s.p[at] == '\t'))
+    while (at < s.n && is_blank(s.p[at]))
         at++;
     return at;
+}
+
+/* Of a number, true, false or null. */
+static inline bool ends_word(char c)
+{
+    return c == ',' || c == ']' || c == '}' || is_blank(c);
 }
 
 /* The offset after the value at at, SIZE_MAX where there is none. */
@@ -37,7 +48,7 @@ static size_t skip_value(struct str s, size_t at)
     if (s.p[at] == '{' || s.p[at] == '[')
         return json_skip_container(s, at);
     size_t from = at;
-    while (at < s.n && memchr(",]} \t\r\n", s.p[at], 7) == NULL)
+    while (at < s.n && !ends_word(s.p[at]))
         at++;
     return at == from ? SIZE_MAX : at;
 }
@@ -197,7 +208,7 @@ struct str json_compact(struct str text, struct arena *arena)
 
     for (size_t i = 0; i < text.n; i += size) {
         char c = text.p[i];
-        bool blank = c == ' ' || c == '\n' || c == '\r' || c == '\t';
+        bool blank = is_blank(c);
         size = 1;
         if (c == '"')
             size = json_skip_string(text, i) - i;
