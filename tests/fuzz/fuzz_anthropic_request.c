@@ -74,7 +74,8 @@ static struct str write_again(struct str body, const struct request_limits *as, 
         protocol_anthropic.request_decode_full(&request, as, arena, &e) != OK)
         return STR_NULL;
     if (protocol_anthropic.request_encode(&request, &how, arena, &wire, &e) != OK) {
-        if (e.code != ERR_UNSUPPORTED && e.code != ERR_BAD_REQUEST)
+        if (e.code != ERR_UNSUPPORTED && e.code != ERR_UNSUPPORTED_VALUE &&
+            e.code != ERR_BAD_REQUEST)
             fail("written", str_c(error_name(e.code)), body);
         return STR_NULL;
     }

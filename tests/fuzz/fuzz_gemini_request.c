@@ -77,7 +77,8 @@ static void check_written(struct request *request, struct arena *arena)
         return;
     }
     if (gemini_upstream_encode(request, &how, arena, &wire, &e) != OK) {
-        if (e.code != ERR_BAD_REQUEST && e.code != ERR_UNSUPPORTED)
+        if (e.code != ERR_BAD_REQUEST && e.code != ERR_UNSUPPORTED &&
+            e.code != ERR_UNSUPPORTED_VALUE)
             abort();
         return;
     }

@@ -34,8 +34,8 @@ enum {
     INPUT_MAX = 12000,
     REQUEST_MIN = 18, /* GET / HTTP/1.0 and two line ends */
     TEXT_MAX = 1 << 26,
-    LARGE = 150 * 1024, /* more than one mark of the queue */
     PIECE = 20000,
+    LARGE = 8 * PIECE, /* more than one mark of the queue */
 };
 
 /* What the user does with a request. Those before USER_LATE depend on nothing but the request. */
