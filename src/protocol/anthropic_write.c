@@ -329,8 +329,12 @@ enum error_code anthropic_write_conversation(struct anthropic_writer *w)
 
     add_system(w, conversation);
     buf_add(w->out, STR(",\"messages\":["));
+    size_t empty = w->out->n;
     for (const struct turn *turn = conversation; turn != NULL; turn = turn->next)
         TRY(add_message(w, &turn));
+    if (conversation != NULL && w->out->n == empty && buf_ok(w->out))
+        return FAIL(w->e, ERR_BAD_REQUEST,
+                    "the conversation has nothing but what the backend's protocol cannot say");
     buf_add_char(w->out, ']');
     return OK;
 }

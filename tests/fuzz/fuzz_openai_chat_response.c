@@ -13,6 +13,7 @@
 #include "protocol/openai_chat_lint.h"
 #include "protocol/openai_chat_decode_priv.h"
 #include "protocol/trial.h"
+#include "text/utf8.h"
 
 enum { OUT_MAX = 64 * 1024 * 1024, SHORT = 1024 };
 
@@ -132,7 +133,9 @@ static void check_says_the_same(struct trial *trial)
         fail("decoded again", str_c(again.error.detail), buf_str(&out));
     trial_digest(trial, false, &want);
     trial_digest(&again, false, &got);
-    if (!repeats_an_id(buf_str(&want)))
+    /* What is no UTF-8 is mended on its way out, and may be no image's type any more. */
+    if (!repeats_an_id(buf_str(&want)) && utf8_valid(buf_str(&want)) &&
+        str_find(buf_str(&want), STR("\xef\xbf\xbd"), 0) == SIZE_MAX)
         expect_equal("says", &got, &want);
     trial_fini(&again);
     buf_fini(&out);
