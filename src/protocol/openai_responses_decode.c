@@ -177,6 +177,7 @@ static bool open_part(struct openai_responses_decoder *d, struct openai_response
     begin->begin.name = STR_NULL;
     part->block = begin->block;
     part->open = true;
+    part->refusal = kind == BLOCK_REFUSAL;
     return true;
 }
 
@@ -220,7 +221,8 @@ static struct str citation_text(struct openai_responses_decoder *d, yyjson_val *
 static void say_citation(struct openai_responses_decoder *d, struct openai_responses_item *item,
                          struct openai_responses_part *part, yyjson_val *annotation)
 {
-    if (part == NULL || !yyjson_is_obj(annotation) || !open_part(d, item, part, BLOCK_TEXT))
+    if (part == NULL || !yyjson_is_obj(annotation) || !open_part(d, item, part, BLOCK_TEXT) ||
+        part->refusal)
         return;
     decode_text(&d->base, EVENT_CITATION, 0, part->block, citation_text(d, annotation));
     part->citations++;
@@ -229,7 +231,8 @@ static void say_citation(struct openai_responses_decoder *d, struct openai_respo
 static void say_logprobs(struct openai_responses_decoder *d, struct openai_responses_part *part,
                          yyjson_val *list)
 {
-    if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0 || part == NULL || !part->open)
+    if (!yyjson_is_arr(list) || yyjson_arr_size(list) == 0 || part == NULL || !part->open ||
+        part->refusal)
         return;
     struct str json = json_text(list, d->base.options.scratch);
     struct str whole = str_print(d->base.options.scratch, "{\"content\":%.*s}", STR_ARG(json));

@@ -95,7 +95,7 @@ struct openai_responses_part {
     struct openai_responses_part *next;
     uint32_t index;
     uint32_t block; /* EVENT_NO_BLOCK: nothing was said of it yet */
-    bool open;
+    bool open, refusal;
     bool said; /* text */
     bool logprobs_said;
     uint32_t citations; /* said so far */

@@ -13,7 +13,6 @@
 #include "protocol/openai_chat_lint.h"
 #include "protocol/openai_chat_decode_priv.h"
 #include "protocol/trial.h"
-#include "text/utf8.h"
 
 enum { OUT_MAX = 64 * 1024 * 1024, SHORT = 1024 };
 
@@ -111,6 +110,19 @@ static bool repeats_an_id(struct str digest)
     return false;
 }
 
+/* What says that it is no image is none of a message's images. */
+static bool has_odd_image(struct str digest)
+{
+    const struct str begin = STR("\"media_type\":\"");
+    const struct str right = STR("image/");
+
+    for (size_t at = 0; (at = str_find(digest, begin, at)) != SIZE_MAX; at += begin.n) {
+        if (!str_starts(str_from(digest, at + begin.n), right))
+            return true;
+    }
+    return false;
+}
+
 /* Taken over from the first frame on: says the same. */
 static void check_says_the_same(struct trial *trial)
 {
@@ -133,9 +145,7 @@ static void check_says_the_same(struct trial *trial)
         fail("decoded again", str_c(again.error.detail), buf_str(&out));
     trial_digest(trial, false, &want);
     trial_digest(&again, false, &got);
-    /* What is no UTF-8 is mended on its way out, and may be no image's type any more. */
-    if (!repeats_an_id(buf_str(&want)) && utf8_valid(buf_str(&want)) &&
-        str_find(buf_str(&want), STR("\xef\xbf\xbd"), 0) == SIZE_MAX)
+    if (!repeats_an_id(buf_str(&want)) && !has_odd_image(buf_str(&want)))
         expect_equal("says", &got, &want);
     trial_fini(&again);
     buf_fini(&out);
