@@ -40,16 +40,23 @@ uint64_t procfs_cpu_ns(const struct procfs_tree *tree)
     return sum_ns;
 }
 
+/* NULL: the process has gone. */
+static FILE *open_of(pid_t pid, const char *name)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, name);
+    return fopen(path, "re");
+}
+
 uint64_t procfs_user_ns(const struct procfs_tree *tree)
 {
     uint64_t ticks = 0;
 
     for (int i = 0; i < tree->count; i++) {
-        char path[64];
+        FILE *file = open_of(tree->pids[i], "stat");
         uint64_t user;
 
-        snprintf(path, sizeof(path), "/proc/%ld/stat", (long)tree->pids[i]);
-        FILE *file = fopen(path, "re");
         if (file == NULL)
             continue;
         /* Its 14th field; the 2nd, the program's name, ends with the last parenthesis. */
@@ -66,13 +73,11 @@ uint64_t procfs_rss_bytes(const struct procfs_tree *tree)
     uint64_t sum_kb = 0;
 
     for (int i = 0; i < tree->count; i++) {
-        char path[64];
+        /* smaps_rollup is exact; VmRSS lags by what each thread has not yet added. */
+        FILE *file = open_of(tree->pids[i], "smaps_rollup");
         char line[256];
         uint64_t kb;
 
-        /* smaps_rollup is exact; VmRSS lags by what each thread has not yet added. */
-        snprintf(path, sizeof(path), "/proc/%ld/smaps_rollup", (long)tree->pids[i]);
-        FILE *file = fopen(path, "re");
         if (file == NULL)
             continue;
         while (fgets(line, sizeof(line), file) != NULL) {
