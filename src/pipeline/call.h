@@ -12,7 +12,9 @@
 #include "canon/event.h"
 #include "canon/request.h"
 #include "state/config.h"
+#include "state/session.h"
 
+struct call;
 struct pipeline_state;
 
 /* What admission learned from the request's head. */
@@ -27,12 +29,32 @@ struct intake {
     struct str query;           /* of the path, null without one */
     struct str forward_headers; /* ready lines for an upstream of the same protocol */
     bool is_head;               /* method HEAD */
+    /* Session ids in the head, in the order in which they count; null: none. */
+    struct str session_header;  /* x-session-id */
+    struct str session_cookie;  /* session_id */
+    struct str session_agent;   /* what agents send by themselves */
+    struct session_scope scope; /* whose sessions the client may see */
+};
+
+/* What stages cannot do by themselves; the gateway does it. */
+struct call_ops {
+    /* Commits a change of the session, or of the server's. True: it is in force, or has failed
+     * (call->error). False: the stage is to WAIT; it is woken when it is, and call->error says
+     * what came of it. */
+    bool (*commit)(struct call *call, struct session *session, const struct session_change *change);
+    /* Runs work(call, arg) at once (true), or, for what would hold up the loop, in a thread
+     * (false): then the stage is to WAIT, and is woken when it has been done. Meanwhile nobody else
+     * touches the call. */
+    bool (*work)(struct call *call, void (*work)(struct call *call, void *arg), void *arg);
+    size_t (*models)(struct call *call, const struct backend *backend);
+    int (*model_listed)(struct call *call, const struct backend *backend, struct str model);
 };
 
 /* Where a request is to go: resolve fills it, gateway/plan chooses from it for each attempt. */
 struct plan_element {
     struct backend *backend;
-    struct str model; /* the upstream's name; null: leave the request's */
+    struct str model;   /* the upstream's name; null: leave the request's */
+    struct steer steer; /* what settings and model_defaults ask, for this element */
 };
 
 enum { PLAN_ELEMENTS_MAX = 1 };
@@ -45,6 +67,14 @@ struct plan {
 struct call {
     struct intake intake;
     const struct config *config; /* the snapshot that the exchange began with */
+    const struct call_ops *ops;
+    struct sessions *sessions;
+    struct session *session;         /* a reference, of the stage session; NULL before */
+    const struct settings *settings; /* the session's, as this request is to be treated; a reference
+                                      * or the command stage's draft, in the arena */
+    struct str session_id;           /* for x-session-id; lives as long as the call */
+    int64_t now_ms;                  /* wall clock, when the request began */
+    const char *version;
     const struct backend_set *backends;
     struct request request;
     struct plan plan;

@@ -17,7 +17,9 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "canon/event.h"
+#include "canon/outline.h"
 #include "canon/request.h"
+#include "canon/steer.h"
 #include "canon/translation.h"
 
 struct http_headers;
@@ -88,8 +90,16 @@ typedef enum error_code request_decode_full_fn(struct request *request,
                                                const struct request_limits *limits,
                                                struct arena *arena, struct error *e);
 
+/* The next turn of a request whose head was decoded. False: there is none. */
+typedef bool outline_next_fn(const struct request *request, struct outline_cursor *cursor,
+                             struct outline_turn *ret_turn);
+/* The next call or result of a tool in the turn; *cursor: 0 to begin with. */
+typedef bool outline_call_fn(const struct outline_turn *turn, size_t *cursor, struct arena *arena,
+                             struct outline_call *ret_call);
+
 struct encode_request {
-    struct str model; /* the upstream's name of it; null: leave as it is */
+    struct str model;          /* the upstream's name of it; null: leave as it is */
+    const struct steer *steer; /* what settings ask where the request does not; NULL: nothing */
     const struct dialect *dialect;
     enum operation operation;        /* OP_GENERATE or OP_COUNT_TOKENS */
     bool same_protocol;              /* the request came in this protocol: edit its source */
@@ -228,6 +238,8 @@ struct protocol {
     request_decode_fn *request_decode;
     request_decode_full_fn *request_decode_full;
     request_encode_fn *request_encode;
+    outline_next_fn *outline_next;
+    outline_call_fn *outline_call;
     size_t decoder_size;
     decoder_init_fn *decoder_init;
     response_decode_fn *response_decode;

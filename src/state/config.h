@@ -16,6 +16,8 @@
  *   level     enum log_level           debug info warning error, any letter case
  *   texts     struct str_list          a list of strings, or one string
  *   proxy     struct secret            the URL of a proxy, checked; printed without its user info
+ *   choice    struct str               one of several words; they stand in the place of min: "a|b"
+ *   prefix    struct str               what commands begin with, checked
  *
  *   OPT_IN(kind, section, name, …)     the same in a YAML section: OPT_IN(level, logging, level, …)
  *                                      is logging.level and the field logging_level
@@ -79,6 +81,8 @@ struct backend_config {
 #define OPT_FIELD_level(name)    enum log_level name;
 #define OPT_FIELD_texts(name)    struct str_list name;
 #define OPT_FIELD_proxy(name)    struct secret name;
+#define OPT_FIELD_choice(name)   struct str name;
+#define OPT_FIELD_prefix(name)   struct str name;
 
 struct config {
 #define OPT(kind, name, preset, min, max, help)             OPT_FIELD_##kind(name)

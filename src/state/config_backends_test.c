@@ -212,7 +212,7 @@ static void later(void **state)
     static char proxy[] = "https_proxy=http://proxy:1";
     static char *environment[] = {groq, mode, proxy, NULL};
     static const char *const names[] = {
-        "command_prefix (config.yaml:1:17)",
+        "retries (config.yaml:2:10)",
         "retries (",
         "commit_after (",
         "hold_bytes_max (",

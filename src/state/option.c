@@ -351,6 +351,8 @@ void option_store(const struct option *option, const struct option_result *resul
     assert(option->offset != SIZE_MAX);
     switch (option->kind) {
     case OPTION_text:
+    case OPTION_choice:
+    case OPTION_prefix:
         *(struct str *)field = result->text;
         return;
     case OPTION_flag:
@@ -381,9 +383,7 @@ void option_store(const struct option *option, const struct option_result *resul
         secret_free(field);
         *(struct secret *)field = secret_new(result->text);
         return;
-    case OPTION_choice:
     case OPTION_wait:
-    case OPTION_prefix:
     case OPTION_levels:
     case OPTION_limits:
     case OPTION_routes:
@@ -402,6 +402,8 @@ void option_fetch(const struct option *option, const void *base, struct option_r
     assert(option->offset != SIZE_MAX);
     switch (option->kind) {
     case OPTION_text:
+    case OPTION_choice:
+    case OPTION_prefix:
         result.text = *(const struct str *)field;
         break;
     case OPTION_flag:
@@ -430,9 +432,7 @@ void option_fetch(const struct option *option, const void *base, struct option_r
     case OPTION_proxy:
         result.text = secret_reveal(field);
         break;
-    case OPTION_choice:
     case OPTION_wait:
-    case OPTION_prefix:
     case OPTION_levels:
     case OPTION_limits:
     case OPTION_routes:
@@ -547,11 +547,11 @@ void option_print(const struct option *option, const struct option_result *resul
         print_proxy(result->text, out);
         return;
     case OPTION_text:
+    case OPTION_choice:
+    case OPTION_prefix:
         (void)json_add_string(out, result->text);
         return;
-    case OPTION_choice:
     case OPTION_wait:
-    case OPTION_prefix:
     case OPTION_levels:
     case OPTION_limits:
     case OPTION_routes:

@@ -21,10 +21,10 @@ enum option_kind {
     OPTION_off,
     OPTION_pairs,
     OPTION_proxy,
-    /* Only in later.def: checked, never stored. */
     OPTION_choice,
-    OPTION_wait,
     OPTION_prefix,
+    /* Only in later.def: checked, never stored. */
+    OPTION_wait,
     OPTION_levels,
     OPTION_limits,
     OPTION_routes,

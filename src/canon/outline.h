@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the turns of a request stand in its source, and the strings that hold their text: for who
+ * looks for something in it (commands), knows it by its beginning (sessions), or edits it, without
+ * reading the conversation. All slices lie in request->source.
+ *
+ * A protocol's outline_next (protocol/protocol.h) goes through them in the order in which they are
+ * meant, one at a time, so that who needs the first ones only does not pay for the rest.
+ */
+#pragma once
+
+#include "canon/request.h"
+
+struct outline_cursor { /* zeroed to begin with */
+    size_t step;
+    size_t at;
+    struct str list;
+};
+
+struct outline_turn {
+    enum role role;
+    bool is_call;       /* an item of its own that is a tool's call (Responses) or reasoning: it
+                         * belongs to the assistant's turn before or after it */
+    struct str source;  /* the element of the list; null: a member of the root (system), or the
+                         * whole input as one string: it cannot be removed */
+    struct str content; /* what holds its texts: a string, an array of parts, an object; null */
+};
+
+/* One string of a turn's text. */
+struct outline_text {
+    struct str string; /* JSON string with its quotes */
+    struct str part;   /* the part that holds it and nothing else: an element that can be removed;
+                        * null: content itself is the string */
+};
+
+/* A call of a tool, or a result. */
+struct outline_call {
+    struct str id;   /* unescaped; null: none */
+    struct str name; /* of the tool; null: not said (a result) */
+    bool is_result;
+};
+
+/* The texts of the content that are the user's words: parts of another kind (images, results of
+ * tools, thoughts) are passed over. *cursor: 0 to begin with. */
+bool outline_text_next(struct str content, size_t *cursor, struct outline_text *ret_text);
+/* Parts of the content that are none of these texts. */
+size_t outline_others(struct str content);
