@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/metric.h"
 
-enum label { LABEL_NONE, LABEL_BACKEND, LABEL_ERROR, LABEL_STATUS };
+enum label { LABEL_NONE, LABEL_BACKEND, LABEL_ERROR, LABEL_STATUS, LABEL_TURN };
 
 static const struct metric_row {
     const char *name;
@@ -16,6 +16,22 @@ static const struct metric_row {
 #include "base/metric.def"
 #undef METRIC
 };
+
+/* Upper bounds, inclusive; what is above the last one is in one more. */
+static const int64_t turn_bounds_us[METRIC_TURN_BUCKETS - 1] = {
+    1000, 2000, 3000, 4000, 5000, 10000, 20000, 50000, 100000, 1000000,
+};
+
+void metric_observe_us(struct metrics *m, enum metric metric, int64_t us)
+{
+    size_t bucket = 0;
+
+    assert(us >= 0);
+    while (bucket < COUNT_OF(turn_bounds_us) && us > turn_bounds_us[bucket])
+        bucket++;
+    metric_add(m, metric, bucket, 1);
+    metric_add(m, metric, METRIC_TURN_BUCKETS, us);
+}
 
 static int64_t sum(const struct metrics *const *sets, size_t n, size_t slot)
 {
@@ -37,6 +53,26 @@ static void add_label_value(struct buf *out, const char *value)
 }
 
 static const char *const status_names[METRIC_SLOTS_STATUS] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
+
+/* Buckets are kept one by one, and said as the format has them: each with all below it. */
+static void print_histogram(const struct metric_row *row, const struct metrics *const *sets,
+                            size_t n, struct buf *out)
+{
+    int64_t count = 0;
+
+    for (size_t i = 0; i < METRIC_TURN_BUCKETS; i++) {
+        count += sum(sets, n, row->first + i);
+        if (i < COUNT_OF(turn_bounds_us))
+            (void)buf_print(out, "llm_proxy_%s_bucket{le=\"%g\"} %lld\n", row->name,
+                            (double)turn_bounds_us[i] / 1e6, (long long)count);
+    }
+    (void)buf_print(out,
+                    "llm_proxy_%s_bucket{le=\"+Inf\"} %lld\nllm_proxy_%s_sum %.6f\n"
+                    "llm_proxy_%s_count %lld\n",
+                    row->name, (long long)count, row->name,
+                    (double)sum(sets, n, row->first + METRIC_TURN_BUCKETS) / 1e6, row->name,
+                    (long long)count);
+}
 
 static void print_row(const struct metric_row *row, const struct metrics *const *sets, size_t n,
                       metric_label_fn *backend_name, void *ctx, struct buf *out)
@@ -66,11 +102,15 @@ static void print_row(const struct metric_row *row, const struct metrics *const 
 void metric_print(const struct metrics *const *sets, size_t n, metric_label_fn *backend_name,
                   void *ctx, struct buf *out)
 {
+    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+
     assert(sets != NULL || n == 0);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         (void)buf_print(out, "# HELP llm_proxy_%s %s\n# TYPE llm_proxy_%s %s\n", rows[i].name,
-                        rows[i].help, rows[i].name,
-                        rows[i].kind == METRIC_COUNTER ? "counter" : "gauge");
-        print_row(&rows[i], sets, n, backend_name, ctx, out);
+                        rows[i].help, rows[i].name, kinds[rows[i].kind]);
+        if (rows[i].kind == METRIC_HISTOGRAM)
+            print_histogram(&rows[i], sets, n, out);
+        else
+            print_row(&rows[i], sets, n, backend_name, ctx, out);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counters and gauges, from metric.def. Each worker has a set of its own (single writer, relaxed
+ * Counters, gauges and histograms, from metric.def. Each worker has a set of its own (single writer, relaxed
  * atomics, no lock); whoever reads adds the sets up.
  */
 #pragma once
@@ -10,7 +10,11 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+/* Of histograms of turns of a loop: the bounds of their buckets are in metric.c; the sum is kept in
+ * microseconds. */
+enum { METRIC_TURN_BUCKETS = 11 };
 
 /* Number of slots a label has. The last one of BACKEND is for what the others have no room for: a
  * configuration has at most 64 backends, but a process may see more names in its life. */
@@ -18,7 +22,8 @@ enum {
     METRIC_SLOTS_NONE = 1,
     METRIC_SLOTS_BACKEND = 64 + 1,
     METRIC_SLOTS_ERROR = ERROR_COUNT,
-    METRIC_SLOTS_STATUS = 5, /* 1xx … 5xx: status / 100 - 1 */
+    METRIC_SLOTS_STATUS = 5,                     /* 1xx … 5xx: status / 100 - 1 */
+    METRIC_SLOTS_TURN = METRIC_TURN_BUCKETS + 1, /* the last one: the sum */
 };
 
 /* The position of each metric's first slot: METRIC_requests_total and so on. */
@@ -42,6 +47,9 @@ static inline void metric_add(struct metrics *m, enum metric metric, size_t slot
     atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + n,
                           memory_order_relaxed);
 }
+
+/* A value of a histogram. Only the owning thread calls it. */
+void metric_observe_us(struct metrics *m, enum metric metric, int64_t us);
 
 /* Of one set; any thread. */
 static inline int64_t metric_get(const struct metrics *m, enum metric metric, size_t slot)

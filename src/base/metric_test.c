@@ -126,6 +126,45 @@ static void test_errors(void **state)
     mem_free(set);
 }
 
+/* Catches: a value in the wrong bucket at its bound, buckets that do not hold those below, a sum of
+ * another unit, sets not added up. */
+static void test_histogram(void **state)
+{
+    struct metrics *a = mem_new(sizeof(*a));
+    struct metrics *b = mem_new(sizeof(*b));
+    const struct metrics *const sets[] = {a, b};
+    struct buf text;
+
+    (void)state;
+    metric_observe_us(a, METRIC_loop_turn_seconds, 0);
+    metric_observe_us(a, METRIC_loop_turn_seconds, 1000);
+    metric_observe_us(b, METRIC_loop_turn_seconds, 1001);
+    metric_observe_us(b, METRIC_loop_turn_seconds, 5000);
+    metric_observe_us(b, METRIC_loop_turn_seconds, 1000000);
+    metric_observe_us(b, METRIC_loop_turn_seconds, 1000001);
+    print(sets, 2, &text);
+    assert_int_not_equal(str_find(buf_str(&text),
+                                  STR("# TYPE llm_proxy_loop_turn_seconds histogram\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.001\"} 2\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.002\"} 3\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.003\"} 3\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.004\"} 3\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.005\"} 4\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.01\"} 4\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.02\"} 4\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.05\"} 4\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"0.1\"} 4\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"1\"} 5\n"
+                                      "llm_proxy_loop_turn_seconds_bucket{le=\"+Inf\"} 6\n"
+                                      "llm_proxy_loop_turn_seconds_sum 2.007002\n"
+                                      "llm_proxy_loop_turn_seconds_count 6\n"),
+                                  0),
+                         SIZE_MAX);
+    buf_fini(&text);
+    mem_free(b);
+    mem_free(a);
+}
+
 /* Every metric is there, also before anything is counted. */
 static void test_all(void **state)
 {
@@ -158,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_histogram),
         cmocka_unit_test(test_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,8 +112,10 @@ static void make_station(struct gateway *gateway, size_t i, int fd)
 {
     struct station *station = &gateway->stations[i];
 
-    station->worker = worker_new(&(
-        struct worker_options){.events = &station_worker_events, .ctx = station, .listen_fd = fd});
+    station->worker = worker_new(&(struct worker_options){.events = &station_worker_events,
+                                                          .ctx = station,
+                                                          .listen_fd = fd,
+                                                          .metrics = &station->metrics});
     station_init(station, gateway, worker_loop(station->worker));
     gateway->metrics[i] = &station->metrics;
 }

@@ -31,6 +31,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "io/io_priv.h"
 
 enum {
@@ -64,6 +65,9 @@ struct worker {
     uv_loop_t uv;
     uv_async_t async; /* keeps uv_run in its loop until worker_release */
     uv_prepare_t prepare;
+    uv_check_t check;
+    struct metrics *metrics; /* NULL: turns are not counted */
+    int64_t turn_began_ms;   /* monotonic; 0: none has begun */
     uv_idle_t idle;
     uv_timer_t wake;
     int64_t wake_ms; /* what `wake` is set to; INT64_MAX: not set */
@@ -402,6 +406,23 @@ static void on_idle(uv_idle_t *idle)
     (void)idle;
 }
 
+/* After the callbacks of what a sleep ended with: uv's clock still says when that was. */
+static void on_check(uv_check_t *check)
+{
+    struct worker *worker = CONTAINER_OF(check, struct worker, check);
+
+    worker->turn_began_ms = (int64_t)uv_now(&worker->uv);
+}
+
+/* Up to the next sleep. uv's clock has whole milliseconds, rounded down. */
+static void count_turn(struct worker *worker)
+{
+    if (worker->metrics == NULL || worker->turn_began_ms == 0)
+        return;
+    int64_t us = (int64_t)(uv_hrtime() / 1000) - worker->turn_began_ms * 1000;
+    metric_observe_us(worker->metrics, METRIC_loop_turn_seconds, us > 0 ? us : 0);
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct worker *worker = CONTAINER_OF(prepare, struct worker, prepare);
@@ -418,6 +439,7 @@ static void on_prepare(uv_prepare_t *prepare)
         worker->wall_checked_ms = now_ms;
         loop->wall_offset_ms = clock_real_ms() - clock_mono_ms();
     }
+    count_turn(worker);
 }
 
 /* ---- other threads ---- */
@@ -499,18 +521,22 @@ struct worker *worker_new(const struct worker_options *options)
     status |= uv_async_init(&worker->uv, &worker->async, on_async);
     status |= uv_prepare_init(&worker->uv, &worker->prepare);
     status |= uv_prepare_start(&worker->prepare, on_prepare);
+    status |= uv_check_init(&worker->uv, &worker->check);
+    status |= uv_check_start(&worker->check, on_check);
     status |= uv_idle_init(&worker->uv, &worker->idle);
     status |= uv_timer_init(&worker->uv, &worker->wake);
     /* Out of descriptors before a single socket is open. */
     if (status != 0)
         BUG("no event loop can be made");
     uv_unref((uv_handle_t *)&worker->prepare);
+    uv_unref((uv_handle_t *)&worker->check);
     uv_unref((uv_handle_t *)&worker->idle);
     uv_unref((uv_handle_t *)&worker->wake);
 
     loop_init(&worker->loop, &worker->uv);
     worker->events = options->events;
     worker->ctx = options->ctx;
+    worker->metrics = options->metrics;
     worker->wake_ms = INT64_MAX;
     worker->calls_end = &worker->calls;
     worker->handed_end = &worker->handed;
@@ -567,6 +593,7 @@ void worker_free(struct worker **worker)
     worker_release(old);
     run_out(old);
     uv_close((uv_handle_t *)&old->prepare, NULL);
+    uv_close((uv_handle_t *)&old->check, NULL);
     uv_close((uv_handle_t *)&old->idle, NULL);
     uv_close((uv_handle_t *)&old->wake, NULL);
     (void)uv_run(&old->uv, UV_RUN_DEFAULT);

@@ -16,6 +16,7 @@
 #include "io/loop.h"
 
 struct conn;
+struct metrics;
 struct worker;
 
 struct worker_events {
@@ -31,6 +32,7 @@ struct worker_options {
     const struct worker_events *events; /* borrowed */
     void *ctx;
     int listen_fd; /* from worker_listen; the worker owns it from now on; -1: no listener */
+    struct metrics *metrics; /* where its turns are counted; borrowed. NULL: they are not */
 };
 
 /* Binds and listens (backlog 1024, non-blocking, close-on-exec), with SO_REUSEPORT, without which

@@ -13,6 +13,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/metric.h"
 #include "io/io_probe_priv.h"
 
 enum { LIMIT_MS = 5000, CLIENTS = 40 };
@@ -664,6 +667,40 @@ static void test_memory_and_sockets_together(void **state)
     world_fini(&world);
 }
 
+enum { BUSY_MS = 60, PAUSE_MS = 500 };
+
+static void be_busy(void *arg)
+{
+    (void)arg;
+    int64_t until = clock_mono_ms() + BUSY_MS;
+    while (clock_mono_ms() < until) {}
+}
+
+/* Catches: a turn that is not counted, sleeping that is counted as work. */
+static void test_counts_turns(void **state)
+{
+    struct metrics *metrics = mem_new(sizeof(*metrics));
+    struct echo_worker echo = {.n = 0};
+    (void)state;
+
+    echo.worker = worker_new(&(struct worker_options){
+        .events = &echo_worker_events, .ctx = &echo, .listen_fd = -1, .metrics = metrics});
+    worker_post(echo.worker, be_busy, NULL);
+    assert_int_equal(pthread_create(&echo.thread, NULL, echo_thread, echo.worker), 0);
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    (void)nanosleep(&pause, NULL); /* the loop sleeps, too */
+    worker_post(echo.worker, be_busy, NULL);
+    echo_stop(&echo);
+    int64_t long_ones = 0;
+    for (size_t i = 8; i < METRIC_TURN_BUCKETS; i++) /* over 50 ms */
+        long_ones += metric_get(metrics, METRIC_loop_turn_seconds, i);
+    assert_true(long_ones >= 1);
+    int64_t sum_us = metric_get(metrics, METRIC_loop_turn_seconds, METRIC_TURN_BUCKETS);
+    assert_true(sum_us >= BUSY_MS * 1000);
+    assert_true(sum_us < PAUSE_MS * 1000);
+    mem_free(metrics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -679,6 +716,7 @@ int main(void)
         cmocka_unit_test(test_sent_away),
         cmocka_unit_test(test_sleeps_until_the_next_timer),
         cmocka_unit_test(test_memory_and_sockets_together),
+        cmocka_unit_test(test_counts_turns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
