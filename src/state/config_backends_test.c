@@ -183,12 +183,10 @@ static void tls_of_the_listener(void **state)
 static void later(void **state)
 {
     static const char yaml[] =
-        "command_prefix: '!/'\n"
+        "# A first line.\n"
         "retries: 3\n"
         "commit_after: off\n"
         "hold_bytes_max: 1MiB\n"
-        "session: {repository: file, file_path: ./data/sessions, expiry_seconds: 3600,"
-        " force_set_project: true}\n"
         "logging: {level: info, format: '%(asctime)s', file: logs/x.log, max_size_mb: 10,"
         " backup_count: 5, per_module: {src.core.services.backend_service: debug,"
         " httpx: warning}}\n"
@@ -205,8 +203,7 @@ static void later(void **state)
         "failover_routes: {a: {policy: ordered, elements: ['x:y', 'z']}}\n"
         "backends:\n"
         "  openrouter: {api_keys: {default: your-api-key}}\n"
-        "  mistral: {api_keys: {default: your-api-key}}\n"
-        "disable_interactive_commands: false\n";
+        "  mistral: {api_keys: {default: your-api-key}}\n";
     static char groq[] = "GROQ_API_KEY=gsk-1";
     static char mode[] = "TOOL_LOOP_MODE=warn";
     static char proxy[] = "https_proxy=http://proxy:1";
@@ -216,8 +213,6 @@ static void later(void **state)
         "retries (",
         "commit_after (",
         "hold_bytes_max (",
-        "session.repository (",
-        "session.force_set_project (",
         "logging.per_module (",
         "rate_limits (",
         "loop_detection.enabled (",
@@ -228,20 +223,16 @@ static void later(void **state)
         "model_defaults (",
         "failover_routes (",
         "backends.openrouter (vendor openrouter) (",
-        "disable_interactive_commands (",
         "environment GROQ_API_KEY",
         "logging.file (command line)",
-        "command_prefix (command line)",
         "redact_api_keys_in_prompts (command line)",
     };
     struct fixture *f = *state;
 
-    (void)good(f,
-               &(struct inputs){.yaml = yaml,
-                                .environment = environment,
-                                .arguments = "--log x.log --command-prefix #/ --force-set-project "
-                                             "--disable-redact-api-keys-in-prompts "
-                                             "--disable-interactive-mode"});
+    (void)good(f, &(struct inputs){.yaml = yaml,
+                                   .environment = environment,
+                                   .arguments = "--log x.log "
+                                                "--disable-redact-api-keys-in-prompts"});
     assert_int_equal(f->result.warnings, 1);
     assert_true(str_starts(f->result.report, STR("warning: accepted, but without effect")));
     for (size_t i = 0; i < COUNT_OF(names); i++)

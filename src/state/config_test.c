@@ -396,7 +396,9 @@ static const struct {
      "config.yaml:1:31: error: tls.key: cannot be read: No such file or directory"},
     {"tls: {cert: config.yaml, key: config.yaml, file: x}\n", "tls.file: unknown key"},
     {"data_dir: ''\n", "data_dir: must not be empty"},
-    {"command_prefix: '$$'\n", "command_prefix: must be 2 to 10"},
+    {"command_prefix: '$$'\n",
+     "config.yaml:1:17: error: command_prefix: Invalid command prefix: must be 2 to 10"},
+    {"session: {command_prefix: '!/'}\n", "the nearest valid key is command_prefix"},
     {"session: {repository: postgres}\n",
      "session.repository: must be one of in_memory, file, not \"postgres\""},
     {"rate_limits: {defualt: {limit: 1}}\n", "rate_limits.defualt: must be default"},
@@ -419,6 +421,63 @@ static void single_faults(void **state)
     }
 }
 
+/* What sessions and commands are told, from each source. */
+static void sessions_and_commands(void **state)
+{
+    static const char yaml[] =
+        "command_prefix: '#/'\n"
+        "session: {repository: file, file_path: kept, expiry_seconds: 90, max_history_items: 3,"
+        " max_sessions: 7, continuity: none, force_set_project: true}\n"
+        "disable_interactive_commands: true\n"
+        "allowed_url_hosts: [api.example, '127.0.0.1:8080']\n";
+    static char prefix[] = "COMMAND_PREFIX=$/";
+    static char project[] = "FORCE_SET_PROJECT=0";
+    static char mode[] = "DISABLE_INTERACTIVE_MODE=yes";
+    static char commands[] = "DISABLE_INTERACTIVE_COMMANDS=false";
+    static char *environment[] = {prefix, project, mode, commands, NULL};
+    struct fixture *f = *state;
+    const struct config *config = good(f, &(struct inputs){.yaml = ""});
+
+    assert_str(config->command_prefix, "!/");
+    assert_str(config->session_repository, "in_memory");
+    assert_str(config->session_continuity, "fingerprint");
+    assert_int_equal(config->session_expiry_seconds_ms, 3600000);
+    assert_int_equal(config->session_max_history_items, 10);
+    assert_int_equal(config->session_max_sessions, 100000);
+    assert_false(config->force_set_project || config->disable_interactive_commands ||
+                 config->disable_interactive_mode);
+    assert_int_equal(config->allowed_url_hosts.n, 0);
+
+    config = good(f, &(struct inputs){.yaml = yaml});
+    assert_int_equal(f->result.warnings, 0);
+    assert_str(config->command_prefix, "#/");
+    assert_str(config->session_repository, "file");
+    assert_str(config->session_file_path, "kept");
+    assert_str(config->session_continuity, "none");
+    assert_int_equal(config->session_expiry_seconds_ms, 90000);
+    assert_int_equal(config->session_max_history_items, 3);
+    assert_int_equal(config->session_max_sessions, 7);
+    assert_true(config->force_set_project && config->disable_interactive_commands);
+    assert_int_equal(config->allowed_url_hosts.n, 2);
+
+    config = good(f, &(struct inputs){.yaml = yaml, .environment = environment});
+    assert_str(config->command_prefix, "$/");
+    assert_true(config->disable_interactive_mode);
+    assert_false(config->force_set_project || config->disable_interactive_commands);
+    assert_has(config_origin(config, "command_prefix"), "COMMAND_PREFIX");
+
+    config = good(f, &(struct inputs){.yaml = yaml,
+                                      .environment = environment,
+                                      .arguments = "--command-prefix=?! "
+                                                   "--force-set-project "
+                                                   "--disable-interactive-commands "
+                                                   "--disable-interactive-mode=off"});
+    assert_str(config->command_prefix, "?!");
+    assert_true(config->force_set_project && config->disable_interactive_commands);
+    assert_false(config->disable_interactive_mode);
+    assert_false(has(config_help(&f->arena), "--command-prefix PREFIX (no effect yet)"));
+}
+
 static void command_line(void **state)
 {
     static const struct {
@@ -434,7 +493,8 @@ static void command_line(void **state)
         {"--disable-auth=perhaps", "--disable-auth: must be true or false"},
         {"serve", "command line: error: serve: not an option"},
         {"--config missing.yaml", "missing.yaml: error: cannot be read: No such file"},
-        {"--command-prefix $$", "command line: error: command_prefix: must be 2"},
+        {"--command-prefix $$",
+         "command line: error: command_prefix: Invalid command prefix: must"},
         {"--log-level loud", "command line: error: logging.level: must be debug"},
     };
     struct fixture *f = *state;
@@ -577,6 +637,7 @@ int main(void)
         TEST(secrets_stay),
         TEST(ten_faults),
         TEST(single_faults),
+        TEST(sessions_and_commands),
         TEST(command_line),
         TEST(actions),
         TEST(named_file),

@@ -52,8 +52,9 @@ static const struct kind_row {
                                "http://[user:password@]host[:port]"},
     [OPTION_choice] = {"choice", "must be one of"},
     [OPTION_wait] = {"duration", "must be off, seconds, or a number with ms, s, m or h,"},
-    [OPTION_prefix] = {"text", "must be 2 to 10 printable characters without blanks; of two, "
-                               "different ones"},
+    [OPTION_prefix] = {"text",
+                       "Invalid command prefix: must be 2 to 10 printable characters without "
+                       "blanks; of two, different ones"},
     [OPTION_levels] = {"map", "must be a map of levels"},
     [OPTION_limits] = {"map", "must be a map of limits"},
     [OPTION_routes] = {"map", "must be a map of routes"},
