@@ -190,21 +190,15 @@ struct str backend_why(const struct backend *backend, struct arena *arena)
 
     assert(!backend->functional);
     if (backend->protocol == NULL && !str_is_null(config->protocol))
-        return str_print(arena, "%.*s is not functional: this version does not speak %.*s yet",
-                         STR_ARG(backend->name), STR_ARG(config->protocol));
+        return str_print(arena, "this version does not speak %.*s yet", STR_ARG(config->protocol));
     if (backend->protocol == NULL)
-        return str_print(arena,
-                         "%.*s is not functional: this version does not know this vendor yet; "
-                         "with protocol: and api_url: it does",
-                         STR_ARG(backend->name));
+        return STR("this version does not know this vendor yet; with protocol: and api_url: it "
+                   "does");
     if (backend->url.host.n == 0)
-        return str_print(arena, "%.*s is not functional: it has no api_url",
-                         STR_ARG(backend->name));
+        return STR("it has no api_url");
     if (str_is_null(config->type) && vendor != NULL && vendor->variable != NULL)
-        return str_print(arena, "%.*s is not functional: it has no key (set %s_API_KEY)",
-                         STR_ARG(backend->name), vendor->variable);
-    return str_print(arena, "%.*s is not functional: it has no key (set backends.%.*s.api_keys)",
-                     STR_ARG(backend->name), STR_ARG(backend->name));
+        return str_print(arena, "it has no key (set %s_API_KEY)", vendor->variable);
+    return str_print(arena, "it has no key (set backends.%.*s.api_keys)", STR_ARG(backend->name));
 }
 
 /* --- the set --- */
@@ -328,8 +322,8 @@ size_t backend_check(const struct config *config, struct arena *arena, struct bu
             continue;
         }
         struct str why = backend_why(&backend, arena);
-        (void)buf_print(report, "%.*s: warning: backends.%.*s\n", STR_ARG(entry->where),
-                        STR_ARG(why));
+        (void)buf_print(report, "%.*s: warning: backends.%.*s is not functional: %.*s\n",
+                        STR_ARG(entry->where), STR_ARG(entry->name), STR_ARG(why));
     }
     if (functional == 0 && faults == 0)
         (void)buf_print(report, "warning: %s: %s\n", error_text(ERR_NO_BACKEND), backend_advice);

@@ -90,6 +90,9 @@ static inline bool backend_speaks(const struct backend *backend, const struct pr
  * Warned of: backends that are not functional, and why; keys of another shape than the vendor's. */
 size_t backend_check(const struct config *config, struct arena *arena, struct buf *report);
 
+/* Why one is not functional, and what would help: "it has no key (set OPENAI_API_KEY)". */
+struct str backend_why(const struct backend *backend, struct arena *arena);
+
 /* Which backend and upstream model a client's model name means (contract, section 4):
  * "backend:model", "backend/model", or a model of `preferred`. model null: the backend's default.
  * The backend is functional. NO_BACKEND with the reason, UNKNOWN_BACKEND with the known names and
@@ -99,3 +102,16 @@ size_t backend_check(const struct config *config, struct arena *arena, struct bu
 NODISCARD enum error_code backend_resolve(const struct backend_set *set, struct str model,
                                           struct backend **ret_backend, struct str *ret_model,
                                           bool *ret_prefixed, struct error *e);
+
+struct backend_choice {
+    struct backend *backend;
+    struct str model; /* as above */
+    bool prefixed;
+};
+/* The same with another one in the place of set->preferred: a session's backend, the server's. It
+ * may be NULL only when none is functional. */
+NODISCARD enum error_code backend_resolve_for(const struct backend_set *set,
+                                              struct backend *preferred, struct str model,
+                                              struct backend_choice *ret_choice, struct error *e);
+/* What follows on "Unknown backend: NAME": " (known: a, b); did you mean a?" */
+void backend_resolve_known(const struct backend_set *set, struct str name, struct buf *out);

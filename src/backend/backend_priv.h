@@ -23,7 +23,5 @@ struct backend_vendor {
 /* NULL: no vendor's name. */
 const struct backend_vendor *backend_vendor_of(struct str name);
 
-/* Why it is not functional, and what would help. */
-struct str backend_why(const struct backend *backend, struct arena *arena);
 /* What to do when no backend is. */
 extern const char backend_advice[];

@@ -49,22 +49,30 @@ static void add_hint(struct buf *out, const struct backend_set *set, struct str 
         (void)buf_print(out, "; did you mean %.*s?", STR_ARG(nearest));
 }
 
+void backend_resolve_known(const struct backend_set *set, struct str name, struct buf *out)
+{
+    size_t begin = out->n;
+
+    (void)buf_add(out, STR(" (known:"));
+    for (size_t i = 0; i < set->n; i++) {
+        if (out->n - begin + set->items[i].name.n > SHOWN_LIST_MAX) {
+            (void)buf_add(out, STR(" ..."));
+            break;
+        }
+        (void)buf_print(out, "%s%.*s", i == 0 ? " " : ", ", STR_ARG(set->items[i].name));
+    }
+    (void)buf_add_char(out, ')');
+    add_hint(out, set, utf8_head(name, SHOWN_NAME_MAX));
+}
+
 static enum error_code unknown(const struct backend_set *set, struct str name, struct error *e)
 {
     struct buf text;
     struct str shown = utf8_head(name, SHOWN_NAME_MAX);
 
     buf_init(&text, ERROR_DETAIL_SIZE);
-    (void)buf_print(&text, "%.*s%s (known:", STR_ARG(shown), shown.n < name.n ? "..." : "");
-    for (size_t i = 0; i < set->n; i++) {
-        if (text.n + set->items[i].name.n > SHOWN_NAME_MAX + SHOWN_LIST_MAX) {
-            (void)buf_add(&text, STR(" ..."));
-            break;
-        }
-        (void)buf_print(&text, "%s%.*s", i == 0 ? " " : ", ", STR_ARG(set->items[i].name));
-    }
-    (void)buf_add_char(&text, ')');
-    add_hint(&text, set, shown);
+    (void)buf_print(&text, "%.*s%s", STR_ARG(shown), shown.n < name.n ? "..." : "");
+    backend_resolve_known(set, name, &text);
     enum error_code code = FAIL(e, ERR_UNKNOWN_BACKEND, "%.*s", STR_ARG(buf_str(&text)));
     buf_fini(&text);
     return code;
@@ -76,7 +84,8 @@ static enum error_code not_functional(const struct backend *backend, struct erro
 
     arena_init(&arena, HINT_ARENA_BYTES_MAX, 512, NULL);
     struct str why = backend_why(backend, &arena);
-    enum error_code code = FAIL(e, ERR_NO_BACKEND, "%.*s", STR_ARG(why));
+    enum error_code code = FAIL(e, ERR_NO_BACKEND, "%.*s is not functional: %.*s",
+                                STR_ARG(backend->name), STR_ARG(why));
     arena_fini(&arena);
     return code;
 }
@@ -90,10 +99,11 @@ static bool any_functional(const struct backend_set *set)
     return false;
 }
 
-static enum error_code none_functional(const struct backend_set *set, struct error *e)
+static enum error_code none_functional(const struct backend_set *set,
+                                       const struct backend *preferred, struct error *e)
 {
-    if (set->preferred != NULL)
-        return not_functional(set->preferred, e);
+    if (preferred != NULL)
+        return not_functional(preferred, e);
     if (set->n > 0)
         return not_functional(&set->items[0], e);
     return FAIL(e, ERR_NO_BACKEND, "%s", backend_advice);
@@ -111,16 +121,14 @@ static struct backend *prefix_backend(const struct backend_set *set, struct str 
     return backend_find(set, str_head(model, at));
 }
 
-enum error_code backend_resolve(const struct backend_set *set, struct str model,
-                                struct backend **ret_backend, struct str *ret_model,
-                                bool *ret_prefixed, struct error *e)
+enum error_code backend_resolve_for(const struct backend_set *set, struct backend *preferred,
+                                    struct str model, struct backend_choice *ret_choice,
+                                    struct error *e)
 {
-    struct backend *preferred = set->preferred;
     struct str rest = STR_NULL;
 
     if (!any_functional(set))
-        return none_functional(set, e);
-    /* default_backend, else the first functional one. */
+        return none_functional(set, preferred, e);
     assert(preferred != NULL);
 
     struct backend *backend = prefix_backend(set, model, ':', &rest);
@@ -141,8 +149,22 @@ enum error_code backend_resolve(const struct backend_set *set, struct str model,
         return FAIL(e, ERR_BAD_REQUEST, "model: no name after the backend %.*s",
                     STR_ARG(backend->name));
     assert(backend->protocol != NULL);
-    *ret_backend = backend;
-    *ret_model = rest.n > 0 ? rest : backend->default_model;
-    *ret_prefixed = prefixed;
+    ret_choice->backend = backend;
+    ret_choice->model = rest.n > 0 ? rest : backend->default_model;
+    ret_choice->prefixed = prefixed;
+    return OK;
+}
+
+enum error_code backend_resolve(const struct backend_set *set, struct str model,
+                                struct backend **ret_backend, struct str *ret_model,
+                                bool *ret_prefixed, struct error *e)
+{
+    struct backend_choice choice;
+
+    /* default_backend, else the first functional one. */
+    TRY(backend_resolve_for(set, set->preferred, model, &choice, e));
+    *ret_backend = choice.backend;
+    *ret_model = choice.model;
+    *ret_prefixed = choice.prefixed;
     return OK;
 }
