@@ -30,23 +30,29 @@ struct intake {
     struct str forward_headers; /* ready lines for an upstream of the same protocol */
     bool is_head;               /* method HEAD */
     /* Session ids in the head, in the order in which they count; null: none. */
-    struct str session_header;  /* x-session-id */
-    struct str session_cookie;  /* session_id */
-    struct str session_agent;   /* what agents send by themselves */
-    struct session_scope scope; /* whose sessions the client may see */
+    struct str session_header;   /* x-session-id */
+    struct str session_cookie;   /* session_id */
+    struct str session_agent;    /* what agents send by themselves */
+    struct str session_previous; /* that made what previous_response_id names: counts behind what
+                                  * the body says */
+    struct session_scope scope;  /* whose sessions the client may see */
 };
 
 /* What stages cannot do by themselves; the gateway does it. */
 struct call_ops {
     /* Commits a change of the session, or of the server's. True: it is in force, or has failed
      * (call->error). False: the stage is to WAIT; it is woken when it is, and call->error says
-     * what came of it. */
+     * what came of it (a stage that replies takes it away). */
     bool (*commit)(struct call *call, struct session *session, const struct session_change *change);
     /* Runs work(call, arg) at once (true), or, for what would hold up the loop, in a thread
      * (false): then the stage is to WAIT, and is woken when it has been done. Meanwhile nobody else
-     * touches the call. */
+     * touches the call. Work allocates from call->arena only (which in a thread is another one that
+     * lives as long), and looks at nothing that is the worker's (metrics, models). When the client
+     * leaves meanwhile, done hooks run after it, with call->arena NULL. */
     bool (*work)(struct call *call, void (*work)(struct call *call, void *arg), void *arg);
+    /* Of the list as it was last asked for; nothing is asked. SIZE_MAX: not known. */
     size_t (*models)(struct call *call, const struct backend *backend);
+    /* 1: it is there, 0: it is not, -1: the list is not known. */
     int (*model_listed)(struct call *call, const struct backend *backend, struct str model);
 };
 
@@ -84,5 +90,7 @@ struct call {
     struct error error;              /* set by whoever returns STOP */
     struct usage usage;              /* the last USAGE event's; -1 where unknown */
     bool answered;                   /* a stage replied by itself */
+    bool succeeded;                  /* for done hooks: a backend answered, and no error; also where
+                                      * the client left in the midst of it */
     struct pipeline_state *pipeline; /* stage states; lives as long as the call */
 };
