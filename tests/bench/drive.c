@@ -37,6 +37,7 @@
 #define OPEN_NS     (30 * 1000 * NS_PER_MS)
 #define SETTLE_NS   (500 * NS_PER_MS)
 #define WAKE_NS     (15 * 1000 * NS_PER_MS)
+#define SESSIONS_NS (100 * 1000 * NS_PER_MS)
 
 enum phase { WARMUP, MEASURE, DRAIN };
 
@@ -47,6 +48,7 @@ struct link {
     bool begun;     /* hold: the first event is here */
     size_t written;
     int64_t asked_ns;
+    char *request; /* its own, with a session's serial number; NULL: the same for all */
     struct answer answer;
 };
 
@@ -58,6 +60,7 @@ struct drive {
     int epoll;
     int busy;
     int64_t now_ns;
+    uint64_t asked; /* sessions: so many requests */
     struct link *links;
     int64_t *samples;
     size_t sample_count;
@@ -115,7 +118,8 @@ static bool link_open(struct drive *drive, struct link *link)
 static void link_write(struct drive *drive, struct link *link)
 {
     const struct drive_options *options = drive->options;
-    ssize_t n = send(link->fd, options->request + link->written, options->request_n - link->written,
+    const char *request = link->request != NULL ? link->request : options->request;
+    ssize_t n = send(link->fd, request + link->written, options->request_n - link->written,
                      MSG_NOSIGNAL);
 
     if (n > 0)
@@ -137,10 +141,24 @@ static void link_write(struct drive *drive, struct link *link)
     }
 }
 
+/* The next session's turn. */
+static void link_serial(struct drive *drive, struct link *link)
+{
+    const struct drive_options *options = drive->options;
+    char digits[16];
+
+    snprintf(digits, sizeof(digits), "%0*u", DRIVE_SERIAL_DIGITS,
+             (unsigned)(drive->asked % (uint64_t)options->sessions));
+    memcpy(link->request + options->serial_at, digits, DRIVE_SERIAL_DIGITS);
+    drive->asked++;
+}
+
 static void link_ask(struct drive *drive, struct link *link)
 {
     if (link->fd < 0 && !link_open(drive, link))
         return;
+    if (link->request != NULL)
+        link_serial(drive, link);
     answer_reset(&link->answer);
     link->written = 0;
     link->busy = true;
@@ -261,6 +279,7 @@ static struct drive_result drive_end(struct drive *drive)
     for (int i = 0; i < drive->options->connections; i++) {
         link_close(drive, &drive->links[i]);
         free(drive->links[i].answer.body);
+        free(drive->links[i].request);
     }
     percentiles(drive);
     struct drive_result result = drive->result;
@@ -374,5 +393,37 @@ struct drive_result drive_hold(const struct drive_options *options)
     drive->result.alive = (int)drive->result.answers;
     if (drive->busy > 0)
         error_note(drive, "a stream did not end", NULL);
+    return drive_end(drive);
+}
+
+static void links_take_requests(struct drive *drive)
+{
+    const struct drive_options *options = drive->options;
+
+    for (int i = 0; i < options->connections; i++) {
+        drive->links[i].request = malloc(options->request_n);
+        if (drive->links[i].request == NULL)
+            abort();
+        memcpy(drive->links[i].request, options->request, options->request_n);
+    }
+}
+
+struct drive_result drive_sessions(const struct drive_options *options)
+{
+    struct drive *drive = drive_new(options);
+    uint64_t wanted = (uint64_t)options->sessions * (uint64_t)options->times;
+    int64_t until_ns = clock_ns() + SESSIONS_NS;
+
+    links_take_requests(drive);
+    drive->phase = MEASURE;
+    drive->result.rss_before = procfs_rss_bytes(&drive->subject);
+    for (int i = 0; i < options->connections && drive->asked < wanted; i++)
+        link_ask(drive, &drive->links[i]);
+    drive->now_ns = clock_ns();
+    while (drive->busy > 0 && drive->now_ns < until_ns && drive->result.errors < ERRORS_MAX)
+        turn(drive, 50, drive->asked + (uint64_t)options->connections <= wanted);
+    if (drive->result.answers + (uint64_t)options->connections < wanted)
+        error_note(drive, "not all sessions have asked", NULL);
+    drive->result.rss_after = procfs_rss_bytes(&drive->subject);
     return drive_end(drive);
 }

@@ -20,7 +20,14 @@ struct drive_options {
     const char *expect;         /* the whole body that must come back; NULL: needles */
     size_t expect_n;
     size_t first_n; /* hold: as much of it comes before the wake */
+    /* drive_sessions: DRIVE_SERIAL_DIGITS of the request, at serial_at, say which of so many
+     * sessions asks; each in its turn, so many times. */
+    size_t serial_at;
+    int sessions;
+    int times;
 };
+
+enum { DRIVE_SERIAL_DIGITS = 8 };
 
 struct drive_result {
     uint64_t answers; /* complete and correct, in the measured time */
@@ -45,3 +52,6 @@ struct drive_result drive_loop(const struct drive_options *options);
 
 /* Opens one stream per connection, holds them `time_ms`, lets them end. */
 struct drive_result drive_hold(const struct drive_options *options);
+
+/* Each session asks as often as it is to; memory is read before and after. */
+struct drive_result drive_sessions(const struct drive_options *options);

@@ -7,6 +7,8 @@
  *                --backend F [--client F] [--ask Q]         the same in the forms of protocols
  *   load hold    --port P --wake-port P --connections N [--time-ms N] [--subject PID]
  *                                                          silent streams, all open at once
+ *   load sessions --port P --answer A --sessions N --times N [--connections N] [--subject PID]
+ *                                                          so many sessions, each so many requests
  *   load start   --port P --cpu N --log F -- PROGRAM ARG…  from exec to the first GET /healthz
  *   load wait    --port P                                  until GET /healthz answers
  *   load ports   --connections N                           N free ports
@@ -89,6 +91,10 @@ static void form_option(struct args *args, int option, const char *name)
         args->backend = form_find(name);
     else if (option == 'A')
         args->ask = form_ask_find(name);
+    else if (option == 'S')
+        args->drive.sessions = number(name);
+    else if (option == 'T')
+        args->drive.times = number(name);
     else
         exit(2);
 }
@@ -110,6 +116,8 @@ static void args_parse(struct args *args, int argc, char **argv)
         {"client", required_argument, NULL, 'C'},
         {"backend", required_argument, NULL, 'B'},
         {"ask", required_argument, NULL, 'A'},
+        {"sessions", required_argument, NULL, 'S'},
+        {"times", required_argument, NULL, 'T'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -246,6 +254,41 @@ static int run_hold(struct args *args)
     return r.opened > 0 ? 0 : 1;
 }
 
+/* The request with a header that names its session. */
+static void name_session(struct args *args)
+{
+    static const char header[] = "\r\nx-session-id: bench-00000000";
+    const char *request = args->drive.request;
+    const char *line = memmem(request, args->drive.request_n, "\r\n", 2);
+    size_t head_n = (size_t)(line - request);
+    size_t header_n = sizeof(header) - 1;
+    char *named = malloc(args->drive.request_n + header_n);
+
+    if (named == NULL)
+        abort();
+    memcpy(named, request, head_n);
+    memcpy(named + head_n, header, header_n);
+    memcpy(named + head_n + header_n, line, args->drive.request_n - head_n);
+    args->drive.request = named;
+    args->drive.request_n += header_n;
+    args->drive.serial_at = head_n + header_n - DRIVE_SERIAL_DIGITS;
+}
+
+static int run_sessions(struct args *args)
+{
+    shapes_fill(args);
+    if (args->drive.sessions == 0 || args->drive.times == 0)
+        exit(2);
+    name_session(args);
+    struct drive_result r = drive_sessions(&args->drive);
+
+    printf("answers=%" PRIu64 " errors=%" PRIu64 " rss_before=%" PRIu64 " rss_after=%" PRIu64 "\n",
+           r.answers, r.errors, r.rss_before, r.rss_after);
+    if (r.why != NULL)
+        fprintf(stderr, "load: %" PRIu64 " errors; the first: %s\n", r.errors, r.why);
+    return r.answers > 0 ? 0 : 1;
+}
+
 static bool wait_healthy(unsigned port, int64_t until_ns)
 {
     while (!loopback_get(port, "/healthz")) {
@@ -353,7 +396,7 @@ int main(int argc, char **argv)
     struct args args;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: load loop|hold|start|wait|ports|request [OPTION…]\n");
+        fprintf(stderr, "usage: load loop|hold|sessions|start|wait|ports|request [OPTION…]\n");
         return 2;
     }
     args_parse(&args, argc - 1, argv + 1);
@@ -366,6 +409,8 @@ int main(int argc, char **argv)
         return run_loop(&args);
     if (strcmp(argv[1], "hold") == 0)
         return run_hold(&args);
+    if (strcmp(argv[1], "sessions") == 0)
+        return run_sessions(&args);
     if (strcmp(argv[1], "start") == 0)
         return run_start(&args);
     if (strcmp(argv[1], "wait") == 0)
