@@ -63,13 +63,18 @@ struct session_change {
     struct settings values; /* borrowed for the call */
 };
 
-/* In another thread, once, when the change is in force (e->code OK) or has failed (SYSTEM, with
- * words for the user: nothing is changed). */
+/* All of a session's settings as JSON have at most so many bytes. */
+enum { SESSION_SETTINGS_MAX = 8 * 1024 };
+
+/* In another thread, once, when the change is in force (e->code OK) or has failed (SYSTEM,
+ * BAD_REQUEST: e->detail has words for the user; nothing is changed). */
 typedef void session_done_fn(void *ctx, const struct error *e);
-/* True: it is in force already (repository in_memory), done is not called. False: done will be.
- * A full queue fails like a full disk: by done. Never blocks. */
+/* True: it is settled, and done will not be called: e->code OK: it is in force (repository
+ * in_memory); BAD_REQUEST: the settings would be too large; SYSTEM: too many changes wait to be
+ * written. False: done will be called (once it is committed to the database, or could not be).
+ * Never blocks on the disk. e is always written. */
 bool session_commit(struct session *session, const struct session_change *change,
-                    session_done_fn *done, void *ctx);
+                    session_done_fn *done, void *ctx, struct error *e);
 /* The server's own settings are those of this session, which never expires (default-backend is its
  * backend). Borrowed. */
 struct session *sessions_server(struct sessions *sessions);
