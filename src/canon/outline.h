@@ -38,6 +38,9 @@ struct outline_call {
     struct str id;   /* unescaped; null: none */
     struct str name; /* of the tool; null: not said (a result) */
     bool is_result;
+    struct str
+        source; /* the element that is it and nothing else (a part, or the turn's own source);
+                        * null: it is a member of the turn and cannot be removed by itself */
 };
 
 /* The texts of the content that are the user's words: parts of another kind (images, results of

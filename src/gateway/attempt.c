@@ -717,6 +717,7 @@ static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
                                                            : x->call.element->model;
 
     x->model_sent = str_copy(&x->answer, str_head(model, 256));
+    x->call.model_sent = x->model_sent;
     *ret_full = !same || backend->local != NULL;
     /* Asked for where the dialect has it, the client did not mention it, and something counts (the
      * usage stage always does); for a client of another protocol always. */

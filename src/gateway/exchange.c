@@ -100,6 +100,7 @@ struct exchange *exchange_new(struct station *station, struct server_conn *clien
     list_init(&x->models_link);
     list_push_back(&station->exchanges, &x->link);
     id_make(&station->ids, x->id);
+    x->call.request_id = str_of(x->id, ID_SIZE);
     x->call.config = x->branch->site->config;
     x->call.backends = x->branch->site->backends;
     x->call.metrics = &station->metrics;

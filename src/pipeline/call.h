@@ -79,6 +79,7 @@ struct call {
     const struct settings *settings; /* the session's, as this request is to be treated; a reference
                                       * or the command stage's draft, in the arena */
     struct str session_id;           /* for x-session-id; lives as long as the call */
+    struct str request_id;           /* ours, ID_SIZE digits; lives as long as the call */
     int64_t now_ms;                  /* wall clock, when the request began */
     const char *version;
     const struct backend_set *backends;
@@ -89,6 +90,8 @@ struct call {
     struct metrics *metrics;         /* the worker's */
     struct error error;              /* set by whoever returns STOP */
     struct usage usage;              /* the last USAGE event's; -1 where unknown */
+    struct str model_sent;           /* what the backend was asked for; lives as long as the call;
+                                      * null: none was asked */
     bool answered;                   /* a stage replied by itself */
     bool succeeded;                  /* for done hooks: a backend answered, and no error; also where
                                       * the client left in the midst of it */

@@ -31,6 +31,11 @@ struct held_frame {
     struct held_frame *next;
 };
 
+struct stage_slot {
+    void *state;
+    uint32_t mask; /* the event kinds that it still wants to see */
+};
+
 struct pipeline_state {
     struct pipeline_options options;
     size_t at;     /* request hooks 0..at ran (the last one may have waited) */
@@ -44,13 +49,13 @@ struct pipeline_state {
     struct held_frame **held_tail;
     struct arena hold; /* the held copies */
     uint32_t mask;     /* of all stages that ran */
-    void *states[];
+    struct stage_slot slots[];
 };
 
 void pipeline_begin(struct call *call, const struct pipeline_options *options)
 {
     size_t n = options->stages_n;
-    struct pipeline_state *p = arena_zalloc(options->arena, sizeof(*p) + n * sizeof(p->states[0]));
+    struct pipeline_state *p = arena_zalloc(options->arena, sizeof(*p) + n * sizeof(p->slots[0]));
 
     assert(call->pipeline == NULL);
     assert(options->sink != NULL);
@@ -60,8 +65,9 @@ void pipeline_begin(struct call *call, const struct pipeline_options *options)
     p->held_tail = &p->held;
     arena_init(&p->hold, options->hold_bytes_max, HOLD_BLOCK_SIZE, NULL);
     for (size_t i = 0; i < n; i++) {
+        p->slots[i].mask = options->stages[i]->event_mask;
         if (options->stages[i]->state_size > 0)
-            p->states[i] = arena_zalloc(options->arena, options->stages[i]->state_size);
+            p->slots[i].state = arena_zalloc(options->arena, options->stages[i]->state_size);
     }
     call->pipeline = p;
 }
@@ -79,11 +85,11 @@ enum verdict pipeline_request(struct call *call)
     while (p->at < n) {
         const struct stage *stage = p->options.stages[p->at];
         size_t index = p->at++;
-        p->mask |= stage->event_mask;
+        p->mask |= p->slots[index].mask;
         if (stage->request == NULL)
             continue;
         p->inside = index;
-        enum verdict verdict = stage->request(call, p->states[index]);
+        enum verdict verdict = stage->request(call, p->slots[index].state);
         p->inside = n;
         if (verdict == NEXT)
             continue;
@@ -122,12 +128,12 @@ static enum event_verdict offer(struct call *call, size_t index, struct frame *f
         return PASS;
     while (*event < frame->n) {
         struct event *ev = &frame->events[*event];
-        if ((stage->event_mask & EVENT_BIT(ev->kind)) == 0) {
+        if ((p->slots[index].mask & EVENT_BIT(ev->kind)) == 0) {
             (*event)++;
             continue;
         }
         p->inside = index;
-        enum event_verdict verdict = stage->event(call, p->states[index], frame, ev);
+        enum event_verdict verdict = stage->event(call, p->slots[index].state, frame, ev);
         p->inside = p->options.stages_n;
         switch (verdict) {
         case PASS:
@@ -262,6 +268,22 @@ enum pipeline_push pipeline_frame(struct call *call, struct frame *frame)
     return climb(call, p->at, frame, 0);
 }
 
+void pipeline_ignore(struct call *call, uint32_t kinds)
+{
+    struct pipeline_state *p = call->pipeline;
+
+    assert(p->inside < p->options.stages_n);
+    p->slots[p->inside].mask &= ~kinds;
+    p->mask = 0;
+    for (size_t i = 0; i < p->at; i++)
+        p->mask |= p->slots[i].mask;
+}
+
+struct arena *pipeline_arena(const struct call *call)
+{
+    return call->pipeline->options.arena;
+}
+
 void pipeline_reply(struct call *call, struct frame *frame)
 {
     struct pipeline_state *p = call->pipeline;
@@ -315,7 +337,7 @@ void pipeline_done(struct call *call)
     p->done = true;
     for (size_t i = p->at; i-- > 0;) {
         if (p->options.stages[i]->done != NULL)
-            p->options.stages[i]->done(call, p->states[i]);
+            p->options.stages[i]->done(call, p->slots[i].state);
     }
     drop_held(p);
 }

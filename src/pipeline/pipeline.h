@@ -41,6 +41,11 @@ enum pipeline_push {
 };
 /* Runs a frame up. */
 enum pipeline_push pipeline_frame(struct call *call, struct frame *frame);
+/* The stage whose hook runs wants no more events of these kinds (EVENT_BIT()s), to the end of the
+ * call: what nobody listens to costs nothing. Only from within its hooks. */
+void pipeline_ignore(struct call *call, uint32_t kinds);
+/* Memory that lives as long as the call: for what must outlast the commit. */
+struct arena *pipeline_arena(const struct call *call);
 /* A stage's own frame, sent up from directly above that stage. Only from within its hooks. */
 void pipeline_reply(struct call *call, struct frame *frame);
 /* The stage that held offers its frames to itself again, then to the stages above. Not from within
