@@ -20,15 +20,16 @@ enum arg_kind {
     ARG_COUNT, /* a whole number, min to max */
     ARG_NUMBER,
     ARG_CHOICE, /* one of the words in min, "a|b" */
-    ARG_JSON    /* an object */
+    ARG_JSON,   /* an object */
+    ARG_KEY     /* no value: the key stands alone, as in !/unset(key) */
 };
 
 struct arg_spec {
     const char *key;     /* "" for a bare one */
     const char *aliases; /* "name|project-name", NULL: none */
     enum arg_kind kind;
-    const char *min; /* and max: numbers as they would be written; choices */
-    const char *max;
+    const char *min;  /* and max: numbers as they would be written; choices */
+    const char *max;  /* of text and JSON: how many bytes */
     const char *help; /* one sentence, for the manual */
     bool needed;
 };
@@ -57,6 +58,7 @@ struct command_env {
     /* Of a URL: its host is allowed and reachable (literals; what names mean is looked at when it
      * is used). False: *ret_why. */
     bool (*url)(void *ctx, struct str url, struct arena *arena, struct str *ret_why);
+    /* False: *ret_why is "not found", "not readable" or "not a directory". */
     bool (*is_directory)(void *ctx, struct str path, struct str *ret_why);
     void *ctx;
     struct arena *arena;
@@ -81,6 +83,8 @@ struct command {
 extern const struct command *const command_table[];
 extern const size_t command_count;
 
+/* "Unknown command: NAME", and the nearest one. */
+void command_unknown(struct str name, struct buf *reply);
 /* By name or alias, however it is written; NULL: none. */
 const struct command *command_find(struct str name);
 /* The nearest name to one that none has; null: nothing is near. */
