@@ -17,26 +17,31 @@ struct outline_cursor { /* zeroed to begin with */
     struct str list;
 };
 
+/* The role is the one that the turn is written with: a user's message that holds results of tools
+ * (Anthropic, Gemini) is the user's. What has no role that its protocol knows, and what is no
+ * object, is a turn of role TOOL: nobody's words. */
 struct outline_turn {
     enum role role;
     bool is_call;       /* an item of its own that is a tool's call (Responses) or reasoning: it
                          * belongs to the assistant's turn before or after it */
     struct str source;  /* the element of the list; null: a member of the root (system), or the
-                         * whole input as one string: it cannot be removed */
-    struct str content; /* what holds its texts: a string, an array of parts, an object; null */
+                         * whole list is one string or object: it cannot be removed */
+    struct str content; /* what holds its texts: a string, an array of parts, one part; null */
 };
 
 /* One string of a turn's text. */
 struct outline_text {
     struct str string; /* JSON string with its quotes */
     struct str part;   /* the part that holds it and nothing else: an element that can be removed;
-                        * null: content itself is the string */
+                        * null: the content is the string, or this one part */
 };
 
 /* A call of a tool, or a result. */
 struct outline_call {
     struct str id;   /* unescaped; null: none */
     struct str name; /* of the tool; null: not said (a result) */
+    struct str part; /* the element of the content, or of the list of calls, that is it and nothing
+                      * else; null: the turn itself is, or it stands alone */
     bool is_result;
     struct str
         source; /* the element that is it and nothing else (a part, or the turn's own source);
@@ -47,4 +52,4 @@ struct outline_call {
  * tools, thoughts) are passed over. *cursor: 0 to begin with. */
 bool outline_text_next(struct str content, size_t *cursor, struct outline_text *ret_text);
 /* Parts of the content that are none of these texts. */
-size_t outline_others(struct str content);
+PURE_FN size_t outline_others(struct str content);

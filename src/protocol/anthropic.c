@@ -13,6 +13,7 @@
 #include "protocol/anthropic_priv.h"
 
 #include "canon/failure.h"
+#include "protocol/turns.h"
 #include "text/utf8.h"
 
 enum { MESSAGE_BYTES_MAX = 2048, DEPTH_MAX = 64, STATUS_BILLING = 402, STATUS_OVERLOADED = 529 };
@@ -513,6 +514,9 @@ const struct protocol protocol_anthropic = {
     .request_decode = anthropic_request_decode,
     .request_decode_full = anthropic_request_decode_full,
     .request_encode = anthropic_upstream_encode,
+    .outline_next = turns_anthropic_next,
+    .outline_last = turns_anthropic_last,
+    .outline_call = turns_anthropic_call,
     .decoder_size = sizeof(struct anthropic_decoder),
     .decoder_init = anthropic_decode_init,
     .response_decode = anthropic_decode_bytes,

@@ -12,6 +12,7 @@
 #include "protocol/gemini_priv.h"
 
 #include "canon/failure.h"
+#include "protocol/turns.h"
 #include "text/utf8.h"
 
 /* --- errors that we make ------------------------------------------------------------------ */
@@ -321,6 +322,9 @@ const struct protocol protocol_gemini = {
     .request_decode = gemini_request_decode,
     .request_decode_full = gemini_request_decode_full,
     .request_encode = gemini_upstream_encode,
+    .outline_next = turns_gemini_next,
+    .outline_last = turns_gemini_last,
+    .outline_call = turns_gemini_call,
     .decoder_size = sizeof(struct gemini_decoder),
     .decoder_init = gemini_decode_init,
     .response_decode = gemini_decode_bytes,

@@ -15,6 +15,7 @@
 #include "text/utf8.h"
 
 #include "protocol/openai_chat_lint.h"
+#include "protocol/turns.h"
 
 enum { MESSAGE_BYTES_MAX = 2048, ERROR_DEPTH_MAX = 64, MODELS_DEPTH_MAX = 64 };
 
@@ -416,6 +417,9 @@ const struct protocol protocol_openai_chat = {
     .request_decode = openai_chat_request_decode,
     .request_decode_full = openai_chat_request_decode_full,
     .request_encode = openai_chat_upstream_encode,
+    .outline_next = turns_openai_chat_next,
+    .outline_last = turns_openai_chat_last,
+    .outline_call = turns_openai_chat_call,
     .decoder_size = sizeof(struct openai_chat_decoder),
     .decoder_init = openai_chat_decode_init,
     .response_decode = openai_chat_decode_bytes,

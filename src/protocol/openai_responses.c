@@ -14,6 +14,7 @@
 #include "protocol/openai_responses_lint.h"
 #include "protocol/openai_responses_priv.h"
 #include "protocol/openai_responses_replay.h"
+#include "protocol/turns.h"
 
 extern const struct protocol protocol_openai_chat;
 
@@ -251,6 +252,9 @@ const struct protocol protocol_openai_responses = {
     .request_decode = openai_responses_request_decode,
     .request_decode_full = openai_responses_request_decode_full,
     .request_encode = openai_responses_upstream_encode,
+    .outline_next = turns_openai_responses_next,
+    .outline_last = turns_openai_responses_last,
+    .outline_call = turns_openai_responses_call,
     .decoder_size = sizeof(struct openai_responses_decoder),
     .decoder_init = openai_responses_decode_init,
     .response_decode = openai_responses_decode_bytes,

@@ -93,6 +93,8 @@ typedef enum error_code request_decode_full_fn(struct request *request,
 /* The next turn of a request whose head was decoded. False: there is none. */
 typedef bool outline_next_fn(const struct request *request, struct outline_cursor *cursor,
                              struct outline_turn *ret_turn);
+/* The last element of the list, without a walk. False: the list is empty. */
+typedef bool outline_last_fn(const struct request *request, struct outline_turn *ret_turn);
 /* The next call or result of a tool in the turn; *cursor: 0 to begin with. */
 typedef bool outline_call_fn(const struct outline_turn *turn, size_t *cursor, struct arena *arena,
                              struct outline_call *ret_call);
@@ -239,6 +241,7 @@ struct protocol {
     request_decode_full_fn *request_decode_full;
     request_encode_fn *request_encode;
     outline_next_fn *outline_next;
+    outline_last_fn *outline_last;
     outline_call_fn *outline_call;
     size_t decoder_size;
     decoder_init_fn *decoder_init;

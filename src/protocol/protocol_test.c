@@ -18,6 +18,7 @@ static void test_table(void **state)
         assert_non_null(p->routes);
         assert_true(p->models_path[0] == '/' && p->api_version[0] == '/');
         assert_true(p->request_decode && p->request_decode_full && p->request_encode);
+        assert_true(p->outline_next && p->outline_last && p->outline_call);
         assert_true(p->decoder_size > 0 && p->decoder_init && p->response_decode);
         assert_true(p->encoder_size > 0 && p->encoder_init && p->response_encode);
         assert_true(p->decoder_fini && p->encoder_fini && p->encoder_end);

@@ -42,6 +42,7 @@ struct key {
 /* Where an array of the root had its last element; the members so far are in the index. */
 struct mark_place {
     size_t at;
+    size_t last;
     size_t value_at;
     size_t members_n;
 };
@@ -69,7 +70,9 @@ struct reader {
     bool marked;                                 /* marks are noted */
     struct mark_place marks[JSON_MARKS_AT_ONCE]; /* the last arrays of the root, so far */
     size_t marks_n;
-    size_t element_end; /* of the array being read; 0: none yet */
+    size_t element_end;  /* of the root's array being read; of another one: none yet */
+    size_t element_from; /* where the one before that ended */
+    size_t last;         /* of the value that just ended: as in json_member */
     struct key keys_inline[KEYS_INLINE];
 };
 
@@ -418,14 +421,18 @@ static inline bool note_member(struct reader *r, const char *at)
         .value = str_of(r->begin + r->value_at, end - r->value_at),
         .begin = key->at,
         .end = end,
+        .last = r->last,
     };
+    r->last = 0;
     return true;
 }
 
-/* An array of the root closes: where its last element ended is a place to go on from. */
-static void note_mark(struct reader *r)
+/* An array of the root closes, that is not empty: where its last element begins, and where it
+ * ended, which is a place to go on from. */
+static void note_last(struct reader *r)
 {
-    if (r->element_end < JSON_MARK_BYTES_MIN || r->element_end <= r->value_at ||
+    r->last = r->element_from > r->value_at ? r->element_from : r->value_at + 1;
+    if (!r->marked || r->element_end < JSON_MARK_BYTES_MIN || r->element_end <= r->value_at ||
         r->index->n > JSON_MARK_MEMBERS)
         return;
     if (r->marks_n == JSON_MARKS_AT_ONCE) {
@@ -433,6 +440,7 @@ static void note_mark(struct reader *r)
         r->marks_n--;
     }
     r->marks[r->marks_n++] = (struct mark_place){.at = r->element_end,
+                                                 .last = r->last,
                                                  .value_at = r->value_at,
                                                  .members_n = r->index->n};
 }
@@ -442,8 +450,10 @@ static void note_mark(struct reader *r)
 static inline const char *read_next(struct reader *r, const char *at)
 {
     while (r->depth > 0) {
-        if (r->depth == 2 && !r->in_object)
+        if (r->depth == 2 && !r->in_object) {
+            r->element_from = r->element_end;
             r->element_end = (size_t)(at - r->begin);
+        }
         if (r->depth == 1 && UNLIKELY(!note_member(r, at)))
             return NULL;
         at = skip_blanks(at, r->end);
@@ -455,8 +465,8 @@ static inline const char *read_next(struct reader *r, const char *at)
             return unexpected(r, at);
         if (r->depth == 1)
             r->index->close = (size_t)(at - r->begin);
-        if (r->depth == 2 && r->marked)
-            note_mark(r);
+        if (r->depth == 2 && !r->in_object)
+            note_last(r);
         if (UNLIKELY(!close_container(r)))
             return NULL;
         at++;
@@ -531,11 +541,13 @@ static bool resume(struct reader *r, const struct json_mark *mark)
             .value = str_of(r->begin + m->value_at, m->value_n),
             .begin = m->begin,
             .end = m->end,
+            .last = m->last,
         };
     }
     (void)open_container(r, false);
     index->open = mark->open;
     r->value_at = mark->value_at;
+    r->element_end = mark->last;
     const char *at = read_next(r, r->begin + mark->at);
     return at != NULL && read_rest(r, at);
 }
@@ -560,6 +572,7 @@ static void remember(const struct reader *r, struct json_memory *memory, size_t 
                                    .depth_max = r->depth_max,
                                    .open = index->open,
                                    .value_at = place->value_at,
+                                   .last = place->last,
                                    .members_n = place->members_n};
         for (size_t i = 0; i <= place->members_n && plain; i++) {
             const struct json_member *m = &index->members[i];
@@ -570,7 +583,8 @@ static void remember(const struct reader *r, struct json_memory *memory, size_t 
                                                                               r->begin),
                                                          .value_n = m->value.n,
                                                          .begin = m->begin,
-                                                         .end = m->end};
+                                                         .end = m->end,
+                                                         .last = m->last};
         }
         n += plain && place->at != known;
     }
@@ -732,6 +746,24 @@ enum error_code json_index_read(struct json_index *index, struct str source, siz
     if (r.marked)
         remember(&r, memory, mark != NULL ? mark->at : 0);
     return OK;
+}
+
+struct str json_index_last(const struct json_index *index, const struct json_member *member)
+{
+    const char *at = index->source.p + member->last;
+    const char *end = index->source.p + member->end;
+
+    if (member->last == 0)
+        return STR_NULL;
+    assert(member->last < member->end && end[-1] == ']');
+    end--;
+    at = skip_blanks(at, end);
+    if (at < end && *at == ',')
+        at = skip_blanks(at + 1, end);
+    while (end > at && (unsigned char)end[-1] <= ' ')
+        end--;
+    assert(at < end);
+    return str_of(at, (size_t)(end - at));
 }
 
 const struct json_member *json_index_find(const struct json_index *index, struct str key)

@@ -26,6 +26,8 @@ struct json_member {
     struct str value; /* the value's source text, no blanks around it */
     size_t begin;     /* offset of the key's opening quote in the source */
     size_t end;       /* offset after the value */
+    size_t last;      /* of the root's: an array's last element begins behind it, after blanks and a
+                       * comma; 0: no array, or an empty one */
 };
 
 struct json_index {
@@ -42,6 +44,9 @@ struct json_index {
 NODISCARD enum error_code json_index_read(struct json_index *index, struct str source,
                                           size_t depth_max, struct json_memory *memory,
                                           struct arena *arena, struct error *e);
+
+/* The last element of a member of the root that is an array, without a walk; null without one. */
+struct str json_index_last(const struct json_index *index, const struct json_member *member);
 
 /* The root's member of that key, NULL without one. */
 const struct json_member *json_index_find(const struct json_index *index, struct str key);

@@ -468,16 +468,47 @@ static void test_walk_unchecked(void **state)
     }
 }
 
+/* The last element of each array of the root, as a walk finds it; of nothing else. */
+static void test_last(void **state)
+{
+    static const char *const texts[] = {
+        "{\"a\":[1,2,3]}",
+        "{\"a\":[ 1 ]}",
+        "{\"a\":[],\"b\":[[]],\"c\":[ ]}",
+        "{\"a\":{\"x\":[1,2]},\"b\":[{\"x\":[1,2]} , {\"y\":[3]}\n ]}",
+        "{\"a\":[1,[2,3]],\"b\":[4],\"c\":\"[5]\",\"d\":[\"a,]\" ,\t\"b,]\" ] ,\"e\":6}",
+        " { \"a\" : [ { } , [ ] , null ] , \"b\" : [ [ [ ] ] , \"\\\\\" ] } ",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        struct json_index index;
+        struct error e;
+        assert_int_equal(json_index_read(&index, str_c(texts[i]), DEPTH, NULL, &arena, &e), OK);
+        for (size_t k = 0; k < index.n; k++) {
+            struct str want = STR_NULL;
+            struct str element;
+            size_t cursor = 0;
+            while (json_array_next(index.members[k].value, &cursor, &element))
+                want = element;
+            struct str is = json_index_last(&index, &index.members[k]);
+            check_str(is, want);
+            assert_true(str_is_null(want) || is.p == want.p);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_members),     cmocka_unit_test(test_valid),
-        cmocka_unit_test(test_grammar),     cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_depth),       cmocka_unit_test(test_duplicates),
-        cmocka_unit_test(test_many_keys),   cmocka_unit_test(test_colliding_keys),
-        cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_mutations),
-        cmocka_unit_test(test_arena_limit), cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_walk_unchecked),
+        cmocka_unit_test(test_last),           cmocka_unit_test(test_members),
+        cmocka_unit_test(test_valid),          cmocka_unit_test(test_grammar),
+        cmocka_unit_test(test_strings),        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_duplicates),     cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_colliding_keys), cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_mutations),      cmocka_unit_test(test_arena_limit),
+        cmocka_unit_test(test_walk),           cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_walk_unchecked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -29,6 +29,7 @@ struct json_mark_member {
     size_t value_n;
     size_t begin;
     size_t end;
+    size_t last; /* as in json_member */
 };
 
 struct json_mark {
@@ -36,6 +37,7 @@ struct json_mark {
     size_t depth_max; /* that the text was read with */
     size_t open;      /* of the root */
     size_t value_at;  /* of the array */
+    size_t last;      /* of the array so far: as in json_member */
     size_t members_n; /* before the array's */
     /* members_n of them, and then the array's own key (key_at and key_n only). */
     struct json_mark_member members[JSON_MARK_MEMBERS + 1];

@@ -24,6 +24,7 @@ static void check_member(const struct json_member *is, const struct json_member 
     assert_int_equal(is->value.n, want->value.n);
     assert_int_equal(is->begin, want->begin);
     assert_int_equal(is->end, want->end);
+    assert_int_equal(is->last, want->last);
 }
 
 /* Reads text with the memory and without. Returns whether it is valid. */

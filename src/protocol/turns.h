@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The turns of a request where they stand in its source, for all protocols: a walk, and for each
+ * protocol what its members are called (canon/outline.h).
+ */
+#pragma once
+
+#include "protocol/protocol.h"
+
+outline_next_fn turns_openai_chat_next;
+outline_next_fn turns_openai_responses_next;
+outline_next_fn turns_anthropic_next;
+outline_next_fn turns_gemini_next;
+
+outline_last_fn turns_openai_chat_last;
+outline_last_fn turns_openai_responses_last;
+outline_last_fn turns_anthropic_last;
+outline_last_fn turns_gemini_last;
+
+outline_call_fn turns_openai_chat_call;
+outline_call_fn turns_openai_responses_call;
+outline_call_fn turns_anthropic_call;
+outline_call_fn turns_gemini_call;
