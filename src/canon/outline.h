@@ -43,9 +43,6 @@ struct outline_call {
     struct str part; /* the element of the content, or of the list of calls, that is it and nothing
                       * else; null: the turn itself is, or it stands alone */
     bool is_result;
-    struct str
-        source; /* the element that is it and nothing else (a part, or the turn's own source);
-                        * null: it is a member of the turn and cannot be removed by itself */
 };
 
 /* The texts of the content that are the user's words: parts of another kind (images, results of
