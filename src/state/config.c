@@ -18,6 +18,7 @@
 
 #include "base/mem.h"
 #include "state/config_priv.h"
+#include "state/model_alias.h"
 
 enum { WORKERS_DEFAULT_MAX = 4, LATER_BYTES_MAX = 64 * 1024 };
 
@@ -63,6 +64,7 @@ static void snapshot_free(struct config_snapshot *snapshot)
     }
     for (size_t i = 0; i < config->backends_n; i++)
         config_keys_backend_clear(&config->backends[i]);
+    model_aliases_fini(config->model_aliases);
     arena_fini(&snapshot->arena);
     snapshot->magic = 0;
     mem_free(snapshot);

@@ -31,6 +31,8 @@
 #include "base/secret.h"
 
 struct address_range;
+struct model_aliases;
+struct model_default;
 
 struct str_list {
     struct str *items;
@@ -96,6 +98,9 @@ struct config {
     size_t backends_n;
     struct address_range *trusted_ranges; /* trusted_proxies, read */
     size_t trusted_ranges_n;
+    struct model_aliases *model_aliases;  /* model_alias.h; NULL: none */
+    struct model_default *model_defaults; /* model_defaults.h */
+    size_t model_defaults_n;
     bool demo; /* --demo, or backends: demo: */
 };
 

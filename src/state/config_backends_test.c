@@ -199,7 +199,6 @@ static void later(void **state)
         "response_cache: {enabled: true, ttl: 3600}\n"
         "audit: {enabled: true, file: logs/audit.log}\n"
         "usage_tracking: {enabled: true, repository: file, file_path: ./data/usage}\n"
-        "model_defaults: {gpt-4: {temperature: 0.7}}\n"
         "failover_routes: {a: {policy: ordered, elements: ['x:y', 'z']}}\n"
         "backends:\n"
         "  openrouter: {api_keys: {default: your-api-key}}\n"
@@ -220,7 +219,6 @@ static void later(void **state)
         "response_cache.ttl (",
         "audit.file (",
         "usage_tracking.file_path (",
-        "model_defaults (",
         "failover_routes (",
         "backends.openrouter (vendor openrouter) (",
         "environment GROQ_API_KEY",

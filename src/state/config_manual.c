@@ -177,6 +177,7 @@ struct str config_manual(struct str topic, struct arena *arena)
     (void)buf_add(&out, str_of(keys_text, sizeof(keys_text) - 1));
     (void)buf_add(&out, str_of(backends_text, sizeof(backends_text) - 1));
     add_table(&out, config_table_backend, config_table_backend_n, true);
+    config_models_manual(&out);
     add_environment(&out);
     (void)buf_add(&out, STR("\n## Command line\n\n"
                             "`--option VALUE` or `--option=VALUE`.\n\n"

@@ -9,8 +9,7 @@
 
 enum { PRINT_BYTES_MAX = 4 * 1024 * 1024, ORIGIN_COLUMN = 44 };
 
-/* Ends the line that began at start with its origin. */
-static void add_origin(struct buf *out, size_t start, struct str origin)
+void config_print_origin(struct buf *out, size_t start, struct str origin)
 {
     assert(start <= out->n);
     size_t used = out->n - start;
@@ -47,7 +46,7 @@ static void print_options(const struct config_snapshot *snapshot, struct buf *ou
             (void)buf_print(out, "%s: ", option->path);
         option_fetch(option, &snapshot->config, &result);
         option_print(option, &result, out);
-        add_origin(out, start, origin_or(snapshot->origins[i], STR("default")));
+        config_print_origin(out, start, origin_or(snapshot->origins[i], STR("default")));
     }
 }
 
@@ -58,11 +57,11 @@ static void print_client_keys(const struct config_snapshot *snapshot, struct buf
 
     if (config->api_keys_n == 0) {
         (void)buf_add(out, STR("api_keys: []"));
-        add_origin(out, start, STR("default: one is made at the first start"));
+        config_print_origin(out, start, STR("default: one is made at the first start"));
         return;
     }
     (void)buf_add(out, STR("api_keys:"));
-    add_origin(out, start, snapshot->keys_origin);
+    config_print_origin(out, start, snapshot->keys_origin);
     for (size_t i = 0; i < config->api_keys_n; i++) {
         (void)buf_add(out, STR("  - {name: "));
         (void)json_add_string(out, config->api_keys[i].name);
@@ -77,7 +76,7 @@ static void print_backend(const struct backend_config *backend, const struct con
 
     assert(backend->where.n > 0);
     (void)buf_print(out, "  %.*s:", STR_ARG(backend->name));
-    add_origin(out, start, backend->where);
+    config_print_origin(out, start, backend->where);
     start = out->n;
     (void)buf_add(out, STR("    api_keys: ["));
     for (size_t i = 0; i < backend->keys_n; i++) {
@@ -86,7 +85,7 @@ static void print_backend(const struct backend_config *backend, const struct con
         (void)json_add_string(out, backend->keys[i].name);
     }
     (void)buf_add_char(out, ']');
-    add_origin(out, start, origin_or(note->keys, STR("default")));
+    config_print_origin(out, start, origin_or(note->keys, STR("default")));
     for (size_t i = 0; i < config_table_backend_n; i++) {
         const struct option *option = &config_table_backend[i];
         struct option_result result;
@@ -97,10 +96,10 @@ static void print_backend(const struct backend_config *backend, const struct con
             (void)buf_add_char(out, '~');
         else
             option_print(option, &result, out);
-        add_origin(out, start,
-                   origin_or(note->origins[i], option->preset == config_table_global
-                                                   ? STR("as at the top level")
-                                                   : STR("default")));
+        config_print_origin(out, start,
+                            origin_or(note->origins[i], option->preset == config_table_global
+                                                            ? STR("as at the top level")
+                                                            : STR("default")));
     }
 }
 
@@ -122,6 +121,7 @@ struct str config_print(const struct config_source *source, const struct config 
         (void)buf_add(&out, STR("backends: {}\n"));
     for (size_t i = 0; i < config->backends_n; i++)
         print_backend(&config->backends[i], &snapshot->notes[i], &out);
+    config_models_print(snapshot, &out);
     if (snapshot->later.n > 0)
         (void)buf_print(&out, "# Without effect in this version: %.*s\n", STR_ARG(snapshot->later));
     struct str text = str_copy(arena, buf_str(&out));

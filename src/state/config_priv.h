@@ -32,6 +32,7 @@ struct config_snapshot {
     struct arena arena;
     struct str *origins; /* as config_table_options; null: the default */
     struct str keys_origin;
+    struct str aliases_origin; /* of model_aliases; null: there are none */
     struct config_note *notes; /* as config.backends */
     struct str later;          /* given but without effect, as a list; "" none */
     struct config config;
@@ -88,6 +89,8 @@ enum config_entry_kind {
     CONFIG_ENTRY_SECTION,
     CONFIG_ENTRY_KEYS,     /* api_keys */
     CONFIG_ENTRY_BACKENDS, /* backends */
+    CONFIG_ENTRY_ALIASES,  /* model_aliases */
+    CONFIG_ENTRY_DEFAULTS, /* model_defaults */
 };
 struct config_entry {
     enum config_entry_kind kind;
@@ -182,6 +185,13 @@ void config_backends_demo(struct config_reader *r, struct str where);
 /* Inherits, checks, and moves them into the snapshot. */
 void config_backends_finish(struct config_reader *r);
 
+/* config_models.c */
+void config_models_aliases(struct config_reader *r, const struct yaml_node *node);
+void config_models_defaults(struct config_reader *r, const struct yaml_node *node);
+/* As --print-config shows them, and as docs/CONFIGURATION.md explains them. */
+void config_models_print(const struct config_snapshot *snapshot, struct buf *out);
+void config_models_manual(struct buf *out);
+
 /* config_args.c */
 struct config_args_item {
     size_t row;
@@ -200,6 +210,10 @@ void config_args_read(struct config_reader *r, struct config_args *ret_args);
 void config_args_apply(struct config_reader *r, const struct config_args *args);
 /* The options, one a line: as text, or as rows of a Markdown table. */
 void config_args_list(struct buf *out, bool markdown);
+
+/* config_print.c */
+/* Ends the line that began at start with its origin. */
+void config_print_origin(struct buf *out, size_t start, struct str origin);
 
 /* config_check.c */
 /* What concerns single options beyond their kind, and options together. */

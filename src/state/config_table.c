@@ -107,7 +107,7 @@ static const struct config_alias backend_aliases[] = {
 };
 
 /* Keys of the top level that are no options but structures with a reader of their own. */
-static const char *const structures[] = {"api_keys", "backends"};
+static const char *const structures[] = {"api_keys", "backends", "model_aliases", "model_defaults"};
 
 const struct config_variable config_table_variables[] = {
     {"PROXY_HOST", "host", NULL},
@@ -195,6 +195,10 @@ struct config_entry config_table_find(struct str path)
         return (struct config_entry){CONFIG_ENTRY_KEYS, NULL, 0};
     if (str_eq(name, STR("backends")))
         return (struct config_entry){CONFIG_ENTRY_BACKENDS, NULL, 0};
+    if (str_eq(name, STR("model_aliases")))
+        return (struct config_entry){CONFIG_ENTRY_ALIASES, NULL, 0};
+    if (str_eq(name, STR("model_defaults")))
+        return (struct config_entry){CONFIG_ENTRY_DEFAULTS, NULL, 0};
     if (is_section(name))
         return (struct config_entry){CONFIG_ENTRY_SECTION, NULL, 0};
     return (struct config_entry){CONFIG_ENTRY_NONE, NULL, 0};

@@ -406,7 +406,6 @@ static const struct {
     {"rate_limits: {default: {limits: 1}}\n", "the nearest valid key is limit"},
     {"failover_routes: {a: {policy: x}}\n", "failover_routes.a.policy: must be one of"},
     {"logging: {per_module: {backend: loud}}\n", "logging.per_module.backend: must be debug"},
-    {"model_defaults: 3\n", "model_defaults: must be a map"},
 };
 
 static void single_faults(void **state)

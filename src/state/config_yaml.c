@@ -262,6 +262,14 @@ static void take_child(struct config_reader *r, const struct yaml_node *child, s
         if (!yaml_is_null(child))
             config_backends_yaml(r, child);
         return;
+    case CONFIG_ENTRY_ALIASES:
+        if (!yaml_is_null(child))
+            config_models_aliases(r, child);
+        return;
+    case CONFIG_ENTRY_DEFAULTS:
+        if (!yaml_is_null(child))
+            config_models_defaults(r, child);
+        return;
     case CONFIG_ENTRY_NONE:
         break;
     }

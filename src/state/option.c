@@ -55,6 +55,7 @@ static const struct kind_row {
     [OPTION_prefix] = {"text",
                        "Invalid command prefix: must be 2 to 10 printable characters without "
                        "blanks; of two, different ones"},
+    [OPTION_decimal] = {"number", "must be a number"},
     [OPTION_levels] = {"map", "must be a map of levels"},
     [OPTION_limits] = {"map", "must be a map of limits"},
     [OPTION_routes] = {"map", "must be a map of routes"},
@@ -64,7 +65,7 @@ static const struct kind_row {
 bool option_is_plain(enum option_kind kind)
 {
     return kind <= OPTION_off || kind == OPTION_proxy || kind == OPTION_choice ||
-           kind == OPTION_wait || kind == OPTION_prefix;
+           kind == OPTION_wait || kind == OPTION_prefix || kind == OPTION_decimal;
 }
 
 const char *option_kind_name(enum option_kind kind)
@@ -76,7 +77,7 @@ const char *option_kind_name(enum option_kind kind)
 static bool is_number_kind(enum option_kind kind)
 {
     return kind == OPTION_count || kind == OPTION_duration || kind == OPTION_size ||
-           kind == OPTION_wait;
+           kind == OPTION_wait || kind == OPTION_decimal;
 }
 
 /* --- parsing --- */
@@ -211,8 +212,27 @@ static bool in_range(const struct option *option, int64_t number)
     return number <= bound;
 }
 
+/* A JSON number: it goes into requests as it stands. */
+static bool parse_decimal(const struct option *option, struct str text, struct arena *arena)
+{
+    double number;
+    double bound;
+
+    if (!yyjson_is_raw(json_read(text, NULL, arena, NULL)) || !str_to_double(text, &number))
+        return false;
+    if (option->min[0] == '\0')
+        return true;
+    bool ok = str_to_double(str_c(option->min), &bound);
+    assert(ok);
+    if (number < bound)
+        return false;
+    ok = str_to_double(str_c(option->max), &bound);
+    assert(ok);
+    return number <= bound;
+}
+
 static bool parse_scalar(const struct option *option, const struct option_value *value,
-                         struct option_result *result)
+                         struct arena *arena, struct option_result *result)
 {
     enum log_level level;
 
@@ -249,6 +269,8 @@ static bool parse_scalar(const struct option *option, const struct option_value 
         return parse_choice(option, value->text);
     case OPTION_prefix:
         return parse_prefix(value->text);
+    case OPTION_decimal:
+        return !value->quoted && parse_decimal(option, value->text, arena);
     case OPTION_texts:
     case OPTION_pairs:
     case OPTION_levels:
@@ -333,7 +355,7 @@ bool option_parse(const struct option *option, const struct option_value *value,
         result.list = parse_list(value, arena);
         ok = true;
     } else {
-        ok = !value->is_list && parse_scalar(option, value, &result);
+        ok = !value->is_list && parse_scalar(option, value, arena, &result);
     }
     if (!ok) {
         *ret_why = option_why(option, str_z(arena, shown(value, arena)), arena);
@@ -354,6 +376,7 @@ void option_store(const struct option *option, const struct option_result *resul
     case OPTION_text:
     case OPTION_choice:
     case OPTION_prefix:
+    case OPTION_decimal:
         *(struct str *)field = result->text;
         return;
     case OPTION_flag:
@@ -405,6 +428,7 @@ void option_fetch(const struct option *option, const void *base, struct option_r
     case OPTION_text:
     case OPTION_choice:
     case OPTION_prefix:
+    case OPTION_decimal:
         result.text = *(const struct str *)field;
         break;
     case OPTION_flag:
@@ -551,6 +575,9 @@ void option_print(const struct option *option, const struct option_result *resul
     case OPTION_choice:
     case OPTION_prefix:
         (void)json_add_string(out, result->text);
+        return;
+    case OPTION_decimal:
+        (void)buf_add(out, result->text);
         return;
     case OPTION_wait:
     case OPTION_levels:

@@ -23,6 +23,7 @@ enum option_kind {
     OPTION_proxy,
     OPTION_choice,
     OPTION_prefix,
+    OPTION_decimal, /* a JSON number, kept as it is written */
     /* Only in later.def: checked, never stored. */
     OPTION_wait,
     OPTION_levels,
