@@ -244,6 +244,8 @@ static void take_field(struct config_reader *r, size_t backend, const struct yam
         return;
     case CONFIG_ENTRY_SECTION:
     case CONFIG_ENTRY_BACKENDS:
+    case CONFIG_ENTRY_ALIASES:
+    case CONFIG_ENTRY_DEFAULTS:
     case CONFIG_ENTRY_NONE:
         break;
     }

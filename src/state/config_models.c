@@ -202,9 +202,11 @@ static const char *nearest_default(struct str key)
     return best;
 }
 
-static bool is_number(struct config_reader *r, struct str text)
+static yyjson_val *read_json(struct config_reader *r, struct str text)
 {
-    return yyjson_is_raw(json_read(text, NULL, &r->arena, NULL));
+    const struct json_read_options options = {.depth_max = 0};
+
+    return json_read(text, &options, &r->arena, NULL);
 }
 
 static bool add_scalar(struct config_reader *r, const struct yaml_node *node, struct buf *out)
@@ -220,7 +222,7 @@ static bool add_scalar(struct config_reader *r, const struct yaml_node *node, st
                 (str_eq_nocase(text, STR("true")) || str_eq_nocase(text, STR("false")));
     if (word)
         return buf_add(out, str_eq_nocase(text, STR("true")) ? STR("true") : STR("false"));
-    if (!node->quoted && is_number(r, text))
+    if (!node->quoted && yyjson_is_raw(read_json(r, text)))
         return buf_add(out, text);
     return json_add_string(out, text);
 }
@@ -260,7 +262,7 @@ static void take_object(struct config_reader *r, const struct yaml_node *node, s
         good = take_text(r, node, what, &given) && buf_add(&text, given);
     else
         good = add_json(r, node, what, &text);
-    if (good && !(buf_ok(&text) && yyjson_is_obj(json_read(buf_str(&text), NULL, &r->arena, NULL))))
+    if (good && !(buf_ok(&text) && yyjson_is_obj(read_json(r, buf_str(&text)))))
         config_fault(r, config_where(r, node),
                      "%.*s: must be a map, or JSON text of an object, of at most %d KiB",
                      STR_ARG(what), OBJECT_BYTES_MAX / 1024);

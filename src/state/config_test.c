@@ -238,7 +238,7 @@ static void expansion(void **state)
     read_config(f, &(struct inputs){.yaml = "host: ${NOT_SET}\n"
                                             "data_dir: ${\n"
                                             "ca_file: \"x${A-b}\"\n"
-                                            "model_defaults:\n"
+                                            "prices:\n"
                                             "  m: {x: '${GONE}'}\n"});
     assert_int_equal(f->result.faults, 4);
     assert_has(f->result.report, "config.yaml:1:7: error: ${NOT_SET}: this variable is not set");

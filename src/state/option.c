@@ -215,10 +215,11 @@ static bool in_range(const struct option *option, int64_t number)
 /* A JSON number: it goes into requests as it stands. */
 static bool parse_decimal(const struct option *option, struct str text, struct arena *arena)
 {
+    const struct json_read_options options = {.depth_max = 0};
     double number;
     double bound;
 
-    if (!yyjson_is_raw(json_read(text, NULL, arena, NULL)) || !str_to_double(text, &number))
+    if (!yyjson_is_raw(json_read(text, &options, arena, NULL)) || !str_to_double(text, &number))
         return false;
     if (option->min[0] == '\0')
         return true;
