@@ -10,8 +10,8 @@
  *             { "a":1, "b":2, "c":3 }     run a..b: up to the next member, "c"
  *                      ^run^              the run is last: from the end of the last that stays
  *
- *           A removal takes the comma behind it, the last one the comma before it. An addition has
- *           a comma before it, unless nothing stands there.
+ *           A removal takes the comma behind it, the last one the comma before it; the same in
+ *           arrays. An addition has a comma before it, unless nothing stands there.
  * Owns      The list and the pieces are in the caller's arena.
  * Not here  Whether the result says what was meant: replacements are taken as they are.
  */
@@ -61,6 +61,41 @@ void json_edit_remove(struct json_edits *edits, struct arena *arena, const struc
              (struct json_edit){.begin = member->begin,
                                 .end = member->end,
                                 .kind = JSON_EDIT_REMOVE});
+}
+
+void json_edit_element(struct json_edits *edits, struct arena *arena, struct str source,
+                       struct str element)
+{
+    size_t begin = (size_t)(element.p - source.p);
+
+    assert(element.p > source.p && begin + element.n < source.n);
+    add_edit(edits, arena,
+             (struct json_edit){.begin = begin,
+                                .end = begin + element.n,
+                                .kind = JSON_EDIT_REMOVE});
+}
+
+/* The second half of a surrogate pair at p, alone. */
+static bool is_low_half(const char *p, size_t n)
+{
+    return json_string_surrogate(p, n) == 6 && (p[3] | 0x20) >= 'c';
+}
+
+void json_edit_cut(struct json_edits *edits, struct arena *arena, struct str source,
+                   struct json_string_cursor *cursor, size_t begin, size_t end)
+{
+    const char *base = cursor->body.p;
+    size_t from = json_string_seek(cursor, begin);
+    bool high = cursor->after_high;
+    size_t to = json_string_seek(cursor, end);
+    bool pair = high && is_low_half(base + to, cursor->body.n - to);
+    size_t at = (size_t)(base - source.p);
+
+    cursor->after_high = false;
+    assert(base > source.p && at + cursor->body.n < source.n);
+    /* Two halves that were apart would become a character: the first one is what it was read as. */
+    json_edit_span(edits, arena, at + from - (pair ? 6 : 0), at + to,
+                   pair ? STR("\\ufffd") : STR(""));
 }
 
 void json_edit_add(struct json_edits *edits, struct arena *arena, const struct json_index *index,
@@ -181,8 +216,8 @@ static size_t remove_run(struct output *out, const struct json_edit *const *edit
     if (source.p[before - 1] == ',') {
         from = blanks_before(source, before - 1);
     } else {
-        assert(source.p[before - 1] == '{');
-        out->empty = true;
+        assert(source.p[before - 1] == '{' || source.p[before - 1] == '[');
+        out->empty = source.p[before - 1] == '{';
     }
     put_source(out, from);
     out->done = end;

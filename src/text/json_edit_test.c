@@ -201,6 +201,159 @@ static void test_all_combinations(void **state)
     }
 }
 
+/* Elements of arrays at any depth, beside edits of their neighbours. '-' in what: the element of
+ * that number goes, in the order of a walk over all elements; '=': it becomes 9. */
+static void edit_elements(struct json_edits *edits, struct str source, struct str value,
+                          const char *what, size_t *at)
+{
+    struct str element;
+    size_t cursor = 0;
+
+    while (json_array_next(value, &cursor, &element)) {
+        char kind = what[*at];
+        size_t begin = (size_t)(element.p - source.p);
+        assert_true(kind != '\0');
+        ++*at;
+        if (kind == '-')
+            json_edit_element(edits, &arena, source, element);
+        else if (kind == '=')
+            json_edit_span(edits, &arena, begin, begin + element.n, STR("9"));
+        else if (element.p[0] == '[')
+            edit_elements(edits, source, element, what, at);
+    }
+}
+
+static void test_elements(void **state)
+{
+    static const struct {
+        const char *source;
+        const char *what;
+        const char *want;
+    } cases[] = {
+        {"{\"a\":[1]}", "-", "{\"a\":[]}"},
+        {"{\"a\":[ 1 ]}", "-", "{\"a\":[  ]}"},
+        {"{\"a\":[1,2,3]}", "-  ", "{\"a\":[2,3]}"},
+        {"{\"a\":[1,2,3]}", " - ", "{\"a\":[1,3]}"},
+        {"{\"a\":[1,2,3]}", "  -", "{\"a\":[1,2]}"},
+        {"{\"a\":[1, 2, 3]}", "- -", "{\"a\":[2]}"},
+        {"{\"a\":[1, 2 , 3]}", " --", "{\"a\":[1]}"},
+        {"{\"a\":[1,2,3]}", "---", "{\"a\":[]}"},
+        {"{\"a\":[1,2,3]}", "=-=", "{\"a\":[9,9]}"},
+        {"{\"a\":[1,2,3]}", "-=-", "{\"a\":[9]}"},
+        {"{\"a\":[1,2,3]}", "==-", "{\"a\":[9,9]}"},
+        {"{\"a\":[[1,2],[3,4],5]}", " - -  ", "{\"a\":[[2],5]}"},
+        {"{\"a\":[[1,2],[3,4],5]}", " -- ---", "{\"a\":[[],[]]}"},
+        {"{\"a\":[[1,2],[3,4],5]}", " =- -=-", "{\"a\":[[9],[9]]}"},
+        {"{\"a\":[[1,[2]],[3]]}", "     -", "{\"a\":[[1,[2]],[]]}"},
+        {"{\"a\":[[1,[2]],[3]]}", " - - -", "{\"a\":[[[]],[]]}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct str source = str_c(cases[i].source);
+        struct json_edits edits = {.n = 0};
+        struct json_index index;
+        size_t at = 0;
+        read_index(&index, source);
+        edit_elements(&edits, source, index.members[0].value, cases[i].what, &at);
+        struct str is = apply(&edits, source);
+        if (!str_eq(is, str_c(cases[i].want)))
+            fail_msg("%s %s: %.*s", cases[i].source, cases[i].what, STR_ARG(is));
+        read_index(&index, is);
+    }
+}
+
+/* With members that come and go at the root: an array that becomes empty is no empty root. */
+static void test_elements_and_members(void **state)
+{
+    struct str source = STR("{\"a\":[1],\"b\":2,\"c\":[3,4]}");
+    struct json_edits edits = {.n = 0};
+    struct json_index index;
+    struct str element;
+    size_t cursor = 0;
+
+    (void)state;
+    read_index(&index, source);
+    json_edit_add(&edits, &arena, &index, STR("z"), STR("0"));
+    assert_true(json_array_next(index.members[2].value, &cursor, &element));
+    json_edit_element(&edits, &arena, source, element);
+    assert_true(json_array_next(index.members[2].value, &cursor, &element));
+    json_edit_element(&edits, &arena, source, element);
+    json_edit_remove(&edits, &arena, &index, &index.members[1]);
+    cursor = 0;
+    assert_true(json_array_next(index.members[0].value, &cursor, &element));
+    json_edit_element(&edits, &arena, source, element);
+    check_str(apply(&edits, source), STR("{\"a\":[],\"c\":[],\"z\":0}"));
+}
+
+static unsigned random_below(uint64_t *seed, unsigned n)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (unsigned)(*seed >> 33) % n;
+}
+
+/* Text without [begin, end) for each cut; cuts of whole characters, made through the source. */
+static void check_cuts(struct str value, uint64_t *seed)
+{
+    struct str source = str_print(&arena, "{\"k\":%.*s}", STR_ARG(value));
+    struct str text = json_string_value(value, &arena);
+    struct json_edits edits = {.n = 0};
+    struct json_string_cursor string;
+    struct json_index index;
+    struct buf want;
+    size_t at = 0;
+
+    read_index(&index, source);
+    json_string_begin(&string, index.members[0].value);
+    buf_init(&want, text.n + 1);
+    while (at < text.n) {
+        bool cut = random_below(seed, 3) == 0;
+        size_t begin = at;
+        for (unsigned n = 1 + random_below(seed, 4); n > 0 && at < text.n; n--) {
+            at++;
+            while (at < text.n && ((unsigned char)text.p[at] & 0xC0) == 0x80)
+                at++;
+        }
+        size_t end = at;
+        /* A character between two cuts. */
+        while (cut && at < text.n && (at == end || ((unsigned char)text.p[at] & 0xC0) == 0x80))
+            at++;
+        if (cut)
+            json_edit_cut(&edits, &arena, source, &string, begin, end);
+        begin = cut ? end : begin;
+        buf_add(&want, str_of(text.p + begin, at - begin));
+    }
+    struct str edited = apply(&edits, source);
+    read_index(&index, edited);
+    struct str is = json_string_value(index.members[0].value, &arena);
+    if (!str_eq(is, buf_str(&want)))
+        fail_msg("%.*s: %.*s", STR_ARG(value), STR_ARG(edited));
+    buf_fini(&want);
+}
+
+static void test_cuts(void **state)
+{
+    static const char *const pieces[] = {
+        "a",       "b c",     "\xC3\xA9", "\xF0\x9F\x98\x80", "\\n",     "\\\"",    "\\\\",
+        "\\u0041", "\\u00e9", "\\u20AC",  "\\ud83d\\ude00",   "\\uD83D", "\\udE00", "!/set(x)",
+        "ud83d",   "\\/",     "\\t ",
+    };
+    uint64_t seed = 7;
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        struct buf body;
+        arena_reset(&arena);
+        buf_init(&body, 4096);
+        buf_add_char(&body, '"');
+        for (unsigned n = random_below(&seed, 12); n > 0; n--)
+            buf_add(&body, str_c(pieces[random_below(&seed, COUNT_OF(pieces))]));
+        buf_add_char(&body, '"');
+        check_cuts(str_copy(&arena, buf_str(&body)), &seed);
+        buf_fini(&body);
+    }
+}
+
 /* Made backwards, a hundred thousand edits would take minutes if each were put in its place. */
 static void test_many(void **state)
 {
@@ -226,6 +379,9 @@ int main(void)
         cmocka_unit_test(test_value),
         cmocka_unit_test(test_remove),
         cmocka_unit_test(test_all_combinations),
+        cmocka_unit_test(test_elements),
+        cmocka_unit_test(test_elements_and_members),
+        cmocka_unit_test(test_cuts),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

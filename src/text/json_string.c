@@ -323,6 +323,52 @@ struct str json_string_value(struct str value, struct arena *arena)
     return memchr(body.p, '\\', body.n) == NULL ? body : unescape(body, arena);
 }
 
+void json_string_begin(struct json_string_cursor *cursor, struct str value)
+{
+    assert(value.n >= 2 && value.p[0] == '"');
+    *cursor = (struct json_string_cursor){.body = str_of(value.p + 1, value.n - 2)};
+}
+
+/* Over the escape that begins here, if what it stands for ends at most at text_at. */
+static bool step_escape(struct json_string_cursor *cursor, size_t text_at)
+{
+    const char *p = cursor->body.p + cursor->at;
+    size_t n = cursor->body.n - cursor->at;
+    char bytes[4];
+    size_t size;
+    size_t used = decode_escape(p, n, bytes, &size);
+
+    if (used == 0 || size > text_at - cursor->text_at)
+        return false;
+    cursor->after_high = json_string_surrogate(p, n) == UNICODE_ESCAPE_SIZE &&
+                         hex_digit(p[3]) < 0xC;
+    cursor->at += used;
+    cursor->text_at += size;
+    return true;
+}
+
+size_t json_string_seek(struct json_string_cursor *cursor, size_t text_at)
+{
+    struct str body = cursor->body;
+
+    assert(text_at >= cursor->text_at);
+    while (cursor->text_at < text_at && cursor->at < body.n) {
+        size_t run = text_at - cursor->text_at;
+        if (run > body.n - cursor->at)
+            run = body.n - cursor->at;
+        const char *slash = memchr(body.p + cursor->at, '\\', run);
+        if (slash != NULL)
+            run = (size_t)(slash - body.p) - cursor->at;
+        if (run > 0)
+            cursor->after_high = false;
+        cursor->at += run;
+        cursor->text_at += run;
+        if (slash != NULL && !step_escape(cursor, text_at))
+            break;
+    }
+    return cursor->at;
+}
+
 bool json_string_equals(struct str body, struct str text)
 {
     size_t i = 0;

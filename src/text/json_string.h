@@ -28,3 +28,17 @@ bool json_string_equals(struct str body, struct str text);
 /* Of the escape at p (its backslash): 12 for a surrogate pair, 6 for a lone surrogate, 0 for any
  * other. */
 size_t json_string_surrogate(const char *p, size_t n);
+
+/* Goes through a string and its text side by side. */
+struct json_string_cursor {
+    struct str body;
+    size_t at;       /* in body */
+    size_t text_at;  /* the same place in the text */
+    bool after_high; /* behind the first half of a surrogate pair that has no second */
+};
+
+/* value: the string's source span, with its quotes. */
+void json_string_begin(struct json_string_cursor *cursor, struct str value);
+/* Where the text's byte at text_at stands in the body; within what one escape stands for: where
+ * the escape begins. At most the body's end. Goes forward only. */
+size_t json_string_seek(struct json_string_cursor *cursor, size_t text_at);

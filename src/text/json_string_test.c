@@ -284,12 +284,52 @@ static void test_surrogate(void **state)
     assert_int_equal(json_string_surrogate("\\n", 2), 0);
 }
 
+static void test_seek(void **state)
+{
+    static const struct {
+        const char *value;
+        size_t text_at;
+        size_t want;
+        bool after_high;
+    } cases[] = {
+        {"\"abc\"", 0, 0, false},
+        {"\"abc\"", 2, 2, false},
+        {"\"abc\"", 9, 3, false},
+        {"\"a\\nb\"", 1, 1, false},
+        {"\"a\\nb\"", 2, 3, false},
+        {"\"\\u00e9b\"", 1, 0, false},
+        {"\"\\u00e9b\"", 2, 6, false},
+        {"\"\\u00e9b\"", 3, 7, false},
+        {"\"\\ud83d\\ude00!\"", 3, 0, false},
+        {"\"\\ud83d\\ude00!\"", 4, 12, false},
+        {"\"\\ud83d!\"", 3, 6, true},
+        {"\"\\ud83d!\"", 4, 7, false},
+        {"\"\\ude00!\"", 3, 6, false},
+        {"\"a\\x\"", 5, 1, false}, /* never checked */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct json_string_cursor whole;
+        struct json_string_cursor steps;
+        size_t is = 0;
+        json_string_begin(&whole, str_c(cases[i].value));
+        json_string_begin(&steps, str_c(cases[i].value));
+        assert_int_equal(json_string_seek(&whole, cases[i].text_at), cases[i].want);
+        assert_int_equal(whole.after_high, cases[i].after_high);
+        for (size_t at = 0; at <= cases[i].text_at; at++)
+            is = json_string_seek(&steps, at);
+        assert_int_equal(is, cases[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scan),   cmocka_unit_test(test_scan_blocks),
         cmocka_unit_test(test_long),   cmocka_unit_test(test_value),
         cmocka_unit_test(test_equals), cmocka_unit_test(test_surrogate),
+        cmocka_unit_test(test_seek),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
