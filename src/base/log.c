@@ -61,6 +61,11 @@ static void add(struct line *line, const char *p, size_t n)
     line->n += n;
 }
 
+static void add_str(struct line *line, struct str s)
+{
+    add(line, s.p, s.n);
+}
+
 static void add_z(struct line *line, const char *z)
 {
     add(line, z, strlen(z));
@@ -203,21 +208,19 @@ void log_write(enum log_room room, enum log_level level, const char *message,
     struct line line = {.n = 0};
 
     assert((unsigned)room < ROOM_COUNT && (unsigned)level < LOG_LEVEL_COUNT);
-    add_z(&line, "ts=");
+    add_str(&line, STR("ts="));
     add_time(&line);
-    add_z(&line, " level=");
+    add_str(&line, STR(" level="));
     add_z(&line, level_names[level]);
-    add_z(&line, " room=");
+    add_str(&line, STR(" room="));
     add_z(&line, room_names[room]);
-    add_z(&line, " msg=");
+    add_str(&line, STR(" msg="));
     add_value(&line, str_c(message));
     for (size_t i = 0; i < count; i++) {
         const struct log_field *field = &fields[i];
         if (field->kind == LOG_FIELD_SKIP)
             continue;
-        add_z(&line, " ");
-        add_z(&line, field->name);
-        add_z(&line, "=");
+        add_str(&line, field->label);
         if (field->kind == LOG_FIELD_INT)
             add_int(&line, field->value);
         else

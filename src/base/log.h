@@ -29,16 +29,20 @@ enum log_room {
 };
 
 struct log_field {
-    const char *name;
+    struct str label; /* " name=" */
     enum { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_SKIP } kind;
     struct str str;
     int64_t value;
 };
 
-#define F_STR(name_, s) ((struct log_field){.name = (name_), .kind = LOG_FIELD_STR, .str = (s)})
-#define F_Z(name_, z)   F_STR(name_, str_c(z))
-#define F_INT(name_, v) \
-    ((struct log_field){.name = (name_), .kind = LOG_FIELD_INT, .value = (int64_t)(v)})
+/* name: a literal */
+#define F_STR(name, s) \
+    ((struct log_field){.label = STR_INIT(" " name "="), .kind = LOG_FIELD_STR, .str = (s)})
+#define F_Z(name, z) F_STR(name, str_c(z))
+#define F_INT(name, v)                                   \
+    ((struct log_field){.label = STR_INIT(" " name "="), \
+                        .kind = LOG_FIELD_INT,           \
+                        .value = (int64_t)(v)})
 /* The field only if cond. */
 #define F_IF(cond, field) ((cond) ? (field) : (struct log_field){.kind = LOG_FIELD_SKIP})
 
