@@ -787,7 +787,7 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
 
     struct encode_request how = how_to_say(x, &full);
     if (full)
-        TRY(x->call.intake.protocol->request_decode_full(request, &limits, x->call.arena, e));
+        TRY(protocol_read_full(x->call.intake.protocol, request, &limits, x->call.arena, e));
     if (!how.same_protocol)
         how.translation = &translation;
     const struct reasoning_way way = reasoning_way(x);

@@ -457,8 +457,8 @@ static enum exchange_state step_COUNT(struct exchange *x)
     const struct request_limits limits = exchange_limits(x);
     struct call *call = &x->call;
 
-    if (call->intake.protocol->request_decode_full(&call->request, &limits, call->arena,
-                                                   &call->error) != OK ||
+    if (protocol_read_full(call->intake.protocol, &call->request, &limits, call->arena,
+                           &call->error) != OK ||
         exchange_overflowed(x, &call->error))
         return EXCHANGE_FAIL;
     count_estimate(x, &x->station->out);

@@ -94,17 +94,23 @@ static void make_request(struct buf *out, bool stream, size_t size)
     (void)buf_add(out, STR("\"}]}"));
 }
 
-static void send_head(struct fixture *f, size_t length)
+static void send_head_to(struct fixture *f, const char *path, size_t length)
 {
     char head[512];
     int n = snprintf(head, sizeof(head),
-                     "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
-                     "Authorization: Bearer test-client-key-1\r\n");
+                     "POST %s HTTP/1.1\r\nHost: localhost\r\n"
+                     "Authorization: Bearer test-client-key-1\r\n",
+                     path);
 
     send_text(&f->client, head, (size_t)n);
     n = length > 0 ? snprintf(head, sizeof(head), "Content-Length: %zu\r\n\r\n", length)
                    : snprintf(head, sizeof(head), "Transfer-Encoding: chunked\r\n\r\n");
     send_text(&f->client, head, (size_t)n);
+}
+
+static void send_head(struct fixture *f, size_t length)
+{
+    send_head_to(f, "/v1/chat/completions", length);
 }
 
 /* All of the text, however much the connection takes at once. */
@@ -254,6 +260,77 @@ static void test_a_retry_reads_it_again(void **state)
     assert_int_equal(f.client.got.n, 0);
     buf_fini(&body);
     teardown(&f);
+}
+
+/* A stage that removes the first turn of the list, and cuts the beginning of the last one's text. */
+static enum verdict cut_request(struct call *call, void *state)
+{
+    const struct protocol *protocol = call->intake.protocol;
+    struct outline_cursor cursor = {.step = 0};
+    struct json_string_cursor string;
+    struct outline_turn turn;
+    struct outline_text text;
+    size_t texts = 0;
+
+    (void)state;
+    assert_true(protocol->outline_next(&call->request, &cursor, &turn));
+    json_edit_element(&call->request.edits, call->arena, call->request.source, turn.source);
+    assert_true(protocol->outline_last(&call->request, &turn));
+    assert_true(outline_text_next(turn.content, &texts, &text));
+    json_string_begin(&string, text.string);
+    json_edit_cut(&call->request.edits, call->arena, call->request.source, &string, 0,
+                  strlen("SECRET"));
+    return NEXT;
+}
+
+static const struct stage stage_cut = {.name = "cut", .request = cut_request};
+
+static void check_nothing_is_told(struct fixture *f)
+{
+    struct str got = buf_str(&f->upstream.got);
+
+    assert_true(got.n > SIZE - 4096);
+    assert_true(str_find(got, STR("SECRET"), 0) == SIZE_MAX);
+    assert_true(str_find(got, STR("sixteen bytes."), 0) != SIZE_MAX);
+    buf_reset(&f->upstream.got);
+}
+
+/* Catches: what stages took out of a request that goes up after all, with the request that a retry
+ * reads again, or with the one that is written for another protocol. */
+static void test_a_retry_knows_the_edits(void **state)
+{
+    static const char *const paths[] = {"/v1/chat/completions", "/v1/messages"};
+    static const char refusal[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+                                  "Content-Length: 45\r\n\r\n"
+                                  "{\"error\":{\"message\":\"unknown stream_options\"}}";
+    const struct stage *stages[] = {pipeline_stages[0], &stage_cut};
+    struct fixture f;
+    struct buf body;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        setup_with(&f, limit_inflight_12);
+        f.station.stages = stages;
+        f.station.stages_n = COUNT_OF(stages);
+        buf_init(&body, TEXT_MAX);
+        (void)buf_add(&body, STR("{\"model\":\"openai:m-1\",\"stream\":true,\"max_tokens\":9,"
+                                 "\"messages\":[{\"role\":\"user\",\"content\":\"SECRET\"},"
+                                 "{\"role\":\"user\",\"content\":\"SECRET"));
+        while (body.n + 1024 < SIZE)
+            (void)buf_add(&body, STR("sixteen bytes.  "));
+        (void)buf_add(&body, STR("\"}]}"));
+        connect_client(&f);
+        send_head_to(&f, paths[i], body.n);
+        send_all(&f, &f.client, buf_str(&body));
+        loop_test_run(f.loop);
+        check_nothing_is_told(&f);
+        send_text(&f.upstream, refusal, sizeof(refusal) - 1);
+        loop_test_run(f.loop);
+        check_nothing_is_told(&f);
+        assert_int_equal(f.client.got.n, 0);
+        buf_fini(&body);
+        teardown(&f);
+    }
 }
 
 /* A stage that lets the client leave in its request hook. */
@@ -586,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_a_large_request_goes_up_and_is_let_go),
         cmocka_unit_test(test_every_size_around_the_limits),
         cmocka_unit_test(test_a_retry_reads_it_again),
+        cmocka_unit_test(test_a_retry_knows_the_edits),
         cmocka_unit_test(test_a_client_leaves_while_a_job_waits),
         cmocka_unit_test(test_a_station_stops_while_a_job_waits),
         cmocka_unit_test(test_hostile_bodies_stay_within_bounds),

@@ -67,6 +67,7 @@ struct large {
     const struct protocol *upstream;
     struct request_limits limits;
     struct request request;
+    struct json_edits edits; /* of the body, also when the request has a source of its own by now */
     struct encode_request how;
     struct reasoning_way way;
     struct translation translation;
@@ -276,7 +277,7 @@ static enum error_code write_request(struct large *large)
     struct request told; /* of the conversation, this backend */
 
     if (large->full)
-        TRY(large->protocol->request_decode_full(&large->request, &large->limits, &large->work, e));
+        TRY(protocol_read_full(large->protocol, &large->request, &large->limits, &large->work, e));
     TRY(reasoning_up(&large->way, &large->request, &large->limits, &large->work, &told, e));
     return large->upstream->request_encode(&told, &large->how, &large->out, &large->wire, e);
 }
@@ -474,6 +475,8 @@ void large_write(struct large *large, const struct request *request,
     arena_reset(&large->out);
     arena_init(&large->out, large->work.bytes_max, OUT_BLOCK_SIZE, large->budget);
     large->request = *request;
+    if (request->edits.n > 0)
+        large->edits = request->edits;
     large->way = *way;
     large->upstream = upstream;
     large->how = *how;
@@ -521,7 +524,7 @@ void large_let_go(struct large *large, struct call *call)
     call->request = (struct request){.stream = call->request.stream,
                                      .array = call->request.array,
                                      .include_usage = call->request.include_usage,
-                                     .edits = call->request.edits};
+                                     .edits = large->edits};
     struct arena *const work_only[] = {&large->work};
     give_back(large, NULL, work_only, 1);
 }

@@ -103,7 +103,7 @@ enum error_code reasoning_up(const struct reasoning_way *way, struct request *re
     if (way->same) {
         if (LIKELY(!carries(way->protocol) || !reason_is_packed_in(request->source)))
             return OK;
-        TRY(way->protocol->request_decode_full(request, limits, arena, e));
+        TRY(protocol_read_full(way->protocol, request, limits, arena, e));
         *ret_request = *request;
         reason_edit(ret_request, &options,
                     is_named(way->upstream, "gemini") ? STR(SENTINEL) : STR_NULL, arena);

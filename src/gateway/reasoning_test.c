@@ -162,6 +162,42 @@ static void test_same_protocol(void **state)
     vault_free(&vault);
 }
 
+/* What was taken out of the request holds no reasoning any more: catches edits of one span made
+ * twice. */
+static void test_same_protocol_edited(void **state)
+{
+    static const struct dialect dialect = {.stream_usage = false};
+    const struct encode_request how = {.dialect = &dialect, .same_protocol = true};
+    struct vault *vault = vault_new(64 * 1024, 100);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct reasoning_way way = way_of(rows[i].protocol, vault);
+        struct outline_cursor cursor = {.step = 0};
+        struct outline_turn turn;
+        struct request request;
+        struct request told;
+        struct arena arena;
+        struct wire wire;
+        struct error e;
+        arena_init(&arena, 1024 * 1024, 4096, NULL);
+        struct str body = seal_all(rows[i].body, &arena);
+        assert_int_equal(way.protocol->request_decode(body, &limits, &arena, &request, &e), OK);
+        while (way.protocol->outline_next(&request, &cursor, &turn)) {
+            if (!str_is_null(turn.source))
+                json_edit_element(&request.edits, &arena, request.source, turn.source);
+        }
+        for (int round = 0; round < 2; round++) {
+            assert_int_equal(reasoning_up(&way, &request, &limits, &arena, &told, &e), OK);
+            assert_int_equal(way.protocol->request_encode(&told, &how, &arena, &wire, &e), OK);
+            for (size_t k = 0; k < wire.body_n; k++)
+                assert_true(str_find(wire.body[k], STR("role"), 0) == SIZE_MAX);
+        }
+        arena_fini(&arena);
+    }
+    vault_free(&vault);
+}
+
 /* Chat Completions have no place for a seal: what looks like one is not looked for. */
 static void test_chat(void **state)
 {
@@ -239,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_protocol),
+        cmocka_unit_test(test_same_protocol_edited),
         cmocka_unit_test(test_chat),
         cmocka_unit_test(test_other_protocol),
     };

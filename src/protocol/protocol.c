@@ -168,3 +168,60 @@ const struct protocol *protocol_of_path(struct str method, struct str path)
     }
     return nearest;
 }
+
+/* --- reading what was edited -------------------------------------------------------------- */
+
+/* The source with its edits, as one text. Null without memory. */
+static struct str edited(const struct request *request, struct arena *arena)
+{
+    struct str *pieces;
+    size_t n;
+    size_t bytes;
+    size_t at = 0;
+
+    json_edit_apply(&request->edits, request->source, arena, &pieces, &n, &bytes);
+    char *to = arena_alloc(arena, bytes);
+    if (arena_overflowed(arena))
+        return STR_NULL;
+    for (size_t i = 0; i < n; i++) {
+        assert(pieces[i].n <= bytes - at);
+        memcpy(to + at, pieces[i].p, pieces[i].n);
+        at += pieces[i].n;
+    }
+    assert(at == bytes);
+    return str_of(to, bytes);
+}
+
+/* The request of the edited source, with the head that the first one had: who changed that has
+ * changed its fields. */
+static enum error_code settle(const struct protocol *protocol, struct request *request,
+                              const struct request_limits *limits, struct arena *arena,
+                              struct error *e)
+{
+    struct request_limits alone = *limits;
+    struct str source = edited(request, arena);
+    struct request again;
+
+    alone.memory = NULL;
+    if (str_is_null(source))
+        return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
+    TRY(protocol->request_decode(source, &alone, arena, &again, e));
+    again.model = request->model;
+    again.stream = request->stream;
+    again.array = request->array;
+    again.include_usage = request->include_usage;
+    again.session_id = request->session_id;
+    again.previous = request->previous;
+    *request = again;
+    return OK;
+}
+
+enum error_code protocol_read_full(const struct protocol *protocol, struct request *request,
+                                   const struct request_limits *limits, struct arena *arena,
+                                   struct error *e)
+{
+    if (request->edits.n > 0)
+        TRY(settle(protocol, request, limits, arena, e));
+    assert(request->edits.n == 0);
+    return protocol->request_decode_full(request, limits, arena, e);
+}

@@ -274,6 +274,13 @@ extern const struct protocol *const protocol_table[];
 extern const size_t protocol_count;
 /* By name, NULL without one. */
 const struct protocol *protocol_find(struct str name);
+/* Reads the conversation of a request that came in this protocol, also of one that was edited: then
+ * its edits are applied first, to a copy in arena that becomes its source, and it has none any
+ * more. What the head says stays. No-op when it is there and nothing was edited since. */
+NODISCARD enum error_code protocol_read_full(const struct protocol *protocol,
+                                             struct request *request,
+                                             const struct request_limits *limits,
+                                             struct arena *arena, struct error *e);
 /* The protocol and route that serve a client's method and path; the path's rest for '*' routes.
  * path_known without a protocol: the path is there with other methods (allow: "GET, HEAD"). */
 struct route_match {

@@ -269,6 +269,103 @@ static void test_shape(void **state)
     }
 }
 
+static const struct request_limits limits = {.depth_max = 32,
+                                             .rest = STR_INIT("m:streamGenerateContent")};
+
+/* The second turn goes, and of the first one's text what stands before the point. */
+static void edit(const struct protocol *p, struct request *request, struct arena *arena)
+{
+    struct outline_cursor cursor = {.step = 0};
+    struct json_string_cursor string;
+    struct outline_turn turn;
+    struct outline_text text;
+    size_t at = 0;
+
+    assert_true(p->outline_next(request, &cursor, &turn));
+    assert_true(outline_text_next(turn.content, &at, &text));
+    json_string_begin(&string, text.string);
+    json_edit_cut(&request->edits, arena, request->source, &string, 0, 3);
+    assert_true(p->outline_next(request, &cursor, &turn));
+    json_edit_element(&request->edits, arena, request->source, turn.source);
+}
+
+/* What was read before the edits is not what is there now; the head is what it was; a second time
+ * nothing is read. */
+static void test_read_full(void **state)
+{
+    static const struct {
+        const char *protocol;
+        const char *body;
+    } cases[] = {
+        {"openai-chat", "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                        "\"content\":\"\\u00e9.a\"},{\"role\":\"user\",\"content\":\"b\"}]}"},
+        {"openai-responses", "{\"model\":\"m\",\"stream\":true,\"input\":[{\"role\":\"user\","
+                             "\"content\":\"\\u00e9.a\"},{\"role\":\"user\",\"content\":"
+                             "\"b\"}],\"previous_response_id\":\"p\"}"},
+        {"anthropic", "{\"model\":\"m\",\"stream\":true,\"max_tokens\":1,\"messages\":[{\"role\":"
+                      "\"user\",\"content\":\"\\u00e9.a\"},{\"role\":\"user\",\"content\":\"b\"}"
+                      "]}"},
+        {"gemini", "{\"contents\":[{\"parts\":[{\"text\":\"\\u00e9.a\"}]},{\"parts\":[{\"text\":"
+                   "\"b\"}]}]}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
+        const struct protocol *p = protocol_find(str_c(cases[i / 2].protocol));
+        struct str body = str_c(cases[i / 2].body);
+        struct request request;
+        struct arena arena;
+        struct error e;
+        arena_init(&arena, 1024 * 1024, 4096, NULL);
+        assert_int_equal(p->request_decode(body, &limits, &arena, &request, &e), OK);
+        if (i % 2 == 1)
+            assert_int_equal(p->request_decode_full(&request, &limits, &arena, &e), OK);
+        assert_int_equal(protocol_read_full(p, &request, &limits, &arena, &e), OK);
+        assert_ptr_equal(request.source.p, body.p);
+        assert_true(str_eq(request.turns->parts->text, STR("\xC3\xA9.a")));
+        edit(p, &request, &arena);
+        request.model = STR("other");
+        assert_int_equal(protocol_read_full(p, &request, &limits, &arena, &e), OK);
+        assert_true(request.full && request.edits.n == 0);
+        assert_true(str_eq(request.turns->parts->text, STR("a")));
+        assert_null(request.turns->next);
+        assert_true(str_eq(request.model, STR("other")) && request.stream);
+        assert_true(str_is_null(request.previous) == (i / 2 != 1));
+        size_t bytes = arena_bytes(&arena);
+        assert_int_equal(protocol_read_full(p, &request, &limits, &arena, &e), OK);
+        assert_int_equal(arena_bytes(&arena), bytes);
+        arena_fini(&arena);
+    }
+}
+
+/* Without memory nothing is lost: the request stays as it was, with its edits. */
+static void test_read_full_without_memory(void **state)
+{
+    const struct protocol *p = protocol_find(STR("openai-chat"));
+    struct request request;
+    struct arena arena;
+    struct arena small;
+    struct error e;
+    struct buf body;
+
+    (void)state;
+    arena_init(&arena, 1024 * 1024, 4096, NULL);
+    arena_init(&small, 4096, 4096, NULL);
+    buf_init(&body, 64 * 1024);
+    buf_add(&body, STR("{\"messages\":[{\"role\":\"user\",\"content\":\"é."));
+    while (body.n < 32 * 1024)
+        buf_add_char(&body, 'a');
+    buf_add(&body, STR("\"},{\"role\":\"user\",\"content\":\"b\"}]}"));
+    assert_int_equal(p->request_decode(buf_str(&body), &limits, &arena, &request, &e), OK);
+    edit(p, &request, &arena);
+    assert_int_equal(protocol_read_full(p, &request, &limits, &small, &e), ERR_TOO_LARGE);
+    assert_int_equal(request.edits.n, 2);
+    assert_ptr_equal(request.source.p, body.p);
+    buf_fini(&body);
+    arena_fini(&arena);
+    arena_fini(&small);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +373,8 @@ int main(void)
         cmocka_unit_test(test_route),
         cmocka_unit_test(test_whose),
         cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_read_full),
+        cmocka_unit_test(test_read_full_without_memory),
         cmocka_unit_test(test_every_route_is_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
