@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Commands in a conversation.
+ *
+ * What      Finds the commands of the newest message, and takes those of the older ones out of the
+ *           request, with our answers to them.
+ * How       One walk over the outline collects the turns. Then they are gone through in order: a
+ *           user's message of nothing but commands goes, with the assistant's message behind it,
+ *           which was ours; was that a call of attempt_completion, its result goes, too. From
+ *           other messages the commands are cut. Messages that cannot hold one are not unescaped.
+ *           The rules (prefix, interactive mode) start as the configured ones and change where a
+ *           command changed them; where none did, the session's hold for all.
+ * Owns      Nothing: all of it lies in the request's source and arena.
+ * Not here  What a command is (command/spot), running them (stage_command).
+ */
+#include "pipeline/command_cut.h"
+
+#include "pipeline/command_reply.h"
+
+enum { TURNS_FIRST = 64, RESULTS_MAX = 16 };
+
+/* What happened to a turn. */
+struct cut_turn {
+    struct outline_turn turn;
+    size_t gone; /* parts that were removed */
+    bool removed;
+};
+
+/* Results of own calls, which go where they come. */
+struct results {
+    struct str ids[RESULTS_MAX];
+    size_t n;
+    bool open;
+};
+
+struct walk {
+    struct cut *cut;
+    struct cut_turn *turns;
+    size_t n;
+    struct cut_rules rules;
+    struct results results;
+    bool changed; /* a command changed the rules */
+};
+
+static void collect(struct walk *walk)
+{
+    struct cut *cut = walk->cut;
+    struct outline_cursor cursor = {.step = 0};
+    struct outline_turn turn;
+    size_t size = 0;
+
+    while (cut->protocol->outline_next(cut->request, &cursor, &turn)) {
+        if (walk->n == size) {
+            size_t more = size == 0 ? TURNS_FIRST : size * 2;
+            struct cut_turn *turns = arena_grow(cut->arena, walk->turns, size * sizeof(*turns),
+                                                more * sizeof(*turns));
+            if (arena_overflowed(cut->arena))
+                return;
+            walk->turns = turns;
+            size = more;
+        }
+        walk->turns[walk->n++] = (struct cut_turn){.turn = turn};
+    }
+}
+
+/* --- edits ------------------------------------------------------------------------------- */
+
+static void remove_element(struct cut *cut, struct str element)
+{
+    struct request *request = cut->request;
+
+    json_edit_element(&request->edits, cut->arena, request->source, element);
+}
+
+static bool remove_turn(struct cut *cut, struct cut_turn *turn)
+{
+    if (str_is_null(turn->turn.source))
+        return false;
+    remove_element(cut, turn->turn.source);
+    turn->removed = true;
+    return true;
+}
+
+static bool is_empty(struct str text)
+{
+    return str_trim(text).n == 0;
+}
+
+/* Cuts that touch are one. */
+static void cut_text(struct cut *cut, const struct cut_text *text)
+{
+    const struct spot *spot = &text->spot;
+    struct json_string_cursor cursor;
+
+    json_string_begin(&cursor, text->at.string);
+    for (size_t i = 0; i < spot->n;) {
+        size_t begin = spot->items[i].cut_begin;
+        size_t end = spot->items[i++].cut_end;
+        while (i < spot->n && spot->items[i].cut_begin <= end)
+            end = spot->items[i++].cut_end;
+        json_edit_cut(&cut->request->edits, cut->arena, cut->request->source, &cursor, begin, end);
+    }
+}
+
+static bool is_blank(const struct cut_text *text, struct arena *arena)
+{
+    return str_trim(spot_rest(text->text, &text->spot, arena)).n == 0;
+}
+
+/* The texts without their commands; parts that hold nothing any more go, as long as one stays. */
+static void cut_message(struct cut *cut, const struct cut_message *message)
+{
+    size_t parts = message->n + message->others;
+
+    for (size_t i = 0; i < message->n; i++) {
+        const struct cut_text *text = &message->texts[i];
+        if (text->spot.n == 0)
+            continue;
+        if (parts > 1 && !str_is_null(text->at.part) && is_blank(text, cut->arena)) {
+            remove_element(cut, text->at.part);
+            parts--;
+        } else {
+            cut_text(cut, text);
+        }
+    }
+}
+
+/* --- messages ---------------------------------------------------------------------------- */
+
+static bool may_hold(struct str content, struct str prefix, size_t *ret_texts)
+{
+    struct outline_text text;
+    size_t cursor = 0;
+    bool possible = false;
+
+    *ret_texts = 0;
+    while (outline_text_next(content, &cursor, &text)) {
+        (*ret_texts)++;
+        possible = possible || spot_is_possible(text.string, prefix);
+    }
+    return possible;
+}
+
+/* False: there are no commands in it. */
+static bool read_message(struct walk *walk, const struct cut_turn *turn,
+                         const struct cut_rules *rules, struct cut_message *ret_message)
+{
+    struct arena *arena = walk->cut->arena;
+    const struct spot_options options = {
+        .prefix = rules->prefix,
+        .interactive = rules->interactive,
+    };
+    size_t cursor = 0;
+    size_t n = 0;
+
+    *ret_message = (struct cut_message){.turn = turn->turn, .gone = turn->gone};
+    if (!may_hold(turn->turn.content, rules->prefix, &n))
+        return false;
+    ret_message->texts = arena_array(arena, n, sizeof(*ret_message->texts));
+    if (arena_overflowed(arena))
+        return false;
+    while (ret_message->n < n) {
+        struct cut_text *text = &ret_message->texts[ret_message->n++];
+        bool more = outline_text_next(turn->turn.content, &cursor, &text->at);
+        assert(more);
+        text->text = json_string_value(text->at.string, arena);
+        spot_text(text->text, &options, arena, &text->spot);
+        ret_message->found += text->spot.n;
+        ret_message->rest = ret_message->rest || text->spot.rest;
+    }
+    size_t others = outline_others(turn->turn.content);
+    assert(others >= turn->gone);
+    ret_message->others = others - turn->gone;
+    ret_message->rest = ret_message->rest || ret_message->others > 0;
+    return ret_message->found > 0;
+}
+
+/* --- our own answers --------------------------------------------------------------------- */
+
+static bool is_answer(const struct cut_turn *turn)
+{
+    return turn->turn.role == ROLE_ASSISTANT || turn->turn.is_call;
+}
+
+/* Notes the calls of the turn. False: it calls another tool, or is something that we never say
+ * (reasoning): it is not ours. */
+static bool note_calls(struct walk *walk, const struct cut_turn *turn)
+{
+    struct results *results = &walk->results;
+    struct outline_call call;
+    size_t cursor = 0;
+
+    while (walk->cut->protocol->outline_call(&turn->turn, &cursor, walk->cut->arena, &call)) {
+        if (call.is_result)
+            continue;
+        if (!str_eq(call.name, STR(COMMAND_REPLY_TOOL)) || results->n == RESULTS_MAX)
+            return false;
+        results->ids[results->n++] = call.id;
+        results->open = true;
+    }
+    return results->open || !turn->turn.is_call;
+}
+
+/* The assistant's message behind turns[at], of which nothing is left. In Responses its text and its
+ * call are items of their own. */
+static void remove_answer(struct walk *walk, size_t at)
+{
+    for (size_t i = at + 1; i < walk->n && i <= at + 2; i++) {
+        struct cut_turn *turn = &walk->turns[i];
+        struct results before = walk->results;
+        if (!is_answer(turn) || (i == at + 2 && !turn->turn.is_call))
+            return;
+        if (!note_calls(walk, turn)) {
+            walk->results = before;
+            return;
+        }
+        if (!remove_turn(walk->cut, turn) || walk->results.open)
+            return;
+    }
+}
+
+static bool is_own_result(const struct results *results, const struct outline_call *call)
+{
+    if (!call->is_result)
+        return false;
+    if (call->id.n == 0)
+        return str_eq(call->name, STR(COMMAND_REPLY_TOOL));
+    for (size_t i = 0; i < results->n; i++) {
+        if (str_eq(results->ids[i], call->id))
+            return true;
+    }
+    return false;
+}
+
+static size_t count_parts(struct str content)
+{
+    struct outline_text text;
+    size_t cursor = 0;
+    size_t n = outline_others(content);
+
+    while (outline_text_next(content, &cursor, &text))
+        n++;
+    return n;
+}
+
+/* What the client says came of our calls. */
+static void remove_results(struct walk *walk, struct cut_turn *turn)
+{
+    struct cut *cut = walk->cut;
+    struct outline_call call;
+    struct str parts[RESULTS_MAX];
+    size_t n = 0;
+    size_t cursor = 0;
+
+    while (cut->protocol->outline_call(&turn->turn, &cursor, cut->arena, &call)) {
+        if (!is_own_result(&walk->results, &call))
+            continue;
+        if (str_is_null(call.part)) {
+            (void)remove_turn(cut, turn);
+            return;
+        }
+        if (n < RESULTS_MAX)
+            parts[n++] = call.part;
+    }
+    if (n > 0 && n == count_parts(turn->turn.content) && remove_turn(cut, turn))
+        return;
+    for (size_t i = 0; i < n; i++)
+        remove_element(cut, parts[i]);
+    turn->gone = n;
+}
+
+/* --- the walk ---------------------------------------------------------------------------- */
+
+static void older(struct walk *walk, size_t at)
+{
+    struct cut_message message;
+    struct cut_turn *turn = &walk->turns[at];
+
+    if (!read_message(walk, turn, &walk->rules, &message))
+        return;
+    if (walk->cut->replay(walk->cut->ctx, &message, &walk->rules))
+        walk->changed = true;
+    walk->results = (struct results){.n = 0};
+    if (!message.rest && remove_turn(walk->cut, turn))
+        remove_answer(walk, at);
+    else
+        cut_message(walk->cut, &message);
+}
+
+static bool is_users(const struct cut_turn *turn)
+{
+    return turn->turn.role == ROLE_USER && !turn->turn.is_call;
+}
+
+/* All turns but what the newest message asks. */
+static void go_through(struct walk *walk, const struct cut_rules *rules)
+{
+    walk->rules = *rules;
+    walk->results = (struct results){.n = 0};
+    walk->changed = false;
+    for (size_t i = 0; i < walk->n; i++) {
+        struct cut_turn *turn = &walk->turns[i];
+        if (turn->removed)
+            continue;
+        if (walk->results.open && (is_users(turn) || turn->turn.role == ROLE_TOOL))
+            remove_results(walk, turn);
+        if (!turn->removed && (is_users(turn) || is_answer(turn)))
+            walk->results.open = false;
+        if (is_users(turn) && !turn->removed && i + 1 < walk->n)
+            older(walk, i);
+    }
+}
+
+static bool same_rules(const struct cut_rules *a, const struct cut_rules *b)
+{
+    return a->interactive == b->interactive && str_eq(a->prefix, b->prefix);
+}
+
+static void undo(struct walk *walk, size_t edits)
+{
+    walk->cut->request->edits.n = edits;
+    for (size_t i = 0; i < walk->n; i++) {
+        walk->turns[i].removed = false;
+        walk->turns[i].gone = 0;
+    }
+}
+
+static bool is_nothing_left(const struct walk *walk)
+{
+    for (size_t i = 0; i < walk->n; i++) {
+        enum role role = walk->turns[i].turn.role;
+        if (!walk->turns[i].removed && role != ROLE_SYSTEM && role != ROLE_DEVELOPER)
+            return false;
+    }
+    return walk->n > 0;
+}
+
+void command_cut_find(struct cut *cut)
+{
+    struct walk walk = {.cut = cut};
+    size_t edits = cut->request->edits.n;
+
+    cut->newest = (struct cut_message){.found = 0};
+    collect(&walk);
+    go_through(&walk, &cut->configured);
+    if (!walk.changed && !same_rules(&cut->configured, &cut->session)) {
+        undo(&walk, edits);
+        go_through(&walk, &cut->session);
+    }
+    struct cut_turn *last = walk.n == 0 ? NULL : &walk.turns[walk.n - 1];
+    if (last != NULL && is_users(last) && !last->removed)
+        (void)read_message(&walk, last, &cut->session, &cut->newest);
+    cut->nothing = is_nothing_left(&walk) && !arena_overflowed(cut->arena);
+}
+
+void command_cut_newest(struct cut *cut)
+{
+    assert(cut->newest.found > 0);
+    cut_message(cut, &cut->newest);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "pipeline/session_key.h"
+
+#include <xxhash.h>
+
+enum { UUID_SIZE = 36, DIGEST_DIGITS = 32 };
+
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+}
+
+static bool is_legal(struct str id)
+{
+    if (id.n == 0 || id.n > SESSION_ID_MAX)
+        return false;
+    for (size_t i = 0; i < id.n; i++) {
+        char c = id.p[i];
+        char lower = (char)(c | 0x20);
+        if ((lower < 'a' || lower > 'z') && (c < '0' || c > '9') && c != '.' && c != '_' &&
+            c != ':' && c != '-')
+            return false;
+    }
+    return true;
+}
+
+static struct str write_digest(XXH128_hash_t digest, char *to)
+{
+    static const char digits[] = "0123456789abcdef";
+    XXH128_canonical_t bytes;
+
+    XXH128_canonicalFromHash(&bytes, digest);
+    for (size_t i = 0; i < sizeof(bytes.digest); i++) {
+        to[2 * i] = digits[bytes.digest[i] >> 4];
+        to[2 * i + 1] = digits[bytes.digest[i] & 15];
+    }
+    return str_of(to, DIGEST_DIGITS);
+}
+
+struct str session_key_legal(struct str given, struct session_key_room *room)
+{
+    assert(given.n > 0);
+    if (LIKELY(is_legal(given)))
+        return given;
+    return write_digest(XXH3_128bits(given.p, given.n), room->p);
+}
+
+struct str session_key_of_head(const struct intake *intake, struct session_key_room *room)
+{
+    if (intake->session_header.n > 0)
+        return session_key_legal(intake->session_header, room);
+    if (intake->session_cookie.n > 0)
+        return session_key_legal(intake->session_cookie, room);
+    if (intake->session_agent.n > 0)
+        return session_key_legal(intake->session_agent, room);
+    return STR_NULL;
+}
+
+/* 8-4-4-4-12 hexadecimal digits, and no more of them around. */
+static bool is_uuid_at(struct str text, size_t at)
+{
+    for (size_t i = 0; i < UUID_SIZE; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? text.p[at + i] != '-' : !is_hex(text.p[at + i]))
+            return false;
+    }
+    return (at == 0 || !is_hex(text.p[at - 1])) &&
+           (at + UUID_SIZE == text.n || !is_hex(text.p[at + UUID_SIZE]));
+}
+
+/* The last one in the text: where an account's stands with a session's, that comes last. */
+static struct str last_uuid(struct str text)
+{
+    for (size_t at = text.n < UUID_SIZE ? 0 : text.n - UUID_SIZE + 1; at-- > 0;) {
+        if (text.p[at + 8] == '-' && is_uuid_at(text, at))
+            return str_of(text.p + at, UUID_SIZE);
+    }
+    return STR_NULL;
+}
+
+/* What a protocol's clients put into the body for other reasons, and which tells conversations
+ * apart all the same. */
+static struct str uuid_of_body(const struct intake *intake, const struct request *request)
+{
+    const struct json_index *index = &request->index;
+    const struct str metadata = STR("metadata");
+    const struct str cache_key = STR("prompt_cache_key");
+
+    for (size_t i = 0; i < index->n; i++) {
+        const struct json_member *m = &index->members[i];
+        if (m->key.n == metadata.n && str_eq(m->key, metadata) &&
+            str_eq(str_c(intake->protocol->name), STR("anthropic")) &&
+            json_kind_of(m->value) == JSON_OBJECT)
+            return last_uuid(json_object_find(m->value, STR("user_id")));
+        if (m->key.n == cache_key.n && str_eq(m->key, cache_key) &&
+            str_starts(str_c(intake->protocol->name), STR("openai")))
+            return last_uuid(m->value);
+    }
+    return STR_NULL;
+}
+
+struct str session_key_given(const struct intake *intake, const struct request *request,
+                             struct session_key_room *room)
+{
+    if (intake->session_header.n == 0 && request->session_id.n > 0)
+        return session_key_legal(request->session_id, room);
+    struct str id = session_key_of_head(intake, room);
+    if (str_is_null(id))
+        id = uuid_of_body(intake, request);
+    if (str_is_null(id) && intake->session_previous.n > 0)
+        id = intake->session_previous;
+    return id;
+}
+
+/* --- how a conversation begins --- */
+
+/* What was seen of it; of each text its digest goes into the sum. */
+struct print {
+    XXH128_hash_t sum;
+    size_t left[ROLE_COUNT]; /* bytes that still count */
+};
+
+static void add_text(struct print *print, enum role role, struct str text)
+{
+    struct {
+        XXH128_hash_t sum;
+        XXH128_hash_t text;
+        uint64_t role;
+    } link;
+    size_t n = text.n < print->left[role] ? text.n : print->left[role];
+
+    if (n == 0)
+        return;
+    print->left[role] -= n;
+    link.sum = print->sum;
+    link.text = XXH3_128bits(text.p, n);
+    link.role = (uint64_t)role;
+    print->sum = XXH3_128bits(&link, sizeof(link));
+}
+
+/* False: it says nothing. */
+static bool add_turn(struct print *print, enum role role, struct str content)
+{
+    struct outline_text text;
+    size_t cursor = 0;
+    bool any = false;
+
+    while (print->left[role] > 0 && outline_text_next(content, &cursor, &text)) {
+        any = true;
+        assert(text.string.n >= 2);
+        add_text(print, role, str_of(text.string.p + 1, text.string.n - 2));
+    }
+    if (!any && role == ROLE_USER && content.n > 0) {
+        any = true;
+        add_text(print, role, content); /* an image, say */
+    }
+    return any;
+}
+
+static enum role role_of(const struct outline_turn *turn)
+{
+    if (turn->is_call)
+        return ROLE_ASSISTANT;
+    return turn->role == ROLE_DEVELOPER ? ROLE_SYSTEM : turn->role;
+}
+
+struct session_key_print session_key_print(const struct intake *intake,
+                                           const struct request *request,
+                                           struct session_key_room *room)
+{
+    struct session_key_print ret = {.id = STR_NULL};
+    struct print print;
+    struct outline_cursor cursor = {.step = 0};
+    struct outline_turn turn;
+    bool found = false;
+
+    print.sum = XXH3_128bits(intake->scope.bytes, sizeof(intake->scope.bytes));
+    for (size_t i = 0; i < ROLE_COUNT; i++)
+        print.left[i] = SESSION_KEY_TEXT_MAX;
+    /* Up to the first user message, and on to the first sign of an answer. */
+    while (!(found && ret.has_assistant) &&
+           intake->protocol->outline_next(request, &cursor, &turn)) {
+        enum role role = role_of(&turn);
+        if (role == ROLE_ASSISTANT || role == ROLE_TOOL)
+            ret.has_assistant = true;
+        else if (!found && add_turn(&print, role, turn.content) && role == ROLE_USER)
+            found = true;
+    }
+    if (!found)
+        return ret;
+    memcpy(room->p, "fp-", 3);
+    ret.id = str_of(room->p, write_digest(print.sum, room->p + 3).n + 3);
+    return ret;
+}

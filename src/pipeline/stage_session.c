@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What      Finds the session of a request, takes its settings, and notes in its history what came
+ *           of the request.
+ * How       The id is what the request gives, or the digest of how the conversation begins
+ *           (session_key). Of the answer the beginning is listened to, and nothing behind it.
+ * Owns      For the call: the reference of its session, and of the settings that it began with.
+ * Not here  What sessions are (state/session); what they have set does (stage_command,
+ *           stage_resolve).
+ */
+#include "pipeline/pipeline.h"
+#include "pipeline/session_key.h"
+#include "text/utf8.h"
+
+#define LISTENS (EVENT_BIT(EVENT_BLOCK_BEGIN) | EVENT_BIT(EVENT_TEXT))
+
+struct session_state {
+    const struct settings *settings; /* a reference */
+    bool is_text;                    /* the block that began last is */
+    uint8_t prompt_n;
+    uint8_t answer_n;
+    char prompt[SESSION_BEGINNING_MAX];
+    char answer[SESSION_BEGINNING_MAX];
+};
+_Static_assert(SESSION_BEGINNING_MAX <= UINT8_MAX, "lengths of beginnings are bytes");
+
+static void find(struct call *call, bool generates)
+{
+    struct session_key_room room;
+    struct str id = session_key_given(&call->intake, &call->request, &room);
+    bool anew = false;
+
+    if (str_is_null(id) && str_eq(call->config->session_continuity, STR("fingerprint"))) {
+        struct session_key_print print = session_key_print(&call->intake, &call->request, &room);
+        id = print.id;
+        anew = generates && !print.has_assistant;
+    }
+    if (str_is_null(id))
+        id = call->request_id;
+    call->session = session_enter(call->sessions, &call->intake.scope, id, anew, call->now_ms);
+    call->session_id = str_copy(pipeline_arena(call), id);
+}
+
+/* Appends what there is room for, in whole characters. False: there was more. */
+static bool keep(char *to, uint8_t *n, struct str text)
+{
+    struct str head = utf8_head(text, (size_t)SESSION_BEGINNING_MAX - *n);
+
+    if (head.n > 0)
+        memcpy(to + *n, head.p, head.n);
+    *n = (uint8_t)(*n + head.n);
+    return head.n == text.n && *n < SESSION_BEGINNING_MAX;
+}
+
+/* The beginning of a string's body in the source, which may be long. */
+static struct str head_of(struct str body, struct arena *arena)
+{
+    size_t n = 0;
+
+    if (LIKELY(str_find_char(str_head(body, SESSION_BEGINNING_MAX), '\\', 0) == SIZE_MAX))
+        return str_head(body, SESSION_BEGINNING_MAX + 4);
+    for (size_t characters = 0; n < body.n && characters < SESSION_BEGINNING_MAX; characters++) {
+        bool escape = body.p[n] == '\\' && n + 1 < body.n;
+        n += !escape ? 1 : body.p[n + 1] == 'u' ? 6 : 2;
+    }
+    /* The quotes are not looked at: what stands there may be anything. */
+    n = n < body.n ? n : body.n;
+    return json_string_value(str_of(body.p - 1, n + 2), arena);
+}
+
+/* The beginning of the newest message's text, where that is the user's. */
+static void keep_prompt(struct call *call, struct session_state *s)
+{
+    struct outline_turn turn;
+    struct outline_text text;
+    size_t cursor = 0;
+
+    if (!call->intake.protocol->outline_last(&call->request, &turn) || turn.role != ROLE_USER ||
+        !outline_text_next(turn.content, &cursor, &text))
+        return;
+    assert(text.string.n >= 2);
+    (void)keep(s->prompt, &s->prompt_n,
+               head_of(str_of(text.string.p + 1, text.string.n - 2), call->arena));
+}
+
+static enum verdict session_request(struct call *call, void *state)
+{
+    struct session_state *s = state;
+    bool generates = call->intake.operation == OP_GENERATE;
+
+    if (call->sessions == NULL) { /* this process keeps none */
+        pipeline_ignore(call, LISTENS);
+        return NEXT;
+    }
+    find(call, generates);
+    s->settings = session_settings(call->session);
+    call->settings = s->settings;
+    if (generates)
+        keep_prompt(call, s);
+    else
+        pipeline_ignore(call, LISTENS);
+    return NEXT;
+}
+
+static enum event_verdict session_event(struct call *call, void *state, struct frame *frame,
+                                        struct event *event)
+{
+    struct session_state *s = state;
+
+    (void)frame;
+    if (event->kind == EVENT_BLOCK_BEGIN) {
+        s->is_text = event->begin.kind == BLOCK_TEXT || event->begin.kind == BLOCK_REFUSAL;
+        return PASS;
+    }
+    assert(event->kind == EVENT_TEXT);
+    if (!s->is_text)
+        return PASS;
+    if (!keep(s->answer, &s->answer_n, event->text))
+        pipeline_ignore(call, LISTENS);
+    return PASS;
+}
+
+static int64_t at_least_0(int64_t n)
+{
+    return n > 0 ? n : 0;
+}
+
+static void note(const struct call *call, const struct session_state *s)
+{
+    const struct usage *usage = &call->usage;
+    bool failed = !call->answered && !call->succeeded;
+
+    session_note(call->session,
+                 &(struct session_item){
+                     .time_ms = call->now_ms,
+                     .by_proxy = call->answered,
+                     .failed = failed,
+                     .prompt = str_of(s->prompt, s->prompt_n),
+                     .answer = str_of(s->answer, s->answer_n),
+                     .backend = call->element == NULL ? STR_NULL : call->element->backend->name,
+                     .model = call->model_sent,
+                     .project = call->settings->project,
+                     .tokens_in = usage->input,
+                     .tokens_out = usage->output,
+                 });
+    session_count(call->session, &(struct session_stats){
+                                     .requests = call->answered ? 0 : 1,
+                                     .commands = call->answered ? 1 : 0,
+                                     .failures = failed ? 1 : 0,
+                                     .tokens_in = at_least_0(usage->input),
+                                     .tokens_out = at_least_0(usage->output),
+                                     .tokens_cached = at_least_0(usage->cached),
+                                 });
+}
+
+static void session_done(struct call *call, void *state)
+{
+    struct session_state *s = state;
+
+    if (call->session == NULL)
+        return;
+    if (call->intake.operation == OP_GENERATE && (call->answered || call->element != NULL))
+        note(call, s);
+    call->settings = NULL;
+    session_settings_unref(&s->settings);
+    session_leave(&call->session);
+}
+
+const struct stage stage_session = {
+    .name = "session",
+    .state_size = sizeof(struct session_state),
+    .event_mask = LISTENS,
+    .request = session_request,
+    .event = session_event,
+    .done = session_done,
+};
