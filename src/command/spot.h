@@ -5,13 +5,37 @@
  * Pure, linear in the text, and the same for a text whenever it is looked at: what was cut from a
  * message when it was new is cut from it when it comes again as history.
  *
- * Not looked into: code fences (``` and ~~~) and inline code, parts that begin "[… for '…']
- * Result:", elements that open on a line of their own, except <task> <feedback> <user_message>
- * <answer> <user_query>.
+ * A command is the prefix and directly behind it a name of lower case letters, digits, '-' and '_'
+ * ('_' is '-'), at the beginning of a line or behind a blank; its name, or its ')', is followed by
+ * a blank, the end, or one of . , ; : ! ? and then a blank or the end. Blanks are space, tab and
+ * line ends (LF, CR LF, CR); no others of Unicode. Where a known name is followed by blanks and '('
+ * or its '(' is not closed, it is found with a fault, and reaches to its ')' or the line's end.
+ * What stands in the parentheses behind a known name is part of it, also where it is text because
+ * of what follows. A name that no command has, also one with upper case letters, is found where
+ * there are nothing but commands on its line.
+ *
+ * Not looked into: code fences (``` and ~~~, indented or not, in quotes and lists too, up to their
+ * end or the text's), inline code (within a line), elements whose tag begins a line, with what is
+ * in them: up to the closing tag that begins or ends a line; where a tag stands alone on its line
+ * and nothing closes it, up to the text's end. <br>, <hr>, <img> and <x/> hold nothing. Not so
+ * <task> <feedback> <user_message> <answer> <user_query>: in these the text is the user's.
+ *
+ * A tool's result in an agent's user message, "[TOOL for '…'] Result:", is not looked into but for
+ * such an element at its very end, which is what the user added. It is in the same part or in the
+ * next (spot_options.as).
  */
 #pragma once
 
 #include "command/command.h"
+
+/* What a part is by the one before it in its message. */
+enum spot_as {
+    SPOT_TEXT,
+    SPOT_RESULT, /* the text of a tool's result */
+    SPOT_WORDS   /* the same of a tool by which an agent hears its user (attempt_completion,
+                  * ask_followup_question, plan_mode_respond): the user's element at its end is
+                  * all that it says */
+};
 
 struct spot_found {
     const struct command *command; /* NULL: a name that no command has (answered in interactive
@@ -28,21 +52,24 @@ struct spot_found {
 
 struct spot_options {
     struct str prefix;
-    bool interactive;
+    bool interactive; /* names that no command has are found, too */
+    enum spot_as as;  /* ret_spot->next of the text part before it in its message */
 };
 
 struct spot {
     struct spot_found *items; /* in order; cuts do not overlap */
     size_t n;
-    bool rest; /* something that means something is left besides them: not blanks, not the
+    bool rest;         /* something that means something is left besides them: not blanks, not the
                 * punctuation behind a command, not the tags of the elements that are looked into,
-                * not what clients add to each message (environment_details, system-reminder, …) */
+                * not what clients add to each message (environment_details, system-reminder, …),
+                * not what they say around the user's words (SPOT_WORDS) */
+    enum spot_as next; /* of the message's next part: this one says that it is a tool's result */
 };
 
 /* Whether a body (JSON source, or text) may hold a command at all: the prefix is in it, as it is or
- * with its characters escaped. At memory speed. */
+ * with its characters escaped. May say so where it is not. At memory speed. */
 bool spot_is_possible(struct str body, struct str prefix);
-/* text: one part of a user's message, unescaped. */
+/* text: one part of a user's message, unescaped. Past the arena's cap nothing is found. */
 void spot_text(struct str text, const struct spot_options *options, struct arena *arena,
                struct spot *ret_spot);
 /* The text without what is cut. In the arena, or the text itself where nothing is. */
