@@ -2,6 +2,7 @@
 #include "io/address.h"
 
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
 enum { V4_AT = 12, ADDRESS_BITS = 128 };
 
@@ -93,6 +94,88 @@ bool address_is_loopback(const struct address *address)
     static const struct address v6 = {.bytes = {[15] = 1}};
 
     return address_is_v4(address) ? address->bytes[V4_AT] == 127 : address_eq(address, &v6);
+}
+
+struct v4_block {
+    uint8_t bytes[4];
+    uint8_t bits;
+};
+
+/* RFC 6890 and its registry, as far as a packet there is not an ordinary one. */
+static const struct v4_block v4_special[] = {
+    {{0, 0, 0, 0}, 8},       /* this host, this network */
+    {{10, 0, 0, 0}, 8},      /* private */
+    {{100, 64, 0, 0}, 10},   /* shared with a carrier's NAT */
+    {{127, 0, 0, 0}, 8},     /* loopback */
+    {{169, 254, 0, 0}, 16},  /* link-local; clouds' metadata */
+    {{172, 16, 0, 0}, 12},   /* private */
+    {{192, 0, 0, 0}, 24},    /* IETF protocol assignments */
+    {{192, 0, 2, 0}, 24},    /* documentation */
+    {{192, 88, 99, 0}, 24},  /* 6to4 relays */
+    {{192, 168, 0, 0}, 16},  /* private */
+    {{198, 18, 0, 0}, 15},   /* benchmarks */
+    {{198, 51, 100, 0}, 24}, /* documentation */
+    {{203, 0, 113, 0}, 24},  /* documentation */
+    {{224, 0, 0, 0}, 4},     /* multicast */
+    {{240, 0, 0, 0}, 4},     /* reserved, broadcast */
+};
+
+static const struct address_range v6_global = {{{0x20}}, 3};
+static const struct address_range v6_translated = {{{0x00, 0x64, 0xff, 0x9b}}, 96};
+
+/* Within 2000::/3. */
+static const struct address_range v6_special[] = {
+    {{{0x20, 0x01}}, 23},             /* IETF protocol assignments, Teredo */
+    {{{0x20, 0x01, 0x0d, 0xb8}}, 32}, /* documentation */
+    {{{0x20, 0x02}}, 16},             /* 6to4 */
+    {{{0x3f, 0xff}}, 20},             /* documentation */
+};
+
+static bool v4_is_public(const uint8_t bytes[4])
+{
+    for (size_t i = 0; i < COUNT_OF(v4_special); i++) {
+        const struct v4_block *block = &v4_special[i];
+        uint32_t mask = UINT32_MAX << (32 - block->bits);
+        uint32_t base = 0;
+        uint32_t value = 0;
+        for (size_t k = 0; k < 4; k++) {
+            base = base << 8 | block->bytes[k];
+            value = value << 8 | bytes[k];
+        }
+        if ((value & mask) == base)
+            return false;
+    }
+    return true;
+}
+
+bool address_is_public(const struct address *address)
+{
+    if (address_is_v4(address) || address_in(address, &v6_translated))
+        return v4_is_public(address->bytes + V4_AT);
+    if (!address_in(address, &v6_global))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(v6_special); i++) {
+        if (address_in(address, &v6_special[i]))
+            return false;
+    }
+    return true;
+}
+
+struct address address_of_socket(const struct sockaddr *socket_address)
+{
+    const void *any = socket_address;
+    struct address address;
+
+    if (socket_address->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = any;
+        memcpy(address.bytes, v4_prefix, V4_AT);
+        memcpy(address.bytes + V4_AT, &v4->sin_addr, 4);
+    } else {
+        const struct sockaddr_in6 *v6 = any;
+        assert(socket_address->sa_family == AF_INET6);
+        memcpy(address.bytes, &v6->sin6_addr, sizeof(address.bytes));
+    }
+    return address;
 }
 
 bool address_names_loopback(struct str host)

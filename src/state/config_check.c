@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "io/address.h"
+#include "state/url_door.h"
 #include "text/url.h"
 
 static struct str origin_of(const struct config_reader *r, const char *path)
@@ -208,6 +209,29 @@ static void check_no_proxy(struct config_reader *r)
     }
 }
 
+/* --- sessions --- */
+
+static void check_url_hosts(struct config_reader *r)
+{
+    const struct str_list *hosts = &r->config->allowed_url_hosts;
+
+    for (size_t i = 0; i < hosts->n; i++) {
+        if (!url_door_entry_ok(hosts->items[i]))
+            config_fault(r, origin_of(r, "allowed_url_hosts"),
+                         "allowed_url_hosts: number %zu is no host: a name or an address, perhaps "
+                         "with :port, without a scheme or a path",
+                         i + 1);
+    }
+}
+
+static void check_sessions(struct config_reader *r)
+{
+    if (r->config->session_file_path.n == 0 && str_eq(r->config->session_repository, STR("file")))
+        config_fault(r, origin_of(r, "session.file_path"),
+                     "session.file_path: must not be empty where the repository is file");
+    check_url_hosts(r);
+}
+
 /* --- sizes --- */
 
 static void check_sizes(struct config_reader *r)
@@ -232,5 +256,6 @@ void config_check_all(struct config_reader *r)
     check_origins(r);
     check_trusted(r);
     check_no_proxy(r);
+    check_sessions(r);
     check_sizes(r);
 }

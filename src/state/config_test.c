@@ -398,6 +398,8 @@ static const struct {
     {"data_dir: ''\n", "data_dir: must not be empty"},
     {"command_prefix: '$$'\n",
      "config.yaml:1:17: error: command_prefix: Invalid command prefix: must be 2 to 10"},
+    {"session: {repository: file, file_path: ''}\n",
+     "config.yaml:1:40: error: session.file_path: must not be empty"},
     {"session: {command_prefix: '!/'}\n", "the nearest valid key is command_prefix"},
     {"session: {repository: postgres}\n",
      "session.repository: must be one of in_memory, file, not \"postgres\""},
