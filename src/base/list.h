@@ -57,6 +57,18 @@ static inline void list_remove(struct list *node)
     list_init(node);
 }
 
+/* All of from's nodes, in their order, become to's, which has none. */
+static inline void list_move_all(struct list *to, struct list *from)
+{
+    assert(list_empty(to));
+    if (list_empty(from))
+        return;
+    *to = *from;
+    to->next->prev = to;
+    to->prev->next = to;
+    list_init(from);
+}
+
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)
 
 /* The body may remove the current node. */

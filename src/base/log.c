@@ -43,7 +43,8 @@ static struct {
 };
 
 static const char *const room_names[ROOM_COUNT] = {
-    "main", "io", "http", "protocol", "config", "backend", "pipeline", "gateway", "admin",
+    "main", "io", "http", "protocol", "config", "state", "backend", "pipeline",
+    "gateway", "admin",
 };
 static const char *const level_names[LOG_LEVEL_COUNT] = {"debug", "info", "warning", "error"};
 

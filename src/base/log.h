@@ -21,6 +21,7 @@ enum log_room {
     ROOM_HTTP,
     ROOM_PROTOCOL,
     ROOM_CONFIG,
+    ROOM_STATE,
     ROOM_BACKEND,
     ROOM_PIPELINE,
     ROOM_GATEWAY,

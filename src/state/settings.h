@@ -40,6 +40,10 @@ void settings_merge(struct settings *to, const struct settings *from, uint32_t m
 bool settings_equal(const struct settings *a, const struct settings *b);
 /* A copy whose text lies in the arena. */
 void settings_copy(const struct settings *from, struct arena *arena, struct settings *ret_copy);
+/* How many bytes its texts have together. */
+size_t settings_text_bytes(const struct settings *settings);
+/* A copy whose texts lie in text, which has room for so many. */
+void settings_pack(const struct settings *from, char *text, struct settings *ret_copy);
 /* {"backend":"openai",…} with what is set. */
 bool settings_write(const struct settings *settings, struct buf *out);
 /* Reads it back; members that are not known (of a newer program) are left out. BAD_REQUEST. */
