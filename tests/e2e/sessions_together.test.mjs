@@ -176,6 +176,21 @@ test("history: what the session did, at most max_history_items", async () => {
     assert.doesNotMatch(JSON.stringify(last), /Question 1/);
 });
 
+test("a failure of the backend leaves nothing behind in the session", () =>
+    each_way(async (protocol, stream) => {
+        const options = { session: `failed-${protocol}-${stream}`, stream };
+        await scene.command(protocol, "!/set(temperature=0.2)", undefined, options);
+        for (const status of [404, 422, 400]) {
+            scene.mock.next((ex) => ex.json_answer({ error: { message: "no such model",
+                type: "not_found_error", code: status, status: "NOT_FOUND" } }, { status }));
+            const failed = await scene.say(protocol, "Hi", options);
+            assert.ok(failed.status >= 400, failed.answer.text);
+            const up = await scene.prompt(protocol, "Hi", options);
+            assert.equal(temperature(up), 0.2);
+            assert.equal(model_asked(up), "m1");
+        }
+    }));
+
 /* ---- Fingerprints ---- */
 
 test("a chat without any header keeps its settings, others do not get them", () =>

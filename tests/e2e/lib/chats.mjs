@@ -16,6 +16,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 
 import { GRAMMARS } from "./grammar.mjs";
+import { open } from "./http1.mjs";
 import { LAST_CHUNK, Mock, chunk } from "./mock.mjs";
 import { NAMES, PROTOCOLS } from "./protocols.mjs";
 import { PROGRAM, start, stop_all } from "./proxy.mjs";
@@ -291,8 +292,9 @@ export class Scene {
         return this.mock.url.replace(/\/v1$/, PROTOCOLS[name].base);
     }
 
+    /** What a failed test has ended already is left alone. */
     async stop() {
-        await stop_all(this.proxy, this.mock);
+        await stop_all(...[this.proxy, this.mock].filter((one) => open.has(one)));
     }
 
     /** An id of a session that nobody has. */
