@@ -14,8 +14,8 @@ static const char overview[] = SELF
     "    export OPENAI_API_KEY=sk-...\n"
     "    make run\n\n"
     "Ask me about: an SDK, provider keys, the config file, a local server, model names, "
-    "streaming, client keys, metrics and health, errors, or what works. The model `echo` says "
-    "your message back, which is handy for tests.\n";
+    "streaming, client keys, metrics and health, errors, commands, or what works. The model `echo` "
+    "says your message back, which is handy for tests.\n";
 
 static const char sdk[] = SELF
     "Any OpenAI SDK works: give it the proxy as its base URL and a client key of the proxy. "
@@ -104,14 +104,21 @@ static const char errors[] = SELF
     "when it speaks another protocol, with its words in yours. docs/ERRORS.md lists them, "
     "--check-config finds faults of the configuration, and --log-level debug tells more.\n";
 
+static const char commands[] = SELF
+    "A message may hold commands, and the proxy answers them itself: !/help lists them, "
+    "!/set(model=demo:echo) changes the model of this session, !/oneoff(demo:echo) that of the next "
+    "answer, !/status says what is in force. What stands beside a command goes to the model, "
+    "without it. A session is known by the header x-session-id, or by how its conversation begins; "
+    "session: repository: file keeps it over a restart. docs/COMMANDS.md has all commands.\n";
+
 static const char what_works[] = SELF
     "In this version: OpenAI's Chat Completions (POST /v1/chat/completions) and Responses (POST "
     "/v1/responses), Anthropic's Messages (POST /v1/messages) and Gemini (POST "
     "/v1beta/models/...), streamed or not, with tools, images and reasoning, each to any backend; "
     "counts of tokens and lists of models in each protocol's shape; OpenAI, Anthropic, Gemini, any "
     "server that speaks one of these, and this demo as backends; client keys; configuration by "
-    "file, environment and command line; health, readiness and metrics. Not yet: embeddings and "
-    "the other paths, sessions and chat commands, failover, limits, a dashboard.\n\n"
+    "file, environment and command line; sessions, and commands in the chat; health, readiness and "
+    "metrics. Not yet: embeddings and the other paths, failover, limits, a dashboard.\n\n"
     "Options of features that are not built yet are accepted and named in a warning at start; "
     "docs/CONFIGURATION.md lists them.\n";
 
@@ -139,6 +146,8 @@ static const struct topic {
      health},
     {" error errors fail fails failed failing wrong broken problem troubleshoot 502 503 504 400 ",
      errors},
+    {" command commands session sessions steer interactive oneoff one-off temperature project ",
+     commands},
     {" works work feature features version status support supported supports roadmap ", what_works},
 };
 
