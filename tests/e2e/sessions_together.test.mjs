@@ -363,6 +363,51 @@ for (const signal of ["SIGTERM", "SIGKILL"]) {
     });
 }
 
+const KEEPING = { config: { session: { repository: "file", file_path: "./kept" } } };
+const database_of = (dir) => fs.readdirSync(path.join(dir, "kept")).map((name) =>
+    path.join(dir, "kept", name)).filter((name) => !/-(wal|shm|journal)$|lock/.test(name))
+    .sort((a, b) => fs.statSync(b).size - fs.statSync(a).size)[0];
+
+test("file: a damaged database is set aside with a word in the log, and never overwritten",
+    async () => {
+        const first = await Scene.start(KEEPING);
+        const copy = temp_dir();
+        try {
+            await first.command("openai-chat", "!/set(temperature=0.2)", undefined,
+                { session: "s" });
+            process.kill(first.proxy.pid, "SIGTERM");
+            await first.proxy.exited;
+            fs.cpSync(first.proxy.dir, copy, { recursive: true });
+            await first.proxy.stop();
+            const file = database_of(copy);
+            const garbage = Buffer.from("This is no database. ".repeat(1000));
+            fs.writeFileSync(file, garbage);
+            for (const left of fs.readdirSync(path.dirname(file))) {
+                if (/-(wal|shm)$/.test(left)) {
+                    fs.rmSync(path.join(path.dirname(file), left));
+                }
+            }
+            first.proxy = await start({ dir: copy });
+            await first.proxy.logged(/kept.*(damaged|set aside|not a database)|(damaged|aside).*kept/i);
+            const aside = fs.readdirSync(path.dirname(file)).map((name) =>
+                fs.readFileSync(path.join(path.dirname(file), name)));
+            assert.ok(aside.some((bytes) => bytes.equals(garbage)), "it was overwritten");
+            assert.equal(temperature(await first.prompt("openai-chat", "Hi", { session: "s" })),
+                undefined);
+            await first.command("openai-chat", "!/set(temperature=0.3)", undefined,
+                { session: "s" });
+        } finally {
+            await first.stop();
+        }
+    });
+
+test("file: a second process does not take the same database", async () => {
+    const folder = temp_dir();
+    const config = { session: { repository: "file", file_path: folder } };
+    await scene_with({ config });
+    await assert.rejects(Scene.start({ config }), /(another process|in use|locked)/i);
+});
+
 test("in_memory: nothing is written, and a restart begins anew", async () => {
     const first = await Scene.start({ config: { session: { file_path: "./kept" } } });
     try {
