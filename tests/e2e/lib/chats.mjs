@@ -284,7 +284,12 @@ export class Scene {
             ...Object.fromEntries(NAMES.map((name) => [PROTOCOLS[name].short, { protocol: name,
                 api_keys: ["upstream-key-1"], models: ["m1", "m2"],
                 api_url: scene.base(name) }])), ...backends(scene) } };
-        scene.proxy = await start({ config: scene.config, ...rest });
+        try {
+            scene.proxy = await start({ config: scene.config, ...rest });
+        } catch (error) {
+            scene.mock.abandon();
+            throw error;
+        }
         return scene;
     }
 
