@@ -4,6 +4,8 @@
  */
 #include "gateway/exchange_probe_priv.h"
 
+extern const struct stage stage_resolve;
+
 /* --- an error inside a stream --- */
 
 #define ERROR_FRAME "data: {\"error\":{\"message\":\"overloaded\",\"code\":503}}\n\n"
@@ -303,7 +305,7 @@ static void test_a_retry_knows_the_edits(void **state)
     static const char refusal[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
                                   "Content-Length: 45\r\n\r\n"
                                   "{\"error\":{\"message\":\"unknown stream_options\"}}";
-    const struct stage *stages[] = {pipeline_stages[0], &stage_cut};
+    const struct stage *stages[] = {&stage_resolve, &stage_cut};
     struct fixture f;
     struct buf body;
 
@@ -348,7 +350,7 @@ static const struct stage stage_leave = {.name = "leave", .request = leave_reque
 
 static void run_leaver(bool in_stage, size_t missing)
 {
-    const struct stage *stages[] = {pipeline_stages[0], &stage_leave};
+    const struct stage *stages[] = {&stage_resolve, &stage_leave};
     struct fixture f;
     struct buf body;
 

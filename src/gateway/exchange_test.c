@@ -13,6 +13,9 @@
 #include "gateway/exchange_probe_priv.h"
 #include "protocol/openai_chat_lint.h"
 
+extern const struct stage stage_resolve;
+extern const struct stage stage_usage;
+
 enum { STREAM_BYTES_TESTED = 400 };
 
 /* --- a stage that takes over in the middle --- */
@@ -204,7 +207,7 @@ static void read_words(struct str stream, struct buf *text)
 
 static void run_take_over(int from, bool cut, bool at_once)
 {
-    const struct stage *stages[] = {pipeline_stages[0], &stage_shout, pipeline_stages[1]};
+    const struct stage *stages[] = {&stage_resolve, &stage_shout, &stage_usage};
     struct fixture f;
     struct arena arena;
     struct buf stream;

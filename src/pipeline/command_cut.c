@@ -81,11 +81,6 @@ static bool remove_turn(struct cut *cut, struct cut_turn *turn)
     return true;
 }
 
-static bool is_empty(struct str text)
-{
-    return str_trim(text).n == 0;
-}
-
 /* Cuts that touch are one. */
 static void cut_text(struct cut *cut, const struct cut_text *text)
 {
@@ -146,9 +141,10 @@ static bool read_message(struct walk *walk, const struct cut_turn *turn,
                          const struct cut_rules *rules, struct cut_message *ret_message)
 {
     struct arena *arena = walk->cut->arena;
-    const struct spot_options options = {
+    struct spot_options options = {
         .prefix = rules->prefix,
         .interactive = rules->interactive,
+        .as = SPOT_TEXT,
     };
     size_t cursor = 0;
     size_t n = 0;
@@ -165,6 +161,7 @@ static bool read_message(struct walk *walk, const struct cut_turn *turn,
         assert(more);
         text->text = json_string_value(text->at.string, arena);
         spot_text(text->text, &options, arena, &text->spot);
+        options.as = text->spot.next;
         ret_message->found += text->spot.n;
         ret_message->rest = ret_message->rest || text->spot.rest;
     }

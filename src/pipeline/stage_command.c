@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "pipeline/command_cut.h"
 #include "pipeline/command_reply.h"
+#include "state/url_door.h"
 
 enum { LARGE_BYTES = 256 * 1024, REPLY_BYTES_MAX = 256 * 1024 };
 
@@ -57,13 +58,12 @@ static enum command_model find_model(void *ctx, const struct backend *backend, s
                          : COMMAND_MODEL_LISTED;
 }
 
-static bool check_url(void *ctx, struct str url, struct arena *arena, struct str *ret_why)
+static bool check_url(void *ctx, struct str text, struct arena *arena, struct str *ret_why)
 {
-    (void)ctx;
-    (void)url;
-    (void)arena;
-    *ret_why = STR("its host is not in allowed_url_hosts");
-    return false;
+    const struct call *call = ctx;
+    struct url url;
+
+    return url_door_passes(call->config, text, arena, &url, ret_why);
 }
 
 static bool is_directory(void *ctx, struct str path, struct str *ret_why)
@@ -217,7 +217,7 @@ static bool any_directory(void *ctx, struct str path, struct str *ret_why)
  * May be in a thread. */
 static bool replay(void *ctx, const struct cut_message *message, struct cut_rules *rules)
 {
-    const struct call *call = ctx;
+    struct call *call = ctx;
     struct settings before;
     struct str server_backend = STR_NULL;
     const struct session_stats stats = {.requests = 0};
@@ -244,6 +244,7 @@ static bool replay(void *ctx, const struct cut_message *message, struct cut_rule
         .is_admin = true,
         .url = check_url,
         .is_directory = any_directory,
+        .ctx = ctx,
         .arena = call->arena,
     };
     if (!run_all(&env, message, &unused) ||

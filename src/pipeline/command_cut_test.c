@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* What is left of conversations that hold commands, in all protocols and at each of their turns. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "pipeline/command_cut.h"
+
+enum { ARENA_MAX = 16 * 1024 * 1024, BODY_MAX = 32 * 1024 };
+
+static bool keep_rules(void *ctx, const struct cut_message *message, struct cut_rules *rules)
+{
+    (void)ctx;
+    (void)message;
+    (void)rules;
+    return false;
+}
+
+static void quote(char *to, const char *from)
+{
+    size_t n = strlen(from);
+
+    assert_true(n < BODY_MAX);
+    for (size_t i = 0; i <= n; i++)
+        to[i] = from[i] == '\'' ? '"' : from[i];
+}
+
+struct result {
+    char body[BODY_MAX]; /* what goes upstream */
+    size_t found;
+    bool rest;
+    bool nothing;
+};
+
+/* newest: the newest message goes on without its commands, too. */
+static void cut_body(const char *protocol, struct str body, bool newest, struct result *ret)
+{
+    struct arena arena;
+    struct request request = {.stream = false};
+    struct error e = {.code = OK};
+    const struct request_limits limits = {.depth_max = 64, .rest = STR("m:generateContent")};
+    struct cut cut = {
+        .protocol = protocol_find(str_c(protocol)),
+        .request = &request,
+        .arena = &arena,
+        .configured = {.prefix = STR("!/"), .interactive = true},
+        .session = {.prefix = STR("!/"), .interactive = true},
+        .replay = keep_rules,
+    };
+    struct str *parts;
+    size_t n;
+    size_t bytes;
+    size_t at = 0;
+
+    arena_init(&arena, ARENA_MAX, 4096, NULL);
+    assert_non_null(cut.protocol);
+    if (cut.protocol->request_decode(body, &limits, &arena, &request, &e) != OK)
+        fail_msg("%s: %.*s", e.detail, STR_ARG(body));
+    command_cut_find(&cut);
+    ret->found = cut.newest.found;
+    ret->rest = cut.newest.rest;
+    ret->nothing = cut.nothing;
+    if (newest && cut.newest.found > 0)
+        command_cut_newest(&cut);
+    assert_false(arena_overflowed(&arena));
+    json_edit_apply(&request.edits, request.source, &arena, &parts, &n, &bytes);
+    assert_true(bytes < sizeof(ret->body));
+    for (size_t i = 0; i < n; i++) {
+        memcpy(ret->body + at, parts[i].p, parts[i].n);
+        at += parts[i].n;
+    }
+    ret->body[at] = '\0';
+    /* What is left is JSON of the same protocol. */
+    struct request again = {.stream = false};
+    if (cut.protocol->request_decode(str_of(ret->body, at), &limits, &arena, &again, &e) != OK)
+        fail_msg("%s: %s", e.detail, ret->body);
+    arena_fini(&arena);
+}
+
+static const struct {
+    const char *protocol;
+    const char *body;
+    const char *left; /* NULL: not a byte is changed */
+} histories[] = {
+    /* alone: it goes, and what is behind it */
+    {"openai-chat",
+     "{'messages':[{'role':'system','content':'s'},{'role':'user','content':'!/set(model=x)'},"
+     "{'role':'assistant','content':'Model changed to x'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'system','content':'s'},{'role':'user','content':'hi'}]}"},
+    /* with blanks between, at the end and at the beginning, several */
+    {"openai-chat",
+     "{'messages': [ {'role':'user','content':'a'} ,{'role':'assistant','content':'b'},\n"
+     "{'role':'user','content':' !/pwd '},{'role':'assistant','content':'c'},"
+     "{'role':'user','content':'!/pwd'},{'role':'assistant','content':'d'} , "
+     "{'role':'user','content':'e'} ] }",
+     "{'messages': [ {'role':'user','content':'a'} ,{'role':'assistant','content':'b'},\n"
+     "{'role':'user','content':'e'} ] }"},
+    /* without an answer behind it */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/pwd'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'hi'}]}"},
+    /* mixed: cut, and the answer is the backend's */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/set(model=x) write'},"
+     "{'role':'assistant','content':'text'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'write'},{'role':'assistant','content':'text'},"
+     "{'role':'user','content':'hi'}]}"},
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'Please use: !/set(model=x)'},"
+     "{'role':'assistant','content':'text'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'Please use:'},{'role':'assistant','content':'text'},"
+     "{'role':'user','content':'hi'}]}"},
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'a !/pwd !/pwd b\\n!/pwd\\nc'},"
+     "{'role':'assistant','content':'text'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'a b\\n\\nc'},{'role':'assistant','content':'text'},"
+     "{'role':'user','content':'hi'}]}"},
+    /* an unknown one, alone on its line */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/frob'},{'role':'assistant','content':'Unknown'},"
+     "{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'hi'}]}"},
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'a !/frob b'},{'role':'assistant','content':'c'},"
+     "{'role':'user','content':'hi'}]}",
+     NULL},
+    /* parts: what holds nothing any more goes, images stay */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':[{'type':'text','text':'!/pwd'},{'type':'image_url',"
+     "'image_url':{'url':'http://a/'}}]},{'role':'assistant','content':'b'},"
+     "{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':[{'type':'image_url',"
+     "'image_url':{'url':'http://a/'}}]},{'role':'assistant','content':'b'},"
+     "{'role':'user','content':'hi'}]}"},
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':[{'type':'text','text':'!/pwd'},{'type':'text',"
+     "'text':'!/pwd'}]},{'role':'assistant','content':'b'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'hi'}]}"},
+    /* an agent's loop: the command that began it stays away */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/set(model=x) list'},{'role':'assistant','content':"
+     "null,'tool_calls':[{'id':'t','type':'function','function':{'name':'ls','arguments':'{}'}}]},"
+     "{'role':'tool','tool_call_id':'t','content':'!/pwd'}]}",
+     "{'messages':[{'role':'user','content':'list'},{'role':'assistant','content':"
+     "null,'tool_calls':[{'id':'t','type':'function','function':{'name':'ls','arguments':'{}'}}]},"
+     "{'role':'tool','tool_call_id':'t','content':'!/pwd'}]}"},
+    /* what calls other tools is not ours, and stays with its results */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':null,"
+     "'tool_calls':[{'id':'t','type':'function','function':{'name':'ls','arguments':'{}'}}]},"
+     "{'role':'tool','tool_call_id':'t','content':'r'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'assistant','content':null,"
+     "'tool_calls':[{'id':'t','type':'function','function':{'name':'ls','arguments':'{}'}}]},"
+     "{'role':'tool','tool_call_id':'t','content':'r'},{'role':'user','content':'hi'}]}"},
+    /* what the system, assistants and tools say is nobody's command */
+    {"openai-chat",
+     "{'messages':[{'role':'system','content':'!/pwd'},{'role':'user','content':'a'},"
+     "{'role':'assistant','content':'!/pwd'},{'role':'user','content':'hi'}]}",
+     NULL},
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'```\\n!/pwd\\n```'},"
+     "{'role':'assistant','content':'b'},{'role':'user','content':'`!/pwd` http://a!/pwd'}]}",
+     NULL},
+    /* attempt_completion: with its result */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'b'},"
+     "{'role':'user','content':'!/pwd'},{'role':'assistant','content':null,'tool_calls':[{'id':"
+     "'call_1','type':'function','function':{'name':'attempt_completion','arguments':'{}'}}]},"
+     "{'role':'tool','tool_call_id':'call_1','content':'done'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'b'},"
+     "{'role':'user','content':'hi'}]}"},
+    {"anthropic",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':"
+     "[{'type':'tool_use','id':'call_1','name':'attempt_completion','input':{}}]},"
+     "{'role':'user','content':[{'type':'tool_result','tool_use_id':'call_1','content':'x'},"
+     "{'type':'text','text':'hi'}]}]}",
+     "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'text','text':'hi'}]}]}"},
+    {"anthropic",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':"
+     "[{'type':'tool_use','id':'call_1','name':'attempt_completion','input':{}}]},"
+     "{'role':'user','content':[{'type':'tool_result','tool_use_id':'call_1','content':'x'}]},"
+     "{'role':'user','content':'hi'}]}",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'hi'}]}"},
+    /* one of the backend's own stays */
+    {"anthropic",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'a'},{'role':'assistant','content':"
+     "[{'type':'tool_use','id':'x','name':'attempt_completion','input':{}}]},"
+     "{'role':'user','content':[{'type':'tool_result','tool_use_id':'x','content':'x'},"
+     "{'type':'text','text':'hi'}]}]}",
+     NULL},
+    {"gemini",
+     "{'contents':[{'role':'user','parts':[{'text':'!/pwd'}]},{'role':'model','parts':["
+     "{'functionCall':{'name':'attempt_completion','args':{}}}]},{'role':'user','parts':["
+     "{'functionResponse':{'name':'attempt_completion','response':{}}},{'text':'hi'}]}]}",
+     "{'contents':[{'role':'user','parts':[{'text':'hi'}]}]}"},
+    {"gemini",
+     "{'contents':[{'role':'user','parts':[{'text':'!/pwd'}]},{'role':'model','parts':["
+     "{'text':'x'}]},{'role':'user','parts':[{'text':'hi !/pwd'},{'inlineData':{'mimeType':"
+     "'image/png','data':'AA=='}}]},{'role':'model','parts':[{'text':'x'}]},{'parts':[{'text':'b'}]"
+     "}]}",
+     "{'contents':[{'role':'user','parts':[{'text':'hi'},{'inlineData':{'mimeType':"
+     "'image/png','data':'AA=='}}]},{'role':'model','parts':[{'text':'x'}]},{'parts':[{'text':'b'}]"
+     "}]}"},
+    {"openai-responses",
+     "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'message','role':'assistant','content':["
+     "{'type':'output_text','text':'x'}]},{'role':'user','content':'hi'}]}",
+     "{'model':'m','input':[{'role':'user','content':'hi'}]}"},
+    {"openai-responses",
+     "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'!/pwd'}]},"
+     "{'type':'message','role':'assistant','content':[{'type':'output_text','text':'x'}]},"
+     "{'type':'function_call','call_id':'call_1','name':'attempt_completion','arguments':'{}'},"
+     "{'type':'function_call_output','call_id':'call_1','output':'x'},"
+     "{'role':'user','content':'hi'}]}",
+     "{'model':'m','input':[{'role':'user','content':'hi'}]}"},
+    {"openai-responses",
+     "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'reasoning','id':'r','summary':[]},"
+     "{'type':'message','role':'assistant','content':[{'type':'output_text','text':'x'}]},"
+     "{'role':'user','content':'hi'}]}",
+     "{'model':'m','input':[{'type':'reasoning','id':'r','summary':[]},"
+     "{'type':'message','role':'assistant','content':[{'type':'output_text','text':'x'}]},"
+     "{'role':'user','content':'hi'}]}"},
+    {"anthropic",
+     "{'max_tokens':9,'system':'!/pwd','messages':[{'role':'user','content':[{'type':'text','text':"
+     "'!/set(model=x)'},{'type':'text','text':'write','cache_control':{'type':'ephemeral'}}]},"
+     "{'role':'assistant','content':'b'},{'role':'user','content':'hi'}]}",
+     "{'max_tokens':9,'system':'!/pwd','messages':[{'role':'user','content':["
+     "{'type':'text','text':'write','cache_control':{'type':'ephemeral'}}]},"
+     "{'role':'assistant','content':'b'},{'role':'user','content':'hi'}]}"},
+};
+
+static void test_histories(void **unused)
+{
+    static struct result result;
+    static char body[BODY_MAX];
+    static char left[BODY_MAX];
+
+    (void)unused;
+    for (size_t i = 0; i < COUNT_OF(histories); i++) {
+        quote(body, histories[i].body);
+        quote(left, histories[i].left == NULL ? histories[i].body : histories[i].left);
+        cut_body(histories[i].protocol, str_c(body), false, &result);
+        if (strcmp(result.body, left) != 0)
+            fail_msg("row %zu\nis:     %s\nwanted: %s", i, result.body, left);
+        assert_int_equal(result.found, 0);
+        assert_false(result.nothing);
+        /* What is left holds nothing more to cut. */
+        cut_body(histories[i].protocol, str_c(left), false, &result);
+        if (strcmp(result.body, left) != 0)
+            fail_msg("row %zu again: %s", i, result.body);
+    }
+}
+
+/* --- each turn of a conversation --- */
+
+static const char *const conversation[] = {
+    "{'role':'user','content':'!/set(model=x)'}",
+    "{'role':'assistant','content':'Model changed to x'}",
+    "{'role':'user','content':'hello'}",
+    "{'role':'assistant','content':'hi'}",
+    "{'role':'user','content':'!/oneoff(a:b) write a file'}",
+    "{'role':'assistant','content':null,'tool_calls':[{'id':'t','type':'function','function':"
+    "{'name':'write','arguments':'{}'}}]}",
+    "{'role':'tool','tool_call_id':'t','content':'!/pwd'}",
+    "{'role':'assistant','content':'written'}",
+    "{'role':'user','content':[{'type':'text','text':'!/pwd'},{'type':'text','text':'!/help'}]}",
+    "{'role':'assistant','content':'many words'}",
+    "{'role':'user','content':'!/pwd'}",
+    "{'role':'assistant','content':null,'tool_calls':[{'id':'c','type':'function','function':"
+    "{'name':'attempt_completion','arguments':'{}'}}]}",
+    "{'role':'tool','tool_call_id':'c','content':'ok'}",
+    "{'role':'user','content':'a\\n!/pwd\\nb'}",
+    "{'role':'assistant','content':'c'}",
+    "{'role':'user','content':'bye'}",
+};
+
+/* What went upstream once goes upstream the same way, and more behind it, at each later turn. */
+static void test_a_growing_conversation_keeps_its_beginning(void **unused)
+{
+    static struct result result;
+    static char body[BODY_MAX];
+    static char plain[BODY_MAX];
+    static char before[BODY_MAX];
+    size_t before_n = 0;
+    size_t sent = 0;
+
+    (void)unused;
+    for (size_t turns = 1; turns <= COUNT_OF(conversation); turns++) {
+        size_t n = (size_t)snprintf(plain, sizeof(plain), "{'messages':[");
+        for (size_t i = 0; i < turns; i++)
+            n += (size_t)snprintf(plain + n, sizeof(plain) - n, "%s%s", i == 0 ? "" : ",",
+                                  conversation[i]);
+        (void)snprintf(plain + n, sizeof(plain) - n, "]}");
+        quote(body, plain);
+        cut_body("openai-chat", str_c(body), true, &result);
+        bool users = strstr(conversation[turns - 1], "'user'") != NULL;
+        bool tools = strstr(conversation[turns - 1], "'tool'") != NULL;
+        if ((!users && !tools) || (result.found > 0 && !result.rest) || result.nothing)
+            continue; /* nothing goes upstream */
+        if (strstr(result.body, "Model changed") != NULL || strstr(result.body, "many") != NULL)
+            fail_msg("%s", result.body);
+        size_t size = strlen(result.body) - 2; /* without its end */
+        assert_true(size > before_n);
+        assert_memory_equal(result.body, before, before_n);
+        memcpy(before, result.body, size);
+        before_n = size;
+        sent++;
+    }
+    assert_true(sent >= 5);
+}
+
+static void test_nothing_may_be_left(void **unused)
+{
+    static struct result result;
+    static char body[BODY_MAX];
+
+    (void)unused;
+    quote(body, "{'messages':[{'role':'system','content':'s'},{'role':'user','content':'!/pwd'},"
+                "{'role':'assistant','content':null,'tool_calls':[{'id':'c','type':'function',"
+                "'function':{'name':'attempt_completion','arguments':'{}'}}]},"
+                "{'role':'tool','tool_call_id':'c','content':'ok'}]}");
+    cut_body("openai-chat", str_c(body), true, &result);
+    assert_true(result.nothing);
+}
+
+/* The newest message: a result of ours is nothing that is left. */
+static void test_results_of_own_calls_are_no_rest(void **unused)
+{
+    static struct result result;
+    static char body[BODY_MAX];
+
+    (void)unused;
+    quote(body, "{'max_tokens':9,'messages':[{'role':'user','content':'a'},{'role':'assistant',"
+                "'content':'b'},{'role':'user','content':'!/pwd'},{'role':'assistant','content':["
+                "{'type':'tool_use','id':'c','name':'attempt_completion','input':{}}]},"
+                "{'role':'user','content':[{'type':'tool_result','tool_use_id':'c','content':'x'},"
+                "{'type':'text','text':'!/pwd'}]}]}");
+    cut_body("anthropic", str_c(body), true, &result);
+    assert_int_equal(result.found, 1);
+    assert_false(result.rest);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_histories),
+        cmocka_unit_test(test_a_growing_conversation_keeps_its_beginning),
+        cmocka_unit_test(test_nothing_may_be_left),
+        cmocka_unit_test(test_results_of_own_calls_are_no_rest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
