@@ -11,6 +11,7 @@
 
 #include "command/command_priv.h"
 #include "command/names.h"
+#include "state/model_alias.h"
 
 /* A backend of that name that works. False: reply says why there is none. */
 static bool find_backend(struct command_env *env, struct str name)
@@ -75,12 +76,18 @@ static struct str warn_of(struct command_env *env, const struct backend *backend
                      STR_ARG(model), STR_ARG(backend->name));
 }
 
+/* What an alias stands for now is what is set, and said. */
 static bool check_model(struct knob_turn *turn)
 {
     struct command_env *env = turn->env;
     struct backend_choice choice;
 
-    if (!resolve(env, turn->value.text, &choice))
+    struct str name = model_alias(env->config, turn->value.text, env->arena);
+    if (name.n == 0) {
+        (void)buf_add(env->reply, str_c(knob_table[KNOB_model].range));
+        return false;
+    }
+    if (!resolve(env, name, &choice))
         return false;
     assert(choice.model.n > 0);
     turn->value.text = str_copy(env->arena, choice.model);
@@ -97,16 +104,17 @@ static bool check_model(struct knob_turn *turn)
 static bool check_oneoff(struct knob_turn *turn)
 {
     struct command_env *env = turn->env;
-    struct str typed = turn->value.text;
+    struct str typed = model_alias(env->config, turn->value.text, env->arena);
     struct backend_choice choice;
 
-    if (str_find_char(typed, ':', 0) == SIZE_MAX && str_find_char(typed, '/', 0) == SIZE_MAX) {
-        (void)buf_add(env->reply, STR("Invalid format. Use backend/model or backend:model."));
+    char last = typed.n == 0 ? '/' : typed.p[typed.n - 1];
+    char first = typed.n == 0 ? '/' : typed.p[0];
+    if (first == ':' || first == '/' || last == ':' || last == '/') {
+        (void)buf_add(env->reply, str_c(knob_table[KNOB_oneoff].range));
         return false;
     }
-    char last = typed.p[typed.n - 1];
-    if (typed.p[0] == ':' || typed.p[0] == '/' || last == ':' || last == '/') {
-        (void)buf_add(env->reply, str_c(knob_table[KNOB_oneoff].range));
+    if (str_find_char(typed, ':', 0) == SIZE_MAX && str_find_char(typed, '/', 0) == SIZE_MAX) {
+        (void)buf_add(env->reply, STR("Invalid format. Use backend/model or backend:model."));
         return false;
     }
     if (!resolve(env, typed, &choice))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "command/value.h"
 
+#include <inttypes.h>
+
 #include "command/names.h"
 #include "text/json.h"
 #include "text/utf8.h"
@@ -40,7 +42,7 @@ static enum value_fault read_count(const struct arg_spec *spec, struct str typed
                                    int64_t *ret_count)
 {
     int64_t min = 0;
-    int64_t max = INT64_MAX;
+    int64_t max = 0;
     bool known = str_to_int64(str_c(spec->min), &min) && str_to_int64(str_c(spec->max), &max);
 
     assert(known && min <= max);
@@ -136,6 +138,7 @@ enum value_fault value_read(const struct arg_spec *spec, const char *synonyms, s
         break;
     case ARG_COUNT:
         fault = read_count(spec, value.text, &value.count);
+        value.text = str_print(arena, "%" PRId64, value.count); /* "007" is 7 */
         break;
     case ARG_NUMBER:
         fault = read_number(spec, value.text);
@@ -169,10 +172,7 @@ void value_range(const struct arg_spec *spec, struct buf *out)
         (void)buf_add(out, STR("true or false (yes no, on off, 1 0, enabled disabled)"));
         break;
     case ARG_COUNT:
-        if (spec->max[0] != '\0' && strlen(spec->max) < 16)
-            (void)buf_print(out, "a whole number from %s to %s", spec->min, spec->max);
-        else
-            (void)buf_print(out, "a whole number of at least %s", spec->min);
+        (void)buf_print(out, "a whole number from %s to %s", spec->min, spec->max);
         break;
     case ARG_NUMBER:
         (void)buf_print(out, "a number from %s to %s", spec->min, spec->max);
