@@ -16,6 +16,7 @@
 #include "base/manual.h"
 #include "base/mem.h"
 #include "cli/lint_stream.h"
+#include "command/command.h"
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
 #include "gateway/site.h"
@@ -52,9 +53,11 @@ static int show_manual(struct str topic, struct arena *arena)
 
     if (str_is_null(text))
         text = manual_page(topic, arena);
+    if (str_is_null(text) && str_eq(topic, STR("commands")))
+        text = command_manual(arena);
     put(stdout, text);
     if (str_is_null(text))
-        (void)fprintf(stderr, "unknown topic %.*s; topics: config, errors, metrics\n",
+        (void)fprintf(stderr, "unknown topic %.*s; topics: commands, config, errors, metrics\n",
                       STR_ARG(topic));
     return str_is_null(text) ? 1 : 0;
 }

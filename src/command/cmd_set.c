@@ -4,13 +4,12 @@
 #include "command/knob.h"
 
 /* Takes back what was said from begin to mark: nothing of it holds. */
-static void unsay(struct buf *reply, size_t begin, size_t mark, struct arena *arena)
+static void unsay(struct buf *reply, size_t begin, size_t mark)
 {
-    struct str why = str_copy(arena, str_from(buf_str(reply), mark));
-
     assert(begin <= mark && mark <= reply->n);
-    reply->n = begin;
-    (void)buf_add(reply, why);
+    if (begin < mark)
+        memmove(reply->p + begin, reply->p + mark, reply->n - mark);
+    reply->n -= mark - begin;
 }
 
 static bool run(struct command_env *env, const struct args *args)
@@ -28,7 +27,7 @@ static bool run(struct command_env *env, const struct args *args)
         size_t mark = env->reply->n;
         struct str typed = str_is_null(arg->key) ? STR_NULL : arg->value;
         if (!knob_set(env, (enum knob_id)at, typed, "\n")) {
-            unsay(env->reply, begin, mark, env->arena);
+            unsay(env->reply, begin, mark);
             return false;
         }
     }

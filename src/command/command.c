@@ -153,7 +153,7 @@ bool command_missing(struct command_env *env, const struct command *command,
     struct str first;
 
     (void)str_cut(&example, '\n', &first);
-    (void)buf_print(env->reply, "Invalid arguments: %s needs some, as in %.*s%.*s", command->name,
+    (void)buf_print(env->reply, "Invalid arguments: %s needs arguments, as in %.*s%.*s", command->name,
                     STR_ARG(command_prefix(env)), STR_ARG(first));
     if (!args->given)
         (void)buf_print(env->reply, "; '(' stands directly behind %s, without a blank",
@@ -247,15 +247,23 @@ bool command_is_alone(const struct command *command, const struct args *args)
 
 /* --- running --- */
 
+static bool too_large(struct command_env *env)
+{
+    (void)buf_add(env->reply, STR("Invalid arguments: they are too large"));
+    return false;
+}
+
 static bool run(struct command_env *env, const struct command *command, struct str text)
 {
     struct args args = {.items = NULL};
-    struct error e;
+    struct error e = {.code = OK};
 
     if (!str_is_null(text) && args_read(text, env->arena, &args, &e) != OK) {
         (void)buf_add(env->reply, str_c(e.detail));
         return false;
     }
+    if (arena_overflowed(env->arena))
+        return too_large(env);
     args.given = !str_is_null(text);
     return check_args(env, command, &args) && command->run(env, &args);
 }
@@ -269,8 +277,8 @@ bool command_run(struct command_env *env, const struct command *command, struct 
 
     bool done = run(env, command, text);
     if (done && arena_overflowed(env->arena)) {
-        (void)buf_add(env->reply, STR("Invalid arguments: they are too large"));
-        done = false;
+        env->reply->n = begin;
+        done = too_large(env);
     }
     if (!done) {
         *env->draft = before;

@@ -10,6 +10,7 @@
 #include "command/knob.h"
 #include "command/spot.h"
 #include "command/value.h"
+#include "state/url_door.h"
 
 enum { PAGE_BYTES_MAX = 1024 * 1024, ARENA_BYTES_MAX = 8 * 1024 * 1024, REPLY_BYTES_MAX = 65536 };
 
@@ -111,6 +112,7 @@ static const char *const others[] = {
     "!/set(command-prefix=\"$ /\")",
     "!/set(command-prefix=$$)",
     "!/set(command-prefix=12345678901)",
+    "!/set(openai-url=https://elsewhere.example/v1)",
     "!/unset",
     "!/unset(model, temperature)",
     "!/unset(modle)",
@@ -141,6 +143,7 @@ struct made {
     struct config *config;
     struct backend_config *backends; /* the configuration's own */
     size_t backends_n;
+    struct str_list hosts;
     struct backend_set *set;
 };
 
@@ -156,6 +159,7 @@ static void make(struct made *made)
                                          .argv = argv,
                                          .environ = environment,
                                          .directory = "/nonexistent"};
+    static struct str allowed = STR_INIT("llm.example.com");
     struct config_result result;
     struct error e;
 
@@ -175,6 +179,8 @@ static void make(struct made *made)
                                                         .think_tags = -1};
     made->config->backends = entries;
     made->config->backends_n++;
+    made->hosts = made->config->allowed_url_hosts;
+    made->config->allowed_url_hosts = (struct str_list){.items = &allowed, .n = 1};
     enum error_code code = backend_set_new(made->config, &made->set, &e);
     assert(code == OK);
 }
@@ -184,6 +190,7 @@ static void unmake(struct made *made)
     backend_set_free(&made->set);
     made->config->backends = made->backends;
     made->config->backends_n = made->backends_n;
+    made->config->allowed_url_hosts = made->hosts;
     config_unref(&made->config);
     arena_fini(&made->arena);
 }
@@ -194,13 +201,12 @@ static size_t models_of(void *ctx, const struct backend *backend)
     return str_eq(backend->name, STR("openai")) ? 42 : SIZE_MAX;
 }
 
-static bool url_ok(void *ctx, struct str url, struct arena *arena, struct str *ret_why)
+static bool url_passes(void *ctx, struct str text, struct arena *arena, struct str *ret_why)
 {
-    (void)ctx;
-    (void)url;
-    (void)arena;
-    (void)ret_why;
-    return true;
+    const struct made *made = ctx;
+    struct url url;
+
+    return url_door_passes(made->config, text, arena, &url, ret_why);
 }
 
 static bool is_directory(void *ctx, struct str path, struct str *ret_why)
@@ -231,8 +237,9 @@ static struct str answer(struct made *made, struct str message)
                               .version = "VERSION",
                               .is_admin = true,
                               .models = models_of,
-                              .url = url_ok,
+                              .url = url_passes,
                               .is_directory = is_directory,
+                              .ctx = made,
                               .arena = &made->arena,
                               .reply = &reply};
 
@@ -288,8 +295,9 @@ static void add_replies(struct made *made, struct buf *out)
 {
     (void)buf_add(out, STR("## What is answered\n\n"
                            "Each in a session of its own, of an administrator. The backends are "
-                           "`openai` (the default) and\n`anthropic`; `gemini` has no key. Lines of "
-                           "one answer are parted by `<br>`.\n\n"
+                           "`openai` (the default) and\n`anthropic`; `gemini` has no key; `llm.example.com` "
+                           "is one of\n`allowed_url_hosts`. Lines of one answer are parted by "
+                           "`<br>`.\n\n"
                            "| typed | answer |\n|---|---|\n"));
     for (size_t i = 0; i < KNOB_COUNT; i++)
         add_knob_rows(made, (enum knob_id)i, out);

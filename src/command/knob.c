@@ -82,6 +82,8 @@ static bool refuse(struct command_env *env, enum knob_id id, enum value_fault fa
     struct buf shown;
 
     assert(fault != VALUE_OK);
+    if (id == KNOB_command_prefix && fault != VALUE_EMPTY)
+        return knob_check_prefix(env, typed);
     if (fault == VALUE_LONG || fault == VALUE_BYTES) {
         (void)buf_print(env->reply, "Invalid arguments: %s is %s", spec->key,
                         fault == VALUE_LONG ? "longer than "
@@ -113,7 +115,7 @@ bool knob_set(struct command_env *env, enum knob_id id, struct str typed, const 
     enum value_fault fault = value_read(&knob_specs[id], knob->synonyms, text, env->arena,
                                         &turn.value);
     if (fault != VALUE_OK)
-        return refuse(env, id, fault, str_trim(text));
+        return refuse(env, id, fault, text);
     knob_check_fn *check = knob_check_of(id);
     if (check != NULL && !check(&turn))
         return false;

@@ -161,14 +161,19 @@ static bool check_openai_url(struct knob_turn *turn)
     return false;
 }
 
-static bool check_command_prefix(struct knob_turn *turn)
+bool knob_check_prefix(struct command_env *env, struct str prefix)
 {
     const char *why = NULL;
 
-    if (command_prefix_ok(turn->value.text, &why))
+    if (command_prefix_ok(prefix, &why))
         return true;
-    (void)buf_print(turn->env->reply, "Invalid command prefix: %s", why);
+    (void)buf_print(env->reply, "Invalid command prefix: %s", why);
     return false;
+}
+
+static bool check_command_prefix(struct knob_turn *turn)
+{
+    return knob_check_prefix(turn->env, turn->value.text);
 }
 
 static knob_check_fn *const checks[KNOB_COUNT] = {

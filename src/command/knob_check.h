@@ -19,3 +19,5 @@ typedef bool knob_check_fn(struct knob_turn *turn);
 knob_check_fn *knob_check_of(enum knob_id knob);
 /* Whether this client may change what concerns all; false: reply says so. */
 bool knob_check_admin(struct command_env *env);
+/* Whether it may be one; false: reply says why not. */
+bool knob_check_prefix(struct command_env *env, struct str prefix);

@@ -51,9 +51,8 @@ void names_near_try(struct names_near *near, struct str candidate, struct str ca
         typed[i] = plain(near->name.p[i]);
     size_t distance = str_distance(str_of(typed, n), candidate, NEAR_DISTANCE_MAX);
     /* "reasoning" is far from "reasoning-effort", and yet what was meant. */
-    if (n >= NEAR_PREFIX_MIN && distance >= NEAR_DISTANCE_MAX &&
-        str_starts(candidate, str_of(typed, n)))
-        distance = NEAR_DISTANCE_MAX - 1;
+    if (n >= NEAR_PREFIX_MIN && str_starts(candidate, str_of(typed, n)))
+        distance = 1;
     if (distance < near->distance) {
         near->distance = distance;
         near->best = canonical;

@@ -122,11 +122,11 @@ static enum value_fault read_json(const struct arg_spec *spec, struct str typed,
 enum value_fault value_read(const struct arg_spec *spec, const char *synonyms, struct str typed,
                             struct arena *arena, struct value *ret_value)
 {
-    struct value value = {.text = str_trim(typed)};
+    struct value value = {.text = spec->kind == ARG_TEXT ? typed : str_trim(typed)};
     enum value_fault fault = VALUE_OK;
 
     assert(!str_is_null(typed));
-    if (value.text.n == 0)
+    if (str_trim(typed).n == 0)
         return VALUE_EMPTY;
     switch (spec->kind) {
     case ARG_TEXT:
@@ -166,7 +166,7 @@ void value_range(const struct arg_spec *spec, struct buf *out)
 {
     switch (spec->kind) {
     case ARG_TEXT:
-        (void)buf_print(out, "text of at most %s bytes", spec->max);
+        (void)buf_print(out, "text of %s to %s bytes", spec->min, spec->max);
         break;
     case ARG_FLAG:
         (void)buf_add(out, STR("true or false (yes no, on off, 1 0, enabled disabled)"));

@@ -28,7 +28,7 @@ static const struct {
     const char *kept;
 } cases[] = {
     {&text, "ab", VALUE_OK, "ab"},
-    {&text, " ab ", VALUE_OK, "ab"},
+    {&text, " ab ", VALUE_OK, " ab "},
     {&text, "abcd", VALUE_OK, "abcd"},
     {&text, "abcde", VALUE_LONG, NULL},
     {&text, "", VALUE_EMPTY, NULL},
@@ -147,7 +147,7 @@ static void ranges(void **state)
         const struct arg_spec *spec;
         const char *said;
     } said[] = {
-        {&text, "text of at most 4 bytes"},
+        {&text, "text of 1 to 4 bytes"},
         {&flag, "true or false (yes no, on off, 1 0, enabled disabled)"},
         {&count, "a whole number from -3 to 40"},
         {&number, "a number from 0.5 to 1.5"},

@@ -58,7 +58,7 @@ static const struct arg_row {
     {"--print-config", NULL, ARG_ACTION, NULL, CONFIG_PRINT,
      "Print every option with its value and from where it is, and end."},
     {"--manual", "TOPIC", ARG_MANUAL, NULL, CONFIG_MANUAL,
-     "Print a page of the manual (config, metrics, errors), and end."},
+     "Print a page of the manual (config, commands, metrics, errors), and end."},
     {"--version", NULL, ARG_ACTION, NULL, CONFIG_VERSION, "Print the version, and end."},
     {"--help", NULL, ARG_ACTION, NULL, CONFIG_HELP, "Print this, and end."},
 };
