@@ -53,7 +53,7 @@ static int show_manual(struct str topic, struct arena *arena)
 
     if (str_is_null(text))
         text = manual_page(topic, arena);
-    if (str_is_null(text) && str_eq(topic, STR("commands")))
+    if (str_is_null(text) && str_eq_nocase(topic, STR("commands")))
         text = command_manual(arena);
     put(stdout, text);
     if (str_is_null(text))

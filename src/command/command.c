@@ -153,8 +153,8 @@ bool command_missing(struct command_env *env, const struct command *command,
     struct str first;
 
     (void)str_cut(&example, '\n', &first);
-    (void)buf_print(env->reply, "Invalid arguments: %s needs arguments, as in %.*s%.*s", command->name,
-                    STR_ARG(command_prefix(env)), STR_ARG(first));
+    (void)buf_print(env->reply, "Invalid arguments: %s needs arguments, as in %.*s%.*s",
+                    command->name, STR_ARG(command_prefix(env)), STR_ARG(first));
     if (!args->given)
         (void)buf_print(env->reply, "; '(' stands directly behind %s, without a blank",
                         command->name);

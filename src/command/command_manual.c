@@ -99,6 +99,8 @@ static const struct sample {
 static const char *const others[] = {
     "!/set(model=anthropic:claude-sonnet-4-5, temperature=0.2)",
     "!/set(tool_loop_detection_enabled=true, tool_loop_max_repeats=3)",
+    "!/set(backend='')",
+    "!/set(default-backend='')",
     "!/set(project=mine, temperature=9)",
     "!/set",
     "!/set (project=mine)",
@@ -149,29 +151,27 @@ struct made {
 
 static void make(struct made *made)
 {
-    static char program[] = "llm-proxy";
-    static char *argv[] = {program, NULL};
-    static char openai[] = "OPENAI_API_KEY=example";
-    static char anthropic[] = "ANTHROPIC_API_KEY=example";
-    static char preferred[] = "LLM_BACKEND=openai";
-    static char *environment[] = {openai, anthropic, preferred, NULL};
+    struct arena *arena = &made->arena;
+
+    arena_init(arena, ARENA_BYTES_MAX, 4096, NULL);
+    char *argv[] = {str_z(arena, STR("llm-proxy")), NULL};
+    char *environment[] = {str_z(arena, STR("OPENAI_API_KEY=example")),
+                           str_z(arena, STR("ANTHROPIC_API_KEY=example")),
+                           str_z(arena, STR("LLM_BACKEND=openai")), NULL};
     const struct config_source source = {.argc = 1,
                                          .argv = argv,
                                          .environ = environment,
                                          .directory = "/nonexistent"};
-    static struct str allowed = STR_INIT("llm.example.com");
     struct config_result result;
     struct error e;
 
-    arena_init(&made->arena, ARENA_BYTES_MAX, 4096, NULL);
-    config_read(&source, &made->arena, &result);
+    config_read(&source, arena, &result);
     made->config = result.config;
     assert(made->config != NULL);
     made->backends = made->config->backends;
     made->backends_n = made->config->backends_n;
     /* One more that has no key. */
-    struct backend_config *entries = arena_array(&made->arena, made->backends_n + 1,
-                                                 sizeof(*entries));
+    struct backend_config *entries = arena_array(arena, made->backends_n + 1, sizeof(*entries));
     memcpy(entries, made->backends, made->backends_n * sizeof(*entries));
     entries[made->backends_n] = (struct backend_config){.name = STR("gemini"),
                                                         .colon_names = -1,
@@ -180,9 +180,12 @@ static void make(struct made *made)
     made->config->backends = entries;
     made->config->backends_n++;
     made->hosts = made->config->allowed_url_hosts;
-    made->config->allowed_url_hosts = (struct str_list){.items = &allowed, .n = 1};
+    struct str *allowed = ARENA_NEW(arena, struct str);
+    *allowed = STR("llm.example.com");
+    made->config->allowed_url_hosts = (struct str_list){.items = allowed, .n = 1};
     enum error_code code = backend_set_new(made->config, &made->set, &e);
     assert(code == OK);
+    assert(!arena_overflowed(arena));
 }
 
 static void unmake(struct made *made)
@@ -293,12 +296,13 @@ static void add_knob_rows(struct made *made, enum knob_id id, struct buf *out)
 
 static void add_replies(struct made *made, struct buf *out)
 {
-    (void)buf_add(out, STR("## What is answered\n\n"
-                           "Each in a session of its own, of an administrator. The backends are "
-                           "`openai` (the default) and\n`anthropic`; `gemini` has no key; `llm.example.com` "
-                           "is one of\n`allowed_url_hosts`. Lines of one answer are parted by "
-                           "`<br>`.\n\n"
-                           "| typed | answer |\n|---|---|\n"));
+    (void)buf_add(
+        out, STR("## What is answered\n\n"
+                 "Each in a session of its own, of an administrator. The backends are "
+                 "`openai` (the default) and\n`anthropic`; `gemini` has no key; `llm.example.com` "
+                 "is one of\n`allowed_url_hosts`. Lines of one answer are parted by "
+                 "`<br>`.\n\n"
+                 "| typed | answer |\n|---|---|\n"));
     for (size_t i = 0; i < KNOB_COUNT; i++)
         add_knob_rows(made, (enum knob_id)i, out);
     for (size_t i = 0; i < COUNT_OF(others); i++)

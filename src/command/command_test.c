@@ -167,8 +167,9 @@ static const struct {
     const char *text;
     const char *said;
 } wrong[] = {
-    {"set", "Invalid arguments: set needs arguments, as in !/set(model=openai:gpt-4o, temperature=0.2); "
-            "'(' stands directly behind set, without a blank"},
+    {"set",
+     "Invalid arguments: set needs arguments, as in !/set(model=openai:gpt-4o, temperature=0.2); "
+     "'(' stands directly behind set, without a blank"},
     {"set()",
      "Invalid arguments: set needs arguments, as in !/set(model=openai:gpt-4o, temperature=0.2)"},
     {"unset", "Invalid arguments: unset needs arguments, as in !/unset(model); '(' stands directly "
