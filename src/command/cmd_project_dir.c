@@ -23,8 +23,8 @@ const struct command cmd_project_dir = {
     .aliases = "project-directory",
     .usage = "project-dir(D)",
     .help = "Change the project's folder.",
-    .examples = "project-dir(/home/me/work)\n"
-                "project-dir(\"/home/me/my work\")",
+    .examples = "project-dir(/srv/work)\n"
+                "project-dir(\"/srv/my work\")",
     .args = specs,
     .args_n = COUNT_OF(specs),
     .run = run,
