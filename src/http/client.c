@@ -232,6 +232,7 @@ static struct conn_target request_target(const struct client_pool *pool)
         .port = options->port,
         .tls = options->tls,
         .connect_timeout_ms = options->connect_timeout_ms,
+        .filter = options->filter,
     };
 }
 

@@ -38,6 +38,7 @@
 struct client_pool;
 struct client_request;
 struct conn;
+struct conn_filter;
 struct forward;
 struct tls_context;
 
@@ -75,6 +76,9 @@ struct client_pool_options {
      * from now on. NULL: none. A failure to get through it, and its refusal, are `failed` with
      * UPSTREAM_UNREACHABLE or UPSTREAM_TIMEOUT. */
     struct forward *forward;
+    /* Which addresses of the host may be connected to (not asked where there is `connect`, nor of a
+     * proxy's); else `failed` comes with FORBIDDEN. NULL: all. Borrowed. */
+    const struct conn_filter *filter;
     struct arena_budget *budget; /* where the memory of decoding counts too; or NULL */
 };
 

@@ -22,6 +22,7 @@
 #include "io/loop.h"
 
 struct conn;
+struct sockaddr;
 struct tls_context;
 
 enum conn_push { CONN_OK, CONN_FULL };
@@ -74,16 +75,26 @@ bool conn_is_tls(const struct conn *conn);
 
 /* ---- TCP and TLS clients (libuv loops only) ---- */
 
+/* Which of a host's addresses may be connected to: asked of each when the name has been resolved
+ * (of a literal address too), each time that a connection is made. With none left `failed` says
+ * why (FORBIDDEN). Asked in the loop's thread. */
+struct conn_filter {
+    bool (*admits)(const struct conn_filter *filter, const struct sockaddr *address);
+    const char *why;
+};
+
 struct conn_target {
     struct str host; /* name or literal address; copied */
     uint16_t port;
-    struct tls_context *tls;    /* NULL: plain TCP. Borrowed, must outlive the conn */
-    int64_t connect_timeout_ms; /* resolving, connecting and handshake together */
+    struct tls_context *tls;          /* NULL: plain TCP. Borrowed, must outlive the conn */
+    int64_t connect_timeout_ms;       /* resolving, connecting and handshake together */
+    const struct conn_filter *filter; /* NULL: all may. Borrowed, must outlive the conn */
 };
 
 /* Resolves (a literal address without a thread), connects to whichever address of the host answers
  * first (RFC 8305), and for TLS makes the handshake with SNI and host name verification.
- * `connected` or `failed` (ERR_UPSTREAM_UNREACHABLE, ERR_UPSTREAM_TIMEOUT) follows. Never NULL. */
+ * `connected` or `failed` (ERR_UPSTREAM_UNREACHABLE, ERR_UPSTREAM_TIMEOUT, ERR_FORBIDDEN) follows.
+ * Never NULL. */
 NODISCARD struct conn *conn_connect(struct loop *loop, const struct conn_target *target,
                                     const struct conn_events *events, void *ctx);
 

@@ -31,6 +31,7 @@ enum {
     DETAIL_ADDRESS_SIZE = 160,
     /* Then the others of the loop have their turn; libuv alone would read 2 MiB. */
     READS_AT_ONCE = 4,
+    REFUSED = 1, /* no error of libuv's: the filter left no address */
 };
 
 struct tcp_block {
@@ -45,7 +46,8 @@ struct tcp_connect {
     struct race *race;         /* while several addresses are tried */
     union dns_address address; /* the only one */
     size_t begun;              /* addresses; 0: still resolving */
-    int failure;               /* to be told in a turn of its own, uv error */
+    int failure;               /* to be told in a turn of its own, uv error; REFUSED */
+    const struct conn_filter *filter;
     uint16_t port;
     int64_t timeout_ms;
     struct timer timer; /* of the whole */
@@ -488,7 +490,9 @@ static void connect_gave_up(struct conn_tcp *tcp, int failure)
     char text[CONN_UV_TEXT_SIZE];
     bool unknown = failure == UV_EAI_NONAME || failure == UV_EAI_NODATA;
 
-    if (failure == UV_ETIMEDOUT)
+    if (failure == REFUSED)
+        connect_failed(tcp, ERR_FORBIDDEN, tcp->connect->filter->why);
+    else if (failure == UV_ETIMEDOUT)
         connect_timed_out(tcp);
     else
         connect_failed(tcp, ERR_UPSTREAM_UNREACHABLE,
@@ -571,10 +575,33 @@ static void connect_fails_soon(struct conn_tcp *tcp, int failure)
     conn_soon(&tcp->conn);
 }
 
-static void try_addresses(struct conn_tcp *tcp, const struct dns_addresses *found)
+/* Those of the addresses that may be connected to. */
+static struct dns_addresses admitted(const struct conn_filter *filter,
+                                     const struct dns_addresses *found)
+{
+    struct dns_addresses left = {.n = 0};
+
+    for (size_t i = 0; i < found->n; i++) {
+        if (filter->admits(filter, &found->at[i].any))
+            left.at[left.n++] = found->at[i];
+    }
+    return left;
+}
+
+static void try_addresses(struct conn_tcp *tcp, const struct dns_addresses *all)
 {
     struct tcp_connect *connect = tcp->connect;
+    struct dns_addresses left;
+    const struct dns_addresses *found = all;
 
+    if (connect->filter != NULL) {
+        left = admitted(connect->filter, all);
+        found = &left;
+    }
+    if (found->n == 0) {
+        connect_fails_soon(tcp, REFUSED);
+        return;
+    }
     if (found->n > 1) {
         int64_t left_ms = connect->timer.due_ms - loop_now_ms(tcp->conn.loop);
         if (left_ms < 0)
@@ -612,6 +639,7 @@ struct conn *conn_tcp_connect(struct loop *loop, const struct conn_target *targe
     connect->tcp = tcp;
     connect->port = target->port;
     connect->timeout_ms = target->connect_timeout_ms;
+    connect->filter = target->filter;
     memcpy(connect->host, target->host.p, target->host.n);
     timer_init(&connect->timer, loop, on_connect_timer);
     timer_start(&connect->timer, target->connect_timeout_ms);

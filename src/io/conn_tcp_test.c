@@ -311,6 +311,69 @@ static void test_connect_names(void **state)
     world_fini(&world);
 }
 
+struct picky {
+    struct conn_filter filter;
+    int family; /* that it admits; 0: none */
+    size_t asked;
+};
+
+static bool picky_admits(const struct conn_filter *filter, const struct sockaddr *address)
+{
+    /* Tests may: the filter of this one is its own. */
+    struct picky *picky = CONTAINER_OF((struct conn_filter *)(uintptr_t)filter, struct picky,
+                                       filter);
+
+    picky->asked++;
+    return address->sa_family == picky->family;
+}
+
+/* Catches: an address that is connected to although it is not admitted, literal or resolved. */
+static void test_filter(void **state)
+{
+    struct picky picky = {.filter = {.admits = picky_admits, .why = "none may be"}};
+    struct conn_target target = {.connect_timeout_ms = LIMIT_MS, .filter = &picky.filter};
+    static const char *const hosts[] = {"127.0.0.1", "localhost", "127.1"};
+    struct world world;
+    char detail[64];
+    (void)state;
+
+    world_init(&world);
+    target.port = world.port;
+    for (size_t i = 0; i < COUNT_OF(hosts); i++) {
+        target.host = str_c(hosts[i]);
+        world.client.conn = conn_connect(world.loop, &target, &probe_events, &world.client);
+        world.client.ctx = &world;
+        assert_string_equal(world.client.log, "");
+        assert_true(world_run(&world, client_told, LIMIT_MS));
+        assert_string_equal(world.client.log, "F");
+        assert_int_equal(world.client.error.code, ERR_FORBIDDEN);
+        (void)snprintf(detail, sizeof(detail), "none may be (%s:%u)", hosts[i],
+                       (unsigned)world.port);
+        assert_string_equal(world.client.error.detail, detail);
+        probe_fini(&world.client);
+        probe_init(&world.client);
+    }
+    assert_true(picky.asked >= 4); /* localhost has two */
+
+    /* One of several: the others are left out. */
+    picky.family = AF_INET;
+    target.host = STR("localhost");
+    world.client.conn = conn_connect(world.loop, &target, &probe_events, &world.client);
+    world.client.ctx = &world;
+    assert_true(world_run(&world, is_connected, LIMIT_MS));
+    assert_string_equal(world.client.log, "C");
+    assert_true(str_starts(conn_peer(world.client.conn), STR("127.0.0.1:")));
+    probe_fini(&world.client);
+    probe_init(&world.client);
+    picky.family = AF_INET6; /* where nobody listens */
+    world.client.conn = conn_connect(world.loop, &target, &probe_events, &world.client);
+    world.client.ctx = &world;
+    assert_true(world_run(&world, client_told, LIMIT_MS));
+    assert_string_equal(world.client.log, "F");
+    assert_int_equal(world.client.error.code, ERR_UPSTREAM_UNREACHABLE);
+    world_fini(&world);
+}
+
 /* Catches: a time-out that does not come, comes twice, or has the wrong code. */
 static void test_connect_timeout(void **state)
 {
@@ -592,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_connect_refused),
         cmocka_unit_test(test_connect_addresses),
         cmocka_unit_test(test_connect_names),
+        cmocka_unit_test(test_filter),
         cmocka_unit_test(test_connect_timeout),
         cmocka_unit_test(test_close_while_connecting),
         cmocka_unit_test(test_close_within_events),
