@@ -201,6 +201,70 @@ struct str backend_why(const struct backend *backend, struct arena *arena)
     return str_print(arena, "it has no key (set backends.%.*s.api_keys)", STR_ARG(backend->name));
 }
 
+/* --- at another URL --- */
+
+bool backend_is_openai(const struct backend *backend)
+{
+    const struct backend_config *config = backend->config;
+
+    if (!str_is_null(config->type))
+        return str_eq(config->type, STR("openai"));
+    return str_is_null(config->protocol) && str_eq(config->name, STR("openai"));
+}
+
+static bool same_origin(const struct url *a, const struct url *b)
+{
+    return a->https == b->https && a->port == b->port && str_eq(a->host, b->host);
+}
+
+/* Whose keys may go there: its own first. */
+static const struct backend *find_twin(const struct backend_set *set, const struct backend *backend,
+                                       const struct url *url)
+{
+    if (same_origin(&backend->url, url))
+        return backend;
+    for (size_t i = 0; i < set->n; i++) {
+        const struct backend *other = &set->items[i];
+        if (other->functional && other->local == NULL && other->config->keys_n > 0 &&
+            other->protocol == backend->protocol && same_origin(&other->url, url))
+            return other;
+    }
+    return NULL;
+}
+
+enum error_code backend_elsewhere(const struct backend_set *set, const struct backend *backend,
+                                  struct str url, struct arena *arena, struct backend *ret_backend,
+                                  const struct backend **ret_twin, struct error *e)
+{
+    struct backend_config *config = ARENA_NEW(arena, struct backend_config);
+    struct backend moved;
+
+    assert(backend->local == NULL && backend->functional);
+    *config = *backend->config;
+    config->api_url = str_copy(arena, url);
+    config->keys = NULL;
+    config->keys_n = 0;
+    config->headers = (struct str_list){.n = 0};
+    config->ca_file = set->config->ca_file;
+    config->tls_verify = set->config->tls_verify;
+    TRY(make(config, arena, &moved, e));
+    const struct backend *twin = find_twin(set, backend, &moved.url);
+    if (twin != NULL) {
+        config->keys = twin->config->keys;
+        config->keys_n = twin->config->keys_n;
+        config->headers = twin->config->headers;
+        config->ca_file = twin->config->ca_file;
+        config->tls_verify = twin->config->tls_verify;
+        moved.key_header = twin->key_header;
+    }
+    moved.place = backend->place;
+    moved.slot = backend->slot;
+    moved.load = backend->load;
+    *ret_backend = moved;
+    *ret_twin = twin;
+    return OK;
+}
+
 /* --- the set --- */
 
 struct backend *backend_find(const struct backend_set *set, struct str name)
