@@ -387,12 +387,118 @@ static void test_clients_that_take_only_tools_get_one(void **state)
 static void test_a_large_body_is_looked_through_in_a_job(void **state)
 {
     static char body[CHAT_BODY_MAX];
-    static char text[300 * 1024];
+    static const char head[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"!/pwd\"},"
+                               "{\"role\":\"assistant\",\"content\":\"";
+    static const char tail[] = "\"},{\"role\":\"user\",\"content\":\"!/set(project=p) hi\"}]}";
+    const size_t n = 300 * 1024;
     struct chat *chat = *state;
 
-    (void)body;
-    (void)text;
-    (void)chat;
+    memcpy(body, head, sizeof(head) - 1);
+    memset(body + sizeof(head) - 1, 'x', n);
+    memcpy(body + sizeof(head) - 1 + n, tail, sizeof(tail));
+    for (int later = 0; later < 2; later++) {
+        chat->work_later = later != 0;
+        chat_begin(chat, "openai-chat", body);
+        assert_int_equal(chat_run(chat), NEXT);
+        assert_int_equal(chat->works, later + 1);
+        assert_string_equal(chat->upstream,
+                            "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}");
+        assert_text(chat->call.settings->project, "p");
+        chat_end(chat);
+    }
+    /* the client leaves while the job runs */
+    chat_begin(chat, "openai-chat", body);
+    assert_int_equal(pipeline_request(&chat->call), WAIT);
+    chat->work(&chat->call, chat->work_arg);
+    chat->work = NULL;
+    chat->call.arena = NULL;
+    chat_end(chat);
+}
+
+/* A request that takes more memory than there is goes nowhere: its commands could be in it. */
+static void test_no_memory_is_no_way_around(void **state)
+{
+    struct chat *chat = *state;
+
+    chat_begin(chat, "openai-chat", "{'messages':[{'role':'user','content':'hello !/pwd'}]}");
+    chat->request_arena.bytes_max = chat->request_arena.bytes;
+    while (!arena_overflowed(&chat->request_arena))
+        (void)arena_alloc(&chat->request_arena, 64);
+    assert_int_equal(pipeline_request(&chat->call), STOP);
+    assert_int_equal(chat->call.error.code, ERR_TOO_LARGE);
+    assert_int_equal(chat->commits, 0);
+}
+
+/* --- the rules change on the way --- */
+
+#define U(text) "{'role':'user','content':'" text "'}"
+#define A(text) "{'role':'assistant','content':'" text "'}"
+
+/* Each conversation with a session that knows nothing of it (the proxy was started anew, say), and
+ * with one that went through it. */
+static const struct {
+    const char *said[4]; /* to the session, before */
+    const char *messages;
+    const char *left;
+} rules[] = {
+    /* the prefix of the conversation's own */
+    {{NULL},
+     U("!/set(command-prefix=$/)") "," A("a") "," U("$/pwd") "," A("b") "," U("!/pwd") "," A(
+         "c") "," U("hi"),
+     U("!/pwd") "," A("c") "," U("hi")},
+    {{"!/set(command-prefix=$/)"},
+     U("!/set(command-prefix=$/)") "," A("a") "," U("$/pwd") "," A("b") "," U("!/pwd") "," A(
+         "c") "," U("hi"),
+     U("!/pwd") "," A("c") "," U("hi")},
+    /* and back */
+    {{NULL},
+     U("!/set(command-prefix=$/)") "," A("a") "," U("$/unset(command-prefix)") "," A("b") "," U(
+         "$/pwd") "," A("c") "," U("!/pwd") "," A("d") "," U("hi"),
+     U("$/pwd") "," A("c") "," U("hi")},
+    /* what failed changed nothing */
+    {{NULL},
+     U("!/set(command-prefix=$)") "," A("a") "," U("!/set(command-prefix=$/, nokey=1)") "," A(
+         "b") "," U("!/pwd") "," A("c") "," U("$/pwd") "," A("d") "," U("hi"),
+     U("$/pwd") "," A("d") "," U("hi")},
+    /* the session has it from elsewhere */
+    {{"!/set(command-prefix=$/)"},
+     U("$/pwd") "," A("a") "," U("!/pwd") "," A("b") "," U("hi"),
+     U("!/pwd") "," A("b") "," U("hi")},
+    /* interactive mode: whether unknown names were answered */
+    {{NULL},
+     U("!/frob") "," A("a") "," U("!/interactive(off)") "," A("b") "," U("!/frob") "," A("c") "," U(
+         "!/set(interactive=on)") "," A("d") "," U("!/frob") "," A("e") "," U("hi"),
+     U("!/frob") "," A("c") "," U("hi")},
+    {{"!/interactive(off)"},
+     U("!/frob") "," A("a") "," U("!/pwd") "," A("b") "," U("hi"),
+     U("!/frob") "," A("a") "," U("hi")},
+};
+
+static void test_older_messages_are_read_by_the_rules_of_their_time(void **state)
+{
+    struct chat *chat = *state;
+    char body[4096];
+    char wanted[4096];
+    char id[16];
+
+    for (size_t i = 0; i < COUNT_OF(rules); i++) {
+        (void)snprintf(id, sizeof(id), "rules%zu", i);
+        chat->header = str_c(id);
+        for (size_t k = 0; k < COUNT_OF(rules[i].said) && rules[i].said[k] != NULL; k++)
+            assert_int_equal(chat_say(chat, rules[i].said[k]), REPLY);
+        if (chat->open)
+            chat_end(chat);
+        (void)snprintf(body, sizeof(body), "{'messages':[%s]}", rules[i].messages);
+        size_t n = (size_t)snprintf(wanted, sizeof(wanted), "{'messages':[%s]}", rules[i].left);
+        for (size_t k = 0; k < n; k++)
+            wanted[k] = wanted[k] == '\'' ? '"' : wanted[k];
+        chat_begin(chat, "openai-chat", body);
+        assert_int_equal(chat_run(chat), NEXT);
+        if (strcmp(chat->upstream, wanted) != 0)
+            fail_msg("row %zu\nis:     %s\nwanted: %s", i, chat->upstream, wanted);
+        assert_int_equal(chat->commits, rules[i].said[0] == NULL ? 0 : 1);
+        chat->commits = 0;
+    }
 }
 
 int main(void)
@@ -419,6 +525,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_clients_that_take_only_tools_get_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_large_body_is_looked_through_in_a_job, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory_is_no_way_around, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_older_messages_are_read_by_the_rules_of_their_time,
+                                        setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,8 @@ static void find(struct call *call, bool generates)
         id = call->request_id;
     call->session = session_enter(call->sessions, &call->intake.scope, id, anew, call->now_ms);
     call->session_id = str_copy(pipeline_arena(call), id);
+    if (call->intake.client != NULL)
+        session_set_client(call->session, call->intake.client->name);
 }
 
 /* Appends what there is room for, in whole characters. False: there was more. */

@@ -19,7 +19,7 @@
 #include "command/command.h"
 #include "pipeline/pipeline.h"
 
-enum { CHAT_ARENA_MAX = 16 * 1024 * 1024, CHAT_ARGS_MAX = 16, CHAT_BODY_MAX = 64 * 1024 };
+enum { CHAT_ARENA_MAX = 16 * 1024 * 1024, CHAT_ARGS_MAX = 16, CHAT_BODY_MAX = 512 * 1024 };
 
 extern const struct stage stage_session;
 extern const struct stage stage_command;
