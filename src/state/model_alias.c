@@ -229,9 +229,13 @@ static struct str fill(struct str target, struct str name, const regmatch_t *gro
 static struct str match(const struct pattern *pattern, struct str name, struct arena *arena)
 {
     regmatch_t groups[GROUPS_MAX + 2];
+    char text[MODEL_NAME_BYTES_MAX + 1]; /* sanitizers look for an end, whatever the flags say */
 
+    assert(name.n <= MODEL_NAME_BYTES_MAX);
+    memcpy(text, name.p, name.n);
+    text[name.n] = '\0';
     groups[0] = (regmatch_t){.rm_so = 0, .rm_eo = (regoff_t)name.n};
-    if (regexec(&pattern->compiled, name.p, COUNT_OF(groups), groups, REG_STARTEND) != 0)
+    if (regexec(&pattern->compiled, text, COUNT_OF(groups), groups, REG_STARTEND) != 0)
         return STR_NULL;
     assert(groups[0].rm_so == 0 && (size_t)groups[0].rm_eo == name.n);
     return fill(pattern->target, name, groups, arena);
