@@ -7,8 +7,10 @@
  *             the session's model  of the session's backend, or of the default one
  *             the request's model  without its backend's prefix where the session has a backend
  *             the backend's default
- *           Names are looked up in model_aliases before they are read. The default backend is the
- *           session's, else the server's (!/set(default-backend)), else the configuration's.
+ *           A request's name is looked up in model_aliases before it is read; what a session has
+ *           set was looked up when it was set, and what an alias gives is no alias again. The
+ *           default backend is the session's, else the server's (!/set(default-backend)), else the
+ *           configuration's.
  * Owns      The one-off that was taken, in the call's own memory.
  * Not here  Choosing among elements or keys (gateway/plan), changing the body (request_encode).
  */
@@ -51,8 +53,8 @@ static enum error_code find_backend(struct call *call, struct str name,
     if (backend == NULL)
         return unknown_backend(call, name);
     if (!backend->functional)
-        return FAIL(&call->error, ERR_NO_BACKEND, "%.*s",
-                    STR_ARG(backend_why(backend, call->arena)));
+        return FAIL(&call->error, ERR_NO_BACKEND, "%.*s is not functional: %.*s",
+                    STR_ARG(backend->name), STR_ARG(backend_why(backend, call->arena)));
     *ret_backend = backend;
     return OK;
 }
@@ -120,13 +122,11 @@ static enum error_code resolve_session(struct call *call, struct backend_choice 
     if (!str_is_null(settings->backend))
         TRY(find_backend(call, settings->backend, &backend));
     bool own = !str_is_null(settings->model);
-    struct str name = own ? settings->model : call->request.model;
-    struct str model = model_alias(call->config, name, call->arena);
-    bool alias = !str_eq(model, name);
-    if (backend == NULL || (own && alias))
-        return backend_resolve_for(call->backends,
-                                   backend != NULL ? backend : default_backend(call), model,
-                                   ret_choice, &call->error);
+    struct str model = own ? settings->model
+                           : model_alias(call->config, call->request.model, call->arena);
+    if (backend == NULL)
+        return backend_resolve_for(call->backends, default_backend(call), model, ret_choice,
+                                   &call->error);
     if (own) {
         choose(ret_choice, backend, model);
         return OK;

@@ -81,6 +81,8 @@ static const struct {
      "flash"},
     /* aliases of what a session names */
     {"!/set(model=fast)", "gpt-4", "gemini", "flash"},
+    /* which are looked up once */
+    {"!/set(model=gemini:claude-x)", "gpt-4", "gemini", "claude-x"},
 };
 
 static void test_where_requests_go(void **state)
