@@ -91,7 +91,7 @@ LINK_cov     := --coverage
 MODE_fuzz    := -O1 $(shell tools/fuzz --flags compile) -fno-sanitize-recover=all
 LINK_fuzz    := $(shell tools/fuzz --flags link) -fno-sanitize-recover=all
 
-LIBS := libuv yyjson libllhttp openssl zlib yaml-0.1 libxxhash
+LIBS := libuv yyjson libllhttp openssl zlib yaml-0.1 libxxhash sqlite3
 # Asked when first needed, and once: the machine may not have them yet when make starts.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(LIBS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(LIBS)))$(PKG_LIBS)

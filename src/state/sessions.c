@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "state/store_sqlite.h"
 
 static void set_bounds(struct sessions *sessions, const struct session_bounds *bounds)
 {
@@ -101,7 +102,7 @@ enum error_code sessions_new(const struct config *config, int64_t now_ms,
     struct session_store *store = NULL;
 
     if (str_eq(config->session_repository, STR("file")))
-        return FAIL(e, ERR_CONFIG, "session.repository: file is not there yet");
+        TRY(store_sqlite_open(config->session_file_path, now_ms, &store, e));
     enum error_code code = sessions_make(&bounds, store, now_ms, ret_sessions, e);
     if (code != OK && store != NULL)
         store->ops->free(store);
