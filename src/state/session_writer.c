@@ -23,7 +23,6 @@
 #include "base/mem.h"
 
 enum {
-    TICK_MS = 1000,
     PAUSE_MS = 1,
     CHANGES_MAX = 256, /* of one transaction */
     ROWS_MAX = 512,    /* of one transaction, written behind; and as many removed */
@@ -438,7 +437,7 @@ static void *run(void *arg)
             try_again(sessions);
             (void)write_behind(w);
         }
-        w->tick_ms = clock_mono_ms() + TICK_MS;
+        w->tick_ms = clock_mono_ms() + sessions->tick_ms;
     }
     serve(w);
     /* The first time what was left of the last second. */
@@ -457,7 +456,7 @@ void session_writer_start(struct sessions *sessions)
 
     w->sessions = sessions;
     w->store = sessions->store;
-    w->tick_ms = clock_mono_ms() + TICK_MS;
+    w->tick_ms = clock_mono_ms() + sessions->tick_ms;
     buf_init(&w->settings, SETTINGS_MAX);
     buf_init(&w->history, HISTORY_MAX);
     buf_init(&w->client, CLIENT_MAX);

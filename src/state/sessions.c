@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "state/store_sqlite.h"
 
+enum { TICK_MS = 1000 };
+
 static void set_bounds(struct sessions *sessions, const struct session_bounds *bounds)
 {
     assert(bounds->count_max > 0 && bounds->idle_ms_max > 0 && bounds->history_max >= 0);
@@ -81,6 +83,7 @@ enum error_code sessions_make(const struct session_bounds *bounds, struct sessio
     set_bounds(sessions, bounds);
     session_table_init(sessions, shards_for(bounds->count_max));
     sessions->server = server_new(sessions, now_ms);
+    sessions->tick_ms = bounds->tick_ms > 0 ? bounds->tick_ms : TICK_MS;
     sessions->clock_ms = now_ms - clock_real_ms();
     if (store != NULL) {
         enum error_code code = session_load_all(sessions, store, now_ms, e);

@@ -69,6 +69,7 @@ struct session_bounds {
     int64_t count_max;
     int64_t idle_ms_max;
     int64_t history_max;
+    int64_t tick_ms; /* between what is written behind; 0: a second */
 };
 
 struct sessions {
@@ -80,6 +81,7 @@ struct sessions {
     atomic_int_fast64_t count_max;
     atomic_int_fast64_t idle_ms_max;
     atomic_int_fast64_t history_max;
+    int64_t tick_ms;
     struct session *server;
     struct session_store *store; /* NULL: in memory */
 

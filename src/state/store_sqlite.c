@@ -174,6 +174,12 @@ static int migrate(struct store *store, int64_t version)
     return rc;
 }
 
+/* Of what did not go well. What SQLite calls an error is a file that it does not understand. */
+static enum finding finding_of(int rc)
+{
+    return is_damage(rc) || (rc & 0xff) == SQLITE_ERROR ? DAMAGED : UNUSABLE;
+}
+
 /* Whose the file is, and of which version; *ret_version 0: it is empty. */
 static enum finding look(struct store *store, int64_t *ret_version, int *ret_rc)
 {
@@ -189,7 +195,7 @@ static enum finding look(struct store *store, int64_t *ret_version, int *ret_rc)
         rc = ask(store, "SELECT count(*) FROM sqlite_master", &tables, text);
     *ret_rc = rc;
     if (rc != SQLITE_OK)
-        return is_damage(rc) || (rc & 0xff) == SQLITE_ERROR ? DAMAGED : UNUSABLE;
+        return finding_of(rc);
     if (tables == 0 && *ret_version == 0 && owner == 0)
         return GOOD;
     if (owner != APPLICATION_ID || *ret_version < 1)
@@ -218,7 +224,7 @@ static enum finding open_once(struct store *store, int64_t *ret_version, struct 
         rc = run(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF;"
                         "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
                         "PRAGMA cache_size = -1024");
-    enum finding finding = rc == SQLITE_OK ? look(store, ret_version, &rc) : UNUSABLE;
+    enum finding finding = rc == SQLITE_OK ? look(store, ret_version, &rc) : finding_of(rc);
     if (finding == GOOD && sqlite3_db_readonly(store->db, "main") != 0) {
         finding = UNUSABLE;
         rc = SQLITE_READONLY;
@@ -235,7 +241,7 @@ static enum finding open_once(struct store *store, int64_t *ret_version, struct 
             rc = sqlite3_prepare_v3(store->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT,
                                     &store->statements[i], NULL);
         if (rc != SQLITE_OK)
-            finding = is_damage(rc) || (rc & 0xff) == SQLITE_ERROR ? DAMAGED : UNUSABLE;
+            finding = finding_of(rc);
     }
     if (finding == UNUSABLE)
         (void)fail(store, rc, e);

@@ -1,0 +1,1190 @@
+/* SPDX-License-Identifier: MIT */
+/* The repository `file`: real files in a temporary folder. */
+#include "state/store_sqlite.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "state/sessions_priv.h"
+
+enum { NOW = 1000000, ARENA_BYTES = 4 * 1024 * 1024 };
+
+static const struct session_scope ann = {.bytes = "ann"};
+static const struct session_bounds bounds = {.count_max = 1000,
+                                             .idle_ms_max = 100000,
+                                             .history_max = 10,
+                                             .tick_ms = 20};
+
+/* --- a folder of the test's own --- */
+
+struct place {
+    char folder[64]; /* does not exist at first */
+    char top[64];
+    char db[96];
+};
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *ftw)
+{
+    (void)status;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
+static int setup(void **state)
+{
+    struct place *place = malloc(sizeof(*place));
+
+    assert_non_null(place);
+    /* In memory where there is such a place: a disk takes seconds for so many commits. */
+    (void)snprintf(place->top, sizeof(place->top), "%s/store_sqlite_XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    assert_non_null(mkdtemp(place->top));
+    (void)snprintf(place->folder, sizeof(place->folder), "%.40s/data/sessions", place->top);
+    (void)snprintf(place->db, sizeof(place->db), "%.60s/sessions.db", place->folder);
+    *state = place;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct place *place = *state;
+
+    (void)nftw(place->top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    free(place);
+    return 0;
+}
+
+static enum error_code try_open(struct place *place, const struct session_bounds *with,
+                                int64_t now_ms, struct sessions **ret_sessions, struct error *e)
+{
+    struct session_store *store = NULL;
+
+    TRY(store_sqlite_open(str_c(place->folder), now_ms, &store, e));
+    enum error_code code = sessions_make(with, store, now_ms, ret_sessions, e);
+    if (code != OK)
+        store->ops->free(store);
+    return code;
+}
+
+static struct sessions *open_at(struct place *place, int64_t now_ms)
+{
+    struct sessions *sessions = NULL;
+    struct error e = {.code = OK};
+
+    if (try_open(place, &bounds, now_ms, &sessions, &e) != OK)
+        fail_msg("it does not open: %s", e.detail);
+    return sessions;
+}
+
+/* How many files of the folder have a name with that in it; the last one's goes to ret_name. */
+static int files_with(struct place *place, const char *part, char ret_name[256])
+{
+    char command[512];
+    int n = 0;
+    char line[256];
+
+    (void)snprintf(command, sizeof(command), "ls -1 %s", place->folder);
+    FILE *names = popen(command, "r"); /* NOLINT */
+    assert_non_null(names);
+    while (fgets(line, sizeof(line), names) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strstr(line, part) == NULL || strstr(line, "-wal") != NULL ||
+            strstr(line, "-shm") != NULL)
+            continue;
+        (void)snprintf(ret_name, 256, "%.70s/%.150s", place->folder, line);
+        n++;
+    }
+    assert_int_equal(pclose(names), 0);
+    return n;
+}
+
+/* --- changes --- */
+
+struct waiting {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int done;
+    struct error e; /* of the last */
+};
+
+static void waiting_init(struct waiting *waiting)
+{
+    memset(waiting, 0, sizeof(*waiting));
+    (void)pthread_mutex_init(&waiting->lock, NULL);
+    (void)pthread_cond_init(&waiting->cond, NULL);
+}
+
+static void count_done(void *ctx, const struct error *e)
+{
+    struct waiting *waiting = ctx;
+
+    pthread_mutex_lock(&waiting->lock);
+    waiting->e = *e;
+    waiting->done++;
+    pthread_cond_signal(&waiting->cond);
+    pthread_mutex_unlock(&waiting->lock);
+}
+
+static void wait_for(struct waiting *waiting, int n)
+{
+    pthread_mutex_lock(&waiting->lock);
+    while (waiting->done < n)
+        (void)pthread_cond_wait(&waiting->cond, &waiting->lock);
+    pthread_mutex_unlock(&waiting->lock);
+}
+
+static enum error_code commit(struct session *session, uint32_t mask, const struct settings *values,
+                              struct error *e)
+{
+    struct session_change change = {.mask = mask, .values = *values};
+    struct waiting waiting;
+
+    waiting_init(&waiting);
+    assert_false(session_commit(session, &change, count_done, &waiting, e));
+    wait_for(&waiting, 1);
+    *e = waiting.e;
+    return e->code;
+}
+
+static enum error_code try_model(struct session *session, const char *model, struct error *e)
+{
+    struct settings values;
+
+    settings_init(&values);
+    values.model = str_c(model);
+    return commit(session, SETTING_BIT(model), &values, e);
+}
+
+static void set_model(struct session *session, const char *model)
+{
+    struct error e;
+
+    if (try_model(session, model, &e) != OK)
+        fail_msg("%s was not set: %s", model, e.detail);
+}
+
+static void model_of(struct sessions *sessions, const char *id, int64_t now_ms, const char *wanted)
+{
+    struct session *session = session_find(sessions, &ann, str_c(id), now_ms);
+
+    if (session == NULL) {
+        if (wanted != NULL)
+            fail_msg("there is no session %s", id);
+        return;
+    }
+    const struct settings *settings = session_settings(session);
+    if (wanted == NULL || !str_eq(settings->model, str_c(wanted)))
+        fail_msg("%s has the model '%.*s'", id, STR_ARG(settings->model));
+    session_settings_unref(&settings);
+    session_leave(&session);
+}
+
+static void set_in(struct sessions *sessions, const char *id, int64_t now_ms, const char *model)
+{
+    struct session *session = session_enter(sessions, &ann, str_c(id), false, now_ms);
+
+    set_model(session, model);
+    session_leave(&session);
+}
+
+static void sql(struct place *place, const char *text)
+{
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(place->db, &db), SQLITE_OK);
+    if (sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", text, sqlite3_errmsg(db));
+    (void)sqlite3_close(db);
+}
+
+/* --- keeping --- */
+
+static void test_all_of_it_is_kept(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    struct session_stats add = {.requests = 1,
+                                .commands = 2,
+                                .failures = 3,
+                                .tokens_in = 4,
+                                .tokens_out = 5,
+                                .tokens_cached = 6};
+    struct session_item item = {.time_ms = NOW,
+                                .prompt = STR("what?"),
+                                .answer = STR("that \xc3\xa9"),
+                                .backend = STR("openai"),
+                                .model = STR("gpt"),
+                                .project = STR("p"),
+                                .tokens_in = 7,
+                                .tokens_out = -1};
+    struct session_view view;
+    struct settings values;
+    struct arena arena;
+    struct error e;
+
+    arena_init(&arena, ARENA_BYTES, 1024, NULL);
+    settings_init(&values);
+    values.backend = STR("b");
+    values.generation_config = STR("{\"a\":\"\\n\"}");
+    values.interactive = 0;
+    values.thinking_budget = 5000;
+    assert_int_equal(commit(a, UINT32_MAX, &values, &e), OK);
+    session_note(a, &item);
+    item.by_proxy = true;
+    item.failed = true;
+    session_note(a, &item);
+    session_count(a, &add);
+    session_set_client(a, STR("laptop"));
+    session_leave(&a);
+    set_model(sessions_server(sessions), "of all");
+    sessions_free(&sessions);
+
+    sessions = open_at(place, NOW + 50);
+    assert_int_equal(sessions_count(sessions), 1);
+    a = session_find(sessions, &ann, STR("a"), NOW + 50);
+    assert_non_null(a);
+    session_view(a, &arena, &view);
+    assert_true(settings_equal(&view.settings, &values));
+    assert_true(str_eq(view.client, STR("laptop")));
+    assert_int_equal(view.stats.requests, 1);
+    assert_int_equal(view.stats.tokens_cached, 6);
+    assert_int_equal(view.stats.created_ms, NOW);
+    assert_int_equal(view.history_n, 2);
+    assert_true(str_eq(view.history[0].answer, STR("that \xc3\xa9")));
+    assert_true(view.history[1].by_proxy && view.history[1].failed);
+    assert_int_equal(view.history[1].tokens_in, 7);
+    session_leave(&a);
+    const struct settings *server = session_settings(sessions_server(sessions));
+    assert_true(str_eq(server->model, STR("of all")));
+    session_settings_unref(&server);
+    sessions_free(&sessions);
+    arena_fini(&arena);
+}
+
+static void mode_is(const char *path, unsigned wanted)
+{
+    struct stat status;
+
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, wanted);
+}
+
+static void test_files_are_private(void **state)
+{
+    struct place *place = *state;
+    char wal[128];
+
+    (void)umask(022);
+    struct sessions *sessions = open_at(place, NOW);
+    set_in(sessions, "a", NOW, "one");
+    (void)snprintf(wal, sizeof(wal), "%s-wal", place->db);
+    mode_is(place->folder, 0700);
+    mode_is(place->db, 0600);
+    mode_is(wal, 0600);
+    sessions_free(&sessions);
+    assert_int_equal(chmod(place->db, 0644), 0);
+    sessions = open_at(place, NOW);
+    mode_is(place->db, 0600);
+    sessions_free(&sessions);
+}
+
+/* Settings last from the moment in which they are acknowledged: the file is copied while the table
+ * is open, as a process that is killed leaves it. */
+static void test_committed_is_on_disk(void **state)
+{
+    struct place *place = *state;
+    struct place copy = *place;
+    char command[512];
+    struct sessions *sessions = open_at(place, NOW);
+
+    set_in(sessions, "a", NOW, "one");
+    set_in(sessions, "a", NOW, "two");
+    set_in(sessions, "b", NOW, "three");
+    (void)snprintf(copy.folder, sizeof(copy.folder), "%.40s/copy", place->top);
+    (void)snprintf(command, sizeof(command), "cp -r %s %s", place->folder, copy.folder);
+    assert_int_equal(system(command), 0); /* NOLINT */
+    struct sessions *after = open_at(&copy, NOW);
+    model_of(after, "a", NOW, "two");
+    model_of(after, "b", NOW, "three");
+    sessions_free(&after);
+    sessions_free(&sessions);
+}
+
+static void test_forgotten_stays_forgotten(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct waiting waiting;
+    struct error e;
+
+    for (int i = 0; i < 3; i++)
+        set_in(sessions, i == 0 ? "a" : i == 1 ? "b" : "c", NOW, "one");
+    assert_true(session_forget(sessions, &ann, STR("a")));
+    /* A change that comes after, and one that may still wait. */
+    struct session *b = session_find(sessions, &ann, STR("b"), NOW);
+    struct session_change change = {.mask = SETTING_BIT(model)};
+    waiting_init(&waiting);
+    settings_init(&change.values);
+    change.values.model = STR("late");
+    assert_false(session_commit(b, &change, count_done, &waiting, &e));
+    assert_true(session_forget(sessions, &ann, STR("b")));
+    assert_false(session_commit(b, &change, count_done, &waiting, &e));
+    wait_for(&waiting, 2);
+    assert_int_equal(waiting.e.code, OK);
+    const struct settings *own = session_settings(b);
+    assert_true(str_eq(own->model, STR("late")));
+    session_settings_unref(&own);
+    session_leave(&b);
+    /* One that begins anew while somebody has it. */
+    struct session *c = session_find(sessions, &ann, STR("c"), NOW);
+    struct session *anew = session_enter(sessions, &ann, STR("c"), true, NOW);
+    assert_ptr_not_equal(c, anew);
+    set_model(c, "of the old one");
+    session_leave(&c);
+    session_leave(&anew);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, NULL);
+    model_of(sessions, "b", NOW, NULL);
+    c = session_find(sessions, &ann, STR("c"), NOW);
+    if (c != NULL)
+        model_of(sessions, "c", NOW, "");
+    session_leave(&c);
+    /* And the other way round: set after it began anew. */
+    set_in(sessions, "d", NOW, "old");
+    struct session *held = session_find(sessions, &ann, STR("d"), NOW);
+    anew = session_enter(sessions, &ann, STR("d"), true, NOW);
+    set_model(anew, "new");
+    session_leave(&held);
+    session_leave(&anew);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "d", NOW, "new");
+    sessions_free(&sessions);
+}
+
+static void test_bounds_at_start(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct session_bounds few = bounds;
+    struct error e;
+    char id[16];
+
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(id, sizeof(id), "%d", i);
+        set_in(sessions, id, NOW + i, id);
+    }
+    sessions_free(&sessions);
+    /* The latest, as many as may be. */
+    few.count_max = 5;
+    assert_int_equal(try_open(place, &few, NOW + 100, &sessions, &e), OK);
+    assert_int_equal(sessions_count(sessions), 5);
+    model_of(sessions, "15", NOW + 100, "15");
+    model_of(sessions, "14", NOW + 100, NULL);
+    /* In the order of their use. */
+    set_in(sessions, "new", NOW + 101, "x");
+    model_of(sessions, "15", NOW + 101, NULL);
+    model_of(sessions, "16", NOW + 101, "16");
+    sessions_free(&sessions);
+    /* Those that left are gone from the file too, and those that have expired go. */
+    sessions = open_at(place, NOW + 101);
+    assert_int_equal(sessions_count(sessions), 5);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW + 19 + 100000);
+    assert_int_equal(sessions_count(sessions), 1);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    assert_int_equal(sessions_count(sessions), 1);
+    sessions_free(&sessions);
+}
+
+static void test_oneoff_is_written_behind(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    struct settings values;
+    struct arena arena;
+    struct error e;
+
+    arena_init(&arena, ARENA_BYTES, 1024, NULL);
+    settings_init(&values);
+    values.oneoff = STR("x:y");
+    assert_int_equal(commit(a, SETTING_BIT(oneoff), &values, &e), OK);
+    assert_true(str_eq(session_take_oneoff(a, &arena), STR("x:y")));
+    session_leave(&a);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    a = session_find(sessions, &ann, STR("a"), NOW);
+    assert_non_null(a);
+    assert_true(str_is_null(session_take_oneoff(a, &arena)));
+    session_leave(&a);
+    sessions_free(&sessions);
+    arena_fini(&arena);
+}
+
+static void test_too_large(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    static char text[SESSION_SETTINGS_MAX];
+    struct settings values;
+    struct error e;
+
+    memset(text, 'x', sizeof(text));
+    settings_init(&values);
+    values.project = str_of(text, sizeof(text) - 20);
+    assert_int_equal(commit(a, SETTING_BIT(project), &values, &e), OK);
+    assert_int_equal(try_model(a, "what is too much now", &e), ERR_BAD_REQUEST);
+    assert_non_null(strstr(e.detail, "8192 bytes"));
+    settings_init(&values);
+    assert_int_equal(commit(a, SETTING_BIT(project), &values, &e), OK);
+    set_model(a, "fits");
+    session_leave(&a);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, "fits");
+    sessions_free(&sessions);
+}
+
+/* --- files that cannot be used --- */
+
+static void write_file(const char *path, const void *bytes, size_t n)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, n), n);
+    (void)close(fd);
+}
+
+static void content_is(const char *path, const void *bytes, size_t n)
+{
+    char *text = malloc(n + 1);
+    int fd = open(path, O_RDONLY);
+
+    assert_non_null(text);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, text, n + 1), n);
+    assert_memory_equal(text, bytes, n);
+    (void)close(fd);
+    free(text);
+}
+
+static void test_garbage_is_set_aside(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    char name[256];
+    char garbage[5000];
+
+    sessions_free(&sessions);
+    memset(garbage, 'g', sizeof(garbage));
+    for (int i = 1; i <= 3; i++) {
+        write_file(place->db, garbage, sizeof(garbage) - (size_t)i);
+        sessions = open_at(place, NOW); /* always at the same time */
+        set_in(sessions, "a", NOW, "one");
+        assert_int_equal(files_with(place, "sessions.db.damaged-19700101T001640Z", name), i);
+        sessions_free(&sessions);
+        sessions = open_at(place, NOW);
+        model_of(sessions, "a", NOW, "one");
+        sessions_free(&sessions);
+    }
+    /* The first one has its content still. */
+    (void)snprintf(name, sizeof(name), "%s.damaged-19700101T001640Z", place->db);
+    content_is(name, garbage, sizeof(garbage) - 1);
+}
+
+static void test_foreign_and_newer(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    char name[256];
+
+    set_in(sessions, "a", NOW, "one");
+    sessions_free(&sessions);
+    sql(place, "PRAGMA user_version = 99");
+    sessions = open_at(place, NOW);
+    assert_int_equal(sessions_count(sessions), 0);
+    assert_int_equal(files_with(place, "sessions.db.newer-v99-", name), 1);
+    sessions_free(&sessions);
+    /* What was set aside is as it was. */
+    struct place aside = *place;
+    (void)snprintf(aside.db, sizeof(aside.db), "%.95s", name);
+    sql(&aside, "PRAGMA user_version = 1");
+    assert_int_equal(rename(name, place->db), 0);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, "one");
+    sessions_free(&sessions);
+    /* Somebody else's database. */
+    assert_int_equal(remove(place->db), 0);
+    sql(place, "CREATE TABLE important (x); INSERT INTO important VALUES (1)");
+    sessions = open_at(place, NOW);
+    assert_int_equal(files_with(place, "sessions.db.damaged-", name), 1);
+    sessions_free(&sessions);
+    /* A table of ours that is not as it should be. */
+    sql(place, "DROP TABLE sessions; CREATE TABLE sessions (serial INTEGER PRIMARY KEY)");
+    sessions = open_at(place, NOW);
+    assert_int_equal(files_with(place, "sessions.db.damaged-", name), 2);
+    set_in(sessions, "a", NOW, "one");
+    sessions_free(&sessions);
+}
+
+/* A log whose database was taken away is not read into a new one, nor lost. */
+static void test_log_without_database(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    char wal[128];
+    char kept[256];
+
+    sessions_free(&sessions);
+    assert_int_equal(remove(place->db), 0);
+    (void)snprintf(wal, sizeof(wal), "%s-wal", place->db);
+    write_file(wal, "a log", 5);
+    sessions = open_at(place, NOW);
+    (void)snprintf(kept, sizeof(kept), "%s.damaged-19700101T001640Z-wal", place->db);
+    content_is(kept, "a log", 5);
+    set_in(sessions, "a", NOW, "one");
+    sessions_free(&sessions);
+}
+
+/* A file that was cut, at each page and within: it is read, or set aside; what is read is true. */
+static void test_cut_anywhere(void **state)
+{
+    enum { SESSIONS = 60 };
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct session_item item = {.prompt = STR("some words of a prompt to take some room here"),
+                                .tokens_in = -1,
+                                .tokens_out = -1};
+    struct stat status;
+    char id[16];
+    char name[256];
+
+    for (int i = 0; i < SESSIONS; i++) {
+        (void)snprintf(id, sizeof(id), "%d", i);
+        struct session *session = session_enter(sessions, &ann, str_c(id), false, NOW);
+        for (int j = 0; j < 10; j++)
+            session_note(session, &item);
+        session_leave(&session);
+    }
+    set_in(sessions, "0", NOW, "zero");
+    sessions_free(&sessions);
+    assert_int_equal(stat(place->db, &status), 0);
+    size_t n = (size_t)status.st_size;
+    assert_true(n > 10 * 4096 && n % 4096 == 0);
+    char *whole = malloc(n);
+    assert_non_null(whole);
+    int fd = open(place->db, O_RDONLY);
+    assert_int_equal(read(fd, whole, n), n);
+    (void)close(fd);
+    int aside = 0;
+    for (size_t at = 0; at < n; at += at % 4096 == 0 ? 1000 : 3096) {
+        write_file(place->db, whole, at);
+        sessions = open_at(place, NOW);
+        int now_aside = files_with(place, "damaged", name);
+        /* An empty file is an empty database. */
+        assert_int_equal(now_aside, at == 0 ? 0 : aside + 1);
+        if (at > 0)
+            content_is(name, whole, at);
+        aside = now_aside;
+        sessions_free(&sessions);
+        if (aside > 0)
+            assert_int_equal(remove(name), 0);
+        aside = 0;
+    }
+    write_file(place->db, whole, n);
+    sessions = open_at(place, NOW);
+    assert_int_equal(sessions_count(sessions), SESSIONS);
+    model_of(sessions, "0", NOW, "zero");
+    sessions_free(&sessions);
+    free(whole);
+}
+
+/* Bytes changed anywhere: it opens, nothing crashes, and every byte of the old file is in the folder
+ * still when it was not taken for good. */
+static void test_bytes_changed(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct stat status;
+    char name[256];
+    uint32_t random = 12345;
+
+    for (int i = 0; i < 20; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof(id), "%d", i);
+        struct session *session = session_enter(sessions, &ann, str_c(id), false, NOW);
+        session_set_client(session, STR("somebody"));
+        session_leave(&session);
+    }
+    set_in(sessions, "0", NOW, "zero");
+    sessions_free(&sessions);
+    assert_int_equal(stat(place->db, &status), 0);
+    size_t n = (size_t)status.st_size;
+    char *whole = malloc(n);
+    char *changed = malloc(n);
+    assert_true(whole != NULL && changed != NULL);
+    int fd = open(place->db, O_RDONLY);
+    assert_int_equal(read(fd, whole, n), n);
+    (void)close(fd);
+    int aside = 0;
+    for (int i = 0; i < 80; i++) {
+        memcpy(changed, whole, n);
+        for (int j = 0; j < 4; j++) {
+            random = random * 1664525 + 1013904223;
+            size_t at = (random >> 8) % (i % 2 == 0 ? n : 200);
+            changed[at] = (char)(changed[at] ^ (1 << (random & 7)));
+        }
+        write_file(place->db, changed, n);
+        sessions = open_at(place, NOW);
+        set_in(sessions, "new", NOW, "set");
+        sessions_free(&sessions);
+        sessions = open_at(place, NOW);
+        model_of(sessions, "new", NOW, "set");
+        sessions_free(&sessions);
+        if (files_with(place, "damaged", name) + files_with(place, "newer", name) > 0) {
+            aside++;
+            content_is(name, changed, n);
+            assert_int_equal(remove(name), 0);
+        }
+    }
+    assert_true(aside > 20);
+    free(whole);
+    free(changed);
+}
+
+/* Rows that are no sessions are left out, and nothing else is. */
+static void test_broken_rows(void **state)
+{
+    static const char *const breaks[] = {
+        "UPDATE sessions SET settings = '{' WHERE id = '1'",
+        "UPDATE sessions SET settings = CAST(x'7b226d6f64656c223a22ff227d' AS TEXT) WHERE id = '2'",
+        "UPDATE sessions SET settings = '{\"model\":5}' WHERE id = '3'",
+        "UPDATE sessions SET history = x'01' WHERE id = '4'",
+        "UPDATE sessions SET scope = x'01' WHERE id = '5'",
+        "UPDATE sessions SET id = printf('%.200c', 'x') WHERE id = '6'",
+        "UPDATE sessions SET requests = -1 WHERE id = '7'",
+        "UPDATE sessions SET client = CAST(x'ff' AS TEXT) WHERE id = '8'",
+        "UPDATE sessions SET settings = '{\"project\":\"' || printf('%.9000c', 'x') || '\"}'"
+        " WHERE id = '9'",
+        "UPDATE sessions SET serial = -1 WHERE id = '10'",
+        "UPDATE sessions SET id = CAST(x'ff' AS TEXT) WHERE id = '11'",
+    };
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    char id[16];
+    char name[256];
+
+    for (size_t i = 0; i < COUNT_OF(breaks) + 3; i++) {
+        (void)snprintf(id, sizeof(id), "%zu", i);
+        set_in(sessions, id, NOW, id);
+    }
+    sessions_free(&sessions);
+    for (size_t i = 0; i < COUNT_OF(breaks); i++)
+        sql(place, breaks[i]);
+    sessions = open_at(place, NOW);
+    assert_int_equal(sessions_count(sessions), 3);
+    model_of(sessions, "0", NOW, "0");
+    model_of(sessions, "12", NOW, "12");
+    model_of(sessions, "13", NOW, "13");
+    assert_int_equal(files_with(place, "damaged", name), 0);
+    /* They do not stand in the way of their successors. */
+    set_in(sessions, "3", NOW, "again");
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "3", NOW, "again");
+    sessions_free(&sessions);
+}
+
+/* --- who may have it, and where it cannot be --- */
+
+static void test_one_process(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct sessions *second = NULL;
+    struct error e;
+    int status = 0;
+
+    assert_int_equal(try_open(place, &bounds, NOW, &second, &e), ERR_CONFIG);
+    assert_non_null(strstr(e.detail, "another process has the database"));
+    pid_t child = fork();
+    if (child == 0)
+        _exit(try_open(place, &bounds, NOW, &second, &e) == ERR_CONFIG ? 0 : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    set_in(sessions, "a", NOW, "still works");
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    sessions_free(&sessions);
+}
+
+static void test_no_folder(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = NULL;
+    struct place other = *place;
+    struct error e;
+
+    (void)snprintf(other.folder, sizeof(other.folder), "/proc/none/sessions");
+    assert_int_equal(try_open(&other, &bounds, NOW, &sessions, &e), ERR_CONFIG);
+    assert_non_null(strstr(e.detail, "session.file_path"));
+    /* A file stands where the folder should be. */
+    (void)snprintf(other.folder, sizeof(other.folder), "%.40s/file", place->top);
+    write_file(other.folder, "x", 1);
+    assert_int_equal(try_open(&other, &bounds, NOW, &sessions, &e), ERR_CONFIG);
+    (void)snprintf(other.folder, sizeof(other.folder), "%.40s/file/below", place->top);
+    assert_int_equal(try_open(&other, &bounds, NOW, &sessions, &e), ERR_CONFIG);
+    /* A folder stands where the database should be. */
+    sessions = open_at(place, NOW);
+    sessions_free(&sessions);
+    assert_int_equal(remove(place->db), 0);
+    assert_int_equal(mkdir(place->db, 0700), 0);
+    assert_int_equal(try_open(place, &bounds, NOW, &sessions, &e), ERR_CONFIG);
+    struct session_store *store = NULL;
+    static char path[2000];
+    memset(path, 'x', sizeof(path));
+    assert_int_equal(store_sqlite_open(str_of(path, sizeof(path)), NOW, &store, &e), ERR_CONFIG);
+}
+
+/* Taken away while it is open: what is in memory goes to a new one. */
+static void test_taken_away(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    char command[256];
+
+    set_in(sessions, "a", NOW, "one");
+    set_in(sessions, "b", NOW, "two");
+    (void)snprintf(command, sizeof(command), "rm -rf %s", place->folder);
+    assert_int_equal(system(command), 0); /* NOLINT */
+    set_in(sessions, "a", NOW, "three");
+    assert_true(session_forget(sessions, &ann, STR("b")));
+    set_in(sessions, "c", NOW, "four");
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, "three");
+    model_of(sessions, "b", NOW, NULL);
+    model_of(sessions, "c", NOW, "four");
+    sessions_free(&sessions);
+}
+
+/* A file that may not grow, as on a full disk: what fails says so and changes nothing, and it gets
+ * well by itself. In a process of its own, as the limit is the process's. */
+static int full_disk(struct place *place)
+{
+    struct sessions *sessions = open_at(place, NOW);
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    struct arena arena;
+    struct rlimit limit;
+    struct stat status;
+    char wal[128];
+    struct error e;
+
+    arena_init(&arena, ARENA_BYTES, 1024, NULL);
+    set_model(a, "one");
+    (void)signal(SIGXFSZ, SIG_IGN);
+    (void)snprintf(wal, sizeof(wal), "%s-wal", place->db);
+    assert_int_equal(stat(wal, &status), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = (rlim_t)status.st_size + 100;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(try_model(a, "two", &e), ERR_SYSTEM);
+        assert_non_null(strstr(e.detail, "cannot be written"));
+        model_of(sessions, "a", NOW, "one");
+        assert_false(str_is_null(sessions_problem(sessions, &arena)));
+    }
+    limit.rlim_cur = before;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    /* By itself, within seconds: nobody sets anything. */
+    for (int i = 0; i < 1000 && !str_is_null(sessions_problem(sessions, &arena)); i++)
+        (void)usleep(20 * 1000);
+    assert_true(str_is_null(sessions_problem(sessions, &arena)));
+    set_model(a, "three");
+    session_leave(&a);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, "three");
+    sessions_free(&sessions);
+    arena_fini(&arena);
+    return 0;
+}
+
+static void test_full_disk(void **state)
+{
+    struct place *place = *state;
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(full_disk(place));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* --- a repository that fails when it is told to --- */
+
+struct faulty {
+    struct session_store base;
+    struct session_store *real;
+    atomic_int fail_at; /* this step from now on fails; -1: none */
+    atomic_int steps;
+};
+
+static bool fails(struct faulty *faulty)
+{
+    int at = atomic_load(&faulty->fail_at);
+
+    return at >= 0 && atomic_fetch_add(&faulty->steps, 1) >= at;
+}
+
+static struct faulty *faulty_of(struct session_store *base)
+{
+    return CONTAINER_OF(base, struct faulty, base);
+}
+
+static enum error_code faulty_load(struct session_store *base, const struct session_load *load,
+                                   int64_t *ret_serial, struct error *e)
+{
+    struct faulty *faulty = faulty_of(base);
+
+    if (fails(faulty))
+        return FAIL(e, ERR_SYSTEM, "told to fail");
+    return faulty->real->ops->load(faulty->real, load, ret_serial, e);
+}
+
+static enum error_code faulty_begin(struct session_store *base, bool *ret_same, struct error *e)
+{
+    struct faulty *faulty = faulty_of(base);
+
+    if (fails(faulty))
+        return FAIL(e, ERR_SYSTEM, "told to fail");
+    return faulty->real->ops->begin(faulty->real, ret_same, e);
+}
+
+static enum error_code faulty_put(struct session_store *base, const struct session_row *row,
+                                  struct error *e)
+{
+    struct faulty *faulty = faulty_of(base);
+
+    if (fails(faulty))
+        return FAIL(e, ERR_SYSTEM, "told to fail");
+    return faulty->real->ops->put(faulty->real, row, e);
+}
+
+static enum error_code faulty_remove(struct session_store *base, int64_t serial, struct error *e)
+{
+    struct faulty *faulty = faulty_of(base);
+
+    if (fails(faulty))
+        return FAIL(e, ERR_SYSTEM, "told to fail");
+    return faulty->real->ops->remove(faulty->real, serial, e);
+}
+
+static enum error_code faulty_commit(struct session_store *base, struct error *e)
+{
+    struct faulty *faulty = faulty_of(base);
+
+    if (fails(faulty)) {
+        faulty->real->ops->rollback(faulty->real);
+        return FAIL(e, ERR_SYSTEM, "told to fail");
+    }
+    return faulty->real->ops->commit(faulty->real, e);
+}
+
+static void faulty_rollback(struct session_store *base)
+{
+    struct faulty *faulty = faulty_of(base);
+
+    faulty->real->ops->rollback(faulty->real);
+}
+
+static void faulty_free(struct session_store *base)
+{
+    struct faulty *faulty = faulty_of(base);
+
+    faulty->real->ops->free(faulty->real);
+}
+
+static const struct session_store_ops faulty_ops = {
+    .load = faulty_load,
+    .begin = faulty_begin,
+    .put = faulty_put,
+    .remove = faulty_remove,
+    .commit = faulty_commit,
+    .rollback = faulty_rollback,
+    .free = faulty_free,
+};
+
+static struct sessions *open_faulty(struct place *place, struct faulty *faulty)
+{
+    struct sessions *sessions = NULL;
+    struct error e;
+
+    *faulty = (struct faulty){.base = {.ops = &faulty_ops}};
+    atomic_init(&faulty->fail_at, -1);
+    atomic_init(&faulty->steps, 0);
+    assert_int_equal(store_sqlite_open(str_c(place->folder), NOW, &faulty->real, &e), OK);
+    assert_int_equal(sessions_make(&bounds, &faulty->base, NOW, &sessions, &e), OK);
+    return sessions;
+}
+
+/* Each step of a commit fails once: nothing of it is in force, then or after a restart, and the next
+ * one is. */
+static void test_each_step_fails(void **state)
+{
+    struct place *place = *state;
+    struct faulty faulty;
+    struct arena arena;
+    struct error e;
+    char model[16];
+    int failed = 0;
+
+    arena_init(&arena, ARENA_BYTES, 1024, NULL);
+    struct sessions *sessions = open_faulty(place, &faulty);
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    set_model(a, "good");
+    for (int step = 0; step < 10; step++) {
+        atomic_store(&faulty.steps, 0);
+        atomic_store(&faulty.fail_at, step);
+        (void)snprintf(model, sizeof(model), "bad%d", step);
+        enum error_code code = try_model(a, model, &e);
+        atomic_store(&faulty.fail_at, -1);
+        if (code == OK)
+            break;
+        failed++;
+        assert_int_equal(code, ERR_SYSTEM);
+        assert_string_equal(e.detail, "told to fail");
+        assert_true(str_eq(sessions_problem(sessions, &arena), STR("told to fail")));
+        model_of(sessions, "a", NOW, "good");
+        (void)snprintf(model, sizeof(model), "good");
+        set_model(a, model);
+        assert_true(str_is_null(sessions_problem(sessions, &arena)));
+    }
+    assert_true(failed >= 3);
+    set_model(a, "last");
+    session_leave(&a);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, "last");
+    sessions_free(&sessions);
+    arena_fini(&arena);
+}
+
+/* What is written behind waits while the disk fails, and is not lost; nor are removals. */
+static void test_behind_waits(void **state)
+{
+    struct place *place = *state;
+    struct faulty faulty;
+    struct session_stats add = {.requests = 1};
+    struct arena arena;
+    struct session_view view;
+
+    arena_init(&arena, ARENA_BYTES, 1024, NULL);
+    struct sessions *sessions = open_faulty(place, &faulty);
+    set_in(sessions, "gone", NOW, "one");
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    session_count(a, &add);
+    for (int step = 0; step < 4; step++) {
+        atomic_store(&faulty.steps, 0);
+        atomic_store(&faulty.fail_at, step);
+        session_count(a, &add);
+        if (step == 0)
+            assert_true(session_forget(sessions, &ann, STR("gone")));
+        /* Without a sleep of its own: until the thread has tried. */
+        while (atomic_load(&faulty.steps) <= step)
+            (void)usleep(1000);
+        assert_int_equal(sessions_count(sessions), 1);
+    }
+    atomic_store(&faulty.fail_at, -1);
+    session_leave(&a);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    assert_int_equal(sessions_count(sessions), 1);
+    a = session_find(sessions, &ann, STR("a"), NOW);
+    assert_non_null(a);
+    session_view(a, &arena, &view);
+    assert_int_equal(view.stats.requests, 5);
+    session_leave(&a);
+    sessions_free(&sessions);
+    arena_fini(&arena);
+}
+
+static void test_load_fails(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct faulty faulty = {.base = {.ops = &faulty_ops}};
+    struct error e;
+
+    set_in(sessions, "a", NOW, "one");
+    sessions_free(&sessions);
+    atomic_init(&faulty.fail_at, 0);
+    assert_int_equal(store_sqlite_open(str_c(place->folder), NOW, &faulty.real, &e), OK);
+    assert_int_equal(sessions_make(&bounds, &faulty.base, NOW, &sessions, &e), ERR_SYSTEM);
+    faulty_free(&faulty.base);
+}
+
+/* --- many at once --- */
+
+enum { THREADS = 4, ROUNDS = 60 };
+
+struct work {
+    struct sessions *sessions;
+    int number;
+    size_t wrong;
+    struct waiting waiting;
+};
+
+/* Several threads change a session of all and one of their own, without waiting for each. */
+static void *change(void *arg)
+{
+    struct work *work = arg;
+    static const enum setting mine[THREADS] = {SETTING_thinking_budget,
+                                               SETTING_tool_loop_max_repeats, SETTING_tool_loop_ttl,
+                                               SETTING_interactive};
+    struct error e;
+    int sent = 0;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        char own[16];
+        (void)snprintf(own, sizeof(own), "own%d", work->number);
+        struct session *shared = session_enter(work->sessions, &ann, STR("shared"), false, NOW);
+        struct session *alone = session_enter(work->sessions, &ann, str_c(own), false, NOW);
+        struct session_change of_all = {.mask = 1u << mine[work->number]};
+        struct session_change of_own = {.mask = SETTING_BIT(model)};
+        char text[16];
+        settings_init(&of_all.values);
+        of_all.values.thinking_budget = i;
+        of_all.values.tool_loop_max_repeats = i;
+        of_all.values.tool_loop_ttl = i;
+        of_all.values.interactive = i & 1;
+        settings_init(&of_own.values);
+        (void)snprintf(text, sizeof(text), "%d", i);
+        of_own.values.model = str_c(text);
+        sent += !session_commit(shared, &of_all, count_done, &work->waiting, &e);
+        sent += !session_commit(alone, &of_own, count_done, &work->waiting, &e);
+        struct session_item item = {.time_ms = i, .prompt = STR("p"), .tokens_in = -1};
+        session_note(shared, &item);
+        if (i % 8 == 7) {
+            wait_for(&work->waiting, sent);
+            const struct settings *now = session_settings(alone);
+            work->wrong += !str_eq(now->model, str_c(text)) || work->waiting.e.code != OK;
+            session_settings_unref(&now);
+        }
+        session_leave(&shared);
+        session_leave(&alone);
+    }
+    wait_for(&work->waiting, sent);
+    work->wrong += sent != 2 * ROUNDS;
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    pthread_t threads[THREADS];
+    struct work work[THREADS];
+    char id[16];
+
+    for (int i = 0; i < THREADS; i++) {
+        work[i] = (struct work){.sessions = sessions, .number = i};
+        waiting_init(&work[i].waiting);
+        assert_int_equal(pthread_create(&threads[i], NULL, change, &work[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(work[i].wrong, 0);
+    }
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    for (int i = 0; i < THREADS; i++) {
+        (void)snprintf(id, sizeof(id), "own%d", i);
+        model_of(sessions, id, NOW, "59");
+    }
+    struct session *shared = session_find(sessions, &ann, STR("shared"), NOW);
+    const struct settings *now = session_settings(shared);
+    assert_int_equal(now->thinking_budget, ROUNDS - 1);
+    assert_int_equal(now->tool_loop_max_repeats, ROUNDS - 1);
+    assert_int_equal(now->tool_loop_ttl, ROUNDS - 1);
+    assert_int_equal(now->interactive, (ROUNDS - 1) & 1);
+    session_settings_unref(&now);
+    session_leave(&shared);
+    sessions_free(&sessions);
+}
+
+/* A queue that is full says so at once, and the rest gets through. */
+static void test_full_queue(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    struct session_change change = {.mask = SETTING_BIT(model)};
+    struct waiting waiting;
+    struct error e = {.code = OK};
+    int sent = 0;
+
+    waiting_init(&waiting);
+    settings_init(&change.values);
+    change.values.model = STR("one");
+    for (int i = 0; i < 200000 && e.code == OK; i++)
+        sent += !session_commit(a, &change, count_done, &waiting, &e);
+    assert_int_equal(e.code, ERR_SYSTEM);
+    assert_non_null(strstr(e.detail, "too many"));
+    assert_true(sent >= SESSIONS_QUEUE_MAX);
+    wait_for(&waiting, sent);
+    assert_int_equal(waiting.e.code, OK);
+    session_leave(&a);
+    sessions_free(&sessions);
+}
+
+#define IN_PLACE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_PLACE(test_all_of_it_is_kept),
+        IN_PLACE(test_files_are_private),
+        IN_PLACE(test_committed_is_on_disk),
+        IN_PLACE(test_forgotten_stays_forgotten),
+        IN_PLACE(test_bounds_at_start),
+        IN_PLACE(test_oneoff_is_written_behind),
+        IN_PLACE(test_too_large),
+        IN_PLACE(test_garbage_is_set_aside),
+        IN_PLACE(test_foreign_and_newer),
+        IN_PLACE(test_log_without_database),
+        IN_PLACE(test_cut_anywhere),
+        IN_PLACE(test_bytes_changed),
+        IN_PLACE(test_broken_rows),
+        IN_PLACE(test_one_process),
+        IN_PLACE(test_no_folder),
+        IN_PLACE(test_taken_away),
+        IN_PLACE(test_full_disk),
+        IN_PLACE(test_each_step_fails),
+        IN_PLACE(test_behind_waits),
+        IN_PLACE(test_load_fails),
+        IN_PLACE(test_threads),
+        IN_PLACE(test_full_queue),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
