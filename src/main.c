@@ -279,11 +279,11 @@ static int next_signal(const sigset_t *set, bool poll)
 }
 
 /* Nothing is served any more, and still a worker has not ended: a thread hangs in the system's
- * resolver, which nothing can interrupt, and exit would wait for it. */
+ * resolver, or on a disk, which nothing can interrupt, and exit would wait for it. */
 static void leave_behind(void)
 {
     LOG(MAIN, WARN, "stop.left_behind",
-        F_Z("detail", "a look-up of a name has not come back; leaving without it"));
+        F_Z("detail", "a look-up of a name, or the disk, has not come back; leaving without it"));
     log_stop();
     _exit(0);
 }

@@ -3,44 +3,54 @@
 
 #include <unistd.h>
 
+#include "admin/admin_sessions.h"
 #include "base/log.h"
 #include "gateway/site.h"
 #include "text/json.h"
 
-static int answer_root(const struct gateway *gateway, const struct site *site, struct buf *out)
+static int answer_root(const struct gateway_ask *ask, struct buf *out, struct error *e)
 {
-    (void)site;
-    assert(gateway_version(gateway) != NULL);
+    (void)e;
+    assert(gateway_version(ask->gateway) != NULL);
     (void)buf_add(out, STR("{\"name\":\"llm-proxy\",\"version\":"));
-    (void)json_add_string(out, str_c(gateway_version(gateway)));
+    (void)json_add_string(out, str_c(gateway_version(ask->gateway)));
     (void)buf_add(out, STR("}\n"));
     return 200;
 }
 
-static int answer_healthz(const struct gateway *gateway, const struct site *site, struct buf *out)
+static int answer_healthz(const struct gateway_ask *ask, struct buf *out, struct error *e)
 {
-    (void)site;
-    (void)gateway;
+    (void)ask;
+    (void)e;
     (void)buf_add(out, STR("{\"status\":\"ok\"}\n"));
     return 200;
 }
 
-/* Ready: at least one backend is functional and no shutdown has begun. */
-static int answer_readyz(const struct gateway *gateway, const struct site *site, struct buf *out)
+/* Ready: at least one backend is functional and no shutdown has begun. Degraded: what users set
+ * cannot be kept just now; requests go on. */
+static int answer_readyz(const struct gateway_ask *ask, struct buf *out, struct error *e)
 {
-    const struct backend_set *set = site->backends;
+    const struct backend_set *set = ask->site->backends;
     bool functional = false;
 
+    (void)e;
     assert(set->n == 0 || set->items != NULL);
     for (size_t i = 0; i < set->n; i++)
         functional = functional || set->items[i].functional;
-    if (gateway_draining(gateway)) {
+    if (gateway_draining(ask->gateway)) {
         (void)buf_add(out, STR("{\"status\":\"draining\"}\n"));
         return 503;
     }
     if (!functional) {
         (void)buf_add(out, STR("{\"status\":\"no functional backends\"}\n"));
         return 503;
+    }
+    struct str problem = sessions_problem(gateway_sessions(ask->gateway), ask->arena);
+    if (problem.n > 0) {
+        (void)buf_add(out, STR("{\"status\":\"degraded\",\"sessions\":"));
+        (void)json_add_string(out, problem);
+        (void)buf_add(out, STR("}\n"));
+        return 200;
     }
     (void)buf_add(out, STR("{\"status\":\"ready\"}\n"));
     return 200;
@@ -64,9 +74,10 @@ static long long resident_bytes(void)
     return resident * page;
 }
 
-static int answer_metrics(const struct gateway *gateway, const struct site *site, struct buf *out)
+static int answer_metrics(const struct gateway_ask *ask, struct buf *out, struct error *e)
 {
-    gateway_metrics(gateway, site, out);
+    (void)e;
+    gateway_metrics(ask->gateway, ask->site, out);
     (void)buf_print(out,
                     "# HELP process_resident_memory_bytes Resident memory.\n"
                     "# TYPE process_resident_memory_bytes gauge\n"
@@ -96,5 +107,14 @@ const struct gateway_route admin_routes[] = {
      .public_by_metrics = true,
      .content_type = "text/plain; version=0.0.4; charset=utf-8",
      .answer = answer_metrics},
+    {.path = "/v2/sessions",
+     .access = ACCESS_CLIENT,
+     .content_type = "application/json",
+     .answer = admin_sessions_list},
+    {.path = "/v2/sessions/*",
+     .methods = "GET, DELETE",
+     .access = ACCESS_CLIENT,
+     .content_type = "application/json",
+     .answer = admin_sessions_one},
 };
 const size_t admin_routes_n = COUNT_OF(admin_routes);

@@ -20,11 +20,11 @@
 #include "text/url.h"
 #include "text/utf8.h"
 
-static int answer_nothing(const struct gateway *gateway, const struct site *site, struct buf *out)
+static int answer_nothing(const struct gateway_ask *ask, struct buf *out, struct error *e)
 {
-    (void)gateway;
-    (void)site;
+    (void)ask;
     (void)out;
+    (void)e;
     return 204;
 }
 
@@ -165,8 +165,10 @@ static enum error_code authenticate(struct exchange *x, const struct message *m,
     struct str shown[SHOWN_MAX];
     const struct client_key *found = NULL;
 
-    if (site->config->disable_auth)
+    if (site->config->disable_auth) {
+        x->call.intake.scope = site_scope(site, NULL);
         return OK;
+    }
     size_t shown_n = shown_keys(m, server_arena(x->client), shown);
     if (shown_n == 0)
         return FAIL(e, ERR_UNAUTHORIZED, "no API key; send it as \"Authorization: Bearer KEY\"");
@@ -183,16 +185,46 @@ static enum error_code authenticate(struct exchange *x, const struct message *m,
         strikes_right(strikes, &address);
     }
     x->call.intake.client = found;
+    x->call.intake.scope = site_scope(site, found);
     return OK;
 }
 
-static const struct gateway_route *find_route(const struct gateway *gateway, struct str path)
+/* Whether the path is the pattern's; *ret_rest: what its '*' takes, null without one. */
+static bool is_route(struct str pattern, struct str path, struct str *ret_rest)
+{
+    struct str before = str_head(pattern, pattern.n - 1);
+
+    *ret_rest = STR_NULL;
+    if (!str_ends(pattern, STR("*")))
+        return str_eq(path, pattern);
+    *ret_rest = str_from(path, before.n);
+    return str_starts(path, before) && path.n > before.n &&
+           str_find_char(*ret_rest, '/', 0) == SIZE_MAX;
+}
+
+static const struct gateway_route *find_route(const struct gateway *gateway, struct str path,
+                                              struct str *ret_rest)
 {
     for (size_t i = 0; i < gateway->routes_n; i++) {
-        if (str_eq(path, str_c(gateway->routes[i].path)))
+        if (is_route(str_c(gateway->routes[i].path), path, ret_rest))
             return &gateway->routes[i];
     }
     return NULL;
+}
+
+/* "GET, DELETE": as Allow says it. */
+static struct str allowed(const struct gateway_route *route, struct arena *arena)
+{
+    struct str rest = route->methods == NULL ? STR("GET") : str_c(route->methods);
+    struct str allow = STR("");
+    struct str method;
+
+    while (str_cut(&rest, ',', &method)) {
+        method = str_trim(method);
+        allow = str_print(arena, "%.*s%.*s%s, ", STR_ARG(allow), STR_ARG(method),
+                          str_eq(method, STR("GET")) ? ", HEAD" : "");
+    }
+    return str_print(arena, "%.*sOPTIONS", STR_ARG(allow));
 }
 
 /* A route outside the protocols: its method and who may see it. */
@@ -207,13 +239,26 @@ static enum error_code admit_route(struct exchange *x, const struct gateway_rout
         TRY(authenticate(x, m, e));
     if (access == ACCESS_ADMIN && x->call.intake.client != NULL && !x->call.intake.client->admin)
         return FAIL(e, ERR_FORBIDDEN, "%s needs an admin's key", route->path);
-    if (m->method != HTTP_GET && m->method != HTTP_HEAD) {
-        x->allow = STR("GET, HEAD, OPTIONS");
-        if (m->method == HTTP_OPTIONS)
-            return OK;
-        return FAIL(e, ERR_METHOD_NOT_ALLOWED, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
-                    STR_ARG(str_head(m->path, 100)));
-    }
+    struct str methods = route->methods == NULL ? STR("GET") : str_c(route->methods);
+    x->call.intake.method = m->method == HTTP_HEAD ? STR("GET") : m->method_name;
+    if (http_list_has(methods, x->call.intake.method))
+        return OK;
+    x->allow = allowed(route, server_arena(x->client));
+    if (m->method == HTTP_OPTIONS)
+        return OK;
+    return FAIL(e, ERR_METHOD_NOT_ALLOWED, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
+                STR_ARG(str_head(m->path, 100)));
+}
+
+/* What the path's '*' took: decoded text. */
+static enum error_code take_rest(struct exchange *x, struct str rest, struct error *e)
+{
+    if (str_is_null(rest))
+        return OK;
+    rest = url_decode(rest, false, server_arena(x->client));
+    if (!utf8_valid(rest) || str_find_char(rest, '\0', 0) != SIZE_MAX)
+        return FAIL(e, ERR_BAD_REQUEST, "the path is not UTF-8");
+    x->call.intake.rest = rest;
     return OK;
 }
 
@@ -352,8 +397,61 @@ static const bool *connection_names(struct exchange *x, const struct message *m)
     return named;
 }
 
+/* The cookie of that name in a Cookie header (RFC 6265, 4.2.1; the value may stand in quotes);
+ * null: none. */
+static struct str cookie_named(struct str cookies, struct str name)
+{
+    struct str pair;
+
+    while (str_cut(&cookies, ';', &pair)) {
+        size_t equals = str_find_char(pair, '=', 0);
+        if (equals == SIZE_MAX || !str_eq(str_trim(str_head(pair, equals)), name))
+            continue;
+        struct str value = str_trim(str_from(pair, equals + 1));
+        bool quoted = value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"';
+        return quoted ? str_of(value.p + 1, value.n - 2) : value;
+    }
+    return STR_NULL;
+}
+
+/* The first that says something counts. */
+static void take_id(struct str value, struct str *id)
+{
+    if (str_is_null(*id) && value.n > 0)
+        *id = value;
+}
+
+/* Ids of sessions. Each header of each request is asked about: by its length first. */
+static void note_session(struct intake *intake, const struct http_header *header,
+                         struct str agents[3])
+{
+    switch (header->name.n) {
+    case 6:
+        if (str_eq_nocase(header->name, STR("cookie")))
+            take_id(cookie_named(header->value, STR("session_id")), &intake->session_cookie);
+        break;
+    case 10:
+        if (str_eq_nocase(header->name, STR("session_id")))
+            take_id(header->value, &agents[0]);
+        else if (str_eq_nocase(header->name, STR("session-id")))
+            take_id(header->value, &agents[1]);
+        break;
+    case 12:
+        if (str_eq_nocase(header->name, STR("x-session-id")))
+            take_id(header->value, &intake->session_header);
+        break;
+    case 15:
+        if (str_eq_nocase(header->name, STR("conversation_id")))
+            take_id(header->value, &agents[2]);
+        break;
+    default:
+        break;
+    }
+}
+
 static void keep_headers(struct exchange *x, const struct message *m)
 {
+    struct str agents[3] = {STR_NULL, STR_NULL, STR_NULL};
     const struct config *config = x->call.config;
     struct buf *lines = &x->station->head;
     const bool *named = NULL;
@@ -362,6 +460,7 @@ static void keep_headers(struct exchange *x, const struct message *m)
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
         size_t number = goes_up(config, header->name);
+        note_session(&x->call.intake, header, agents);
         if (number == SIZE_MAX)
             continue;
         if (named == NULL)
@@ -375,6 +474,8 @@ static void keep_headers(struct exchange *x, const struct message *m)
         (void)buf_add(lines, header->value);
         (void)buf_add(lines, STR("\r\n"));
     }
+    for (size_t i = 0; i < COUNT_OF(agents); i++)
+        take_id(agents[i], &x->call.intake.session_agent);
     assert(buf_ok(lines)); /* less than twice what came */
     if (lines->n > 0)
         x->call.intake.forward_headers = str_copy(server_arena(x->client), buf_str(lines));
@@ -451,9 +552,11 @@ enum error_code admit(struct exchange *x, const struct message *m,
         *ret_route = &no_content;
         return OK;
     }
-    const struct gateway_route *route = find_route(x->station->gateway, m->path);
+    struct str rest;
+    const struct gateway_route *route = find_route(x->station->gateway, m->path, &rest);
     if (route != NULL) {
         TRY(admit_route(x, route, m, e));
+        TRY(take_rest(x, rest, e));
         *ret_route = m->method == HTTP_OPTIONS ? &no_content : route;
         return OK;
     }
@@ -465,5 +568,6 @@ enum error_code admit(struct exchange *x, const struct message *m,
     }
     TRY(admit_load(x, m, e));
     keep_headers(x, m);
+    x->admitted = true;
     return OK;
 }

@@ -11,6 +11,7 @@
 #include "gateway/origin.h"
 #include "gateway/peer.h"
 #include "gateway/quota.h"
+#include "pipeline/session_key.h"
 
 /* Of what is refused for want of room: a moment later there may be some. */
 #define RETRY_AFTER "retry-after: 1\r\n"
@@ -128,12 +129,30 @@ static void add_encoded(struct buf *out, struct str name, struct str value)
     (void)buf_add(out, STR("\r\n"));
 }
 
+/* The session's, as a stage found it; before that what the head names; else our own id. */
+static struct str session_of(struct exchange *x)
+{
+    struct session_key_room room;
+    struct call *call = &x->call;
+
+    if (LIKELY(!str_is_null(call->session_id)))
+        return call->session_id;
+    struct str id = session_key_of_head(&call->intake, &room);
+    if (!str_is_null(id))
+        call->session_id = str_copy(&x->answer, id);
+    if (str_is_null(id) || arena_overflowed(&x->answer))
+        call->session_id = call->request_id;
+    return call->session_id;
+}
+
 static void add_own_lines(struct exchange *x, struct buf *lines)
 {
     if (x->attempt.head != NULL && x->call.error.code != ERR_OVERLOADED)
         headers_down(x, x->attempt.head, loop_wall_ms(x->station->loop), lines);
     add_id(x, lines);
     add_line(lines, STR("x-llm-proxy-request-id"), str_of(x->id, ID_SIZE));
+    if (LIKELY(x->admitted))
+        add_line(lines, STR("x-session-id"), session_of(x));
     if (x->translation != NULL && x->translation->warnings_n > 0) {
         (void)buf_add(lines, STR("x-llm-proxy-warnings: "));
         translation_write_warnings(x->translation, lines);

@@ -103,6 +103,10 @@ struct exchange *exchange_new(struct station *station, struct server_conn *clien
     x->call.request_id = str_of(x->id, ID_SIZE);
     x->call.config = x->branch->site->config;
     x->call.backends = x->branch->site->backends;
+    x->call.ops = &ops_of_calls;
+    x->call.sessions = station->gateway->sessions;
+    x->call.version = station->gateway->version;
+    x->call.now_ms = loop_wall_ms(station->loop);
     x->call.metrics = &station->metrics;
     x->call.arena = server_arena(client);
     x->call.usage = (struct usage){-1, -1, -1, -1, -1, -1};
@@ -129,6 +133,15 @@ static const char *outcome(const struct exchange *x, bool left)
     return x->error_event || x->attempt.status >= 400 ? "upstream_error" : "ok";
 }
 
+/* A backend has answered as it was asked to. Who leaves in the midst of that has had an answer. */
+static bool succeeded(const struct exchange *x)
+{
+    const struct attempt *attempt = &x->attempt;
+
+    return attempt->backend != NULL && attempt->status >= 200 && attempt->status < 300 &&
+           x->call.error.code == OK && !x->error_event && (x->committed || x->status != 0);
+}
+
 /* The one wide line of an exchange. */
 static void tell(const struct exchange *x, bool left)
 {
@@ -137,7 +150,9 @@ static void tell(const struct exchange *x, bool left)
     bool failed = call->error.code != OK;
     struct str backend = x->attempt.backend == NULL ? STR_NULL : x->attempt.backend->name;
 
-    LOG(GATEWAY, INFO, "PERF_SUMMARY", F_INT("total", ms_between(x->begin_us, now_us)),
+    LOG(GATEWAY, INFO, "PERF_SUMMARY",
+        F_IF(!str_is_null(call->session_id), F_STR("session", call->session_id)),
+        F_INT("total", ms_between(x->begin_us, now_us)),
         F_IF(!str_is_null(backend), F_STR("backend", backend)),
         F_IF(!str_is_null(x->model_sent), F_STR("model", x->model_sent)),
         F_IF(x->first_us != 0, F_INT("first_byte", ms_between(x->sent_us, x->first_us))),
@@ -165,6 +180,8 @@ static void forget(struct exchange *x, bool left)
     bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
     unpack_free(&x->unpack);
+    ops_forget(x);
+    x->call.succeeded = succeeded(x);
     pipeline_done(&x->call);
     stored_free(&x->stored);
     stored_ask_free(&x->ask);
@@ -200,11 +217,12 @@ void exchange_gone(struct exchange *x)
         large_lend(x->large, x->client);
     x->client = NULL;
     x->state = EXCHANGE_OVER;
-    /* One of the answer may use the decoder's and encoder's memory: exchange_wake ends it. */
-    x->lingers = large_busy(x->large_answer);
-    if (x->lingers)
+    /* One of the answer may use the decoder's and encoder's memory, a stage's the call:
+     * exchange_wake ends it. */
+    x->lingers = large_busy(x->large_answer) || (x->works && large_busy(x->large));
+    if (!x->works)
         x->call.arena = NULL;
-    else
+    if (!x->lingers)
         forget(x, true);
 }
 
@@ -286,10 +304,31 @@ void exchange_send_out(struct exchange *x, int status, struct str content_type)
 
 static enum exchange_state step_ROUTE(struct exchange *x)
 {
-    int status = x->route->answer(x->station->gateway, x->branch->site, &x->station->out);
+    struct call *call = &x->call;
+    struct buf *out = &x->station->out;
+    const struct client_key *client = call->intake.client;
+    const struct gateway_ask ask = {
+        .gateway = x->station->gateway,
+        .site = x->branch->site,
+        .client = client,
+        .is_admin = client == NULL ? call->config->disable_auth : client->admin,
+        .scope = call->intake.scope,
+        .method = call->intake.method,
+        .rest = call->intake.rest,
+        .query = call->intake.query,
+        .now_ms = call->now_ms,
+        .arena = call->arena,
+    };
+    int status = x->route->answer(&ask, out, &call->error);
 
-    x->quiet = true;
-    exchange_send_out(x, status, str_c(x->route->content_type));
+    if (status == 0)
+        return EXCHANGE_FAIL;
+    if (!buf_ok(out) || exchange_overflowed(x, &call->error)) {
+        FAIL(&call->error, ERR_OVERLOADED, "there is no memory for the answer");
+        return EXCHANGE_FAIL;
+    }
+    x->quiet = str_eq(call->intake.method, STR("GET")) || str_is_null(call->intake.method);
+    exchange_send_out(x, status, status == 204 ? STR_NULL : str_c(x->route->content_type));
     return EXCHANGE_SENT;
 }
 
@@ -298,10 +337,12 @@ void exchange_wake(void *ctx)
     struct exchange *x;
 
     CAST(x, ctx, EXCHANGE_MAGIC);
-    if (UNLIKELY(x->lingers))
+    if (UNLIKELY(x->lingers)) {
+        x->call.arena = NULL; /* it was lent, and goes now */
         forget(x, true);
-    else
+    } else {
         exchange_run(x);
+    }
 }
 
 static enum exchange_state begin_stages(struct exchange *x)
@@ -420,6 +461,8 @@ static enum exchange_state step_EXPAND(struct exchange *x)
 
 static enum exchange_state step_STAGES(struct exchange *x)
 {
+    if (!ops_ready(x))
+        return EXCHANGE_STAGES;
     switch (pipeline_request(&x->call)) {
     case NEXT:
         return EXCHANGE_PLAN;
@@ -441,6 +484,9 @@ static enum exchange_state step_PLAN(struct exchange *x)
         read_large(x);
         return EXCHANGE_PARSE;
     }
+    enum stored_step step = stored_planned(x, &x->call.error);
+    if (UNLIKELY(step != STORED_DONE))
+        return step == STORED_WAIT ? EXCHANGE_EXPAND : EXCHANGE_FAIL;
     if (plan_next(x, &x->call.error) != OK || stored_pin(x, &x->call.error) != OK)
         return EXCHANGE_FAIL;
     if (UNLIKELY(exchange_counts(x)) && count_is_ours(x))
@@ -487,6 +533,10 @@ void exchange_commit(struct exchange *x, int status, struct str content_type, in
     x->call.intake.rest = STR_NULL;
     x->call.intake.method = STR_NULL;
     x->call.intake.path = STR_NULL;
+    x->call.intake.session_header = STR_NULL;
+    x->call.intake.session_cookie = STR_NULL;
+    x->call.intake.session_agent = STR_NULL;
+    x->call.intake.session_previous = STR_NULL;
     x->origin = STR_NULL;
     x->body = NULL;
     if (x->attempt.streams && x->attempt.body.n > 0)

@@ -137,6 +137,8 @@ static inline void make_gateway(struct fixture *f, void (*tweak)(struct config *
                                                        .routes = no_routes,
                                                        .routes_n = 1,
                                                        .version = "test"});
+    if (gateway_open(f->gateway, &e) != OK)
+        fail_msg("%s", e.detail);
 }
 
 /* tweak: changes the configuration before anything is made of it; may be NULL. */

@@ -3,7 +3,7 @@
  * The process-wide part: shared tables, start and stop of the workers.
  *
  * What      Holds the present site, binds the port, runs one thread a worker.
- * How       new -> client_key -> start; reload…; drain -> (abort) -> free. Each worker has a
+ * How       new -> client_key -> start (opens what is kept); reload…; drain -> (abort) -> free. Each worker has a
  *           listening socket of its own on the same port, or the first one listens for all. A new
  *           site is made and checked here and then left at each station, which takes it between
  *           two turns of its loop.
@@ -11,7 +11,9 @@
  */
 #include "gateway/gateway_priv.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/detour.h"
 #include "gateway/strikes.h"
 #include "io/address.h"
 #include "state/replies.h"
@@ -92,11 +94,14 @@ struct gateway *gateway_new(const struct gateway_options *options)
     gateway->strikes = strikes_new();
     gateway->replies = replies_new(options->config->responses_store_max_bytes,
                                    replies_ttl_s(options->config));
+    gateway->detours = detour_new(gateway->replies);
     gateway->vault = vault_new(VAULT_BYTES_MAX, VAULT_TTL_S);
     id_random_bytes(&gateway->owner_seed, sizeof(gateway->owner_seed));
     arena_init(&gateway->arena, 1024 * 1024, 1024, NULL);
     gateway->host = str_copy(&gateway->arena, host_of(options->config));
     gateway->port_wanted = options->config->port;
+    gateway->repository = str_copy(&gateway->arena, options->config->session_repository);
+    gateway->file_path = str_copy(&gateway->arena, options->config->session_file_path);
     atomic_init(&gateway->inflight.max, options->config->inflight_bytes_max);
     assign_slots(gateway, backends);
     gateway->site = site_new(options->config, &backends);
@@ -106,6 +111,12 @@ struct gateway *gateway_new(const struct gateway_options *options)
 enum error_code gateway_client_key(struct gateway *gateway, struct error *e)
 {
     return client_key_prepare(gateway->site, e);
+}
+
+enum error_code gateway_open(struct gateway *gateway, struct error *e)
+{
+    site_make_scopes(gateway->site, &gateway->seal.key);
+    return sessions_new(gateway->site->config, clock_real_ms(), &gateway->sessions, e);
 }
 
 static void make_station(struct gateway *gateway, size_t i, int fd)
@@ -160,6 +171,7 @@ enum error_code gateway_start(struct gateway *gateway, struct error *e)
     assert(n >= 1);
     TRY(site_prepare(gateway->site, e));
     TRY(seal_key_prepare(gateway->site->config, &gateway->seal, e));
+    TRY(gateway_open(gateway, e));
     TRY(worker_listen(gateway->host, (uint16_t)gateway->port_wanted, true, &fd, &gateway->port, e));
     gateway->stations = mem_new(n * sizeof(struct station));
     gateway->workers = mem_new(n * sizeof(struct worker *));
@@ -187,6 +199,10 @@ static void tell_restart(const struct gateway *gateway, const struct config *con
         add_name(restart, "port");
     if ((size_t)config->workers != gateway->stations_n)
         add_name(restart, "workers");
+    if (!str_eq(config->session_repository, gateway->repository))
+        add_name(restart, "session.repository");
+    if (!str_eq(config->session_file_path, gateway->file_path))
+        add_name(restart, "session.file_path");
 }
 
 static enum error_code check_site(const struct gateway *gateway, struct site *site, struct error *e)
@@ -213,12 +229,14 @@ enum error_code gateway_reload(struct gateway *gateway, struct config *config,
         site_unref(&site);
         return code;
     }
+    site_make_scopes(site, &gateway->seal.key);
     assign_slots(gateway, site->backends);
     tell_restart(gateway, config, restart);
     site_unref(&gateway->site);
     gateway->site = site;
     atomic_store_explicit(&gateway->inflight.max, config->inflight_bytes_max, memory_order_relaxed);
     replies_set_bounds(gateway->replies, config->responses_store_max_bytes, replies_ttl_s(config));
+    sessions_set_bounds(gateway->sessions, config);
     for (size_t i = 0; i < gateway->stations_n; i++) {
         struct station *station = &gateway->stations[i];
         struct site *not_taken = atomic_exchange(&station->next_site, site_ref(site));
@@ -292,6 +310,8 @@ void gateway_free(struct gateway **gateway_ptr)
         if (gateway->stations[i].started)
             pthread_join(gateway->stations[i].thread, NULL);
     }
+    /* Its thread may be about to leave a worker that has ended with what it posted there. */
+    sessions_free(&gateway->sessions);
     /* Only now: a thread may still have posted to another's worker. */
     for (size_t i = 0; i < gateway->stations_n; i++) {
         station_fini(&gateway->stations[i]);
@@ -306,6 +326,7 @@ void gateway_free(struct gateway **gateway_ptr)
                atomic_load(&gateway->slots.loads[i].busy) == 0);
     arena_fini(&gateway->arena);
     strikes_free(&gateway->strikes);
+    detour_free(&gateway->detours);
     replies_free(&gateway->replies);
     vault_free(&gateway->vault);
     mem_wipe(&gateway->seal, sizeof(gateway->seal));
@@ -331,6 +352,25 @@ const char *gateway_version(const struct gateway *gateway)
 bool gateway_draining(const struct gateway *gateway)
 {
     return atomic_load_explicit(&gateway->draining, memory_order_relaxed);
+}
+
+struct sessions *gateway_sessions(const struct gateway *gateway)
+{
+    return gateway->sessions;
+}
+
+bool gateway_forget_session(const struct gateway_ask *ask, const struct session_scope *scope,
+                            struct str id)
+{
+    const struct detour_ask detour = {
+        .scope = scope,
+        .session = id,
+        .now_s = clock_mono_ms() / 1000,
+        .ttl_s = replies_ttl_s(ask->site->config),
+    };
+
+    detour_forget(ask->gateway->detours, &detour);
+    return session_forget(ask->gateway->sessions, scope, id);
 }
 
 uint16_t gateway_port(const struct gateway *gateway)
@@ -370,6 +410,7 @@ static void shared_metrics(const struct gateway *gateway, const struct site *sit
 
     metric_add(set, METRIC_inflight_bytes, 0, (int64_t)inflight);
     metric_add(set, METRIC_responses_store_bytes, 0, (int64_t)replies_bytes(gateway->replies));
+    metric_add(set, METRIC_sessions, 0, (int64_t)sessions_count(gateway->sessions));
     struct vault_stats vault;
     vault_stats(gateway->vault, &vault);
     metric_add(set, METRIC_vault_bytes, 0, (int64_t)vault.bytes);

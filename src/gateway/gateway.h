@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "base/metric.h"
+#include "state/session.h"
 
 struct gateway;
 struct site;
@@ -20,15 +21,30 @@ enum gateway_access {
     ACCESS_ADMIN   /* an admin's; 403 for other clients */
 };
 
-/* A path outside the protocols (health, metrics). answer appends the body to out and returns the
- * HTTP status; it runs on any worker and must not block. site: that the request began with
- * (gateway/site.h). HEAD comes with GET. */
+/* What a route is asked, and by whom. Borrowed for the call. */
+struct gateway_ask {
+    const struct gateway *gateway;
+    const struct site *site;         /* that the request began with (gateway/site.h) */
+    const struct client_key *client; /* NULL: authentication is off, or the route needs none */
+    bool is_admin;                   /* an admin's key, or authentication is off */
+    struct session_scope scope;      /* whose sessions the client may see */
+    struct str method;               /* of the route's; GET also for HEAD */
+    struct str rest;                 /* what the path's '*' took, percent-decoded */
+    struct str query;                /* null without one */
+    int64_t now_ms;                  /* wall clock */
+    struct arena *arena;             /* the request's */
+};
+
+/* A path outside the protocols (health, metrics, sessions). answer appends the body to out and
+ * returns the HTTP status (204: without a body), or 0 when *e is the answer; it runs on any worker
+ * and must not block. HEAD comes with GET. */
 struct gateway_route {
-    const char *path;
+    const char *path;    /* ends in '*': the rest of the path, one segment, not empty */
+    const char *methods; /* "GET, DELETE"; NULL: GET */
     enum gateway_access access;
     bool public_by_metrics; /* open where metrics_public is set */
     const char *content_type;
-    int (*answer)(const struct gateway *gateway, const struct site *site, struct buf *out);
+    int (*answer)(const struct gateway_ask *ask, struct buf *out, struct error *e);
 };
 
 struct gateway_options {
@@ -44,7 +60,8 @@ NODISCARD struct gateway *gateway_new(const struct gateway_options *options);
 /* Finds or makes the client key (data_dir/client.key, mode 0600) where the configuration has none
  * and authentication is on. CONFIG: the file cannot be read or written. */
 NODISCARD enum error_code gateway_client_key(struct gateway *gateway, struct error *e);
-/* Binds and starts the workers. SYSTEM: the port is in use, and so on. */
+/* Opens what is kept, binds and starts the workers. SYSTEM: the port is in use, and so on. CONFIG:
+ * a file of what is kept cannot be used. */
 NODISCARD enum error_code gateway_start(struct gateway *gateway, struct error *e);
 /* Another configuration takes the place of the present one: requests that begin from now on go by
  * it, those that run keep the one they began with. *backends: made of it, taken over and nulled in
@@ -82,6 +99,10 @@ struct str gateway_key_path(const struct gateway *gateway);
 /* Any thread. */
 const char *gateway_version(const struct gateway *gateway);
 bool gateway_draining(const struct gateway *gateway);
+struct sessions *gateway_sessions(const struct gateway *gateway);
+/* False: there is none of that id. What the id of the proxy's own answers meant in it goes too. */
+bool gateway_forget_session(const struct gateway_ask *ask, const struct session_scope *scope,
+                            struct str id);
 uint16_t gateway_port(const struct gateway *gateway);
 struct str gateway_host(const struct gateway *gateway);
 void gateway_metrics(const struct gateway *gateway, const struct site *site, struct buf *out);

@@ -12,6 +12,7 @@
 #include "gateway/body.h"
 #include "gateway/gateway.h"
 #include "gateway/large.h"
+#include "gateway/ops.h"
 #include "gateway/site.h"
 #include "http/client.h"
 #include "http/server.h"
@@ -24,6 +25,7 @@
 #define BRANCH_MAGIC   0xb4a2c4e5u
 
 struct checked;
+struct detours;
 struct stored;
 struct stored_ask;
 struct exchange;
@@ -60,9 +62,13 @@ struct gateway {
     struct arena_budget inflight;
     struct strikes *strikes; /* wrong keys */
     struct replies *replies; /* responses that may be asked for again */
+    struct detours *detours; /* answers of the proxy itself, to go on from */
     struct vault *vault;     /* reasoning that clients drop */
     struct seal seal;        /* of what goes through them */
     uint64_t owner_seed;     /* makes of a client's key the name of what is the client's */
+    struct sessions *sessions;
+    struct str repository; /* that it was started with, and its folder */
+    struct str file_path;
     atomic_size_t connections;
     atomic_bool draining;
     atomic_size_t running;
@@ -164,6 +170,8 @@ struct exchange {
     size_t body_n;
     size_t body_size;
     size_t body_hint;           /* its declared length */
+    struct ops_commit *commit;  /* that a stage waits for; NULL: none */
+    struct ops_work work;       /* of a stage, while it works */
     struct large *large;        /* the request's body has memory of its own; NULL: it has not */
     struct large *large_answer; /* a whole answer that is read, or written, in a job */
     struct frame *large_frame;  /* of it; NULL: none */
@@ -198,6 +206,8 @@ struct exchange {
     bool released; /* the request arena was given back */
     bool error_event;
     bool lingers;         /* the client has left, a job that uses x's memory runs */
+    bool works;           /* a job does a stage's work */
+    bool admitted;        /* its answer says the session */
     bool upstreams_error; /* the call's error is what the upstream said */
     bool estimate;        /* the backend cannot count tokens */
     bool estimated;       /* what the client gets was */
@@ -244,6 +254,10 @@ void exchange_release(struct exchange *x);
 /* Pipeline's sink: a frame that has passed all stages. */
 bool exchange_emit(void *ctx, struct frame *frame);
 void exchange_writable(struct exchange *x);
+
+/* gateway.c */
+/* Opens what is kept across requests, with what was prepared: scopes of keys, sessions. CONFIG. */
+NODISCARD enum error_code gateway_open(struct gateway *gateway, struct error *e);
 
 /* client_key.c */
 /* Finds or makes the key (data_dir/client.key) where the configuration has none and authentication

@@ -22,10 +22,10 @@
 
 enum { WORKERS = 3, CLIENTS = 12 };
 
-static int answer_here(const struct gateway *gateway, const struct site *site, struct buf *out)
+static int answer_here(const struct gateway_ask *ask, struct buf *out, struct error *e)
 {
-    (void)gateway;
-    (void)site;
+    (void)ask;
+    (void)e;
     return buf_add(out, STR("{}")) ? 200 : 500;
 }
 

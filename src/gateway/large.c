@@ -6,7 +6,8 @@
  *           answer over LARGE_BYTES. Reads and writes them in a thread, so that no other stream of
  *           the worker waits.
  * How       request   body ─► READ (index, head) ─► stages ─► WRITE (edits, pieces) ─► upstream
- *                     between: MAKE (another body of this one), which is read again
+ *                     between: MAKE (another body of this one), which is read again; WORK (a
+ *                     stage's)
  *           answer    body ─► ANSWER (its one frame), or CHECK (an error's body: is it JSON?);
  *                     frame ─► ENCODE (what a client of another protocol, or form, gets)
  *           One job at a time. What it touches is this struct, and, only to read, what stages left
@@ -39,11 +40,11 @@ enum {
     /* Counted from the first byte on, until reading begins: what reading takes at least. Else those
      * who filled inflight_bytes_max with their bodies would all find no room to be read in. */
     RESERVE = WORK_BLOCK_SIZE + 64 * 1024,
-    WASTE_ARENAS = 5,
+    WASTE_ARENAS = 6,
     WASTE_BYTES = 4 * 1024 * 1024, /* less is given back at once */
 };
 
-enum large_job { JOB_READ, JOB_MAKE, JOB_WRITE, JOB_ANSWER, JOB_CHECK, JOB_ENCODE };
+enum large_job { JOB_READ, JOB_MAKE, JOB_WORK, JOB_WRITE, JOB_ANSWER, JOB_CHECK, JOB_ENCODE };
 
 struct large {
     uint32_t magic;
@@ -59,6 +60,7 @@ struct large {
     struct arena out;  /* the upstream's request */
     struct arena kept; /* an answer's events */
     struct arena restored; /* the same in the client's terms */
+    struct arena staged;   /* what a stage's work left */
     struct arena lent;     /* the request arena of a client that left while the job ran */
     bool reserved;         /* RESERVE */
     bool read;             /* `request` is there, and `work` holds it */
@@ -81,6 +83,8 @@ struct large {
     const struct frame *encoded; /* NULL: only the encoder's end */
     struct buf made;             /* by MAKE, ENCODE */
     struct large_maker maker;
+    void (*stage_work)(void *ctx);
+    void *stage_ctx;
     bool is_json;
     enum error_code code;
     struct error error;
@@ -111,6 +115,7 @@ struct large *large_new(struct branch *branch, large_done_fn *done_fn, void *ctx
     arena_init(&large->kept, WORK_EXTRA, WORK_BLOCK_SIZE, large->budget);
     arena_init(&large->lent, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
     arena_init(&large->restored, WORK_EXTRA, WORK_BLOCK_SIZE, large->budget);
+    arena_init(&large->staged, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
     buf_init(&large->made, 1);
     large_check(large);
     return large;
@@ -171,8 +176,8 @@ static void reserve_give(struct large *large)
 
 static void destroy(struct large *large)
 {
-    struct arena *const arenas[] = {&large->work, &large->out, &large->kept, &large->restored,
-                                    &large->lent};
+    struct arena *const arenas[] = {&large->work,     &large->out,    &large->kept,
+                                    &large->restored, &large->staged, &large->lent};
 
     assert(large->job == NULL);
     give_back(large, &large->made, NULL, 0);
@@ -248,14 +253,15 @@ struct str large_body(const struct large *large)
 bool large_overflowed(const struct large *large)
 {
     return arena_overflowed(&large->work) || arena_overflowed(&large->out) ||
-           arena_overflowed(&large->kept) || arena_overflowed(&large->restored);
+           arena_overflowed(&large->kept) || arena_overflowed(&large->restored) ||
+           arena_overflowed(&large->staged);
 }
 
 bool large_over_budget(const struct large *large)
 {
     return arena_over_budget(&large->work) || arena_over_budget(&large->out) ||
            arena_over_budget(&large->kept) || arena_over_budget(&large->restored) ||
-           large->body.full || large->made.starved;
+           arena_over_budget(&large->staged) || large->body.full || large->made.starved;
 }
 
 /* --- in the job's thread --- */
@@ -363,6 +369,9 @@ static void work(void *ctx)
     case JOB_MAKE:
         large->code = large->maker.make(large->maker.ctx, &large->made, &large->error);
         return;
+    case JOB_WORK:
+        large->stage_work(large->stage_ctx);
+        return;
     case JOB_WRITE:
         large->code = write_request(large);
         return;
@@ -465,6 +474,22 @@ enum error_code large_take_made(struct large *large, struct error *e)
     give_back(large, &large->body, work_only, 1);
     large->body = made;
     return OK;
+}
+
+struct arena *large_work_arena(struct large *large)
+{
+    assert(large->read && large->job == NULL);
+    if (arena_bytes(&large->staged) == 0)
+        arena_init(&large->staged, large->work.bytes_max, OUT_BLOCK_SIZE, large->budget);
+    return &large->staged;
+}
+
+void large_work(struct large *large, void (*stage_work)(void *ctx), void *ctx)
+{
+    assert(large->read);
+    large->stage_work = stage_work;
+    large->stage_ctx = ctx;
+    start(large, JOB_WORK);
 }
 
 void large_write(struct large *large, const struct request *request,

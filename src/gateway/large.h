@@ -73,6 +73,10 @@ struct large_maker {
 void large_make(struct large *large, const struct large_maker *maker, size_t bytes_max);
 /* The body is what was made, and nothing was read of it. */
 NODISCARD enum error_code large_take_made(struct large *large, struct error *e);
+/* Does work(ctx) in a thread. */
+void large_work(struct large *large, void (*work)(void *ctx), void *ctx);
+/* What it is to allocate from; lives as long as large. */
+struct arena *large_work_arena(struct large *large);
 /* What was read is there (else large_read comes before large_write). */
 bool large_is_read(const struct large *large);
 /* The upstream has the request: all but the body, and the pieces that were sent, is given back.

@@ -385,3 +385,59 @@ enum error_code models_answer(struct models *models, struct exchange *x, struct 
     intake->protocol->models_encode(entry, 1, true, out);
     return OK;
 }
+
+/* --- what is known of it without asking --- */
+
+/* NULL: not known, or not asked of the backend. */
+static const struct models_entry *known_entry(const struct models *models,
+                                              const struct backend *backend)
+{
+    const struct models_entry *entry = &models->entries[backend->place];
+
+    assert(entry->backend == backend);
+    /* What it said last, also where it has failed since; nothing: it never said any. */
+    return entry->known && (entry->n > 0 || !entry->failed) ? entry : NULL;
+}
+
+static size_t local_count(const struct backend *backend)
+{
+    size_t n = 0;
+
+    while (backend->local->models[n] != NULL)
+        n++;
+    return n;
+}
+
+size_t models_count(const struct models *models, const struct backend *backend)
+{
+    if (backend->config->models.n > 0)
+        return backend->config->models.n;
+    if (backend->local != NULL)
+        return local_count(backend);
+    const struct models_entry *entry = known_entry(models, backend);
+    return entry == NULL ? SIZE_MAX : entry->n;
+}
+
+int models_listed(const struct models *models, const struct backend *backend, struct str model)
+{
+    const struct str_list *listed = &backend->config->models;
+
+    for (size_t i = 0; i < listed->n; i++) {
+        if (str_eq(listed->items[i], model))
+            return 1;
+    }
+    if (listed->n > 0)
+        return 0;
+    for (size_t i = 0; backend->local != NULL && backend->local->models[i] != NULL; i++) {
+        if (str_eq(str_c(backend->local->models[i]), model))
+            return 1;
+    }
+    if (backend->local != NULL)
+        return 0;
+    const struct models_entry *entry = known_entry(models, backend);
+    for (size_t i = 0; entry != NULL && i < entry->n; i++) {
+        if (str_eq(str_from(entry->items[i].id, backend->name.n + 1), model))
+            return 1;
+    }
+    return entry == NULL ? -1 : 0;
+}

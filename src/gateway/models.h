@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+struct backend;
 struct branch;
 struct exchange;
 struct models;
@@ -17,4 +18,8 @@ void models_forget(struct models *models, struct exchange *x);
 /* The body for x's request. MODEL_NOT_FOUND. */
 NODISCARD enum error_code models_answer(struct models *models, struct exchange *x, struct buf *out,
                                         struct error *e);
+/* Of the list as it is; SIZE_MAX: it is not known. Nothing is asked. */
+size_t models_count(const struct models *models, const struct backend *backend);
+/* Whether the backend's list has the model; -1: it is not known. */
+int models_listed(const struct models *models, const struct backend *backend, struct str model);
 void models_stop(struct models *models);

@@ -51,6 +51,34 @@ static struct tls_options tls_options_at(const struct site *site, size_t place)
     return (struct tls_options){.ca_file = config->ca_file, .verify = config->tls_verify};
 }
 
+/* --- whose sessions --- */
+
+void site_make_scopes(struct site *site, const struct mac_key *key)
+{
+    static const struct str what = STR_INIT("session scope\n");
+    unsigned char mac[MAC_SIZE];
+
+    assert(site->scopes == NULL);
+    site->scopes = mem_new((site->keys_n + 1) * sizeof(site->scopes[0]));
+    for (size_t i = 0; i < site->keys_n; i++) {
+        const struct str pieces[] = {what, secret_reveal(&site->keys[i].key)};
+        mac_make(key, pieces, COUNT_OF(pieces), mac);
+        memcpy(site->scopes[i].bytes, mac, SESSION_SCOPE_SIZE);
+    }
+}
+
+struct session_scope site_scope(const struct site *site, const struct client_key *client)
+{
+    /* Without authentication all are one. A MAC is not this but by a chance of 2^-128. */
+    static const struct session_scope everybody = {.bytes = {[SESSION_SCOPE_SIZE - 1] = 1}};
+
+    if (client == NULL)
+        return everybody;
+    assert(site->scopes != NULL);
+    assert(client >= site->keys && client < site->keys + site->keys_n);
+    return site->scopes[client - site->keys];
+}
+
 /* Equal TLS options share one context. With the lock held. */
 static enum error_code find_tls(struct site *site, size_t place, struct tls_context **ret_context,
                                 struct error *e)
@@ -189,6 +217,7 @@ static void site_free(struct site *site)
     for (size_t i = 0; i <= site->backends->n; i++)
         tls_context_unref(&site->tls[i]);
     mem_free(site->tls);
+    mem_free(site->scopes);
     tls_context_unref(&site->listener);
     (void)pthread_mutex_destroy(&site->tls_lock);
     secret_free(&site->generated.key);

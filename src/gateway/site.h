@@ -14,6 +14,8 @@
 #include <stdatomic.h>
 
 #include "backend/backend.h"
+#include "base/mac.h"
+#include "state/session.h"
 
 struct forward;
 struct tls_context;
@@ -27,7 +29,8 @@ struct site {
     const struct client_key *keys;
     size_t keys_n;
     struct client_key generated;
-    struct str key_path; /* null: the configuration has keys, or none is needed */
+    struct session_scope *scopes; /* of each key; NULL until site_make_scopes */
+    struct str key_path;          /* null: the configuration has keys, or none is needed */
     /* Per backend, and one more of proxies; NULL: not made yet, or plain. Under tls_lock. */
     struct tls_context **tls;
     pthread_mutex_t tls_lock;
@@ -40,6 +43,11 @@ NODISCARD struct site *site_new(struct config *config, struct backend_set **back
 /* Reads the files that it names, before it is used: the client key (see client_key.c), the
  * certificates. CONFIG: a fault in one. */
 NODISCARD enum error_code site_prepare(struct site *site, struct error *e);
+/* Says of each key whose sessions it may see, so that no request has to: a MAC with a key that
+ * stays, so that it is the same after a restart. After site_prepare, before it is used. */
+void site_make_scopes(struct site *site, const struct mac_key *key);
+/* client: one of site->keys; NULL: authentication is off. */
+struct session_scope site_scope(const struct site *site, const struct client_key *client);
 /* Whether what the configuration names to trust backends and proxies by can be read: faults go to
  * report, a line each ("WHERE: error: …"). Returns their number. */
 NODISCARD size_t site_check(struct config *config, struct buf *report);

@@ -21,9 +21,13 @@
 #include <xxhash.h>
 
 #include "base/mem.h"
+#include "gateway/detour.h"
 #include "gateway/plan.h"
 #include "gateway/stored_chain.h"
 #include "gateway/stored_priv.h"
+#include "pipeline/session_key.h"
+#include "text/json.h"
+#include "text/json_edit.h"
 #include "text/json_index.h"
 
 enum {
@@ -40,6 +44,8 @@ struct stored {
     struct str response; /* of a stream's last event; null: it has not come */
     struct str whole;    /* lent from stored_bytes to stored_end */
     struct str key;      /* the name of its key there; null: any */
+    struct str session;  /* that made the previous response; null: not known */
+    bool detour;         /* previous is not what the client said: that was an answer of ours */
     bool same;           /* the backend that the request names speaks Responses */
     bool expanded;       /* the body was made anew */
     bool wanted;         /* the client did not say store: false */
@@ -125,7 +131,8 @@ static void destroy(struct stored *stored)
     mem_free(stored);
 }
 
-static void begin_chain(struct exchange *x, size_t work_max)
+/* planned: the stages have been there, and the body stays. */
+static void begin_chain(struct exchange *x, bool planned, size_t work_max)
 {
     struct stored *stored = x->stored;
     const struct config *config = x->call.config;
@@ -134,7 +141,8 @@ static void begin_chain(struct exchange *x, size_t work_max)
     stored->chain = (struct stored_chain){
         .replies = x->station->gateway->replies,
         .owner = stored->owner,
-        .previous = stored->previous,
+        .previous = planned ? STR_NULL : stored->previous,
+        .stays = planned,
         .now_s = stored_now_s(x),
         .index = &stored->index,
         .same = stored->same,
@@ -159,6 +167,8 @@ static enum error_code remember(struct stored *stored, struct error *e)
 
     stored->pinned = str_copy(&stored->arena, chain->pinned);
     stored->key = str_copy(&stored->arena, chain->key);
+    if (!str_is_null(chain->session))
+        stored->session = str_copy(&stored->arena, chain->session);
     stored->expanded = chain->anew;
     if (arena_overflowed(&stored->arena)) /* else it would be sought elsewhere, and not be there */
         return no_memory(chain->fits_max, e);
@@ -215,11 +225,11 @@ static void on_made(void *ctx)
         destroy(stored);
 }
 
-static enum stored_step start_job(struct exchange *x)
+static enum stored_step start_job(struct exchange *x, bool planned)
 {
     size_t bytes_max = x->call.config->body_bytes_max;
 
-    begin_chain(x, JOB_WORK * bytes_max);
+    begin_chain(x, planned, JOB_WORK * bytes_max);
     x->stored->running = true;
     if (x->large == NULL)
         x->large = large_new(x->branch, exchange_wake, x);
@@ -242,12 +252,77 @@ static enum error_code take_body(struct exchange *x, struct error *e)
     return OK;
 }
 
+/* --- answers of the proxy itself --- */
+
+static struct detour_ask detour_ask_of(const struct exchange *x, struct str session)
+{
+    return (struct detour_ask){
+        .scope = &x->call.intake.scope,
+        .session = session,
+        .now_s = stored_now_s(x),
+        .ttl_s = (x->call.config->responses_store_ttl_ms + 999) / 1000,
+    };
+}
+
+/* The client goes on from one: from where the conversation was before. */
+static enum error_code take_detour(struct exchange *x, struct error *e)
+{
+    struct stored *stored = x->stored;
+    struct session_key_room room;
+    struct str named = session_key_given(&x->call.intake, &x->call.request, &room);
+    const struct detour_ask ask = detour_ask_of(x, named);
+    struct detour detour;
+
+    assert(str_is_null(x->call.intake.session_previous));
+    switch (detour_find(x->station->gateway->detours, &ask, x->call.arena, &detour)) {
+    case DETOUR_ONE:
+        break;
+    case DETOUR_NONE:
+        return FAIL(e, ERR_UNKNOWN_RESPONSE, "no response with the id %.*s is kept%s%.*s",
+                    STR_ARG(detour_id), str_is_null(ask.session) ? "" : " for the session ",
+                    STR_ARG(ask.session));
+    case DETOUR_MANY:
+        return FAIL(e, ERR_UNKNOWN_RESPONSE,
+                    "the proxy answered commands of several sessions with the id %.*s; send the "
+                    "x-session-id of the one that goes on",
+                    STR_ARG(detour_id));
+    }
+    stored->detour = true;
+    stored->previous = str_copy(&stored->arena, detour.previous);
+    stored->session = str_copy(&stored->arena, detour.session);
+    if (arena_overflowed(&stored->arena))
+        return no_memory(x->call.config->inflight_bytes_max, e);
+    return OK;
+}
+
+/* What the request goes on from is known: stages, and who gets the body as it is, are told. */
+static enum stored_step go_on(struct exchange *x)
+{
+    struct stored *stored = x->stored;
+    struct request *request = &x->call.request;
+    const struct json_member *member;
+
+    x->call.intake.session_previous = stored->session;
+    if (LIKELY(!stored->detour) || stored->expanded)
+        return STORED_DONE;
+    member = json_index_find(&request->index, STR("previous_response_id"));
+    assert(member != NULL);
+    if (str_is_null(stored->previous))
+        json_edit_remove(&request->edits, x->call.arena, &request->index, member);
+    else
+        json_edit_value(&request->edits, x->call.arena, &request->index, member,
+                        json_quote(stored->previous, x->call.arena));
+    request->previous = stored->previous;
+    stored->detour = false; /* once */
+    return STORED_DONE;
+}
+
 /* As much as takes no time. */
 static enum stored_step make_here(struct exchange *x, struct error *e)
 {
     struct stored_chain *chain = &x->stored->chain;
 
-    begin_chain(x, LARGE_BYTES);
+    begin_chain(x, false, LARGE_BYTES);
     if (stored_chain_read(chain, e) != OK)
         return STORED_FAILED;
     if (chain->too_much)
@@ -255,7 +330,7 @@ static enum stored_step make_here(struct exchange *x, struct error *e)
     if (remember(x->stored, e) != OK)
         return STORED_FAILED;
     if (!chain->anew)
-        return STORED_DONE;
+        return go_on(x);
     return take_body(x, e) == OK ? STORED_AGAIN : STORED_FAILED;
 }
 
@@ -265,6 +340,7 @@ enum stored_step stored_expand(struct exchange *x, struct error *e)
         return STORED_DONE;
     if (x->stored != NULL) { /* it was done, and the request says again what it said */
         x->call.request.previous = x->stored->previous;
+        x->call.intake.session_previous = x->stored->session;
         return STORED_DONE;
     }
     x->stored = stored_new(x);
@@ -272,17 +348,20 @@ enum stored_step stored_expand(struct exchange *x, struct error *e)
         (void)no_memory(x->call.config->inflight_bytes_max, e);
         return STORED_FAILED;
     }
+    if (UNLIKELY(str_eq(x->stored->previous, detour_id)) && take_detour(x, e) != OK)
+        return STORED_FAILED;
     x->stored->same = stays_responses(x);
     if (x->stored->same && str_is_null(x->stored->previous)) {
-        if (!x->stored->wanted)
-            stored_free(&x->stored);
+        if (x->stored->wanted || x->stored->detour)
+            return go_on(x);
+        stored_free(&x->stored);
         return STORED_DONE;
     }
     if (x->body_n > LARGE_BYTES)
-        return start_job(x);
+        return start_job(x, false);
     enum stored_step step = make_here(x, e);
     stored_chain_end(&x->stored->chain);
-    return step == STORED_WAIT ? start_job(x) : step;
+    return step == STORED_WAIT ? start_job(x, false) : step;
 }
 
 enum stored_step stored_expanded(struct exchange *x, struct error *e)
@@ -294,11 +373,39 @@ enum stored_step stored_expanded(struct exchange *x, struct error *e)
     if (!x->stored->expanded) {
         if (x->body_n <= LARGE_BYTES)
             large_free(&x->large);
-        return STORED_DONE;
+        return go_on(x);
     }
     x->body = NULL;
     x->body_n = large_body(x->large).n;
     return STORED_AGAIN;
+}
+
+/* The user said where it goes, in the session. */
+static bool is_steered(const struct exchange *x)
+{
+    const struct settings *settings = x->call.settings;
+
+    return settings != NULL && (!str_is_null(settings->backend) || !str_is_null(settings->model) ||
+                                !str_is_null(settings->oneoff));
+}
+
+enum stored_step stored_planned(struct exchange *x, struct error *e)
+{
+    struct stored *stored = x->stored;
+    const struct plan_element *element = &x->call.plan.elements[0];
+
+    if (LIKELY(stored == NULL) || !stored->same || !stored->wanted || !str_is_null(stored->input) ||
+        !str_is_null(stored->pinned) || backend_speaks(element->backend, x->call.intake.protocol))
+        return STORED_DONE;
+    stored->same = false;
+    if (x->body_n > LARGE_BYTES)
+        return start_job(x, true);
+    begin_chain(x, true, LARGE_BYTES);
+    enum error_code code = stored_chain_read(&stored->chain, e);
+    if (code == OK && !stored->chain.too_much)
+        code = remember(stored, e);
+    stored_chain_end(&stored->chain);
+    return code == OK ? STORED_DONE : STORED_FAILED;
 }
 
 enum error_code stored_pin(struct exchange *x, struct error *e)
@@ -315,7 +422,7 @@ enum error_code stored_pin(struct exchange *x, struct error *e)
     x->attempt.key = plan_key_named(maker, x->stored->key);
     if (element->backend == maker)
         return OK;
-    if (!str_is_null(element->model) && !str_is_null(x->call.request.model))
+    if ((!str_is_null(element->model) && !str_is_null(x->call.request.model)) || is_steered(x))
         return FAIL(e, ERR_UNKNOWN_RESPONSE, "only backend %.*s has %.*s",
                     STR_ARG(str_head(name, 40)), STR_ARG(str_head(x->stored->previous, 80)));
     element->backend = maker;
@@ -366,6 +473,7 @@ void stored_frame(struct exchange *x, const struct frame *frame)
             put(x, &(struct reply){.id = stored->id,
                                    .previous = stored->previous,
                                    .backend = x->attempt.backend->name,
+                                   .session = x->call.session_id,
                                    .key = key == NULL ? STR_NULL : key->name});
         return;
     }
@@ -418,7 +526,14 @@ void stored_end(struct exchange *x)
 {
     struct stored *stored = x->stored;
 
-    if (LIKELY(stored == NULL) || !stored->keeps || arena_overflowed(&stored->arena))
+    if (LIKELY(stored == NULL) || arena_overflowed(&stored->arena))
+        return;
+    if (UNLIKELY(x->call.answered) && stored->wanted && !str_is_null(x->call.session_id)) {
+        const struct detour_ask ask = detour_ask_of(x, x->call.session_id);
+        detour_put(x->station->gateway->detours, &ask, stored->previous);
+        return;
+    }
+    if (!stored->keeps)
         return;
     struct str response = x->call.request.stream ? stored->response : stored->whole;
     struct str status = json_object_find(response, STR("status"));
@@ -432,6 +547,7 @@ void stored_end(struct exchange *x)
     put(x, &(struct reply){.id = id,
                            .previous = stored->previous,
                            .backend = x->attempt.backend->name,
+                           .session = x->call.session_id,
                            .response = response,
                            .input = stored->input,
                            .output = output});

@@ -204,6 +204,8 @@ static enum error_code read_links(struct stored_chain *chain, struct link **ret_
             return no_room(chain, e);
         if (reply == NULL)
             return unknown(id, e);
+        if (n == 0)
+            chain->session = reply->session;
         if (str_is_null(reply->response)) {
             if (first != NULL) /* what is here goes on from what only a backend has */
                 return unknown(chain->previous, e);
@@ -310,8 +312,10 @@ static enum error_code read(struct stored_chain *chain, struct error *e)
     if (chain->too_much)
         return OK;
     bool refers = has_reference(member_of(chain, STR("input")));
-    chain->anew = first != NULL || (refers && !chain->same);
-    chain->keeps = chain->keeps && !chain->same && str_is_null(chain->pinned);
+    chain->anew = first != NULL || (refers && !chain->same && !chain->stays);
+    /* What is here before it may be answered here again, whatever backend its model names. */
+    chain->keeps = chain->keeps && str_is_null(chain->pinned) && !(refers && chain->stays) &&
+                   (!chain->same || first != NULL);
     if (!chain->anew && !chain->keeps)
         return OK;
     TRY(add_own(chain, refers, &chain->own, e));
@@ -348,6 +352,7 @@ void stored_chain_end(struct stored_chain *chain)
     chain->own = (struct stored_parts){.n = 0};
     chain->pinned = STR_NULL;
     chain->key = STR_NULL;
+    chain->session = STR_NULL;
     chain->work = 0;
     chain->too_much = false;
     arena_fini(&chain->arena);

@@ -21,6 +21,7 @@ struct stored_chain {
     const struct json_index *index; /* of the request's body */
     bool same;                      /* its backend speaks Responses: it knows its own items */
     bool keeps;                     /* the request's own items are to be remembered */
+    bool stays;                     /* the body is not made anew, whatever it refers to */
     size_t bytes_max;               /* body_bytes_max */
     size_t fits_max;                /* inflight_bytes_max */
     size_t work_max;                /* bytes that may be looked at, and written */
@@ -32,6 +33,7 @@ struct stored_chain {
     struct stored_parts own; /* the request's own items, as an array; none: not to be remembered */
     struct str pinned;       /* the backend that has the previous response; null: any will do */
     struct str key;          /* and its key's name; null: any */
+    struct str session;      /* that made the previous response; null: none, or there is no such */
     /* Its own. */
     struct arena arena;
     struct stored_borrowed *borrowed;

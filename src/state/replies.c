@@ -176,8 +176,8 @@ static struct kept *kept_new(struct str owner, const struct reply *reply)
 {
     bool inside = lies_in(reply->response, reply->output);
     size_t bytes = sizeof(struct kept) + owner.n + reply->id.n + reply->previous.n +
-                   reply->backend.n + reply->key.n + reply->response.n + reply->input.n +
-                   (inside ? 0 : reply->output.n);
+                   reply->backend.n + reply->key.n + reply->session.n + reply->response.n +
+                   reply->input.n + (inside ? 0 : reply->output.n);
     struct kept *kept = mem_raw(bytes);
     char *at = kept->text;
 
@@ -190,6 +190,7 @@ static struct kept *kept_new(struct str owner, const struct reply *reply)
     kept->reply.previous = put_text(&at, reply->previous);
     kept->reply.backend = put_text(&at, reply->backend);
     kept->reply.key = put_text(&at, reply->key);
+    kept->reply.session = put_text(&at, reply->session);
     kept->reply.response = put_text(&at, reply->response);
     kept->reply.input = put_text(&at, reply->input);
     kept->reply.output = inside ? same_place(reply->response, reply->output, kept->reply.response)
@@ -280,6 +281,7 @@ bool replies_get(struct replies *replies, struct str owner, struct str id, int64
         .previous = str_copy(arena, kept->reply.previous),
         .backend = str_copy(arena, kept->reply.backend),
         .key = str_copy(arena, kept->reply.key),
+        .session = str_copy(arena, kept->reply.session),
         .response = str_copy(arena, kept->reply.response),
         .input = str_copy(arena, kept->reply.input),
     };

@@ -19,6 +19,7 @@ struct reply {
     struct str previous; /* previous_response_id of its request; null: none */
     struct str backend;  /* that made it */
     struct str key;      /* name of the backend's key; null: none */
+    struct str session;  /* id of the session that made it; null: none */
     struct str response; /* the response object; null: only its whereabouts are kept (raw pairs) */
     struct str input;    /* JSON array: the request's own input items */
     struct str output;   /* JSON array: the answer's output items */

@@ -152,6 +152,8 @@ static void gateway_make(struct run *run)
                                                          .routes = no_routes,
                                                          .routes_n = 1,
                                                          .version = "fuzz"});
+    ok = gateway_open(run->gateway, &e) == OK;
+    assert(ok);
 }
 
 static struct backend *backend_of(const struct run *run)
