@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What      Tells what is in force for this session, and where each value comes from.
- * How       One line a knob: what the session has set; else what stands in its place: the
- *           server's, the configuration's, or the request's own.
+ * How       One line a knob: what the session has set; else what model_defaults say for the
+ *           session's model; else what stands in its place: the server's, the configuration's, or
+ *           the request's own.
  * Owns      Nothing. No key is looked at.
  * Not here  What a single request asks for: it is not known here.
  */
 #include "command/command_priv.h"
 #include "command/knob.h"
+#include "state/model_defaults.h"
 
 static void add_line(struct buf *out, enum knob_id id, struct str value, struct str origin)
 {
@@ -64,6 +66,25 @@ static bool unset_of(const struct command_env *env, enum knob_id id, struct str 
     return true;
 }
 
+/* What model_defaults say for the session's own model; null: nothing, or the model is each
+ * request's. */
+static struct str model_default(const struct command_env *env, enum knob_id id)
+{
+    const struct backend *backend = command_backend(env);
+    struct steer steer = {.temperature = STR_NULL};
+
+    if (backend == NULL || str_is_null(env->draft->model))
+        return STR_NULL;
+    model_defaults_for(env->config, backend->name, env->draft->model, &steer);
+    if (id == KNOB_temperature)
+        return steer.temperature;
+    if (id == KNOB_reasoning_effort)
+        return steer.reasoning_effort;
+    if (id == KNOB_thinking_budget)
+        return steer.reasoning_budget;
+    return id == KNOB_gemini_generation_config ? steer.generation_config : STR_NULL;
+}
+
 /* A session outlives a reload of the configuration: what it has set may not work any more. */
 static struct str set_origin(const struct command_env *env, enum knob_id id)
 {
@@ -89,6 +110,8 @@ static bool run(struct command_env *env, const struct args *args)
         } else if (settings_is_set(env->draft, setting)) {
             value = settings_value(env->draft, setting, env->arena);
             add_line(env->reply, id, value, set_origin(env, id));
+        } else if (!str_is_null(value = model_default(env, id))) {
+            add_line(env->reply, id, value, STR("model_defaults"));
         } else if (unset_of(env, id, &value, &origin)) {
             add_line(env->reply, id, value, origin);
         }

@@ -7,6 +7,7 @@
 #include "command/command_priv.h"
 #include "command/knob.h"
 #include "command/names.h"
+#include "state/model_defaults.h"
 
 static void find(void **state)
 {
@@ -387,6 +388,34 @@ static void status(void **state)
     assert_true(str_find(buf_str(&f->reply), STR("secret"), 0) == SIZE_MAX);
 }
 
+/* What model_defaults say is told of the session's own model, until the session says more. */
+static void status_defaults(void **state)
+{
+    struct fixture *f = *state;
+    struct model_default defaults[] = {
+        {.key = STR_INIT("router:m"),
+         .steer = {.temperature = STR_INIT("0.4"), .reasoning_budget = STR_INIT("900")}},
+        {.key = STR_INIT("m"), .steer = {.reasoning_effort = STR_INIT("low")}},
+    };
+
+    fixture_restart(f);
+    f->config->model_defaults = defaults;
+    f->config->model_defaults_n = COUNT_OF(defaults);
+    assert_true(run(f, "status"));
+    assert_has(f, "\ntemperature: as each request says\n");
+    assert_true(run(f, "model(router:m)"));
+    assert_true(run(f, "status"));
+    assert_has(f, "\ntemperature: 0.4 (model_defaults)\nreasoning-effort: low (model_defaults)\n"
+                  "thinking-budget: 900 (model_defaults)\n");
+    assert_true(run(f, "temperature(1)"));
+    assert_true(run(f, "backend(openai)"));
+    assert_true(run(f, "status"));
+    assert_has(f, "\ntemperature: 1 (session)\nreasoning-effort: low (model_defaults)\n"
+                  "thinking-budget: as each request says\n");
+    f->config->model_defaults = NULL;
+    f->config->model_defaults_n = 0;
+}
+
 static void stats(void **state)
 {
     struct fixture *f = *state;
@@ -494,13 +523,21 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(find),      cmocka_unit_test(nearest),
-        cmocka_unit_test(table),     cmocka_unit_test(prefixes),
-        cmocka_unit_test(refused),   cmocka_unit_test(reply_grows),
-        cmocka_unit_test(alone),     cmocka_unit_test(hello),
-        cmocka_unit_test(help),      cmocka_unit_test(pwd),
-        cmocka_unit_test(status),    cmocka_unit_test(stats),
-        cmocka_unit_test(no_memory), cmocka_unit_test(random_arguments),
+        cmocka_unit_test(find),
+        cmocka_unit_test(nearest),
+        cmocka_unit_test(table),
+        cmocka_unit_test(prefixes),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(reply_grows),
+        cmocka_unit_test(alone),
+        cmocka_unit_test(hello),
+        cmocka_unit_test(help),
+        cmocka_unit_test(pwd),
+        cmocka_unit_test(status),
+        cmocka_unit_test(stats),
+        cmocka_unit_test(status_defaults),
+        cmocka_unit_test(no_memory),
+        cmocka_unit_test(random_arguments),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
