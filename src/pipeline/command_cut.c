@@ -19,18 +19,26 @@
 
 enum { TURNS_FIRST = 64, RESULTS_MAX = 16 };
 
+/* Parts of a turn that go without being looked at. */
+struct gone {
+    struct str parts[RESULTS_MAX];
+    size_t n;
+    size_t texts; /* so many of them are */
+};
+
 /* What happened to a turn. */
 struct cut_turn {
     struct outline_turn turn;
-    size_t gone; /* parts that were removed */
+    struct gone *gone; /* NULL: nothing */
     bool removed;
 };
 
-/* Results of own calls, which go where they come. */
+/* What a client says came of an answer of ours, which goes where it comes: results of its calls,
+ * and "[attempt_completion] Result:" where the client reads its calls from the text. */
 struct results {
     struct str ids[RESULTS_MAX];
     size_t n;
-    bool open;
+    bool open; /* an answer was removed */
 };
 
 struct walk {
@@ -105,7 +113,7 @@ static bool is_blank(const struct cut_text *text, struct arena *arena)
 /* The texts without their commands; parts that hold nothing any more go, as long as one stays. */
 static void cut_message(struct cut *cut, const struct cut_message *message)
 {
-    size_t parts = message->n + message->others;
+    size_t parts = message->parts;
 
     for (size_t i = 0; i < message->n; i++) {
         const struct cut_text *text = &message->texts[i];
@@ -149,7 +157,7 @@ static bool read_message(struct walk *walk, const struct cut_turn *turn,
     size_t cursor = 0;
     size_t n = 0;
 
-    *ret_message = (struct cut_message){.turn = turn->turn, .gone = turn->gone};
+    *ret_message = (struct cut_message){.turn = turn->turn};
     if (!may_hold(turn->turn.content, rules->prefix, &n))
         return false;
     ret_message->texts = arena_array(arena, n, sizeof(*ret_message->texts));
@@ -166,8 +174,11 @@ static bool read_message(struct walk *walk, const struct cut_turn *turn,
         ret_message->rest = ret_message->rest || text->spot.rest;
     }
     size_t others = outline_others(turn->turn.content);
-    assert(others >= turn->gone);
-    ret_message->others = others - turn->gone;
+    size_t gone_texts = turn->gone == NULL ? 0 : turn->gone->texts;
+    size_t gone_others = turn->gone == NULL ? 0 : turn->gone->n - gone_texts;
+    assert(others >= gone_others && n >= gone_texts);
+    ret_message->others = others - gone_others;
+    ret_message->parts = n + others - gone_texts - gone_others;
     ret_message->rest = ret_message->rest || ret_message->others > 0;
     return ret_message->found > 0;
 }
@@ -193,9 +204,8 @@ static bool note_calls(struct walk *walk, const struct cut_turn *turn)
         if (!str_eq(call.name, STR(COMMAND_REPLY_TOOL)) || results->n == RESULTS_MAX)
             return false;
         results->ids[results->n++] = call.id;
-        results->open = true;
     }
-    return results->open || !turn->turn.is_call;
+    return results->n > 0 || !turn->turn.is_call;
 }
 
 /* The assistant's message behind turns[at], of which nothing is left. In Responses its text and its
@@ -211,14 +221,17 @@ static void remove_answer(struct walk *walk, size_t at)
             walk->results = before;
             return;
         }
-        if (!remove_turn(walk->cut, turn) || walk->results.open)
+        if (!remove_turn(walk->cut, turn))
+            return;
+        walk->results.open = true;
+        if (walk->results.n > 0)
             return;
     }
 }
 
 static bool is_own_result(const struct results *results, const struct outline_call *call)
 {
-    if (!call->is_result)
+    if (!call->is_result || results->n == 0)
         return false;
     if (call->id.n == 0)
         return str_eq(call->name, STR(COMMAND_REPLY_TOOL));
@@ -227,6 +240,44 @@ static bool is_own_result(const struct results *results, const struct outline_ca
             return true;
     }
     return false;
+}
+
+/* The text that says so and nothing else. */
+static bool is_result_text(struct str string)
+{
+    const struct str text = STR("[" COMMAND_REPLY_TOOL "] Result:");
+    struct str body = str_of(string.p + 1, string.n - 2);
+
+    for (size_t i = 0; i < 2; i++) { /* with a line break behind it */
+        if (str_ends(body, STR("\\n")))
+            body.n -= 2;
+    }
+    return str_eq(str_trim(body), text);
+}
+
+/* False: the turn is a result itself. */
+static bool find_results(struct walk *walk, const struct cut_turn *turn, struct gone *gone)
+{
+    struct outline_call call;
+    struct outline_text text;
+    size_t cursor = 0;
+
+    while (walk->cut->protocol->outline_call(&turn->turn, &cursor, walk->cut->arena, &call)) {
+        if (!is_own_result(&walk->results, &call))
+            continue;
+        if (str_is_null(call.part))
+            return false;
+        if (gone->n < RESULTS_MAX)
+            gone->parts[gone->n++] = call.part;
+    }
+    cursor = 0;
+    while (outline_text_next(turn->turn.content, &cursor, &text)) {
+        if (str_is_null(text.part) || gone->n == RESULTS_MAX || !is_result_text(text.string))
+            continue;
+        gone->parts[gone->n++] = text.part;
+        gone->texts++;
+    }
+    return true;
 }
 
 static size_t count_parts(struct str content)
@@ -240,30 +291,22 @@ static size_t count_parts(struct str content)
     return n;
 }
 
-/* What the client says came of our calls. */
-static void remove_results(struct walk *walk, struct cut_turn *turn)
+/* The results in the turn; where it is nothing else, it goes. */
+static void look_for_results(struct walk *walk, struct cut_turn *turn)
 {
-    struct cut *cut = walk->cut;
-    struct outline_call call;
-    struct str parts[RESULTS_MAX];
-    size_t n = 0;
-    size_t cursor = 0;
+    struct gone *gone = ARENA_NEW(walk->cut->arena, struct gone);
 
-    while (cut->protocol->outline_call(&turn->turn, &cursor, cut->arena, &call)) {
-        if (!is_own_result(&walk->results, &call))
-            continue;
-        if (str_is_null(call.part)) {
-            (void)remove_turn(cut, turn);
-            return;
-        }
-        if (n < RESULTS_MAX)
-            parts[n++] = call.part;
-    }
-    if (n > 0 && n == count_parts(turn->turn.content) && remove_turn(cut, turn))
-        return;
-    for (size_t i = 0; i < n; i++)
-        remove_element(cut, parts[i]);
-    turn->gone = n;
+    if (!find_results(walk, turn, gone) ||
+        (gone->n > 0 && gone->n == count_parts(turn->turn.content)))
+        (void)remove_turn(walk->cut, turn);
+    else if (gone->n > 0)
+        turn->gone = gone;
+}
+
+static void remove_results(struct walk *walk, const struct cut_turn *turn)
+{
+    for (size_t i = 0; turn->gone != NULL && i < turn->gone->n; i++)
+        remove_element(walk->cut, turn->gone->parts[i]);
 }
 
 /* --- the walk ---------------------------------------------------------------------------- */
@@ -273,15 +316,19 @@ static void older(struct walk *walk, size_t at)
     struct cut_message message;
     struct cut_turn *turn = &walk->turns[at];
 
-    if (!read_message(walk, turn, &walk->rules, &message))
+    if (!read_message(walk, turn, &walk->rules, &message)) {
+        remove_results(walk, turn);
         return;
+    }
     if (walk->cut->replay(walk->cut->ctx, &message, &walk->rules))
         walk->changed = true;
     walk->results = (struct results){.n = 0};
-    if (!message.rest && remove_turn(walk->cut, turn))
+    if (!message.rest && remove_turn(walk->cut, turn)) {
         remove_answer(walk, at);
-    else
+    } else {
+        remove_results(walk, turn);
         cut_message(walk->cut, &message);
+    }
 }
 
 static bool is_users(const struct cut_turn *turn)
@@ -300,11 +347,15 @@ static void go_through(struct walk *walk, const struct cut_rules *rules)
         if (turn->removed)
             continue;
         if (walk->results.open && (is_users(turn) || turn->turn.role == ROLE_TOOL))
-            remove_results(walk, turn);
-        if (!turn->removed && (is_users(turn) || is_answer(turn)))
+            look_for_results(walk, turn);
+        if (turn->removed)
+            continue;
+        if (is_users(turn) || is_answer(turn))
             walk->results.open = false;
-        if (is_users(turn) && !turn->removed && i + 1 < walk->n)
+        if (is_users(turn) && i + 1 < walk->n)
             older(walk, i);
+        else
+            remove_results(walk, turn);
     }
 }
 
@@ -318,7 +369,7 @@ static void undo(struct walk *walk, size_t edits)
     walk->cut->request->edits.n = edits;
     for (size_t i = 0; i < walk->n; i++) {
         walk->turns[i].removed = false;
-        walk->turns[i].gone = 0;
+        walk->turns[i].gone = NULL;
     }
 }
 

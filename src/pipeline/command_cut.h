@@ -30,8 +30,8 @@ struct cut_message {
     struct cut_text *texts;
     size_t n;
     size_t found;  /* commands in all texts */
-    size_t others; /* parts that are no text, and stay */
-    size_t gone;   /* parts that go without being looked at: results of own answers */
+    size_t others; /* parts that are no text; without results of own answers, which go */
+    size_t parts;  /* all that stay */
     bool rest;     /* something is left besides the commands */
 };
 

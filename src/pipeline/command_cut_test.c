@@ -185,6 +185,31 @@ static const struct {
      "{'role':'user','content':[{'type':'tool_result','tool_use_id':'call_1','content':'x'}]},"
      "{'role':'user','content':'hi'}]}",
      "{'max_tokens':9,'messages':[{'role':'user','content':'hi'}]}"},
+    /* what has a result of ours and commands only goes as a whole, and so on */
+    {"anthropic",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':"
+     "[{'type':'tool_use','id':'call_1','name':'attempt_completion','input':{}}]},"
+     "{'role':'user','content':[{'type':'tool_result','tool_use_id':'call_1','content':'x'},"
+     "{'type':'text','text':'!/pwd'}]},{'role':'assistant','content':[{'type':'tool_use','id':"
+     "'call_2','name':'attempt_completion','input':{}}]},{'role':'user','content':[{'type':"
+     "'tool_result','tool_use_id':'call_2','content':'x'},{'type':'text','text':'!/pwd hi'}]},"
+     "{'role':'assistant','content':'a'},{'role':'user','content':'bye'}]}",
+     "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'text','text':'hi'}]},"
+     "{'role':'assistant','content':'a'},{'role':'user','content':'bye'}]}"},
+    /* a client that reads its calls from the text says so in a part of its own */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':"
+     "'<attempt_completion>x</attempt_completion>'},{'role':'user','content':[{'type':'text','text':"
+     "'[attempt_completion] Result:\\n'},{'type':'text','text':'<feedback>\\nhi\\n</feedback>'}]}]}",
+     "{'messages':[{'role':'user','content':[{'type':'text','text':'<feedback>\\nhi\\n</feedback>'}]"
+     "}]}"},
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':"
+     "'<attempt_completion>x</attempt_completion>'},{'role':'user','content':[{'type':'text','text':"
+     "'[attempt_completion] Result:\\n'},{'type':'text','text':'<feedback>\\n!/pwd\\n</feedback>'}]}"
+     ",{'role':'assistant','content':'b'},{'role':'user','content':'c'}]}",
+     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':"
+     "'<attempt_completion>x</attempt_completion>'},{'role':'user','content':'c'}]}"},
     /* one of the backend's own stays */
     {"anthropic",
      "{'max_tokens':9,'messages':[{'role':'user','content':'a'},{'role':'assistant','content':"
