@@ -397,8 +397,8 @@ static const bool *connection_names(struct exchange *x, const struct message *m)
     return named;
 }
 
-/* The cookie of that name in a Cookie header (RFC 6265, 4.2.1; the value may stand in quotes);
- * null: none. */
+/* The cookie of that name in a Cookie header (RFC 6265, 4.2.1; the value may stand in quotes), the
+ * first that is not empty; null: none. */
 static struct str cookie_named(struct str cookies, struct str name)
 {
     struct str pair;
@@ -409,7 +409,9 @@ static struct str cookie_named(struct str cookies, struct str name)
             continue;
         struct str value = str_trim(str_from(pair, equals + 1));
         bool quoted = value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"';
-        return quoted ? str_of(value.p + 1, value.n - 2) : value;
+        value = quoted ? str_of(value.p + 1, value.n - 2) : value;
+        if (value.n > 0)
+            return value;
     }
     return STR_NULL;
 }

@@ -726,6 +726,7 @@ static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
                      !atomic_load_explicit(&backend->usage_refused, memory_order_relaxed);
     return (struct encode_request){
         .model = x->call.element->model,
+        .steer = steer_is_empty(&x->call.element->steer) ? NULL : &x->call.element->steer,
         .dialect = &backend->dialect,
         .operation = x->call.intake.operation,
         .same_protocol = same,
@@ -798,11 +799,31 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     return send(x, &wire, e);
 }
 
+/* A copy in the arena; NULL stays. */
+static const struct steer *steer_keep(const struct steer *steer, struct arena *arena)
+{
+    if (steer == NULL)
+        return NULL;
+    struct steer *copy = ARENA_NEW(arena, struct steer);
+    *copy = (struct steer){
+        .temperature = str_copy(arena, steer->temperature),
+        .top_p = str_copy(arena, steer->top_p),
+        .max_tokens = str_copy(arena, steer->max_tokens),
+        .reasoning_effort = str_copy(arena, steer->reasoning_effort),
+        .reasoning_budget = str_copy(arena, steer->reasoning_budget),
+        .generation_config = str_copy(arena, steer->generation_config),
+    };
+    return copy;
+}
+
 void attempt_write(struct exchange *x)
 {
     bool full;
-    const struct encode_request how = how_to_say(x, &full);
+    struct encode_request how = how_to_say(x, &full);
 
+    /* What a session says is its; the job has the request arena, to its end. */
+    how.model = str_copy(x->call.arena, how.model);
+    how.steer = steer_keep(how.steer, x->call.arena);
     const struct reasoning_way way = reasoning_way(x);
     large_write(x->large, &x->call.request, &way, x->attempt.protocol, &how, full);
 }

@@ -880,8 +880,9 @@ bool exchange_emit(void *ctx, struct frame *frame)
     CAST(x, ctx, EXCHANGE_MAGIC);
     e.code = OK;
     struct buf *out = &x->station->out;
-    if (UNLIKELY(x->encoder == NULL)) /* a stage answers by itself */
-        exchange_start_encoder(x, false);
+    /* A stage answers by itself, in the client's own terms: its ids are what the client is told. */
+    if (UNLIKELY(x->encoder == NULL))
+        exchange_start_encoder(x, true);
     if (UNLIKELY(frame->changed) && !x->taken_over && x->attempt.backend != NULL &&
         exchange_is_same(x)) {
         x->taken_over = true;
