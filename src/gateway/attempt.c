@@ -726,7 +726,7 @@ static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
                      !atomic_load_explicit(&backend->usage_refused, memory_order_relaxed);
     return (struct encode_request){
         .model = x->call.element->model,
-        .steer = steer_is_empty(&x->call.element->steer) ? NULL : &x->call.element->steer,
+        .steer = &x->call.element->steer,
         .dialect = &backend->dialect,
         .operation = x->call.intake.operation,
         .same_protocol = same,
@@ -799,11 +799,9 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     return send(x, &wire, e);
 }
 
-/* A copy in the arena; NULL stays. */
+/* A copy in the arena. */
 static const struct steer *steer_keep(const struct steer *steer, struct arena *arena)
 {
-    if (steer == NULL)
-        return NULL;
     struct steer *copy = ARENA_NEW(arena, struct steer);
     *copy = (struct steer){
         .temperature = str_copy(arena, steer->temperature),
