@@ -373,14 +373,18 @@ static void undo(struct walk *walk, size_t edits)
     }
 }
 
+/* Something was there, and all of it went. */
 static bool is_nothing_left(const struct walk *walk)
 {
+    bool any = false;
+
     for (size_t i = 0; i < walk->n; i++) {
         enum role role = walk->turns[i].turn.role;
+        any = any || walk->turns[i].removed;
         if (!walk->turns[i].removed && role != ROLE_SYSTEM && role != ROLE_DEVELOPER)
             return false;
     }
-    return walk->n > 0;
+    return any;
 }
 
 void command_cut_find(struct cut *cut)
