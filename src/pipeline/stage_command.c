@@ -386,6 +386,7 @@ static enum verdict run_newest(struct call *call, struct command_work *work)
         .arena = pipeline_arena(call),
     };
     bool done = run_all(&env, &work->cut.newest, &work->reply);
+    metric_add(call->metrics, METRIC_commands_total, 0, (int64_t)work->cut.newest.found);
     if (arena_overflowed(pipeline_arena(call)) || arena_overflowed(call->arena))
         return refuse_overflow(call);
     return done ? commit(call, work) : reply(call, work->reply);
