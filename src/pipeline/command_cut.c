@@ -45,10 +45,17 @@ struct walk {
     struct cut *cut;
     struct cut_turn *turns;
     size_t n;
+    size_t newest; /* the last turn that is not the system's; n: there is none */
     struct cut_rules rules;
     struct results results;
     bool changed; /* a command changed the rules */
 };
+
+/* Clients tell the model things behind the user's message, too (Claude Code does). */
+static bool is_told(const struct cut_turn *turn)
+{
+    return turn->turn.role == ROLE_SYSTEM || turn->turn.role == ROLE_DEVELOPER;
+}
 
 static void collect(struct walk *walk)
 {
@@ -212,10 +219,14 @@ static bool note_calls(struct walk *walk, const struct cut_turn *turn)
  * call are items of their own. */
 static void remove_answer(struct walk *walk, size_t at)
 {
-    for (size_t i = at + 1; i < walk->n && i <= at + 2; i++) {
+    bool second = false;
+
+    for (size_t i = at + 1; i < walk->n; i++) {
         struct cut_turn *turn = &walk->turns[i];
         struct results before = walk->results;
-        if (!is_answer(turn) || (i == at + 2 && !turn->turn.is_call))
+        if (is_told(turn))
+            continue;
+        if (!is_answer(turn) || (second && !turn->turn.is_call))
             return;
         if (!note_calls(walk, turn)) {
             walk->results = before;
@@ -224,8 +235,9 @@ static void remove_answer(struct walk *walk, size_t at)
         if (!remove_turn(walk->cut, turn))
             return;
         walk->results.open = true;
-        if (walk->results.n > 0)
+        if (walk->results.n > 0 || second)
             return;
+        second = true;
     }
 }
 
@@ -352,7 +364,7 @@ static void go_through(struct walk *walk, const struct cut_rules *rules)
             continue;
         if (is_users(turn) || is_answer(turn))
             walk->results.open = false;
-        if (is_users(turn) && i + 1 < walk->n)
+        if (is_users(turn) && i != walk->newest)
             older(walk, i);
         else
             remove_results(walk, turn);
@@ -379,9 +391,8 @@ static bool is_nothing_left(const struct walk *walk)
     bool any = false;
 
     for (size_t i = 0; i < walk->n; i++) {
-        enum role role = walk->turns[i].turn.role;
         any = any || walk->turns[i].removed;
-        if (!walk->turns[i].removed && role != ROLE_SYSTEM && role != ROLE_DEVELOPER)
+        if (!walk->turns[i].removed && !is_told(&walk->turns[i]))
             return false;
     }
     return any;
@@ -394,12 +405,17 @@ void command_cut_find(struct cut *cut)
 
     cut->newest = (struct cut_message){.found = 0};
     collect(&walk);
+    walk.newest = walk.n;
+    for (size_t i = walk.n; i-- > 0 && walk.newest == walk.n;) {
+        if (!is_told(&walk.turns[i]))
+            walk.newest = i;
+    }
     go_through(&walk, &cut->configured);
     if (!walk.changed && !same_rules(&cut->configured, &cut->session)) {
         undo(&walk, edits);
         go_through(&walk, &cut->session);
     }
-    struct cut_turn *last = walk.n == 0 ? NULL : &walk.turns[walk.n - 1];
+    struct cut_turn *last = walk.newest == walk.n ? NULL : &walk.turns[walk.newest];
     if (last != NULL && is_users(last) && !last->removed)
         (void)read_message(&walk, last, &cut->session, &cut->newest);
     cut->nothing = is_nothing_left(&walk) && !arena_overflowed(cut->arena);

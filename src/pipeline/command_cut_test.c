@@ -99,6 +99,13 @@ static const struct {
      "{'role':'user','content':'e'} ] }",
      "{'messages': [ {'role':'user','content':'a'} ,{'role':'assistant','content':'b'},\n"
      "{'role':'user','content':'e'} ] }"},
+    /* with what the client tells the model between them and behind */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/pwd'},{'role':'system','content':'s'},"
+     "{'role':'assistant','content':'d'},{'role':'user','content':'hi'},"
+     "{'role':'developer','content':'t'}]}",
+     "{'messages':[{'role':'system','content':'s'},{'role':'user','content':'hi'},"
+     "{'role':'developer','content':'t'}]}"},
     /* without an answer behind it */
     {"openai-chat",
      "{'messages':[{'role':'user','content':'!/pwd'},{'role':'user','content':'hi'}]}",
@@ -368,6 +375,26 @@ static void test_results_of_own_calls_are_no_rest(void **unused)
     assert_false(result.rest);
 }
 
+/* What stands behind the user's message and is not the user's hides it not. */
+static void test_the_newest_message_before_what_is_told(void **unused)
+{
+    static struct result result;
+    static char body[BODY_MAX];
+
+    (void)unused;
+    quote(body, "{'messages':[{'role':'user','content':'!/pwd'},{'role':'system','content':'s'},"
+                "{'role':'developer','content':'t'}]}");
+    cut_body("openai-chat", str_c(body), false, &result);
+    assert_int_equal(result.found, 1);
+    assert_false(result.rest);
+    assert_false(result.nothing);
+    quote(body, "{'messages':[{'role':'user','content':'!/pwd'},{'role':'system','content':'s'},"
+                "{'role':'assistant','content':'d'}]}");
+    cut_body("openai-chat", str_c(body), false, &result);
+    assert_int_equal(result.found, 0);
+    assert_true(result.nothing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_a_growing_conversation_keeps_its_beginning),
         cmocka_unit_test(test_nothing_may_be_left),
         cmocka_unit_test(test_results_of_own_calls_are_no_rest),
+        cmocka_unit_test(test_the_newest_message_before_what_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
