@@ -344,6 +344,29 @@ static void test_a_growing_conversation_keeps_its_beginning(void **unused)
     assert_true(sent >= 5);
 }
 
+/* Claude Code puts a system text behind what its user says. */
+static void test_system_texts_behind_the_newest_message(void **unused)
+{
+    static struct result result;
+    static char body[BODY_MAX];
+
+    (void)unused;
+    quote(body, "{'max_tokens':9,'messages':[{'role':'user','content':'!/pwd hi'},"
+                "{'role':'system','content':'!/pwd'}]}");
+    cut_body("anthropic", str_c(body), true, &result);
+    assert_int_equal(result.found, 1);
+    assert_true(result.rest);
+    quote(body, "{'max_tokens':9,'messages':[{'role':'user','content':'hi'},"
+                "{'role':'system','content':'!/pwd'}]}");
+    assert_string_equal(result.body, body);
+    /* nothing but system texts is for the backend to refuse */
+    quote(body, "{'messages':[{'role':'system','content':'!/pwd'}]}");
+    cut_body("openai-chat", str_c(body), true, &result);
+    assert_false(result.nothing);
+    assert_int_equal(result.found, 0);
+    assert_string_equal(result.body, body);
+}
+
 static void test_nothing_may_be_left(void **unused)
 {
     static struct result result;
@@ -400,6 +423,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_histories),
         cmocka_unit_test(test_a_growing_conversation_keeps_its_beginning),
+        cmocka_unit_test(test_system_texts_behind_the_newest_message),
         cmocka_unit_test(test_nothing_may_be_left),
         cmocka_unit_test(test_results_of_own_calls_are_no_rest),
         cmocka_unit_test(test_the_newest_message_before_what_is_told),

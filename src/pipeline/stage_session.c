@@ -14,6 +14,8 @@
 
 #define LISTENS (EVENT_BIT(EVENT_BLOCK_BEGIN) | EVENT_BIT(EVENT_TEXT))
 
+enum { WALK_BYTES_MAX = 64 * 1024 };
+
 struct session_state {
     const struct settings *settings; /* a reference */
     bool is_text;                    /* the block that began last is */
@@ -70,6 +72,31 @@ static struct str head_of(struct str body, struct arena *arena)
     return json_string_value(str_of(body.p - 1, n + 2), arena);
 }
 
+static bool is_system(const struct outline_turn *turn)
+{
+    return turn->role == ROLE_SYSTEM || turn->role == ROLE_DEVELOPER;
+}
+
+/* The newest message; behind it there may be system texts (Claude Code ends with such): then it is
+ * walked to, where that is not far. */
+static bool newest(const struct call *call, struct outline_turn *ret_turn)
+{
+    const struct protocol *protocol = call->intake.protocol;
+    struct outline_cursor cursor = {.step = 0};
+    struct outline_turn turn;
+
+    if (!protocol->outline_last(&call->request, ret_turn))
+        return false;
+    if (LIKELY(!is_system(ret_turn)))
+        return true;
+    while (call->request.source.n <= WALK_BYTES_MAX &&
+           protocol->outline_next(&call->request, &cursor, &turn)) {
+        if (!is_system(&turn))
+            *ret_turn = turn;
+    }
+    return true;
+}
+
 /* The beginning of the newest message's text, where that is the user's. */
 static void keep_prompt(struct call *call, struct session_state *s)
 {
@@ -77,7 +104,7 @@ static void keep_prompt(struct call *call, struct session_state *s)
     struct outline_text text;
     size_t cursor = 0;
 
-    if (!call->intake.protocol->outline_last(&call->request, &turn) || turn.role != ROLE_USER ||
+    if (!newest(call, &turn) || turn.role != ROLE_USER ||
         !outline_text_next(turn.content, &cursor, &text))
         return;
     assert(text.string.n >= 2);
