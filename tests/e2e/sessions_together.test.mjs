@@ -439,8 +439,8 @@ test("idle sessions end after expiry_seconds; use keeps them", async () => {
 test("at most max_sessions: the idlest leave first", async () => {
     const few = await scene_with({ config: { workers: 1, session: { max_sessions: 64 } } });
     for (let i = 0; i < 400; i++) {
-        await few.command("openai-chat", "!/set(temperature=0.2)", undefined,
-            { session: `s${i}` });
+        assert.equal((await few.say("openai-chat", "!/set(temperature=0.2)",
+            { session: `s${i}` })).text, "Temperature set to 0.2");
     }
     const { text } = await few.proxy.call({ method: "GET", path: "/v2/sessions" });
     assert.ok((text.match(/"s\d+"/g) ?? []).length <= 64 * 2, text.slice(0, 300));

@@ -217,9 +217,21 @@ export async function ask(proxy, protocol, body, options = {}) {
     return Object.assign(got, read(protocol, answer, got));
 }
 
+/* The checker is a process: the first answers of each form are shown to it, then one of many. */
+const linted = new Map();
+
+function is_to_be_linted(protocol, got) {
+    const form = [protocol, got.stream, got.array, got.reading.stop].join(" ");
+    const n = linted.get(form) ?? 0;
+    linted.set(form, n + 1);
+    return n < 4 || n % 16 === 0;
+}
+
 /** It is the protocol's regular answer, whole or as a stream. */
 export function assert_well_formed(protocol, got) {
-    assert.equal(lint(protocol, got), "");
+    if (is_to_be_linted(protocol, got)) {
+        assert.equal(lint(protocol, got), "");
+    }
     if (got.stream && !got.array) {
         GRAMMARS[protocol](events_of(got.answer.body));
     }
