@@ -5,6 +5,7 @@
  */
 #include "gateway/gateway_priv.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -12,12 +13,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "pipeline/pipeline.h"
 
 enum { WORKERS = 3, CLIENTS = 12 };
@@ -35,6 +39,9 @@ static const struct gateway_route routes[] = {
      .content_type = "application/json",
      .answer = answer_here},
 };
+
+/* Where the sessions' database is; NULL: they are kept in memory. */
+static char *kept_in;
 
 static struct gateway *gateway_of(struct arena *arena, bool one_listener, char *port)
 {
@@ -55,6 +62,11 @@ static struct gateway *gateway_of(struct arena *arena, bool one_listener, char *
     config_read(&source, arena, &result);
     if (result.config == NULL)
         fail_msg("%.*s", STR_ARG(result.report));
+    if (kept_in != NULL) {
+        result.config->data_dir = str_c(kept_in);
+        result.config->session_repository = STR("file");
+        result.config->session_file_path = str_c(kept_in);
+    }
     assert_int_equal(backend_set_new(result.config, &backends, &e), OK);
     struct gateway *gateway = gateway_new(&(struct gateway_options){.config = result.config,
                                                                     .backends = backends,
@@ -166,11 +178,130 @@ static void test_port_in_use(void **state)
     arena_fini(&arena);
 }
 
+/* --- changes of sessions on their way --- */
+
+enum { CHANGES = 40 };
+
+static void send_change(int fd, int i)
+{
+    char body[256];
+    char text[512];
+    int n = snprintf(body, sizeof(body),
+                     "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":"
+                     "\"!/set(project=p%d)\"}]}",
+                     i);
+    int total = snprintf(text, sizeof(text),
+                         "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                         "Authorization: Bearer test-client-key-1\r\nx-session-id: s%d\r\n"
+                         "Content-Length: %d\r\n\r\n%s",
+                         i, n, body);
+
+    assert_int_equal(send(fd, text, (size_t)total, MSG_NOSIGNAL), total);
+}
+
+/* A folder of files. */
+static void remove_all(const char *path)
+{
+    char name[512];
+    DIR *directory = opendir(path);
+
+    assert_non_null(directory);
+    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        (void)snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        (void)unlink(name);
+    }
+    (void)closedir(directory);
+    assert_int_equal(rmdir(path), 0);
+}
+
+/* Whether the answer that came before the connection's end says that it is done. */
+static bool was_told(int fd)
+{
+    char got[4096] = "";
+    size_t n = 0;
+
+    while (n < sizeof(got) - 1) {
+        ssize_t more = recv(fd, got + n, sizeof(got) - n - 1, 0);
+        if (more <= 0)
+            break;
+        n += (size_t)more;
+        got[n] = '\0';
+        if (strstr(got, "Project changed to") != NULL)
+            return true;
+    }
+    return false;
+}
+
+static bool is_kept(const struct gateway *gateway, const struct session_scope *scope, int i,
+                    struct arena *arena)
+{
+    struct session_view view;
+    char text[16];
+    struct str id = str_of(text, (size_t)snprintf(text, sizeof(text), "s%d", i));
+    struct session *session = session_find(gateway->sessions, scope, id, clock_real_ms());
+
+    if (session == NULL)
+        return false;
+    session_view(session, arena, &view);
+    session_leave(&session);
+    text[0] = 'p';
+    return str_eq(view.settings.project, id);
+}
+
+/* Catches: a worker that ends before the changes that it waits for, or waits for ever; an exchange
+ * that is gone when its change is through; what was told as done, and is not there at the next
+ * start. */
+static void test_changes_on_their_way(void **state)
+{
+    struct arena arena;
+    struct error e;
+    char directory[] = "/tmp/gateway_test.XXXXXX";
+    char port[] = "0";
+    int clients[CHANGES];
+    bool told[CHANGES] = {false};
+    (void)state;
+
+    arena_init(&arena, (size_t)64 << 20, 4096, NULL);
+    kept_in = mkdtemp(directory);
+    assert_non_null(kept_in);
+    struct gateway *gateway = gateway_of(&arena, false, port);
+    if (gateway_start(gateway, &e) != OK)
+        fail_msg("%s", e.detail);
+    for (int i = 0; i < CHANGES; i++) {
+        clients[i] = client_to(gateway_port(gateway));
+        send_change(clients[i], i);
+        if (i % 4 == 1) { /* it does not stay for the answer */
+            assert_int_equal(close(clients[i]), 0);
+            clients[i] = -1;
+        }
+    }
+    told[0] = was_told(clients[0]);
+    assert_true(told[0]);
+    gateway_drain(gateway);
+    gateway_abort(gateway);
+    for (int i = 1; i < CHANGES; i++)
+        told[i] = clients[i] >= 0 && was_told(clients[i]);
+    gateway_free(&gateway);
+    for (int i = 0; i < CHANGES; i++)
+        assert_true(clients[i] < 0 || close(clients[i]) == 0);
+    gateway = gateway_of(&arena, false, port);
+    if (gateway_start(gateway, &e) != OK)
+        fail_msg("%s", e.detail);
+    struct session_scope scope = site_scope(gateway->site, &gateway->site->keys[0]);
+    for (int i = 0; i < CHANGES; i++)
+        assert_true(!told[i] || is_kept(gateway, &scope, i, &arena));
+    stop(&gateway);
+    kept_in = NULL;
+    remove_all(directory);
+    arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_listener),
         cmocka_unit_test(test_port_in_use),
+        cmocka_unit_test(test_changes_on_their_way),
     };
 
     (void)signal(SIGPIPE, SIG_IGN);
