@@ -12,6 +12,7 @@ enum {
     FLAG_SAME_BACKEND = 16,
     FLAG_SAME_MODEL = 32,
     FLAG_SAME_PROJECT = 64,
+    FLAGS_SAME = FLAG_SAME_BACKEND | FLAG_SAME_MODEL | FLAG_SAME_PROJECT,
     FLAGS_ALL = 127
 };
 
@@ -33,6 +34,8 @@ struct reader {
     const unsigned char *at;
     const unsigned char *end;
     bool ours; /* from our own memory: the texts are known to be UTF-8 */
+    /* Where the names of the item that was read last stand. */
+    const unsigned char *names[SESSION_HISTORY_NAMES];
 };
 
 static void put_varint(struct writer *w, uint64_t value)
@@ -82,9 +85,21 @@ static bool get_text(struct reader *r, size_t max, struct str *ret_text)
 
 /* --- one item --- */
 
-/* Without its length. before: the item before it, NULL: it is the oldest. */
+static void put_name(struct writer *w, struct str name, bool same, unsigned flag, unsigned *flags,
+                     const unsigned char **ret_at)
+{
+    *ret_at = same ? NULL : w->at;
+    if (same)
+        *flags |= flag;
+    else
+        put_text(w, name);
+}
+
+/* Without its length. before: whose names it may share; NULL: it is the oldest. ret_names: where its
+ * names stand in to, NULL: not there. */
 static size_t write_item(const struct session_item *item, const struct session_item *before,
-                         unsigned char to[ITEM_MAX])
+                         unsigned char to[ITEM_MAX],
+                         const unsigned char *ret_names[SESSION_HISTORY_NAMES])
 {
     struct writer w = {.at = to + 1};
     unsigned flags = 0;
@@ -106,27 +121,24 @@ static size_t write_item(const struct session_item *item, const struct session_i
     }
     put_text(&w, item->prompt);
     put_text(&w, item->answer);
-    if (before != NULL && str_eq(item->backend, before->backend))
-        flags |= FLAG_SAME_BACKEND;
-    else
-        put_text(&w, item->backend);
-    if (before != NULL && str_eq(item->model, before->model))
-        flags |= FLAG_SAME_MODEL;
-    else
-        put_text(&w, item->model);
-    if (before != NULL && str_eq(item->project, before->project))
-        flags |= FLAG_SAME_PROJECT;
-    else
-        put_text(&w, item->project);
+    put_name(&w, item->backend, before != NULL && str_eq(item->backend, before->backend),
+             FLAG_SAME_BACKEND, &flags, &ret_names[0]);
+    put_name(&w, item->model, before != NULL && str_eq(item->model, before->model), FLAG_SAME_MODEL,
+             &flags, &ret_names[1]);
+    put_name(&w, item->project, before != NULL && str_eq(item->project, before->project),
+             FLAG_SAME_PROJECT, &flags, &ret_names[2]);
     to[0] = (unsigned char)flags;
     assert(w.at - to <= ITEM_MAX);
     return (size_t)(w.at - to);
 }
 
-static bool read_named(struct reader *r, bool same, const struct str *before, struct str *ret_text)
+static bool read_named(struct reader *r, bool same, const struct str *before, struct str *ret_text,
+                       const unsigned char **ret_at)
 {
-    if (!same)
+    if (!same) {
+        *ret_at = r->at;
         return get_text(r, SESSION_HISTORY_TEXT_MAX, ret_text);
+    }
     if (before == NULL)
         return false;
     *ret_text = *before;
@@ -157,7 +169,8 @@ static bool read_item(struct reader *r, const struct session_item *before,
 
     if (!get_varint(r, &n) || n < 9 || n > ITEM_MAX || n > (size_t)(r->end - r->at))
         return false;
-    struct reader in = {.at = r->at, .end = r->at + n, .ours = r->ours};
+    struct reader in = *r;
+    in.end = in.at + n;
     unsigned flags = *in.at++;
     for (unsigned i = 0; i < 8; i++)
         time |= (uint64_t)*in.at++ << (8 * i);
@@ -170,14 +183,15 @@ static bool read_item(struct reader *r, const struct session_item *before,
                 get_text(&in, SESSION_BEGINNING_MAX, &item.prompt) &&
                 get_text(&in, SESSION_BEGINNING_MAX, &item.answer) &&
                 read_named(&in, (flags & FLAG_SAME_BACKEND) != 0,
-                           before == NULL ? NULL : &before->backend, &item.backend) &&
+                           before == NULL ? NULL : &before->backend, &item.backend, &in.names[0]) &&
                 read_named(&in, (flags & FLAG_SAME_MODEL) != 0,
-                           before == NULL ? NULL : &before->model, &item.model) &&
+                           before == NULL ? NULL : &before->model, &item.model, &in.names[1]) &&
                 read_named(&in, (flags & FLAG_SAME_PROJECT) != 0,
-                           before == NULL ? NULL : &before->project, &item.project);
+                           before == NULL ? NULL : &before->project, &item.project, &in.names[2]);
     if (!good || in.at != in.end)
         return false;
-    r->at = in.end;
+    in.end = r->end;
+    *r = in;
     *ret_item = item;
     return true;
 }
@@ -207,22 +221,92 @@ static struct str cut(struct str text, size_t max)
     return head;
 }
 
-/* The newest one; NULL: there is none. Its texts lie in the block. */
-static const struct session_item *newest(const struct session_history *history,
-                                         struct session_item items[2])
+/* The names of the newest one, nothing else of it; NULL: there is none. */
+static const struct session_item *newest_names(const struct session_history *history,
+                                               struct session_item *names)
 {
-    struct session_item *before = NULL;
-
     if (history == NULL || history->n == 0)
         return NULL;
-    struct reader r = reader_of(history);
-    for (uint32_t i = 0; i < history->n; i++) {
-        bool good = read_item(&r, before, &items[i & 1]);
+    struct str *const to[] = {&names->backend, &names->model, &names->project};
+    _Static_assert(COUNT_OF(to) == SESSION_HISTORY_NAMES, "all of them");
+    for (size_t i = 0; i < COUNT_OF(to); i++) {
+        struct reader r = reader_of(history);
+        r.at = history->bytes + history->names[i];
+        bool good = get_text(&r, SESSION_HISTORY_TEXT_MAX, to[i]);
         assert(good);
-        before = &items[i & 1];
     }
-    assert(r.at == r.end);
-    return before;
+    return names;
+}
+
+/* The item behind the oldest gets its names, and ends where it ended. names: where they are now; the
+ * newest item's are these, or stand behind. */
+static void move_names(struct session_history *history, size_t behind,
+                       const unsigned char *const names[SESSION_HISTORY_NAMES])
+{
+    for (size_t i = 0; i < SESSION_HISTORY_NAMES; i++) {
+        if (history->names[i] < behind)
+            history->names[i] = (uint32_t)(names[i] - history->bytes);
+    }
+}
+
+/* To the names of an item of our own, which begins at r with its flags. */
+static void skip_to_names(struct reader *r)
+{
+    unsigned flags = *r->at;
+    struct str text;
+    uint64_t value;
+    bool good = true;
+
+    r->at += 1 + 8;
+    if ((flags & FLAG_TOKENS_IN) != 0)
+        good = get_varint(r, &value);
+    if ((flags & FLAG_TOKENS_OUT) != 0)
+        good = get_varint(r, &value) && good;
+    good = good && get_text(r, SESSION_BEGINNING_MAX, &text) &&
+           get_text(r, SESSION_BEGINNING_MAX, &text);
+    assert(good);
+}
+
+/* The oldest leaves, and the next one has all of its names, as is usual: they go behind it, nothing
+ * is read or written anew. False: it has not. */
+static bool drop_sharing(struct session_history *history)
+{
+    UNINITIALIZED unsigned char names[SESSION_HISTORY_NAMES * (2 + SESSION_HISTORY_TEXT_MAX)];
+    struct reader r = reader_of(history);
+    const unsigned char *at[SESSION_HISTORY_NAMES];
+    uint64_t size[2];
+    struct str text;
+
+    bool good = get_varint(&r, &size[0]);
+    const unsigned char *next = r.at + size[0];
+    struct reader second = {.at = next, .end = r.end, .ours = true};
+    good = good && get_varint(&second, &size[1]);
+    assert(good);
+    unsigned flags = *second.at;
+    if ((flags & FLAGS_SAME) != FLAGS_SAME)
+        return false;
+    skip_to_names(&r);
+    const unsigned char *first = r.at;
+    size_t names_n = (size_t)(next - first);
+    assert(names_n <= sizeof(names));
+    memcpy(names, first, names_n);
+    size_t behind = (size_t)(second.at + size[1] - history->bytes);
+    for (size_t i = 0; i < SESSION_HISTORY_NAMES; i++) {
+        at[i] = history->bytes + behind - names_n + (r.at - first);
+        good = get_text(&r, SESSION_HISTORY_TEXT_MAX, &text) && good;
+    }
+    assert(good && r.at == next);
+    unsigned char *to = history->bytes + behind - names_n - size[1];
+    memmove(to + 1, second.at + 1, size[1] - 1);
+    memcpy(history->bytes + behind - names_n, names, names_n);
+    to[0] = (unsigned char)(flags & ~(unsigned)FLAGS_SAME);
+    unsigned char head[VARINT_MAX];
+    size_t head_n = (size_t)(write_length(head, size[1] + names_n) - head);
+    memcpy(to - head_n, head, head_n);
+    assert(to - head_n >= history->bytes + history->begin);
+    history->begin = (uint32_t)(to - head_n - history->bytes);
+    move_names(history, behind, at);
+    return true;
 }
 
 /* The oldest leaves. What the next one had by reference to it is put into it: both together had it
@@ -230,8 +314,8 @@ static const struct session_item *newest(const struct session_history *history,
 static void drop_oldest(struct session_history *history)
 {
     struct session_item items[2];
-    unsigned char text[ITEM_MAX];
-    struct reader r = reader_of(history);
+    UNINITIALIZED unsigned char text[ITEM_MAX];
+    const unsigned char *names[SESSION_HISTORY_NAMES];
 
     assert(history->n > 0);
     history->n--;
@@ -240,16 +324,23 @@ static void drop_oldest(struct session_history *history)
         history->end = 0;
         return;
     }
+    if (drop_sharing(history))
+        return;
+    struct reader r = reader_of(history);
     bool good = read_item(&r, NULL, &items[0]) && read_item(&r, &items[0], &items[1]);
     assert(good);
-    size_t n = write_item(&items[1], NULL, text);
+    size_t n = write_item(&items[1], NULL, text, names);
     unsigned char head[VARINT_MAX];
     size_t head_n = (size_t)(write_length(head, n) - head);
     size_t behind = (size_t)(r.at - history->bytes);
     assert(behind - history->begin >= head_n + n);
     history->begin = (uint32_t)(behind - head_n - n);
+    unsigned char *to = history->bytes + history->begin + head_n;
     memcpy(history->bytes + history->begin, head, head_n);
-    memcpy(history->bytes + history->begin + head_n, text, n);
+    memcpy(to, text, n);
+    for (size_t i = 0; i < SESSION_HISTORY_NAMES; i++)
+        names[i] = to + (names[i] - text);
+    move_names(history, behind, names);
 }
 
 /* Room for n more bytes at the end. */
@@ -260,6 +351,8 @@ static void make_room(struct session_history **history_ptr, size_t n)
 
     if (history != NULL && history->begin > 0 && history->size - history->end < n) {
         memmove(history->bytes, history->bytes + history->begin, used);
+        for (size_t i = 0; i < SESSION_HISTORY_NAMES; i++)
+            history->names[i] -= history->begin;
         history->begin = 0;
         history->end = (uint32_t)used;
     }
@@ -280,8 +373,9 @@ void session_history_add(struct session_history **history_ptr, const struct sess
                          size_t max)
 {
     struct session_item kept = *item;
-    struct session_item items[2];
-    unsigned char text[ITEM_MAX];
+    struct session_item before;
+    UNINITIALIZED unsigned char text[ITEM_MAX];
+    const unsigned char *names[SESSION_HISTORY_NAMES];
 
     if (max == 0) {
         session_history_clear(*history_ptr);
@@ -294,11 +388,15 @@ void session_history_add(struct session_history **history_ptr, const struct sess
     kept.project = cut(item->project, SESSION_HISTORY_TEXT_MAX);
     while (*history_ptr != NULL && (*history_ptr)->n >= max)
         drop_oldest(*history_ptr);
-    size_t n = write_item(&kept, newest(*history_ptr, items), text);
+    size_t n = write_item(&kept, newest_names(*history_ptr, &before), text, names);
     make_room(history_ptr, n + VARINT_MAX);
     struct session_history *history = *history_ptr;
     unsigned char *at = write_length(history->bytes + history->end, n);
     memcpy(at, text, n);
+    for (size_t i = 0; i < SESSION_HISTORY_NAMES; i++) {
+        if (names[i] != NULL)
+            history->names[i] = (uint32_t)(at - history->bytes + (names[i] - text));
+    }
     history->end = (uint32_t)(at + n - history->bytes);
     history->n++;
     assert(history->end <= history->size);
@@ -342,6 +440,8 @@ bool session_history_load(struct str bytes, size_t max, struct session_history *
         memcpy(history->bytes, bytes.p, bytes.n);
         history->end = (uint32_t)bytes.n;
         history->n = (uint32_t)n;
+        for (size_t i = 0; i < SESSION_HISTORY_NAMES; i++)
+            history->names[i] = (uint32_t)(r.names[i] - (const unsigned char *)bytes.p);
         while (history->n > max)
             drop_oldest(history);
     }

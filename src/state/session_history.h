@@ -2,26 +2,30 @@
 /*
  * The history of a session, packed into one block: its last exchanges, the oldest first.
  *
- *   block   | size begin end n | ....... item item item ....... |
- *                                        begin          end     size
+ *   block   | size begin end n names | ....... item item item ....... |
+ *                                              begin          end     size
  *
  *   item    length (varint, of what follows) | flags | time (8 bytes) | tokens that are known
  *           (varints) | prompt answer | backend model project, each only where it is not that of
  *           the item before. Texts: length (varint), bytes.
  *
  * The oldest item has all of its texts: when it leaves, the next one is given what it had by
- * reference. The bytes from begin to end are also what the database keeps.
+ * reference. Where the newest one's names stand, in whatever item, is known without a walk. The
+ * bytes from begin to end are also what the database keeps.
  * Not locked: whoever has the session's lock.
  */
 #pragma once
 
 #include "state/session.h"
 
+enum { SESSION_HISTORY_NAMES = 3 }; /* backend model project */
+
 struct session_history {
     uint32_t size;
     uint32_t begin;
     uint32_t end;
     uint32_t n;
+    uint32_t names[SESSION_HISTORY_NAMES]; /* of the newest item: offsets of their lengths */
     unsigned char bytes[];
 };
 
