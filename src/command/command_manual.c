@@ -66,7 +66,7 @@ static const struct sample {
     [KNOB_model] = {"gpt-4o", "nowhere:gpt-4o", "''"},
     [KNOB_default_backend] = {"anthropic", "gemini", "nowhere"},
     [KNOB_project] = {"\"my project\"", NULL, "''"},
-    [KNOB_project_dir] = {"/tmp", "/nonexistent", "''"},
+    [KNOB_project_dir] = {"/tmp", "/no/such/folder", "''"},
     [KNOB_interactive] = {"off", "perhaps", NULL},
     [KNOB_temperature] = {"0.7", "warm", "2.1"},
     [KNOB_reasoning_effort] = {"high", "extreme", NULL},
