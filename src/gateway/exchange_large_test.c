@@ -264,7 +264,8 @@ static void test_a_retry_reads_it_again(void **state)
     teardown(&f);
 }
 
-/* A stage that removes the first turn of the list, and cuts the beginning of the last one's text. */
+/* A stage that removes the first turn of the list, cuts the beginning of the last one's text, and
+ * asks for a temperature. */
 static enum verdict cut_request(struct call *call, void *state)
 {
     const struct protocol *protocol = call->intake.protocol;
@@ -282,6 +283,7 @@ static enum verdict cut_request(struct call *call, void *state)
     json_string_begin(&string, text.string);
     json_edit_cut(&call->request.edits, call->arena, call->request.source, &string, 0,
                   strlen("SECRET"));
+    call->plan.elements[0].steer.temperature = STR("0.25");
     return NEXT;
 }
 
@@ -293,6 +295,7 @@ static void check_nothing_is_told(struct fixture *f)
 
     assert_true(got.n > SIZE - 4096);
     assert_true(str_find(got, STR("SECRET"), 0) == SIZE_MAX);
+    assert_true(str_find(got, STR("\"temperature\":0.25"), 0) != SIZE_MAX);
     assert_true(str_find(got, STR("sixteen bytes."), 0) != SIZE_MAX);
     buf_reset(&f->upstream.got);
 }

@@ -71,6 +71,7 @@ struct large {
     struct request request;
     struct json_edits edits; /* of the body, also when the request has a source of its own by now */
     struct encode_request how;
+    struct steer steer; /* how's; in out: its session may end with the exchange */
     struct reasoning_way way;
     struct translation translation;
     bool full;
@@ -505,6 +506,10 @@ void large_write(struct large *large, const struct request *request,
     large->way = *way;
     large->upstream = upstream;
     large->how = *how;
+    if (how->steer != NULL) {
+        steer_copy(how->steer, &large->out, &large->steer);
+        large->how.steer = &large->steer;
+    }
     large->translation = (struct translation){.arena = &large->out};
     large->how.translation = how->same_protocol ? NULL : &large->translation;
     large->full = full;

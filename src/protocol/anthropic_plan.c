@@ -354,6 +354,20 @@ void anthropic_plan_write_params(struct anthropic_writer *w)
     add_output_config(w);
 }
 
+void anthropic_plan_write_steered(struct anthropic_writer *w)
+{
+    if (w->traits->thinking == THINKING_BUDGET)
+        plan_budget(w);
+    else if (w->traits->thinking == THINKING_ADAPTIVE)
+        plan_adaptive(w);
+    bool temperature = add_temperature(w);
+    add_top_p(w, temperature);
+    if (w->params->reasoning == REASONING_ABSENT)
+        return;
+    add_thinking(w);
+    add_output_config(w);
+}
+
 /* --- tools -------------------------------------------------------------------------------- */
 
 static bool is_chosen(const struct request *request, struct str name)

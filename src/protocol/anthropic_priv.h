@@ -6,7 +6,8 @@
  *   anthropic_request.c   request: client's body -> canonical; head, turns and their blocks
  *   anthropic_params.c    request: its tools and parameters
  *   anthropic_upstream.c  request: edits of the client's body, or canonical -> a body of our own
- *   anthropic_plan.c      request: of such a body the tools and parameters, and how they get on
+ *   anthropic_steer.c     request: what settings ask of one that keeps its protocol
+ *   anthropic_plan.c      request: of a body of our own the tools and parameters, and how they get on
  *   anthropic_write.c     request: of such a body the system, turns and blocks
  *   anthropic_decode.c    answer: one event's or body's JSON -> events; blocks
  *   anthropic_encode.c    answer: events -> raw, or events of ours; one open block at a time
@@ -106,6 +107,15 @@ NODISCARD enum error_code anthropic_plan_make(struct anthropic_writer *w);
 /* ,"key":… of all but the conversation. */
 void anthropic_plan_write_tools(struct anthropic_writer *w);
 void anthropic_plan_write_params(struct anthropic_writer *w);
+/* ,"key":… of what settings ask of a request that keeps its protocol: params say it, and thinking
+ * what the request itself wants where they say nothing of it. max_tokens is the request's. */
+void anthropic_plan_write_steered(struct anthropic_writer *w);
+/* What settings ask of a request of this protocol, as members that it may be given: an object. */
+struct str anthropic_steer_members(const struct request *request, const struct encode_request *how,
+                                   const struct steer *steer, struct arena *arena);
+/* As steer_request. */
+struct request *anthropic_steer_request(const struct steer *steer, struct request *request,
+                                        struct request *copy);
 /* ,"system":… and ,"messages":[…] */
 NODISCARD enum error_code anthropic_write_conversation(struct anthropic_writer *w);
 /* ,"cache_control":… unless there are too many. */

@@ -5,7 +5,7 @@
  * What      A client's request of this protocol as its own bytes with a few spans replaced; any
  *           other request written from its canonical form.
  * How       same_protocol: a copy of the request's edits, and of ours: the model's name, no
- *           session_id. The request itself stays as it is, so that it can be encoded again for the
+ *           session_id, what settings ask for. The request itself stays as it is, so that it can be encoded again for the
  *           next attempt.
  *           Else: what is thought is decided first (anthropic_plan.c), as the form of all else
  *           depends on it; then canon/fit puts the conversation right, and it is written.
@@ -28,6 +28,9 @@ static void edit_source(const struct request *request, const struct encode_reque
     struct json_edits edits = edits_copy(request, arena);
 
     edits_model(request, how, &edits, arena);
+    if (edits_steer(how) != NULL)
+        edits_merge(request, anthropic_steer_members(request, how, edits_steer(how), arena), NULL,
+                    &edits, arena);
     edits_apply(request, &edits, arena, wire);
 }
 
@@ -110,7 +113,9 @@ static enum error_code write_body(struct request *request, const struct encode_r
     struct str *piece = ARENA_NEW(arena, struct str);
     struct str model = str_is_null(how->model) ? request->model : how->model;
     struct request fitted;
+    struct request steered;
     struct buf out;
+    request = anthropic_steer_request(edits_steer(how), request, &steered);
     struct anthropic_writer w = {
         .out = &out,
         .arena = arena,

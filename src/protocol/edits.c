@@ -31,6 +31,154 @@ void edits_model(const struct request *request, const struct encode_request *how
         json_edit_value(edits, arena, &request->index, member, json_quote(how->model, arena));
 }
 
+const struct steer *edits_steer(const struct encode_request *how)
+{
+    bool none = how->steer == NULL || how->operation == OP_COUNT_TOKENS ||
+                steer_is_empty(how->steer);
+
+    return none ? NULL : how->steer;
+}
+
+struct str edits_own(const struct request *request, const char *key)
+{
+    const struct json_member *m = json_index_find(&request->index, str_c(key));
+
+    return m == NULL || json_kind_of(m->value) == JSON_NULL ? STR_NULL : m->value;
+}
+
+/* --- members that are added where there are none ------------------------------------------- */
+
+/* Objects are merged so far below the root: generationConfig, thinkingConfig. */
+enum { MERGE_LEVELS = 2 };
+
+struct merge {
+    struct str source;
+    edits_names_fn *names;
+    struct json_edits *edits;
+    struct arena *arena;
+};
+
+static bool is_null(struct str value)
+{
+    return value.n == 0 || json_kind_of(value) == JSON_NULL;
+}
+
+/* Whether a member leaves no place for another: it is that one, or says what that one would. */
+static bool takes_place(const struct merge *merge, const struct json_member *has, struct str key)
+{
+    enum edits_names names = merge->names == NULL
+                                 ? (str_eq(has->key, key) ? EDITS_SAME : EDITS_OTHER)
+                                 : merge->names(has->key, key);
+
+    return names == EDITS_SAME || (names == EDITS_INSTEAD && !is_null(has->value));
+}
+
+static bool find_member(const struct merge *merge, struct str object, struct str key,
+                        struct json_member *ret_member)
+{
+    size_t cursor = 0;
+
+    while (json_object_next(object, &cursor, merge->arena, ret_member)) {
+        if (takes_place(merge, ret_member, key))
+            return true;
+    }
+    return false;
+}
+
+static void replace(const struct merge *merge, struct str value, struct str by)
+{
+    size_t begin = (size_t)(value.p - merge->source.p);
+
+    assert(value.p >= merge->source.p && begin + value.n <= merge->source.n);
+    json_edit_span(merge->edits, merge->arena, begin, begin + value.n, by);
+}
+
+static bool is_object(struct str value)
+{
+    return value.n > 0 && json_kind_of(value) == JSON_OBJECT;
+}
+
+static bool is_empty(struct str object, struct arena *arena)
+{
+    struct json_member m;
+    size_t cursor = 0;
+
+    return !json_object_next(object, &cursor, arena, &m);
+}
+
+/* In front of what an object in the source has: "key":value, … */
+static void merge_object(const struct merge *merge, struct str object, struct str other, int levels)
+{
+    struct json_member m;
+    struct json_member has;
+    size_t cursor = 0;
+    struct buf added;
+
+    buf_init(&added, other.n + 2);
+    while (json_object_next(other, &cursor, merge->arena, &m)) {
+        if (!find_member(merge, object, m.key, &has)) {
+            if (added.n > 0)
+                buf_add_char(&added, ',');
+            buf_add(&added, str_of(other.p + m.begin, m.end - m.begin));
+        } else if (is_null(has.value)) {
+            replace(merge, has.value, m.value);
+        } else if (levels > 0 && is_object(has.value) && is_object(m.value)) {
+            merge_object(merge, has.value, m.value, levels - 1);
+        }
+    }
+    if (added.n > 0) {
+        if (!is_empty(object, merge->arena))
+            buf_add_char(&added, ',');
+        replace(merge, str_of(object.p + 1, 0), str_copy(merge->arena, buf_str(&added)));
+    }
+    buf_fini(&added);
+}
+
+void edits_merge(const struct request *request, struct str object, edits_names_fn *names,
+                 struct json_edits *edits, struct arena *arena)
+{
+    const struct json_index *index = &request->index;
+    const struct merge merge = {request->source, names, edits, arena};
+    struct json_member m;
+    size_t cursor = 0;
+
+    while (json_object_next(object, &cursor, arena, &m)) {
+        const struct json_member *has = NULL;
+        for (size_t i = 0; i < index->n && has == NULL; i++) {
+            if (takes_place(&merge, &index->members[i], m.key))
+                has = &index->members[i];
+        }
+        if (has == NULL)
+            json_edit_add(edits, arena, index, m.key, m.value);
+        else if (is_null(has->value))
+            json_edit_value(edits, arena, index, has, m.value);
+        else if (is_object(has->value) && is_object(m.value))
+            merge_object(&merge, has->value, m.value, MERGE_LEVELS - 1);
+    }
+}
+
+struct str edits_union(struct str object, struct str other, edits_names_fn *names,
+                       struct arena *arena)
+{
+    struct json_edits edits = {.n = 0};
+    const struct merge merge = {object, names, &edits, arena};
+    struct str *pieces;
+    size_t n;
+    size_t bytes;
+    struct buf out;
+
+    merge_object(&merge, object, other, MERGE_LEVELS - 1);
+    json_edit_apply(&edits, object, arena, &pieces, &n, &bytes);
+    if (arena_overflowed(arena))
+        return STR_NULL;
+    buf_init(&out, bytes + 1);
+    for (size_t i = 0; i < n; i++)
+        buf_add(&out, pieces[i]);
+    struct str all = str_copy(arena, buf_str(&out));
+    buf_fini(&out);
+    return all;
+}
+
 void edits_apply(const struct request *request, struct json_edits *edits, struct arena *arena,
                  struct wire *wire)
 {

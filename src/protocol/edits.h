@@ -13,6 +13,27 @@ NODISCARD struct json_edits edits_copy(const struct request *request, struct are
 /* The root's model becomes how->model, which may be null: then it stays. */
 void edits_model(const struct request *request, const struct encode_request *how,
                  struct json_edits *edits, struct arena *arena);
+/* What settings ask of this request; NULL: nothing. What is only counted is not steered. */
+const struct steer *edits_steer(const struct encode_request *how);
+/* A member of the root, null where there is none, or null. */
+struct str edits_own(const struct request *request, const char *key);
+/* How a member that a request has stands to one that it might get. */
+enum edits_names {
+    EDITS_OTHER,
+    EDITS_SAME,    /* its name, which may be written in another way */
+    EDITS_INSTEAD, /* another one that says the same, and does not go together with it */
+};
+/* Keys unescaped. */
+typedef enum edits_names edits_names_fn(struct str has, struct str new_one);
+/* The members of object that the request does not have (or has as null) become its own: at the root,
+ * whose keys are plain ASCII, and in objects of the root and in those that both have. names: NULL,
+ * equal keys are the same. */
+void edits_merge(const struct request *request, struct str object, edits_names_fn *names,
+                 struct json_edits *edits, struct arena *arena);
+/* object with those members of other that it does not have, as edits_merge does it below the root;
+ * null without memory. */
+struct str edits_union(struct str object, struct str other, edits_names_fn *names,
+                       struct arena *arena);
 /* The body of wire, by these edits and without session_id, which is ours: pieces in the arena and
  * in the client's body. */
 void edits_apply(const struct request *request, struct json_edits *edits, struct arena *arena,

@@ -100,11 +100,40 @@ static void test_copies(void **state)
     arena_fini(&arena);
 }
 
+/* Members as they stand, with escapes and blanks; nulls have no say; below two levels nothing is
+ * looked into. */
+static void test_union(void **state)
+{
+    static const char *const cases[][3] = {
+        {"{}", "{}", "{}"},
+        {"{}", "{\"a\":1}", "{\"a\":1}"},
+        {"{ }", "{ \"a\" : 1 , \"b\":2 }", "{\"a\" : 1,\"b\":2 }"},
+        {"{\"a\":1}", "{\"a\":2,\"b\":[3]}", "{\"b\":[3],\"a\":1}"},
+        {"{\"a\":null}", "{\"a\":2}", "{\"a\":2}"},
+        {"{\"a\":1}", "{\"\\u0061\":2,\"\\\"\\n\":3}", "{\"\\\"\\n\":3,\"a\":1}"},
+        {"{\"\\u0061\":{}}", "{\"a\":{\"b\":{}}}", "{\"\\u0061\":{\"b\":{}}}"},
+        {"{\"a\":{\"b\":{\"c\":1}}}", "{\"a\":{\"b\":{\"d\":1},\"e\":2}}",
+         "{\"a\":{\"e\":2,\"b\":{\"c\":1}}}"},
+        {"{\"a\":[]}", "{\"a\":{\"b\":1}}", "{\"a\":[]}"},
+    };
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, MEMORY, 4096, NULL);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct str is = edits_union(str_c(cases[i][0]), str_c(cases[i][1]), NULL, &arena);
+        if (!str_eq(is, str_c(cases[i][2])))
+            fail_msg("%s %s: %.*s", cases[i][0], cases[i][1], STR_ARG(is));
+    }
+    arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attempts),
         cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_union),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

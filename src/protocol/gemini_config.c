@@ -224,14 +224,26 @@ static void add_tier(struct gemini_writer *w, struct str tier)
         gemini_add_string(&w->out, STR("serviceTier"), tier);
 }
 
-void gemini_config_write(struct gemini_writer *w)
+/* What a setting says in this protocol's own words, where the request does not. */
+static void add_given(struct gemini_writer *w, size_t begin)
 {
-    const struct params *params = &w->request->params;
+    const struct steer *steer = edits_steer(w->how);
+
+    if (steer == NULL || str_is_null(steer->generation_config) || !buf_ok(&w->out))
+        return;
+    struct str own = str_copy(w->arena, str_from(buf_str(&w->out), begin));
+    struct str all = edits_union(own, steer->generation_config, gemini_config_names, w->arena);
+    if (str_is_null(all))
+        return;
+    w->out.n = begin;
+    buf_add(&w->out, all);
+}
+
+static void write_config(struct gemini_writer *w, const struct params *params)
+{
     size_t begin = w->out.n;
 
-    gemini_add_key(&w->out, STR("generationConfig"));
     buf_add_char(&w->out, '{');
-    size_t empty = w->out.n;
     add_token(w, "maxOutputTokens", params->max_tokens);
     add_token(w, "temperature", params->temperature);
     add_token(w, "topP", params->top_p);
@@ -245,9 +257,131 @@ void gemini_config_write(struct gemini_writer *w)
     add_format(w, &params->format);
     add_thinking(w, params);
     add_resolution(w);
-    if (w->out.n == empty)
+    buf_add_char(&w->out, '}');
+    add_given(w, begin);
+}
+
+void gemini_config_write(struct gemini_writer *w)
+{
+    const struct params *params = &w->request->params;
+    size_t begin = w->out.n;
+
+    gemini_add_key(&w->out, STR("generationConfig"));
+    size_t value = w->out.n;
+    write_config(w, params);
+    if (str_eq(str_from(buf_str(&w->out), value), STR("{}")))
         w->out.n = begin;
-    else
-        buf_add_char(&w->out, '}');
     add_tier(w, params->service_tier);
+}
+
+/* --- settings ----------------------------------------------------------------------------- */
+
+static char folded(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* "thinkingBudget" and "thinking_budget" */
+static bool is_name(struct str a, struct str b)
+{
+    size_t i = 0;
+    size_t k = 0;
+
+    for (;; i++, k++) {
+        while (i < a.n && a.p[i] == '_')
+            i++;
+        while (k < b.n && b.p[k] == '_')
+            k++;
+        if (i == a.n || k == b.n)
+            return i == a.n && k == b.n;
+        if (folded(a.p[i]) != folded(b.p[k]))
+            return false;
+    }
+}
+
+enum edits_names gemini_config_names(struct str has, struct str new_one)
+{
+    static const char *const one_of[][2] = {
+        {"thinkingBudget", "thinkingLevel"},
+        {"responseSchema", "responseJsonSchema"},
+    };
+
+    if (is_name(has, new_one))
+        return EDITS_SAME;
+    for (size_t i = 0; i < COUNT_OF(one_of); i++) {
+        struct str a = str_c(one_of[i][0]);
+        struct str b = str_c(one_of[i][1]);
+        if ((is_name(has, a) && is_name(new_one, b)) || (is_name(has, b) && is_name(new_one, a)))
+            return EDITS_INSTEAD;
+    }
+    return EDITS_OTHER;
+}
+
+/* The value of an object's member, null where there is none, or null. */
+static struct str own(struct str object, const char *key, struct arena *arena)
+{
+    struct json_member m;
+    size_t cursor = 0;
+
+    while (object.n > 0 && json_object_next(object, &cursor, arena, &m)) {
+        if (gemini_request_is(m.key, key) && json_kind_of(m.value) != JSON_NULL)
+            return m.value;
+    }
+    return STR_NULL;
+}
+
+/* What the request itself says that matters to how much is thought. Returns whether it wants to see
+ * the thoughts. */
+static bool own_reasoning(struct params *params, const struct request *request, struct arena *arena)
+{
+    struct str root = str_of(request->source.p + request->index.open,
+                             request->index.close + 1 - request->index.open);
+    struct str config = own(root, "generationConfig", arena);
+    struct str thinking = own(config, "thinkingConfig", arena);
+    struct str budget = own(thinking, "thinkingBudget", arena);
+    struct str level = own(thinking, "thinkingLevel", arena);
+
+    params->max_tokens = own(config, "maxOutputTokens", arena);
+    params->reasoning_budget = str_is_null(budget) ? level : budget;
+    return json_kind_of(own(thinking, "includeThoughts", arena)) == JSON_TRUE;
+}
+
+/* Gemini refuses to show what it shall not think. */
+static bool would_be_off(const struct params *params, const struct traits *traits)
+{
+    int64_t budget = -1;
+
+    if (traits->thinking == THINKING_BUDGET &&
+        traits_budget(params, traits, max_tokens_of(params), &budget))
+        return budget == 0;
+    return params->reasoning == REASONING_OFF;
+}
+
+struct str gemini_config_steer(const struct request *request, const struct encode_request *how,
+                               const struct steer *steer, struct arena *arena)
+{
+    struct str model = gemini_model_bare(str_is_null(how->model) ? request->model : how->model);
+    struct request mine = {.full = true, .params = steer_none()};
+    struct gemini_writer w = {
+        .how = how,
+        .traits = traits_of(TRAITS_GEMINI, model),
+        .arena = arena,
+        .request = &mine,
+    };
+    struct params *params = &mine.params;
+
+    bool shown = own_reasoning(params, request, arena);
+    bool said = !str_is_null(params->reasoning_budget);
+    steer_fill(steer, params);
+    if (said || (shown && would_be_off(params, w.traits)))
+        params->reasoning = REASONING_ABSENT;
+    /* Whether thoughts are shown is not what settings are about. */
+    params->reasoning_visible = 0;
+    buf_init(&w.out, steer->generation_config.n + 64 * 1024);
+    buf_add_char(&w.out, '{');
+    gemini_config_write(&w);
+    buf_add_char(&w.out, '}');
+    struct str object = str_copy(arena, buf_str(&w.out));
+    buf_fini(&w.out);
+    return object;
 }

@@ -5,14 +5,13 @@
  * What      The path, which says the model and what is asked; a client's request of this protocol
  *           as its own bytes with a few spans replaced.
  * How       same_protocol: a copy of the request's edits, and of ours: a model in the body follows
- *           the path's, no session_id. The request itself stays as it is, so that it can be encoded
+ *           the path's, no session_id, what settings ask for. The request itself stays as it is, so that it can be encoded
  *           again for the next attempt.
  * Owns      Nothing: pieces lie in the arena and in the client's body.
  * Not here  Requests of other protocols: gemini_write.c.
  */
 #include "protocol/gemini_priv.h"
 
-#include "protocol/edits.h"
 #include "text/url.h"
 
 /* As it stands in the body: with "models/" where it has no folder of its own. */
@@ -43,8 +42,8 @@ static void edit_inner_model(const struct request *request, struct str model,
     }
 }
 
-static void edit_source(const struct request *request, struct str model, struct arena *arena,
-                        struct wire *wire)
+static void edit_source(const struct request *request, const struct encode_request *how,
+                        struct str model, struct arena *arena, struct wire *wire)
 {
     struct json_edits edits = edits_copy(request, arena);
 
@@ -52,6 +51,9 @@ static void edit_source(const struct request *request, struct str model, struct 
         json_edit_value(&edits, arena, &request->index, request->model_member,
                         body_model(model, arena));
     edit_inner_model(request, model, &edits, arena);
+    if (edits_steer(how) != NULL)
+        edits_merge(request, gemini_config_steer(request, how, edits_steer(how), arena),
+                    gemini_config_names, &edits, arena);
     edits_apply(request, &edits, arena, wire);
 }
 
@@ -82,7 +84,7 @@ enum error_code gemini_upstream_encode(struct request *request, const struct enc
     };
 
     if (how->same_protocol) {
-        edit_source(request, model, arena, &wire);
+        edit_source(request, how, model, arena, &wire);
     } else {
         struct str *piece = ARENA_NEW(arena, struct str);
         TRY(gemini_write(request, how, arena, piece, e));

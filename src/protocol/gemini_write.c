@@ -521,6 +521,7 @@ enum error_code gemini_write(struct request *request, const struct encode_reques
                              struct arena *arena, struct str *ret_body, struct error *e)
 {
     struct str model = gemini_model_bare(str_is_null(how->model) ? request->model : how->model);
+    struct request steered;
     struct request fitted;
     struct gemini_writer w = {
         .how = how,
@@ -531,6 +532,7 @@ enum error_code gemini_write(struct request *request, const struct encode_reques
     };
 
     assert(request->full);
+    request = steer_request(edits_steer(how), request, &steered);
     TRY(fit_request(request, &rules, how->translation, arena, &fitted, e));
     w.request = &fitted;
     buf_init(&w.out, arena->bytes_max);

@@ -17,6 +17,7 @@
 #include "canon/media.h"
 #include "canon/schema.h"
 #include "canon/traits.h"
+#include "protocol/edits.h"
 
 enum { TOOLS_MAX = 128, STOPS_MAX = 4, NAME_MAX_BYTES = 64 };
 
@@ -695,4 +696,56 @@ enum error_code openai_chat_translate_request(const struct request *request,
     if (arena_overflowed(arena))
         return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
     return OK;
+}
+
+/* --- settings ----------------------------------------------------------------------------- */
+
+/* What the request itself says about reasoning, in whichever vendor's words. */
+static void own_reasoning(struct request *mine, const struct request *request, struct arena *arena)
+{
+    static const char *const keys[] = {"reasoning",       "include_reasoning",
+                                       "thinking",        "enable_thinking",
+                                       "thinking_budget", "chat_template_kwargs"};
+    struct str effort = edits_own(request, "reasoning_effort");
+    struct extra_end end = {.list = NULL};
+
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        const struct json_member *m = json_index_find(&request->index, str_c(keys[i]));
+        if (m != NULL)
+            (void)request_keep(&end, &mine->extra, m, arena);
+    }
+    mine->params.reasoning_effort = json_string_value(effort, arena);
+    openai_chat_reasoning_read(mine, arena);
+}
+
+struct str openai_chat_translate_steer(const struct request *request,
+                                       const struct encode_request *how, const struct steer *steer,
+                                       struct arena *arena)
+{
+    struct str model = str_is_null(how->model) ? request->model : how->model;
+    struct request mine = {.full = true, .params = steer_none()};
+    struct translator x = {
+        .how = how,
+        .traits = traits_of(TRAITS_OPENAI, model),
+        .arena = arena,
+        .request = &mine,
+    };
+    struct buf out;
+
+    own_reasoning(&mine, request, arena);
+    if (arena_overflowed(arena))
+        return STR("{}");
+    bool said = mine.params.reasoning != REASONING_ABSENT;
+    mine.extra = NULL;
+    steer_fill(steer, &mine.params);
+    fit_params(&x);
+    if (said)
+        mine.params.reasoning_effort = STR_NULL;
+    buf_init(&out, 64 * 1024);
+    buf_add_char(&out, '{');
+    openai_chat_params_write(&out, &mine, arena);
+    buf_add_char(&out, '}');
+    struct str object = str_copy(arena, buf_str(&out));
+    buf_fini(&out);
+    return object;
 }

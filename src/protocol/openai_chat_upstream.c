@@ -5,8 +5,8 @@
  * What      A client's request of this protocol as its own bytes with a few spans replaced; any
  *           other request written from its canonical form.
  * How       same_protocol: a copy of the request's edits, and of ours: the model's name, no
- *           session_id, stream_options where we want usage. The request itself stays as it is, so
- *           that it can be encoded again for the next attempt.
+ *           session_id, stream_options where we want usage, what settings ask for. The request
+ *           itself stays as it is, so that it can be encoded again for the next attempt.
  * Owns      Nothing: pieces lie in the arena and in the client's body.
  * Not here  What a vendor wants otherwise: that is the dialect's, as edits made before.
  */
@@ -48,6 +48,19 @@ static void edit_usage(const struct request *request, struct json_edits *edits, 
                    empty ? STR("\"include_usage\":true") : STR("\"include_usage\":true,"));
 }
 
+/* max_tokens has two names, of which a server knows one. */
+static enum edits_names names(struct str has, struct str new_one)
+{
+    static const char *const maximum[] = {"max_tokens", "max_completion_tokens"};
+    size_t n = 0;
+
+    if (str_eq(has, new_one))
+        return EDITS_SAME;
+    for (size_t i = 0; i < COUNT_OF(maximum); i++)
+        n += str_eq(has, str_c(maximum[i])) || str_eq(new_one, str_c(maximum[i]));
+    return n == 2 ? EDITS_INSTEAD : EDITS_OTHER;
+}
+
 static void edit_source(const struct request *request, const struct encode_request *how,
                         struct arena *arena, struct wire *wire)
 {
@@ -56,6 +69,9 @@ static void edit_source(const struct request *request, const struct encode_reque
     edits_model(request, how, &edits, arena);
     if (how->add_usage && request->stream && request->include_usage < 0)
         edit_usage(request, &edits, arena);
+    if (edits_steer(how) != NULL)
+        edits_merge(request, openai_chat_translate_steer(request, how, edits_steer(how), arena),
+                    names, &edits, arena);
     edits_apply(request, &edits, arena, wire);
 }
 
@@ -351,11 +367,13 @@ static enum error_code write_body(const struct request *request, const struct en
 }
 
 /* Without a translation to note things in the request is written as it stands. */
-static enum error_code encode_body(const struct request *request, const struct encode_request *how,
+static enum error_code encode_body(struct request *request, const struct encode_request *how,
                                    struct arena *arena, struct wire *wire, struct error *e)
 {
+    struct request steered;
     struct request translated;
 
+    request = steer_request(edits_steer(how), request, &steered);
     if (how->translation != NULL) {
         TRY(openai_chat_translate_request(request, how, arena, &translated, e));
         request = &translated;

@@ -5,7 +5,7 @@
  * What      A client's request of this protocol as its own bytes with a few spans replaced; any
  *           other request written from its canonical form (openai-responses.md, 10).
  * How       same_protocol: a copy of the request's edits, and of ours: the model's name, no
- *           session_id. Else canon/fit puts the conversation right, and this prints it: system
+ *           session_id, what settings ask for. Else canon/fit puts the conversation right, and this prints it: system
  *           texts in front are instructions, later ones messages; every part of the assistant's
  *           that is no text becomes an item of its own, in order.
  * Owns      Nothing: pieces lie in the arena and in the client's body.
@@ -26,6 +26,9 @@ static void edit_source(const struct request *request, const struct encode_reque
     struct json_edits edits = edits_copy(request, arena);
 
     edits_model(request, how, &edits, arena);
+    if (edits_steer(how) != NULL)
+        edits_merge(request, openai_responses_write_steer(request, how, edits_steer(how), arena),
+                    NULL, &edits, arena);
     edits_apply(request, &edits, arena, wire);
 }
 
@@ -324,7 +327,7 @@ static enum error_code write_request(struct writer *w, const struct request *req
     return OK;
 }
 
-static enum error_code write_body(const struct request *request, const struct encode_request *how,
+static enum error_code write_body(struct request *request, const struct encode_request *how,
                                   struct arena *arena, struct wire *wire, struct error *e)
 {
     static const struct fit_rules rules = {
@@ -336,6 +339,7 @@ static enum error_code write_body(const struct request *request, const struct en
     };
     struct str *piece = ARENA_NEW(arena, struct str);
     struct str model = str_is_null(how->model) ? request->model : how->model;
+    struct request steered;
     struct request fitted;
     struct writer w = {
         .how = how,
@@ -345,6 +349,7 @@ static enum error_code write_body(const struct request *request, const struct en
     };
 
     assert(request->full);
+    request = steer_request(edits_steer(how), request, &steered);
     TRY(fit_request(request, &rules, how->translation, arena, &fitted, e));
     buf_init(&w.out, arena->bytes_max);
     buf_expect(&w.out, request->source.n + request->source.n / 16);

@@ -11,6 +11,7 @@
 
 #include "canon/schema.h"
 #include "canon/traits.h"
+#include "protocol/edits.h"
 
 enum { OUTPUT_TOKENS_MIN = 16 };
 
@@ -397,4 +398,47 @@ enum error_code openai_responses_write_params(struct buf *out, const struct requ
     if (how->operation != OP_COUNT_TOKENS)
         add_generation(&b);
     return OK;
+}
+
+/* --- settings ----------------------------------------------------------------------------- */
+
+/* How much the request itself wants to be reasoned. */
+static void own_reasoning(struct params *params, const struct request *request, struct arena *arena)
+{
+    struct str reasoning = edits_own(request, "reasoning");
+    struct str effort = str_is_null(reasoning) || json_kind_of(reasoning) != JSON_OBJECT
+                            ? STR_NULL
+                            : json_string_value(json_object_find(reasoning, STR("effort")), arena);
+
+    if (str_is_null(effort))
+        return;
+    params->reasoning_effort = effort;
+    params->reasoning = str_eq(effort, STR("none")) ? REASONING_OFF : REASONING_EFFORT;
+}
+
+struct str openai_responses_write_steer(const struct request *request,
+                                        const struct encode_request *how, const struct steer *steer,
+                                        struct arena *arena)
+{
+    struct params params = steer_none();
+    struct buf out;
+    struct body b = {
+        .out = &out,
+        .request = request,
+        .params = &params,
+        .traits = traits_of(TRAITS_OPENAI, str_is_null(how->model) ? request->model : how->model),
+        .arena = arena,
+    };
+
+    own_reasoning(&params, request, arena);
+    steer_fill(steer, &params);
+    buf_init(&out, 64 * 1024);
+    buf_add_char(&out, '{');
+    add_max_tokens(&b);
+    add_sampling(&b);
+    add_reasoning(&b);
+    buf_add_char(&out, '}');
+    struct str object = str_copy(arena, buf_str(&out));
+    buf_fini(&out);
+    return object;
 }

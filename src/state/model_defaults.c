@@ -10,22 +10,6 @@
 
 #include "state/config.h"
 
-static void take(struct str *field, struct str other)
-{
-    if (str_is_null(*field))
-        *field = other;
-}
-
-static void add(struct steer *steer, const struct steer *other)
-{
-    take(&steer->temperature, other->temperature);
-    take(&steer->top_p, other->top_p);
-    take(&steer->max_tokens, other->max_tokens);
-    take(&steer->reasoning_effort, other->reasoning_effort);
-    take(&steer->reasoning_budget, other->reasoning_budget);
-    take(&steer->generation_config, other->generation_config);
-}
-
 static bool is_both(struct str key, struct str backend, struct str model)
 {
     return key.n == backend.n + 1 + model.n && str_starts(key, backend) &&
@@ -43,10 +27,10 @@ void model_defaults_for(const struct config *config, struct str backend, struct 
     for (size_t i = 0; i < config->model_defaults_n; i++) {
         const struct model_default *entry = &config->model_defaults[i];
         if (is_both(entry->key, backend, model))
-            add(steer, &entry->steer);
+            steer_add(steer, &entry->steer);
         else if (str_eq(entry->key, model))
             general = entry;
     }
     if (general != NULL)
-        add(steer, &general->steer);
+        steer_add(steer, &general->steer);
 }
