@@ -159,13 +159,12 @@ int admin_sessions_list(const struct gateway_ask *ask, struct buf *out, struct e
     struct session_view *views = NULL;
     bool named = false;
     size_t limit = 0;
-    size_t n = 0;
 
     if (read_limit(ask, &limit, e) != OK || read_scope(ask, &scope, &named, e) != OK)
         return 0;
     bool all = ask->is_admin && !named;
-    sessions_list(gateway_sessions(ask->gateway), all ? NULL : &scope, limit, ask->now_ms,
-                  ask->arena, &views, &n);
+    size_t n = sessions_list(gateway_sessions(ask->gateway), all ? NULL : &scope, limit,
+                             ask->now_ms, ask->arena, &views);
     if (no_memory(ask, e))
         return 0;
     (void)buf_add(out, STR("{\"sessions\":["));

@@ -130,9 +130,9 @@ struct session_view {
 void session_view(struct session *session, struct arena *arena, struct session_view *ret_view);
 /* Tells whose it is, by name, for reports. Only when it changed: call it at a session's begin. */
 void session_set_client(struct session *session, struct str client);
-/* Those of the scope, NULL for all, latest first, without their history; at most max. */
-void sessions_list(struct sessions *sessions, const struct session_scope *scope, size_t max,
-                   int64_t now_ms, struct arena *arena, struct session_view **ret_views,
-                   size_t *ret_n);
+/* Those of the scope, NULL for all, latest first, without their history; at most max. Returns how
+ * many. With very many sessions and a scope that has few it takes milliseconds: in a job. */
+size_t sessions_list(struct sessions *sessions, const struct session_scope *scope, size_t max,
+                     int64_t now_ms, struct arena *arena, struct session_view **ret_views);
 /* Forgets it. False: there was none. Who holds it keeps a session that nobody finds any more. */
 bool session_forget(struct sessions *sessions, const struct session_scope *scope, struct str id);

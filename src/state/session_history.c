@@ -53,8 +53,8 @@ static bool get_varint(struct reader *r, uint64_t *ret_value)
 
     for (unsigned shift = 0; shift < 64 && r->at < r->end; shift += 7) {
         unsigned char byte = *r->at++;
-        if (shift == 63 && byte > 1)
-            return false;
+        if ((shift == 63 && byte > 1) || (shift > 0 && byte == 0))
+            return false; /* too large, or longer than it had to be */
         value |= (uint64_t)(byte & 127) << shift;
         if (byte < 128) {
             *ret_value = value;
@@ -145,6 +145,19 @@ static bool read_named(struct reader *r, bool same, const struct str *before, st
     return true;
 }
 
+static bool read_names(struct reader *r, unsigned flags, const struct session_item *before,
+                       struct session_item *item)
+{
+    bool any = before != NULL;
+
+    return read_named(r, (flags & FLAG_SAME_BACKEND) != 0, any ? &before->backend : NULL,
+                      &item->backend, &r->names[0]) &&
+           read_named(r, (flags & FLAG_SAME_MODEL) != 0, any ? &before->model : NULL, &item->model,
+                      &r->names[1]) &&
+           read_named(r, (flags & FLAG_SAME_PROJECT) != 0, any ? &before->project : NULL,
+                      &item->project, &r->names[2]);
+}
+
 /* Tokens: known or not, and not more than an int64_t has. */
 static bool read_tokens(struct reader *r, bool known, int64_t *ret_tokens)
 {
@@ -182,12 +195,7 @@ static bool read_item(struct reader *r, const struct session_item *before,
                 read_tokens(&in, (flags & FLAG_TOKENS_OUT) != 0, &item.tokens_out) &&
                 get_text(&in, SESSION_BEGINNING_MAX, &item.prompt) &&
                 get_text(&in, SESSION_BEGINNING_MAX, &item.answer) &&
-                read_named(&in, (flags & FLAG_SAME_BACKEND) != 0,
-                           before == NULL ? NULL : &before->backend, &item.backend, &in.names[0]) &&
-                read_named(&in, (flags & FLAG_SAME_MODEL) != 0,
-                           before == NULL ? NULL : &before->model, &item.model, &in.names[1]) &&
-                read_named(&in, (flags & FLAG_SAME_PROJECT) != 0,
-                           before == NULL ? NULL : &before->project, &item.project, &in.names[2]);
+                read_names(&in, flags, before, &item);
     if (!good || in.at != in.end)
         return false;
     in.end = r->end;

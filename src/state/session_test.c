@@ -2,6 +2,7 @@
 /* Sessions in memory: state/session.h's promises that need no database. */
 #include "state/session.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -469,25 +470,74 @@ static void test_list(void **state)
                                                 false, i + 1);
         session_leave(&session);
     }
-    sessions_list(sessions, NULL, 10, N, &arena, &views, &n);
+    n = sessions_list(sessions, NULL, 10, N, &arena, &views);
     assert_int_equal(n, 10);
     for (int i = 0; i < 10; i++)
         assert_int_equal(views[i].stats.seen_ms, N - i);
-    sessions_list(sessions, &bob, 100, N, &arena, &views, &n);
+    n = sessions_list(sessions, &bob, 100, N, &arena, &views);
     assert_int_equal(n, 100);
     for (int i = 0; i < 100; i++) {
         assert_int_equal(views[i].stats.seen_ms, N - 2 - 3 * i);
         assert_memory_equal(&views[i].scope, &bob, sizeof(bob));
     }
-    sessions_list(sessions, &bob, 2000, N, &arena, &views, &n);
+    n = sessions_list(sessions, &bob, 2000, N, &arena, &views);
     assert_int_equal(n, 1000);
-    sessions_list(sessions, NULL, 0, N, &arena, &views, &n);
+    n = sessions_list(sessions, NULL, 0, N, &arena, &views);
     assert_int_equal(n, 0);
     /* Without those that have expired. */
-    sessions_list(sessions, NULL, 5000, 100000 + 2999, &arena, &views, &n);
+    n = sessions_list(sessions, NULL, 5000, 100000 + 2999, &arena, &views);
     assert_int_equal(n, 1);
     arena_fini(&arena);
     sessions_free(&sessions);
+}
+
+/* What a session takes of the heap, with ten items of full length and some settings, when many grow
+ * at the same time: 100,000 of them are to have room in 300 MB. */
+static void test_bytes(void **state)
+{
+    enum { N = 5000, ITEMS = 15, BYTES_MAX = 2400 };
+    static const char *const models[] = {"claude-sonnet-4-5", "gpt-5-mini", "gemini-2.5-flash"};
+    char prompt[SESSION_BEGINNING_MAX];
+    char id[64];
+
+    (void)state;
+    if (HAVE_ASAN || HAVE_TSAN)
+        skip();
+    memset(prompt, 'p', sizeof(prompt));
+    size_t before = mallinfo2().uordblks;
+    struct sessions *sessions = make(100000, 1000000, 10, 0);
+    for (int i = 0; i < N * ITEMS; i++) {
+        int n = snprintf(id, sizeof(id), "fp-%032d", i % N);
+        struct session *session = session_enter(sessions, &ann, str_of(id, (size_t)n), false, i);
+        struct session_item item = {.time_ms = 1700000000000 + i,
+                                    .prompt = str_of(prompt, sizeof(prompt)),
+                                    .answer = str_of(prompt, sizeof(prompt)),
+                                    .backend = STR("anthropic"),
+                                    .model = str_c(models[i / N / 4 % 3]),
+                                    .project = STR("my-project"),
+                                    .tokens_in = 12000 + i,
+                                    .tokens_out = 900};
+        if (i < N) {
+            struct settings values;
+            settings_init(&values);
+            values.model = STR("claude-sonnet-4-5");
+            values.project = STR("my-project");
+            values.temperature = STR("0.2");
+            assert_int_equal(commit(session,
+                                    SETTING_BIT(model) | SETTING_BIT(project) |
+                                        SETTING_BIT(temperature),
+                                    &values),
+                             OK);
+            session_set_client(session, STR("laptop"));
+        }
+        session_note(session, &item);
+        session_leave(&session);
+    }
+    size_t bytes = (mallinfo2().uordblks - before) / N;
+    print_message("%zu bytes a session\n", bytes);
+    assert_in_range(bytes, 1000, BYTES_MAX);
+    sessions_free(&sessions);
+    assert_in_range(mallinfo2().uordblks, 0, before + 64 * 1024);
 }
 
 /* --- threads --- */
@@ -500,8 +550,8 @@ struct work {
     size_t wrong;
 };
 
-/* Each thread has a setting of its own in a session of all: none of its changes is lost, and what is
- * read is whole: temperature and project are always set together. */
+/* Each thread has a setting of its own in a session of all: none of its changes is lost, and what
+ * is read is whole: temperature and project are always set together. */
 static void *change_one(void *arg)
 {
     struct work *work = arg;
@@ -588,10 +638,8 @@ static void *come_and_go(void *arg)
             (void)session_forget(work->sessions, &ann, str_of(id, (size_t)n));
         if (i % 50 == 0) {
             struct session_view *views;
-            size_t views_n;
             arena_init(&arena, 1024 * 1024, 1024, NULL);
-            sessions_list(work->sessions, &ann, 20, i, &arena, &views, &views_n);
-            work->wrong += views_n > 20;
+            work->wrong += sessions_list(work->sessions, &ann, 20, i, &arena, &views) > 20;
             arena_fini(&arena);
             (void)session_table_expire(work->sessions, &work->sessions->shards[0], i);
         }
@@ -636,6 +684,7 @@ int main(void)
         cmocka_unit_test(test_oneoff),
         cmocka_unit_test(test_view),
         cmocka_unit_test(test_list),
+        cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_changes_of_threads),
         cmocka_unit_test(test_threads_come_and_go),
     };

@@ -207,24 +207,24 @@ static void list_shard(struct listing *listing, struct session_shard *shard)
     shorten(listing);
 }
 
-void sessions_list(struct sessions *sessions, const struct session_scope *scope, size_t max,
-                   int64_t now_ms, struct arena *arena, struct session_view **ret_views,
-                   size_t *ret_n)
+size_t sessions_list(struct sessions *sessions, const struct session_scope *scope, size_t max,
+                     int64_t now_ms, struct arena *arena, struct session_view **ret_views)
 {
     struct listing listing = {.scope = scope, .now_ms = now_ms, .max = max};
+    size_t n = 0;
 
-    *ret_n = 0;
     *ret_views = arena_array(arena, max, sizeof(**ret_views));
     if (max == 0 || arena_overflowed(arena))
-        return;
+        return 0;
     listing.items = mem_raw(2 * max * sizeof(*listing.items));
     for (size_t i = 0; i < sessions->shards_n; i++)
         list_shard(&listing, &sessions->shards[i]);
     for (size_t i = 0; i < listing.n; i++) {
         struct session *session = listing.items[i].session;
         if (!arena_overflowed(arena))
-            session_look(session, false, arena, &(*ret_views)[(*ret_n)++]);
+            session_look(session, false, arena, &(*ret_views)[n++]);
         session_table_unref(session);
     }
     mem_free(listing.items);
+    return n;
 }

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
+
 #define ARENA_BYTES (256 * 1024)
 
 static bool is(struct str s, const char *wanted)
@@ -14,11 +16,13 @@ static bool is(struct str s, const char *wanted)
     return wanted == NULL ? str_is_null(s) : !str_is_null(s) && str_eq(s, str_c(wanted));
 }
 
+#define A_TEXT "\"text\" \\ of %s\n\xc3\xa9"
+
 /* One with every setting set, of each kind by its number. */
 static void fill(struct settings *settings, struct arena *arena)
 {
     settings_init(settings);
-#define FILL_text(field)          settings->field = str_print(arena, "\"text\" \\ of %s\n\xc3\xa9", #field);
+#define FILL_text(field)          settings->field = str_print(arena, A_TEXT, #field);
 #define FILL_count(field)         settings->field = SETTING_##field * 1000;
 #define FILL_flag(field)          settings->field = SETTING_##field & 1;
 #define SETTING(kind, field, key) FILL_##kind(field)
@@ -221,13 +225,12 @@ static void test_broken_json(void **state)
     arena_fini(&arena);
     /* No room. */
     arena_init(&arena, 512, 512, NULL);
-    char *large = malloc(100000);
-    assert_non_null(large);
+    char *large = mem_raw(100000);
     memset(large, 'x', 100000);
     memcpy(large, "{\"model\":\"", 10);
     memcpy(large + 99998, "\"}", 2);
     assert_int_not_equal(settings_read(str_of(large, 100000), &arena, &read, &e), OK);
-    free(large);
+    mem_free(large);
     arena_fini(&arena);
 }
 

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "state/sessions_priv.h"
 
 enum { NOW = 1000000, ARENA_BYTES = 4 * 1024 * 1024 };
@@ -44,9 +45,8 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 
 static int setup(void **state)
 {
-    struct place *place = malloc(sizeof(*place));
+    struct place *place = mem_raw(sizeof(*place));
 
-    assert_non_null(place);
     /* In memory where there is such a place: a disk takes seconds for so many commits. */
     (void)snprintf(place->top, sizeof(place->top), "%s/store_sqlite_XXXXXX",
                    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
@@ -62,7 +62,7 @@ static int teardown(void **state)
     struct place *place = *state;
 
     (void)nftw(place->top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    free(place);
+    mem_free(place);
     return 0;
 }
 
@@ -475,15 +475,14 @@ static void write_file(const char *path, const void *bytes, size_t n)
 
 static void content_is(const char *path, const void *bytes, size_t n)
 {
-    char *text = malloc(n + 1);
+    char *text = mem_raw(n + 1);
     int fd = open(path, O_RDONLY);
 
-    assert_non_null(text);
     assert_true(fd >= 0);
     assert_int_equal(read(fd, text, n + 1), n);
     assert_memory_equal(text, bytes, n);
     (void)close(fd);
-    free(text);
+    mem_free(text);
 }
 
 static void test_garbage_is_set_aside(void **state)
@@ -589,8 +588,7 @@ static void test_cut_anywhere(void **state)
     assert_int_equal(stat(place->db, &status), 0);
     size_t n = (size_t)status.st_size;
     assert_true(n > 10 * 4096 && n % 4096 == 0);
-    char *whole = malloc(n);
-    assert_non_null(whole);
+    char *whole = mem_raw(n);
     int fd = open(place->db, O_RDONLY);
     assert_int_equal(read(fd, whole, n), n);
     (void)close(fd);
@@ -614,11 +612,11 @@ static void test_cut_anywhere(void **state)
     assert_int_equal(sessions_count(sessions), SESSIONS);
     model_of(sessions, "0", NOW, "zero");
     sessions_free(&sessions);
-    free(whole);
+    mem_free(whole);
 }
 
-/* Bytes changed anywhere: it opens, nothing crashes, and every byte of the old file is in the folder
- * still when it was not taken for good. */
+/* Bytes changed anywhere: it opens, nothing crashes, and every byte of the old file is in the
+ * folder still when it was not taken for good. */
 static void test_bytes_changed(void **state)
 {
     struct place *place = *state;
@@ -638,9 +636,9 @@ static void test_bytes_changed(void **state)
     sessions_free(&sessions);
     assert_int_equal(stat(place->db, &status), 0);
     size_t n = (size_t)status.st_size;
-    char *whole = malloc(n);
-    char *changed = malloc(n);
-    assert_true(whole != NULL && changed != NULL);
+    char *whole = mem_raw(n);
+    char *changed = mem_raw(n);
+
     int fd = open(place->db, O_RDONLY);
     assert_int_equal(read(fd, whole, n), n);
     (void)close(fd);
@@ -666,8 +664,8 @@ static void test_bytes_changed(void **state)
         }
     }
     assert_true(aside > 20);
-    free(whole);
-    free(changed);
+    mem_free(whole);
+    mem_free(changed);
 }
 
 /* Rows that are no sessions are left out, and nothing else is. */
@@ -948,8 +946,8 @@ static struct sessions *open_faulty(struct place *place, struct faulty *faulty)
     return sessions;
 }
 
-/* Each step of a commit fails once: nothing of it is in force, then or after a restart, and the next
- * one is. */
+/* Each step of a commit fails once: nothing of it is in force, then or after a restart, and the
+ * next one is. */
 static void test_each_step_fails(void **state)
 {
     struct place *place = *state;
