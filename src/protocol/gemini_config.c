@@ -100,6 +100,16 @@ static void add_level(struct gemini_writer *w, const char *word)
     buf_add_char(&w->out, '"');
 }
 
+/* Who asks for medium of a model that knows low and high only (Gemini 3 Pro) means the latter. */
+static const char *level_of(const struct params *params, unsigned efforts)
+{
+    const char *word = traits_effort(params, efforts | EFFORT_MEDIUM);
+    bool up = (efforts & EFFORT_MEDIUM) == 0 && (efforts & EFFORT_HIGH) != 0 && word != NULL &&
+              str_eq(str_c(word), STR("medium"));
+
+    return up ? "high" : traits_effort(params, efforts);
+}
+
 static void add_thinking(struct gemini_writer *w, const struct params *params)
 {
     const struct traits *traits = w->traits;
@@ -113,7 +123,7 @@ static void add_thinking(struct gemini_writer *w, const struct params *params)
     buf_add_char(&w->out, '{');
     size_t empty = w->out.n;
     if (traits->thinking == THINKING_LEVEL) {
-        word = traits_effort(params, traits->efforts);
+        word = level_of(params, traits->efforts);
         if (word != NULL)
             add_level(w, word);
     } else if (traits_budget(params, traits, max_tokens_of(params), &budget)) {

@@ -68,6 +68,8 @@ const INVALID = [
     ["!/set(project=\"my project)", /quote/],
     ["!/set(project='my project)", /quote/],
     ["!/set(project=my project)", /./],
+    ["!/set(project=myproject,)", /comma/],
+    ["!/set(,project=myproject)", /comma/],
     ["!/set()", /./],
     ["!/set", /./],
 ];
@@ -217,7 +219,7 @@ const COMMANDS = [
     "!/set(temperature=0.25)", "  !/set(temperature=0.25)", "\t!/set(temperature=0.25)  ",
     "\n\n!/set(temperature=0.25)\n", "!/set(temperature=0.25).", "!/set(temperature=0.25)!",
     "!/temperature(0.25)", "!/temperature(value=0.25)", "!/set(temperature='0.25')",
-    "!/set(Temperature=0.25)", "!/set(temperature=0.25,)", "!/set(\ttemperature=0.25\t)",
+    "!/set(Temperature=0.25)", "!/set(\ttemperature=0.25\t)",
     "!/set(temperature=0.5)\n!/set(temperature=0.25)",
     "!/set(temperature=0.5, temperature=0.25)",
     "<task>\n!/set(temperature=0.25)\n</task>", "<feedback>\n!/set(temperature=0.25)\n</feedback>",

@@ -415,8 +415,8 @@ function odd_body(protocol, model) {
 }
 
 const EDITS = [
-    ["temperature", "!/set(temperature=0.25)", [/"temperature": ?0\.25,?/,
-        /"generationConfig": ?\{"temperature": ?0\.25\},?/]],
+    ["temperature", "!/set(temperature=0.25)", [
+        /"generationConfig": ?\{"temperature": ?0\.25\},?/, /"temperature": ?0\.25,?/]],
     ["project", "!/set(project=p)", []],
     ["model", null, []],
 ];
