@@ -735,12 +735,19 @@ static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
     };
 }
 
+/* A key goes to the backend that it is configured for, and nowhere else. */
+static bool is_key_of(const struct backend_key *key, const struct backend_config *config)
+{
+    return key == NULL || (key >= config->keys && key < config->keys + config->keys_n);
+}
+
 static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
 {
     struct station *station = x->station;
     struct backend *backend = x->attempt.backend;
 
     assert(x->attempt.request == NULL);
+    assert(is_key_of(x->attempt.key, backend->config));
     struct str head = make_head(x, wire);
     if (exchange_overflowed(x, e))
         return e->code;
@@ -757,7 +764,10 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
         .ctx = x,
     };
     struct client_pool *pool = NULL;
-    TRY(branch_pool(x->branch, backend, &pool, e));
+    if (x->door != NULL && backend == door_backend(x->door))
+        pool = door_pool(x->door);
+    else
+        TRY(branch_pool(x->branch, backend, &pool, e));
     reasoning_begin(x);
     x->sent_us = loop_now_us(station->loop);
     TRY(client_start(pool, &call, &x->attempt.request, e));

@@ -28,6 +28,7 @@ struct branch *branch_new(struct station *station, struct site *site)
     list_init(&branch->end.link);
     list_init(&branch->link);
     list_push_back(&station->branches, &branch->link);
+    doors_init(&branch->doors);
     branch->models = models_new(branch);
     return branch;
 }
@@ -40,6 +41,7 @@ static bool release(struct branch *branch)
     models_free(&branch->models);
     for (size_t i = 0; i < branch->site->backends->n; i++)
         client_pool_free(&branch->pools[i]);
+    doors_free(&branch->doors);
     if (branch->local != NULL && server_conn_count(branch->local) > 0) {
         server_close_all(branch->local);
         return false;
@@ -77,6 +79,7 @@ static void drain(struct branch *branch)
         if (branch->pools[i] != NULL)
             client_pool_drain(branch->pools[i]);
     }
+    doors_drain(&branch->doors);
 }
 
 void branch_retire(struct branch *branch)
@@ -119,6 +122,7 @@ void branch_trim(struct branch *branch)
         if (branch->pools[i] != NULL)
             client_pool_trim(branch->pools[i]);
     }
+    doors_trim(&branch->doors);
 }
 
 /* Idle connections of other workers stand in the way of a request of this one. */
@@ -140,10 +144,39 @@ static struct conn *connect_local(void *ctx, struct loop *loop)
     return local_connect(branch->local, loop);
 }
 
+struct client_pool *branch_pool_new(struct branch *branch, const struct backend *backend,
+                                    struct tls_context *tls, struct forward *forward,
+                                    const struct conn_filter *filter)
+{
+    const struct backend_config *config = backend->config;
+    const struct client_pool_options options = {
+        .host = backend->url.host,
+        .port = backend->url.port,
+        .tls = tls,
+        .connect_timeout_ms = config->connect_timeout_ms,
+        .idle_timeout_ms = config->upstream_idle_timeout_ms,
+        .silence_timeout_ms = config->proxy_timeout_ms,
+        .header_bytes_max = branch->site->config->header_bytes_max,
+        .connections = &backend->load->connections,
+        .connections_max = (size_t)config->upstream_connections_max,
+        .busy = &backend->load->busy,
+        .crowded = on_crowded,
+        .connect = backend->local != NULL ? connect_local : NULL,
+        .connect_ctx = branch,
+        .forward = forward,
+        .filter = filter,
+        .budget = &branch->station->gateway->inflight,
+    };
+    struct client_pool *pool = client_pool_new(branch->station->loop, &options);
+
+    if (branch->retired)
+        client_pool_drain(pool);
+    return pool;
+}
+
 enum error_code branch_pool(struct branch *branch, struct backend *backend,
                             struct client_pool **ret_pool, struct error *e)
 {
-    const struct backend_config *config = backend->config;
     struct client_pool **pool = &branch->pools[backend->place];
     struct tls_context *tls = NULL;
     struct forward *forward = NULL;
@@ -152,26 +185,7 @@ enum error_code branch_pool(struct branch *branch, struct backend *backend,
     if (*pool == NULL) {
         TRY(site_tls(branch->site, backend, &tls, e));
         TRY(site_forward(branch->site, backend, tls, &forward, e));
-        const struct client_pool_options options = {
-            .host = backend->url.host,
-            .port = backend->url.port,
-            .tls = tls,
-            .connect_timeout_ms = config->connect_timeout_ms,
-            .idle_timeout_ms = config->upstream_idle_timeout_ms,
-            .silence_timeout_ms = config->proxy_timeout_ms,
-            .header_bytes_max = branch->site->config->header_bytes_max,
-            .connections = &backend->load->connections,
-            .connections_max = (size_t)config->upstream_connections_max,
-            .busy = &backend->load->busy,
-            .crowded = on_crowded,
-            .connect = backend->local != NULL ? connect_local : NULL,
-            .connect_ctx = branch,
-            .forward = forward,
-            .budget = &branch->station->gateway->inflight,
-        };
-        *pool = client_pool_new(branch->station->loop, &options);
-        if (branch->retired)
-            client_pool_drain(*pool);
+        *pool = branch_pool_new(branch, backend, tls, forward, NULL);
     }
     *ret_pool = *pool;
     return OK;

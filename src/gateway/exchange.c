@@ -198,6 +198,7 @@ static void forget(struct exchange *x, bool left)
         metric_add(&station->metrics, METRIC_frames_total, x->attempt.backend->slot,
                    (int64_t)x->frames);
     arena_fini(&x->answer);
+    door_leave(&x->door);
     branch_leave(x->branch);
     list_remove(&x->link);
     x->magic = 0;

@@ -10,6 +10,7 @@
 #include "base/metric.h"
 #include "canon/seal.h"
 #include "gateway/body.h"
+#include "gateway/door.h"
 #include "gateway/gateway.h"
 #include "gateway/large.h"
 #include "gateway/ops.h"
@@ -25,7 +26,9 @@
 #define BRANCH_MAGIC   0xb4a2c4e5u
 
 struct checked;
+struct conn_filter;
 struct detours;
+struct forward;
 struct stored;
 struct stored_ask;
 struct exchange;
@@ -86,6 +89,7 @@ struct branch {
     struct station *station;
     struct site *site;          /* a reference */
     struct client_pool **pools; /* per backend, made on first use */
+    struct doors doors;         /* backends at other URLs */
     struct models *models;
     struct server *local; /* of the backends inside this process; made on first use */
     size_t users;         /* exchanges, and jobs that outlive theirs */
@@ -165,6 +169,7 @@ struct exchange {
     struct server_conn *client;        /* NULL: left */
     const struct gateway_route *route; /* NULL: the protocols' */
     struct call call;
+    struct door *door; /* of openai-url; NULL: none was taken */
     struct attempt attempt;
     char *body; /* the request's, in its arena, or in large */
     size_t body_n;
@@ -287,6 +292,11 @@ void branch_trim(struct branch *branch);
 /* The pool of a backend of its site, made on first use. CONFIG: its TLS cannot be set up. */
 NODISCARD enum error_code branch_pool(struct branch *branch, struct backend *backend,
                                       struct client_pool **ret_pool, struct error *e);
+
+/* A pool of a backend of its site, or of one at another URL. forward is taken over. */
+struct client_pool *branch_pool_new(struct branch *branch, const struct backend *backend,
+                                    struct tls_context *tls, struct forward *forward,
+                                    const struct conn_filter *filter);
 
 /* station.c */
 /* station: zeroed memory. Its first site is the gateway's. */

@@ -91,6 +91,20 @@ static const struct protocol *protocol_for(const struct exchange *x, const struc
     return counts && backend->protocol->count_decode == NULL ? also : backend->protocol;
 }
 
+/* At the session's URL in the place of its own. */
+static enum error_code take_door(struct exchange *x, struct backend **backend, struct error *e)
+{
+    const struct settings *settings = x->call.settings;
+
+    if (LIKELY(settings == NULL || str_is_null(settings->openai_url)) ||
+        !backend_is_openai(*backend))
+        return OK;
+    door_leave(&x->door);
+    TRY(door_take(x->branch, *backend, settings->openai_url, &x->door, e));
+    *backend = door_backend(x->door);
+    return OK;
+}
+
 enum error_code plan_next(struct exchange *x, struct error *e)
 {
     struct plan *plan = &x->call.plan;
@@ -101,9 +115,11 @@ enum error_code plan_next(struct exchange *x, struct error *e)
     if (!element->backend->functional)
         return FAIL(e, ERR_NO_BACKEND, "%.*s has no key, or speaks a protocol that is not built in",
                     STR_ARG(element->backend->name));
+    struct backend *backend = element->backend;
+    TRY(take_door(x, &backend, e));
     x->call.element = element;
-    x->attempt.backend = element->backend;
-    x->attempt.protocol = protocol_for(x, element->backend);
-    x->attempt.key = plan_key(element->backend);
+    x->attempt.backend = backend;
+    x->attempt.protocol = protocol_for(x, backend);
+    x->attempt.key = plan_key(backend);
     return OK;
 }

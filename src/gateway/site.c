@@ -120,6 +120,12 @@ enum error_code site_tls(struct site *site, const struct backend *backend,
     return tls_at(site, backend->place, ret_context, e);
 }
 
+enum error_code site_tls_top(struct site *site, struct tls_context **ret_context, struct error *e)
+{
+    *ret_context = NULL;
+    return tls_at(site, site->backends->n, ret_context, e);
+}
+
 static bool is_https(const struct secret *url)
 {
     return str_starts_nocase(secret_reveal(url), STR("https://"));
@@ -176,7 +182,7 @@ static enum error_code check_tls(struct site *site, size_t *place, struct error 
             TRY(prepare_tls(site, *place, e));
     }
     if (*place == set->n && (is_https(&config->https_proxy) || is_https(&config->http_proxy) ||
-                             is_https(&config->all_proxy)))
+                             is_https(&config->all_proxy) || config->allowed_url_hosts.n > 0))
         return prepare_tls(site, set->n, e);
     return OK;
 }

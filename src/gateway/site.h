@@ -31,7 +31,7 @@ struct site {
     struct client_key generated;
     struct session_scope *scopes; /* of each key; NULL until site_make_scopes */
     struct str key_path;          /* null: the configuration has keys, or none is needed */
-    /* Per backend, and one more of proxies; NULL: not made yet, or plain. Under tls_lock. */
+    /* Per backend, and one more of proxies and of what openai-url names; NULL: not made yet, or plain. Under tls_lock. */
     struct tls_context **tls;
     pthread_mutex_t tls_lock;
     struct tls_context *listener; /* NULL: clients speak plain HTTP. Set by site_prepare */
@@ -58,6 +58,9 @@ void site_unref(struct site **site);
 /* The backend's TLS context, NULL for plain ones; borrowed from the site. Any thread. */
 NODISCARD enum error_code site_tls(struct site *site, const struct backend *backend,
                                    struct tls_context **ret_context, struct error *e);
+/* The same of hosts that no backend is configured for: what the top level trusts. */
+NODISCARD enum error_code site_tls_top(struct site *site, struct tls_context **ret_context,
+                                       struct error *e);
 /* The way through the proxy that the backend is reached by, the caller's; NULL: none. tls: of
  * site_tls. Any thread. */
 NODISCARD enum error_code site_forward(struct site *site, const struct backend *backend,

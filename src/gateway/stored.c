@@ -419,15 +419,18 @@ enum error_code stored_pin(struct exchange *x, struct error *e)
     if (maker == NULL || !maker->functional || !backend_speaks(maker, x->call.intake.protocol))
         return FAIL(e, ERR_UNKNOWN_RESPONSE, "%.*s is kept by backend %.*s, which is not there",
                     STR_ARG(str_head(x->stored->previous, 80)), STR_ARG(str_head(name, 40)));
-    x->attempt.key = plan_key_named(maker, x->stored->key);
-    if (element->backend == maker)
+    if (element->backend == maker) {
+        /* At another URL (openai-url) it has other keys, or none. */
+        x->attempt.key = plan_key_named(x->attempt.backend, x->stored->key);
         return OK;
+    }
     if ((!str_is_null(element->model) && !str_is_null(x->call.request.model)) || is_steered(x))
         return FAIL(e, ERR_UNKNOWN_RESPONSE, "only backend %.*s has %.*s",
                     STR_ARG(str_head(name, 40)), STR_ARG(str_head(x->stored->previous, 80)));
     element->backend = maker;
     element->model = STR_NULL;
     x->attempt.backend = maker;
+    x->attempt.key = plan_key_named(maker, x->stored->key);
     x->attempt.protocol = x->call.intake.protocol;
     return OK;
 }
