@@ -31,7 +31,8 @@ struct site {
     struct client_key generated;
     struct session_scope *scopes; /* of each key; NULL until site_make_scopes */
     struct str key_path;          /* null: the configuration has keys, or none is needed */
-    /* Per backend, and one more of proxies and of what openai-url names; NULL: not made yet, or plain. Under tls_lock. */
+    /* Per backend, and one more of proxies and of what openai-url names; NULL: not made yet, or
+     * plain. Under tls_lock. */
     struct tls_context **tls;
     pthread_mutex_t tls_lock;
     struct tls_context *listener; /* NULL: clients speak plain HTTP. Set by site_prepare */
