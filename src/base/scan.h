@@ -186,7 +186,48 @@ static inline size_t scan_find(const char *p, size_t n, const char *text, size_t
     return i + scan_find_portable(p + i, n - i, text, k);
 }
 
+/* The bytes of v that scan_find_mark looks for; w: the same, one further on. */
+static inline __m128i scan_mark(__m128i v, __m128i w, char first, char second)
+{
+    const __m128i slash = _mm_set1_epi8('\\');
+    __m128i plain = _mm_or_si128(_mm_cmpeq_epi8(w, _mm_set1_epi8(second)),
+                                 _mm_cmpeq_epi8(w, slash));
+    __m128i coded = _mm_and_si128(_mm_cmpeq_epi8(v, slash), _mm_cmpeq_epi8(w, _mm_set1_epi8('u')));
+
+    return _mm_or_si128(_mm_and_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(first)), plain), coded);
+}
+
+/* Where in p[0..n), text or JSON source, two characters may first stand, n: nowhere: the first with
+ * the second or a backslash behind it, or a backslash and 'u'. first is none that may be escaped
+ * otherwise. */
+static inline size_t scan_find_mark(const char *p, size_t n, char first, char second)
+{
+    size_t i = 0;
+
+    for (; n - i > 64; i += 64) {
+        __m128i any = _mm_setzero_si128();
+        for (size_t k = i; k < i + 64; k += 16)
+            any = _mm_or_si128(any,
+                               scan_mark(scan_load(p + k), scan_load(p + k + 1), first, second));
+        if (UNLIKELY(_mm_movemask_epi8(any) != 0))
+            break;
+    }
+    for (; n > 16 && i + 1 < n; i += 16) {
+        size_t at = i < n - 17 ? i : n - 17;
+        unsigned hits = (unsigned)_mm_movemask_epi8(
+            scan_mark(scan_load(p + at), scan_load(p + at + 1), first, second));
+        if (hits != 0)
+            return at + (unsigned)__builtin_ctz(hits);
+    }
+    return n > 16 ? n : scan_find_mark_portable(p, n, first, second);
+}
+
 #else
+
+static inline size_t scan_find_mark(const char *p, size_t n, char first, char second)
+{
+    return scan_find_mark_portable(p, n, first, second);
+}
 
 static inline size_t scan_quote(const char *p, size_t n)
 {

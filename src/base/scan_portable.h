@@ -111,3 +111,13 @@ static inline size_t scan_find_portable(const char *p, size_t n, const char *tex
 
     return hit == NULL ? n : (size_t)(hit - p);
 }
+
+static inline size_t scan_find_mark_portable(const char *p, size_t n, char first, char second)
+{
+    for (size_t i = 0; i + 1 < n; i++) {
+        if ((p[i] == first && (p[i + 1] == second || p[i + 1] == '\\')) ||
+            (p[i] == '\\' && p[i + 1] == 'u'))
+            return i;
+    }
+    return n;
+}

@@ -248,6 +248,32 @@ static void test_find(void **state)
     }
 }
 
+/* Each kind at each place of each length, among halves of it; the first of two. */
+static void test_find_mark(void **state)
+{
+    static const char *const marks[] = {"!/", "!\\", "\\u"};
+
+    (void)state;
+    for (size_t n = 0; n <= SIZE_MAX_TESTED; n++) {
+        char *p = mem_raw(n + 1);
+        for (size_t at = 0; at + 1 < n; at++) {
+            for (size_t i = 0; i < n; i++)
+                p[i] = "/!u\\q"[(i + at) % 5];
+            assert_int_equal(scan_find_mark(p, n, '!', '/'), n);
+            memcpy(p + at, marks[at % 3], 2);
+            if (at > 0 && p[at - 1] == '!')
+                p[at - 1] = 'q';
+            size_t want = scan_find_mark_portable(p, n, '!', '/');
+            assert_true(want == at || want + 1 == at);
+            assert_int_equal(scan_find_mark(p, n, '!', '/'), want);
+            if (at + 3 < n)
+                memcpy(p + n - 2, marks[n % 3], 2);
+            assert_int_equal(scan_find_mark(p, n, '!', '/'), want);
+        }
+        mem_free(p);
+    }
+}
+
 static void test_empty(void **state)
 {
     bool high = false;
@@ -266,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_find),
+        cmocka_unit_test(test_find_mark),
         cmocka_unit_test(test_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -326,9 +326,10 @@ static enum error_code read_separator(struct reader *reader, const struct arg *a
     struct str typed = str_is_null(arg->key) ? arg->value : arg->written;
     if (at_hand(reader) == '=' && quoted && str_is_null(arg->key))
         return wrong(reader, "names stand without quotes: ", typed, arg->at);
-    if (at_hand(reader) == '=')
+    if (at_hand(reader) == '=' && !quoted)
         return wrong(reader, "no blank is allowed before '=', after ", typed, end);
-    return wrong(reader, "a comma is missing after ", typed, reader->at);
+    return wrong(reader, "a comma is missing, or quotes around a value with blanks, after ", typed,
+                 reader->at);
 }
 
 static enum error_code read_arg(struct reader *reader, struct args *args)

@@ -13,7 +13,7 @@
 #include "base/scan.h"
 #include "command/spot_skip.h"
 
-enum { FOUND_MIN = 8 };
+enum { FOUND_MIN = 8, FAULTS_MAX = 16 };
 
 static bool is_blank(char c)
 {
@@ -42,27 +42,6 @@ static bool is_letter(char c)
 
 /* --- is there any --- */
 
-static bool holds(struct str body, struct str text)
-{
-    return text.n >= 2 && scan_find(body.p, body.n, text.p, text.n) < body.n;
-}
-
-enum { PREFIX_MAX = 64 };
-
-/* The prefix in a JSON string; SIZE_MAX: it is none that anybody has. */
-static size_t quote_prefix(struct str prefix, bool slashes, char to[2 * PREFIX_MAX])
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < prefix.n; i++) {
-        char c = prefix.p[i];
-        if (c == '"' || c == '\\' || (c == '/' && slashes))
-            to[n++] = '\\';
-        to[n++] = c;
-    }
-    return n;
-}
-
 static unsigned hex_of(char c)
 {
     if (c >= '0' && c <= '9')
@@ -71,48 +50,60 @@ static unsigned hex_of(char c)
     return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
 }
 
-/* One of the prefix's ASCII characters stands in the body as \u00XX. */
-static bool holds_escaped(struct str body, struct str prefix)
+/* Behind c, as it is or as JSON has it; 0: something else stands there. */
+static size_t skip_char(struct str body, size_t at, char c)
 {
-    static const struct str escape = STR_INIT("\\u00");
+    struct str rest = str_from(body, at);
 
-    for (size_t at = 0; at < body.n; at += escape.n) {
-        at += scan_find(body.p + at, body.n - at, escape.p, escape.n);
-        if (body.n - at < escape.n + 2)
+    if (rest.n > 0 && rest.p[0] == c && c != '\\')
+        return at + 1;
+    if (rest.n < 2 || rest.p[0] != '\\')
+        return 0;
+    if (rest.p[1] == c)
+        return at + 2;
+    if (!str_starts(rest, STR("\\u00")) || rest.n < 6)
+        return 0;
+    unsigned code = hex_of(rest.p[4]) << 4 | hex_of(rest.p[5]);
+    return code == (unsigned char)c && hex_of(rest.p[5]) < 16 ? at + 6 : 0;
+}
+
+static bool is_prefix_at(struct str body, size_t at, struct str prefix)
+{
+    if (str_starts(str_from(body, at), prefix))
+        return true;
+    for (size_t i = 0; i < prefix.n; i++) {
+        at = skip_char(body, at, prefix.p[i]);
+        if (at == 0)
             return false;
-        unsigned high = hex_of(body.p[at + 4]);
-        unsigned low = hex_of(body.p[at + 5]);
-        if (high < 8 && low < 16 && memchr(prefix.p, (int)(high << 4 | low), prefix.n) != NULL)
-            return true;
     }
-    return false;
+    return true;
+}
+
+/* The first place at or behind `at` where the prefix may begin; the body's end: nowhere. */
+static size_t next_mark(struct str body, struct str prefix, size_t at)
+{
+    char c = prefix.p[0];
+
+    if (c != '"' && c != '\\' && c != '/')
+        return at + scan_find_mark(body.p + at, body.n - at, c, prefix.p[1]);
+    while (at < body.n && body.p[at] != c && body.p[at] != '\\')
+        at++;
+    return at;
 }
 
 bool spot_is_possible(struct str body, struct str prefix)
 {
-    char quoted[2 * PREFIX_MAX];
-    size_t slashes = 0;
-    bool ascii = true;
-
     if (prefix.n < 2 || body.n < prefix.n)
         return false;
-    if (prefix.n > PREFIX_MAX || holds(body, prefix))
-        return true;
     for (size_t i = 0; i < prefix.n; i++) {
-        slashes += prefix.p[i] == '/';
-        ascii = ascii && prefix.p[i] >= ' ' && prefix.p[i] <= '~';
-    }
-    size_t n = quote_prefix(prefix, false, quoted);
-    if (n != prefix.n && holds(body, str_of(quoted, n)))
-        return true;
-    if (slashes == 1) {
-        n = quote_prefix(prefix, true, quoted);
-        if (holds(body, str_of(quoted, n)))
+        if ((unsigned char)prefix.p[i] >= 0x80 && str_find(body, STR("\\u"), 0) != SIZE_MAX)
             return true;
-    } else if (slashes > 1 && holds(body, STR("\\/"))) {
-        return true;
     }
-    return ascii ? holds_escaped(body, prefix) : holds(body, STR("\\u"));
+    for (size_t at = 0; (at = next_mark(body, prefix, at)) < body.n; at++) {
+        if (is_prefix_at(body, at, prefix))
+            return true;
+    }
+    return false;
 }
 
 /* --- one text --- */
@@ -132,6 +123,7 @@ struct spotting {
     size_t room;
     size_t prefix_at; /* the first prefix at or behind any place that was asked for last */
     size_t limit;     /* the same of a prefix that might begin a command */
+    size_t faults;
 };
 
 static size_t line_end(struct str text, size_t at)
@@ -212,11 +204,20 @@ static bool may_follow(const struct spotting *s, const struct line *line, size_t
     return is_mark(s->text.p[at]) && (at + 1 >= line->end || is_space(s->text.p[at + 1]));
 }
 
-static struct str say(struct spotting *s, const char *what, struct str command, size_t at)
+static struct str say(struct spotting *s, struct str what, struct str command, size_t at)
 {
     struct str place = args_place(command, at, s->arena);
 
-    return str_print(s->arena, "Invalid arguments: %s, at %.*s", what, STR_ARG(place));
+    return str_print(s->arena, "Invalid arguments: %.*s, at %.*s", STR_ARG(what), STR_ARG(place));
+}
+
+/* One fault more; of very many only that there are more. */
+static bool too_many(struct spotting *s, struct spot_found *found)
+{
+    if (s->faults++ < FAULTS_MAX)
+        return false;
+    found->fault = STR("Invalid arguments: there are more of these");
+    return true;
 }
 
 static size_t trim_blanks(const struct spotting *s, size_t begin, size_t end)
@@ -233,8 +234,10 @@ static void fault_open(struct spotting *s, struct line *line, struct spot_found 
     found->end = trim_blanks(s, found->begin, line->end);
     found->args = STR_NULL;
     at = at < found->end ? at : found->end;
+    if (too_many(s, found))
+        return;
     struct str command = str_of(s->text.p + found->begin, found->end - found->begin);
-    found->fault = say(s, why, command, at - found->begin);
+    found->fault = say(s, str_c(why), command, at - found->begin);
 }
 
 /* A known name, blanks, '(' at `open`: no arguments, as the user will be told. */
@@ -254,10 +257,12 @@ static void fault_blank(struct spotting *s, struct line *line, struct spot_found
             end++;
     }
     found->end = trim_blanks(s, found->begin, end);
+    if (too_many(s, found))
+        return;
     struct str command = str_of(s->text.p + found->begin, found->end - found->begin);
     struct str what = str_print(s->arena, "no blank is allowed between %.*s and '('",
                                 STR_ARG(str_head(found->name, 40)));
-    found->fault = say(s, str_z(s->arena, what), command, blank - found->begin);
+    found->fault = say(s, what, command, blank - found->begin);
 }
 
 /* Arguments that go on over the end of the line take the lines with them. */
@@ -425,7 +430,8 @@ static void cut_line(struct spotting *s, const struct line *line, size_t first)
     }
 }
 
-static void look_at_line(struct spotting *s, struct line *line)
+/* Returns where the next one begins. */
+static size_t look_at_line(struct spotting *s, struct line *line)
 {
     struct spot *spot = s->spot;
     struct line whole = *line;
@@ -440,6 +446,11 @@ static void look_at_line(struct spotting *s, struct line *line)
     }
     spot->rest |= !seen.only;
     cut_line(s, line, first);
+    size_t end = s->prefix.p[0] == '`' ? SIZE_MAX : spot_skip_open(s->text, seen.to, line->end);
+    if (end != SIZE_MAX)
+        return end;
+    end = line_end(s->text, line->end);
+    return end + (end < s->text.n);
 }
 
 /* --- the text --- */
@@ -475,9 +486,7 @@ static void look_at_text(struct spotting *s, size_t at)
         if (kind == SPOT_SKIP_NONE) {
             struct line line = {.begin = at, .fresh = fresh};
             line.end = spot_skip_tail(s->text, at, line_end(s->text, at));
-            look_at_line(s, &line);
-            end = line_end(s->text, line.end);
-            end += end < s->text.n;
+            end = look_at_line(s, &line);
         }
         s->spot->rest |= kind == SPOT_SKIP_FENCE || kind == SPOT_SKIP_ELEMENT;
         assert(end > at);

@@ -14,8 +14,8 @@
  * of what follows. A name that no command has, also one with upper case letters, is found where
  * there are nothing but commands on its line.
  *
- * Not looked into: code fences (``` and ~~~, indented or not, in quotes and lists too, up to their
- * end or the text's), inline code (within a line), elements whose tag begins a line, with what is
+ * Not looked into: code fences (``` and ~~~, indented or not, in quotes and lists too, ``` also at
+ * the end of a line; up to their end or the text's), inline code (within a line), elements whose tag begins a line, with what is
  * in them: up to the closing tag that begins or ends a line; where a tag stands alone on its line
  * and nothing closes it, up to the text's end. <br>, <hr>, <img> and <x/> hold nothing. Not so
  * <task> <feedback> <user_message> <answer> <user_query>: in these the text is the user's.
@@ -43,7 +43,8 @@ struct spot_found {
     struct str name;               /* as it was written */
     struct str args;               /* between the parentheses; null: there were none */
     struct str fault;              /* "Invalid arguments: …", for the user: it cannot be run;
-                                    * null: none. In the arena */
+                                    * null: none. In the arena. Past 16 in a text they do not say
+                                    * what, but that there are more */
     size_t begin;                  /* of the command in the text */
     size_t end;
     size_t cut_begin; /* what goes from the text with it: blanks that would be left over */

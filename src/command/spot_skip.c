@@ -190,6 +190,44 @@ static size_t fence_end(struct str text, const struct fence *fence)
     return text.n;
 }
 
+static bool is_info_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '+' || c == '#' || c == '.' || c == '-';
+}
+
+size_t spot_skip_open(struct str text, size_t begin, size_t end)
+{
+    struct margin margin = {.at = begin};
+    struct fence fence = {.c = '`', .behind = end};
+    struct spot_skip_ticks ticks;
+    size_t last = end;
+
+    while (last > begin && is_blank(text.p[last - 1]))
+        last--;
+    while (last > begin && is_info_char(text.p[last - 1]))
+        last--;
+    size_t run = last;
+    while (run > begin && text.p[run - 1] == '`')
+        run--;
+    fence.n = last - run;
+    if (fence.n < FENCE_MIN)
+        return SIZE_MAX;
+    spot_skip_ticks_init(&ticks, text, begin, end);
+    size_t at = begin;
+    while (at < run) {
+        const char *tick = memchr(text.p + at, '`', end - at);
+        at = (size_t)(tick - text.p);
+        if (at < run)
+            at = spot_skip_ticks_next(&ticks, text, at, end);
+    }
+    if (at > run)
+        return SIZE_MAX;
+    margin_blanks(text, &margin);
+    fence.indent = margin.column;
+    return fence_end(text, &fence);
+}
+
 /* --- elements --- */
 
 struct tag {
@@ -448,10 +486,8 @@ static size_t last_element(struct str text, const struct str *names, size_t n)
             text.p[text.n - close] != '<')
             continue;
         for (size_t end = text.n - close; end > 0;) {
-            const char *p = memrchr(text.p, '<', end);
-            if (p == NULL)
-                return SIZE_MAX;
-            end = (size_t)(p - text.p);
+            while (--end > 0 && text.p[end] != '<')
+                ;
             if (str_starts(str_from(text, end + 1), names[i]) && begins_line(text, end) &&
                 tag_read(text, end, &tag) && str_eq(tag.name, names[i]))
                 return end;
@@ -471,7 +507,7 @@ void spot_skip_result(struct str text, enum spot_as as, struct spot_skip_part *r
         *ret_part = part;
         return;
     }
-    if (begin >= end)
+    if (as == SPOT_TEXT && begin >= end)
         part.next = part.is;
     /* What clients add behind it is none of the user's words, and not the result's. */
     for (size_t at = end; at != SIZE_MAX && at >= begin;) {

@@ -25,6 +25,10 @@ void spot_skip_init(struct spot_skip *skip, struct str text);
 /* at: where a line begins, or its text behind a tag. What begins there and is not looked into, up
  * to *ret_end; SPOT_SKIP_NONE: nothing. */
 enum spot_skip_kind spot_skip_next(struct spot_skip *skip, size_t at, size_t *ret_end);
+/* A line's text [begin, end) that ends in three or more backticks, and maybe a word, that close
+ * nothing on it opens a fence, too ("Look at this: ```c"). Where that ends; SIZE_MAX: it opens
+ * none. */
+size_t spot_skip_open(struct str text, size_t begin, size_t end);
 /* Where the text of a line [begin, end) ends before the closing tags of elements that are looked
  * into, at its end. */
 size_t spot_skip_tail(struct str text, size_t begin, size_t end);
