@@ -38,7 +38,9 @@ static void check_agree(struct str text, bool reads, const struct error *e)
     }
     if (reads && str_find_char(text, '\n', 0) == SIZE_MAX)
         assert_int_equal(close, text.n + 1);
-    if (!reads && close == text.n + 1 && strstr(e->detail, "is not closed") != NULL)
+    if (!reads && close == text.n + 1 &&
+        (str_starts(str_c(e->detail), STR("Invalid arguments: the quote is")) ||
+         str_starts(str_c(e->detail), STR("Invalid arguments: the bracket is"))))
         fail_msg("closed, and yet: %s", e->detail);
 }
 
