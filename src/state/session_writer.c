@@ -24,6 +24,7 @@
 
 enum {
     PAUSE_MS = 1,
+    LAST_MS = 5000,    /* for what is behind when the table ends */
     CHANGES_MAX = 256, /* of one transaction */
     ROWS_MAX = 512,    /* of one transaction, written behind; and as many removed */
     /* What a row may have, at most; the bounds of its parts are below. */
@@ -351,12 +352,12 @@ static enum error_code write_gathered(struct writing *w)
     return code;
 }
 
-/* False: it cannot be written. */
-static bool write_behind(struct writing *w)
+/* False: it cannot be written, or not by then (monotonic). */
+static bool write_behind(struct writing *w, int64_t until_ms)
 {
     begin_second(w->sessions);
     while (gather(w)) {
-        if (write_gathered(w) != OK)
+        if (write_gathered(w) != OK || clock_mono_ms() >= until_ms)
             return false;
         serve(w);
     }
@@ -421,6 +422,16 @@ static void try_again(struct sessions *sessions)
     pthread_mutex_unlock(&shard->lock);
 }
 
+/* All that is behind; but the process is to end, however slow the disk is. */
+static void write_last(struct writing *w)
+{
+    int64_t until_ms = clock_mono_ms() + LAST_MS;
+
+    /* The first time what was left of the last second. */
+    if (!write_behind(w, until_ms) || !write_behind(w, until_ms))
+        LOG(STATE, WARN, "sessions.unwritten", F_Z("what", "the latest history and times"));
+}
+
 static void *run(void *arg)
 {
     struct writing *w = arg;
@@ -435,14 +446,13 @@ static void *run(void *arg)
         stopping = sweep(w);
         if (w->store != NULL && !stopping) {
             try_again(sessions);
-            (void)write_behind(w);
+            (void)write_behind(w, INT64_MAX);
         }
         w->tick_ms = clock_mono_ms() + sessions->tick_ms;
     }
     serve(w);
-    /* The first time what was left of the last second. */
-    if (w->store != NULL && write_behind(w) && write_behind(w))
-        LOG(STATE, DEBUG, "sessions.written");
+    if (w->store != NULL)
+        write_last(w);
     buf_fini(&w->settings);
     buf_fini(&w->history);
     buf_fini(&w->client);

@@ -367,6 +367,9 @@ static enum error_code begin(struct session_store *base, bool *ret_same, struct 
     if (store->db == NULL)
         TRY(open_db(store, clock_real_ms(), e));
     assert(sqlite3_get_autocommit(store->db) != 0);
+    /* What could not be appended to the log may find room where it begins again. */
+    if (store->rc != SQLITE_OK)
+        (void)run(store, "PRAGMA wal_checkpoint(TRUNCATE)");
     TRY(step(store, BEGIN, e));
     *ret_same = !store->replaced;
     store->replaced = false;
@@ -394,7 +397,9 @@ static enum error_code commit(struct session_store *base, struct error *e)
     struct store *store = store_of(base);
     enum error_code code = step(store, COMMIT, e);
 
-    if (code != OK)
+    if (code == OK)
+        store->rc = SQLITE_OK;
+    else
         rollback(base);
     return code;
 }

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The repository of sessions under a process that is killed, and on a disk that is full.
+ *
+ * What was answered must be there: a setting that the user was told of is never older after a kill
+ * than it was said to be, and never one that nobody has set.
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { after } from "node:test";
+
+import { random } from "../e2e/lib/random.mjs";
+import { SLOW, start, temp_dir, test } from "../e2e/lib/proxy.mjs";
+
+const KILLS = SLOW ? 40 : 200;
+const CLIENTS = 8;
+/* Longer than it takes to commit some changes, on any disk. */
+const LIFE_MS = 60;
+
+const folders = [];
+after(() => {
+    for (const folder of folders) {
+        fs.rmSync(folder, { recursive: true, force: true });
+    }
+});
+
+function folder() {
+    folders.push(temp_dir());
+    return folders.at(-1);
+}
+
+/* What outlives the process is in the folder: the sessions, and the key that makes their owners'
+ * names. */
+const config_of = (dir) => ({ backends: { demo: {} }, default_backend: "demo", data_dir: dir,
+    session: { repository: "file", file_path: path.join(dir, "sessions") } });
+
+const set_body = (session, n) => JSON.stringify({ model: "demo", session_id: session,
+    messages: [{ role: "user", content: `!/set(project=p${n}, temperature=0.${n})` }] });
+
+/** Sets one number after the other until the connection ends; `said` is the last that was. */
+async function set_numbers(proxy, state) {
+    let client;
+    try {
+        client = await proxy.connect();
+        for (;;) {
+            state.sent++;
+            client.send({ path: "/v1/chat/completions", headers: proxy.headers(),
+                body: set_body(state.session, state.sent) });
+            const answer = await client.response();
+            if (answer.ended === "cut") {
+                break;
+            }
+            assert.equal(answer.status, 200, answer.text);
+            assert.match(answer.text, new RegExp(`Project changed to p${state.sent}\\b`));
+            state.said = state.sent;
+        }
+    } catch (error) {
+        if (error.code === "ERR_ASSERTION") {
+            throw error;
+        }
+    } finally {
+        client?.destroy();
+    }
+}
+
+/** What each session has set now, both parts of it. */
+async function check(proxy, states) {
+    for (const state of states) {
+        const answer = await proxy.call({ method: "GET", path: `/v2/sessions/${state.session}` });
+        if (answer.status === 404) {
+            assert.equal(state.said, 0, `${state.session} is lost, ${state.said} was said`);
+            continue;
+        }
+        assert.equal(answer.status, 200, answer.text);
+        const { project = "p0", temperature = "0.0" } = answer.json.settings;
+        const n = Number(project.slice(1));
+        assert.equal(temperature, `0.${n}`, "a change that is in force in part");
+        assert.ok(n >= state.said && n <= state.sent,
+            `${state.session} has ${n}: ${state.said} was said, ${state.sent} sent`);
+        state.said = n;
+    }
+}
+
+test(`killed ${KILLS} times at any moment: nothing that was said is lost`, async () => {
+    const config = config_of(folder());
+    const rng = random("kills");
+    const states = Array.from({ length: CLIENTS }, (_, i) =>
+        ({ session: `kept-${i}`, sent: 0, said: 0 }));
+    let in_flight = 0;
+    for (let kill = 0; kill < KILLS; kill++) {
+        const proxy = await start({ config });
+        try {
+            await check(proxy, states);
+            const all = Promise.all(states.map((state) => set_numbers(proxy, state)));
+            await new Promise((wake) => setTimeout(wake, rng.below(LIFE_MS)));
+            proxy.child.kill("SIGKILL");
+            await proxy.exited;
+            await all;
+            in_flight += states.filter((state) => state.sent > state.said).length;
+            assert.doesNotMatch(proxy.stderr, /set_aside|unreadable|unwritable/);
+        } finally {
+            proxy.abandon();
+        }
+    }
+    /* Else it was not killed while there was something to lose. */
+    assert.ok(in_flight > KILLS, `only ${in_flight} changes were on their way`);
+    assert.ok(states.every((state) => state.said > KILLS / 4), JSON.stringify(states));
+    const last = await start({ config });
+    await check(last, states);
+    await last.stop();
+});
