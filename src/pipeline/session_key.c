@@ -173,19 +173,25 @@ struct session_key_print session_key_print(const struct intake *intake,
     struct outline_cursor cursor = {.step = 0};
     struct outline_turn turn;
     bool found = false;
+    bool more = true;
 
     print.sum = XXH3_128bits(intake->scope.bytes, sizeof(intake->scope.bytes));
     for (size_t i = 0; i < ROLE_COUNT; i++)
         print.left[i] = SESSION_KEY_TEXT_MAX;
     /* Up to the first user message, and on to the first sign of an answer. */
-    while (!(found && ret.has_assistant) &&
-           intake->protocol->outline_next(request, &cursor, &turn)) {
+    while (!(found && ret.has_assistant)) {
+        more = intake->protocol->outline_next(request, &cursor, &turn);
+        if (!more)
+            break;
+        ret.last = turn;
         enum role role = role_of(&turn);
         if (role == ROLE_ASSISTANT || role == ROLE_TOOL)
             ret.has_assistant = true;
         else if (!found && add_turn(&print, role, turn.content) && role == ROLE_USER)
             found = true;
     }
+    if (more)
+        ret.last = (struct outline_turn){.source = STR_NULL};
     if (!found)
         return ret;
     memcpy(room->p, "fp-", 3);

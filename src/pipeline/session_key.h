@@ -26,6 +26,9 @@ struct str session_key_given(const struct intake *intake, const struct request *
 struct session_key_print {
     struct str id;      /* null: the user says nothing */
     bool has_assistant; /* the conversation has a turn of the assistant's already */
+    /* The newest turn, where all were gone through; its source null: they were not, or it is no
+     * element of a list. */
+    struct outline_turn last;
 };
 /* The id that the beginning of the conversation makes: scope, system text and the first user
  * message, SESSION_KEY_TEXT_MAX bytes of the source of each. The same where a client writes its

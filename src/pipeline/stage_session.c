@@ -26,7 +26,8 @@ struct session_state {
 };
 _Static_assert(SESSION_BEGINNING_MAX <= UINT8_MAX, "lengths of beginnings are bytes");
 
-static void find(struct call *call, bool generates)
+/* *ret_last: the newest turn, where finding the session has come by it; else its source is null. */
+static void find(struct call *call, bool generates, struct outline_turn *ret_last)
 {
     struct session_key_room room;
     struct str id = session_key_given(&call->intake, &call->request, &room);
@@ -35,6 +36,7 @@ static void find(struct call *call, bool generates)
     if (str_is_null(id) && str_eq(call->config->session_continuity, STR("fingerprint"))) {
         struct session_key_print print = session_key_print(&call->intake, &call->request, &room);
         id = print.id;
+        *ret_last = print.last;
         anew = generates && !print.has_assistant;
     }
     if (str_is_null(id))
@@ -98,14 +100,14 @@ static bool newest(const struct call *call, struct outline_turn *ret_turn)
 }
 
 /* The beginning of the newest message's text, where that is the user's. */
-static void keep_prompt(struct call *call, struct session_state *s)
+static void keep_prompt(struct call *call, struct session_state *s, struct outline_turn *last)
 {
-    struct outline_turn turn;
     struct outline_text text;
     size_t cursor = 0;
 
-    if (!newest(call, &turn) || turn.role != ROLE_USER ||
-        !outline_text_next(turn.content, &cursor, &text))
+    if ((str_is_null(last->source) || is_system(last)) && !newest(call, last))
+        return;
+    if (last->role != ROLE_USER || !outline_text_next(last->content, &cursor, &text))
         return;
     assert(text.string.n >= 2);
     (void)keep(s->prompt, &s->prompt_n,
@@ -116,16 +118,17 @@ static enum verdict session_request(struct call *call, void *state)
 {
     struct session_state *s = state;
     bool generates = call->intake.operation == OP_GENERATE;
+    struct outline_turn last = {.source = STR_NULL};
 
     if (call->sessions == NULL) { /* this process keeps none */
         pipeline_ignore(call, LISTENS);
         return NEXT;
     }
-    find(call, generates);
+    find(call, generates, &last);
     s->settings = session_settings(call->session);
     call->settings = s->settings;
     if (generates)
-        keep_prompt(call, s);
+        keep_prompt(call, s, &last);
     else
         pipeline_ignore(call, LISTENS);
     return NEXT;

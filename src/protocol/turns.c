@@ -158,12 +158,45 @@ static bool read_item(struct json_fields *fields, struct str item, struct outlin
     return true;
 }
 
+/* {"role":"user","content":"…"} and nothing else, as most clients write most messages: read as it
+ * stands. False: it is written in another way. */
+static bool read_plain(const struct form *form, struct str element, struct outline_turn *turn)
+{
+    static const struct {
+        struct str begin;
+        enum role role;
+    } begins[] = {
+        {STR_INIT("{\"role\":\"user\",\"content\":\""), ROLE_USER},
+        {STR_INIT("{\"role\":\"assistant\",\"content\":\""), ROLE_ASSISTANT},
+        {STR_INIT("{\"role\":\"system\",\"content\":\""), ROLE_SYSTEM},
+        {STR_INIT("{\"role\": \"user\", \"content\": \""), ROLE_USER},
+        {STR_INIT("{\"role\": \"assistant\", \"content\": \""), ROLE_ASSISTANT},
+        {STR_INIT("{\"role\": \"system\", \"content\": \""), ROLE_SYSTEM},
+    };
+
+    if (form->items || form->role_optional)
+        return false;
+    for (size_t i = 0; i < COUNT_OF(begins); i++) {
+        size_t n = begins[i].begin.n;
+        bool escaped;
+        if (!str_starts(element, begins[i].begin))
+            continue;
+        size_t size = json_string_skip(element.p + n, element.n - n, &escaped);
+        if (size == SIZE_MAX || n + size + 2 != element.n)
+            return false;
+        turn->role = begins[i].role;
+        turn->content = str_of(element.p + n - 1, size + 2);
+        return true;
+    }
+    return false;
+}
+
 static void read_turn(const struct form *form, struct str element, struct outline_turn *turn)
 {
     struct json_fields fields;
 
     *turn = (struct outline_turn){.role = ROLE_TOOL, .source = element};
-    if (!is_kind(element, JSON_OBJECT))
+    if (!is_kind(element, JSON_OBJECT) || read_plain(form, element, turn))
         return;
     fields.object = STR_NULL;
     if (form->items && read_item(&fields, element, turn))
