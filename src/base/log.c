@@ -87,9 +87,13 @@ static void add_int(struct line *line, int64_t value)
     add(line, digits + at, sizeof(digits) - at);
 }
 
-static bool is_plain(char c)
+/* Control characters, blanks, '"', '=', '\\' and DEL are not: a bit each. */
+static inline bool is_plain(char c)
 {
-    return (unsigned char)c > ' ' && c != '"' && c != '=' && c != '\\' && c != 0x7f;
+    static const uint64_t odd[4] = {UINT64_C(0x20000005ffffffff), UINT64_C(0x8000000010000000), 0, 0};
+    unsigned char u = (unsigned char)c;
+
+    return (odd[u / 64] >> (u % 64) & 1) == 0;
 }
 
 /* A logfmt value: bare where it can be, else quoted; control characters never reach a terminal. */

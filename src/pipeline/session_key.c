@@ -114,28 +114,36 @@ struct str session_key_given(const struct intake *intake, const struct request *
 
 /* --- how a conversation begins --- */
 
-/* What was seen of it; of each text its digest goes into the sum. */
+/* What was seen of it: of each role one digest. */
 struct print {
-    XXH128_hash_t sum;
+    XXH128_hash_t sum[ROLE_COUNT];
     size_t left[ROLE_COUNT]; /* bytes that still count */
 };
 
 static void add_text(struct print *print, enum role role, struct str text)
 {
-    struct {
-        XXH128_hash_t sum;
-        XXH128_hash_t text;
-        uint64_t role;
-    } link;
+    XXH128_hash_t link[2];
     size_t n = text.n < print->left[role] ? text.n : print->left[role];
 
     if (n == 0)
         return;
+    link[0] = print->sum[role];
+    link[1] = XXH3_128bits(text.p, n);
+    bool first = print->left[role] == SESSION_KEY_TEXT_MAX;
     print->left[role] -= n;
-    link.sum = print->sum;
-    link.text = XXH3_128bits(text.p, n);
-    link.role = (uint64_t)role;
-    print->sum = XXH3_128bits(&link, sizeof(link));
+    print->sum[role] = first ? link[1] : XXH3_128bits(link, sizeof(link));
+}
+
+static XXH128_hash_t print_end(const struct print *print, const struct session_scope *scope)
+{
+    struct {
+        struct session_scope scope;
+        XXH128_hash_t sum[ROLE_COUNT];
+    } link;
+
+    link.scope = *scope;
+    memcpy(link.sum, print->sum, sizeof(link.sum));
+    return XXH3_128bits(&link, sizeof(link));
 }
 
 /* False: it says nothing. */
@@ -175,7 +183,7 @@ struct session_key_print session_key_print(const struct intake *intake,
     bool found = false;
     bool more = true;
 
-    print.sum = XXH3_128bits(intake->scope.bytes, sizeof(intake->scope.bytes));
+    memset(print.sum, 0, sizeof(print.sum));
     for (size_t i = 0; i < ROLE_COUNT; i++)
         print.left[i] = SESSION_KEY_TEXT_MAX;
     /* Up to the first user message, and on to the first sign of an answer. */
@@ -195,6 +203,6 @@ struct session_key_print session_key_print(const struct intake *intake,
     if (!found)
         return ret;
     memcpy(room->p, "fp-", 3);
-    ret.id = str_of(room->p, write_digest(print.sum, room->p + 3).n + 3);
+    ret.id = str_of(room->p, write_digest(print_end(&print, &intake->scope), room->p + 3).n + 3);
     return ret;
 }

@@ -158,9 +158,10 @@ static bool read_item(struct json_fields *fields, struct str item, struct outlin
     return true;
 }
 
-/* {"role":"user","content":"…"} and nothing else, as most clients write most messages: read as it
- * stands. False: it is written in another way. */
-static bool read_plain(const struct form *form, struct str element, struct outline_turn *turn)
+/* {"role":"user","content":"…"} and nothing else, as most clients write most messages: an element
+ * at list.p + at that is read as it stands. *ret_end: behind it. False: it is written in another
+ * way. */
+static bool read_plain(struct str list, size_t at, struct outline_turn *turn, size_t *ret_end)
 {
     static const struct {
         struct str begin;
@@ -173,19 +174,20 @@ static bool read_plain(const struct form *form, struct str element, struct outli
         {STR_INIT("{\"role\": \"assistant\", \"content\": \""), ROLE_ASSISTANT},
         {STR_INIT("{\"role\": \"system\", \"content\": \""), ROLE_SYSTEM},
     };
+    struct str rest = str_from(list, at);
 
-    if (form->items || form->role_optional)
-        return false;
     for (size_t i = 0; i < COUNT_OF(begins); i++) {
         size_t n = begins[i].begin.n;
         bool escaped;
-        if (!str_starts(element, begins[i].begin))
+        if (!str_starts(rest, begins[i].begin))
             continue;
-        size_t size = json_string_skip(element.p + n, element.n - n, &escaped);
-        if (size == SIZE_MAX || n + size + 2 != element.n)
+        size_t size = json_string_skip(rest.p + n, rest.n - n, &escaped);
+        if (size == SIZE_MAX || n + size + 2 > rest.n || rest.p[n + size + 1] != '}')
             return false;
-        turn->role = begins[i].role;
-        turn->content = str_of(element.p + n - 1, size + 2);
+        *turn = (struct outline_turn){.role = begins[i].role,
+                                      .source = str_head(rest, n + size + 2),
+                                      .content = str_of(rest.p + n - 1, size + 2)};
+        *ret_end = at + n + size + 2;
         return true;
     }
     return false;
@@ -196,7 +198,7 @@ static void read_turn(const struct form *form, struct str element, struct outlin
     struct json_fields fields;
 
     *turn = (struct outline_turn){.role = ROLE_TOOL, .source = element};
-    if (!is_kind(element, JSON_OBJECT) || read_plain(form, element, turn))
+    if (!is_kind(element, JSON_OBJECT))
         return;
     fields.object = STR_NULL;
     if (form->items && read_item(&fields, element, turn))
@@ -233,6 +235,22 @@ static bool read_lone(const struct form *form, struct str value, struct outline_
 
 enum { STEP_SYSTEM, STEP_SYSTEM_TOO, STEP_LIST, STEP_ELEMENTS, STEP_END };
 
+/* The list's next element, where it stands right behind the bracket or a comma, and is plain. */
+static bool next_plain(const struct form *form, struct outline_cursor *cursor,
+                       struct outline_turn *ret_turn)
+{
+    size_t at = cursor->at;
+    char before = at == 0 ? '[' : ',';
+
+    if (form->items || form->role_optional || at + 1 >= cursor->list.n ||
+        cursor->list.p[at] != before)
+        return false;
+    at++;
+    if (cursor->list.p[at] == ' ')
+        at++;
+    return read_plain(cursor->list, at, ret_turn, &cursor->at);
+}
+
 static bool next(const struct form *form, const struct request *request,
                  struct outline_cursor *cursor, struct outline_turn *ret_turn)
 {
@@ -254,6 +272,8 @@ static bool next(const struct form *form, const struct request *request,
             return read_lone(form, cursor->list, ret_turn);
         }
     }
+    if (cursor->step == STEP_ELEMENTS && next_plain(form, cursor, ret_turn))
+        return true;
     if (cursor->step == STEP_END || !json_array_next(cursor->list, &cursor->at, &element)) {
         cursor->step = STEP_END;
         return false;
