@@ -28,8 +28,8 @@ PURE_FN bool steer_is_empty(const struct steer *steer);
 void steer_add(struct steer *steer, const struct steer *other);
 /* Its text lies in the arena. */
 void steer_copy(const struct steer *from, struct arena *arena, struct steer *ret_copy);
-/* The parameters that the request does not have. Who says anything of how much is to be reasoned has
- * said all of it. */
+/* The parameters that the request does not have. Who says anything of how much is to be reasoned
+ * has said all of it. */
 void steer_fill(const struct steer *steer, struct params *params);
 /* The request with its parameters filled: itself where there is nothing to fill (steer NULL), else
  * *copy. Needs full. */

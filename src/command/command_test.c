@@ -405,7 +405,7 @@ static void status_defaults(void **state)
     assert_has(f, "\ntemperature: as each request says\n");
     assert_true(run(f, "model(router:m)"));
     assert_true(run(f, "status"));
-    assert_has(f, "\ntemperature: 0.4 (model_defaults)\nreasoning-effort: low (model_defaults)\n"
+    assert_has(f, "\ntemperature: 0.4 (model_defaults)\nreasoning-effort: as each request says\n"
                   "thinking-budget: 900 (model_defaults)\n");
     assert_true(run(f, "temperature(1)"));
     assert_true(run(f, "backend(openai)"));

@@ -7,7 +7,7 @@
  *   anthropic_params.c    request: its tools and parameters
  *   anthropic_upstream.c  request: edits of the client's body, or canonical -> a body of our own
  *   anthropic_steer.c     request: what settings ask of one that keeps its protocol
- *   anthropic_plan.c      request: of a body of our own the tools and parameters, and how they get on
+ *   anthropic_plan.c      request: of a body of our own the tools and parameters, how they get on
  *   anthropic_write.c     request: of such a body the system, turns and blocks
  *   anthropic_decode.c    answer: one event's or body's JSON -> events; blocks
  *   anthropic_encode.c    answer: events -> raw, or events of ours; one open block at a time
@@ -110,9 +110,6 @@ void anthropic_plan_write_params(struct anthropic_writer *w);
 /* ,"key":… of what settings ask of a request that keeps its protocol: params say it, and thinking
  * what the request itself wants where they say nothing of it. max_tokens is the request's. */
 void anthropic_plan_write_steered(struct anthropic_writer *w);
-/* What settings ask of a request of this protocol, as members that it may be given: an object. */
-struct str anthropic_steer_members(const struct request *request, const struct encode_request *how,
-                                   const struct steer *steer, struct arena *arena);
 /* As steer_request. */
 struct request *anthropic_steer_request(const struct steer *steer, struct request *request,
                                         struct request *copy);

@@ -5,8 +5,8 @@
  * What      A client's request of this protocol as its own bytes with a few spans replaced; any
  *           other request written from its canonical form.
  * How       same_protocol: a copy of the request's edits, and of ours: the model's name, no
- *           session_id, what settings ask for. The request itself stays as it is, so that it can be encoded again for the
- *           next attempt.
+ *           session_id, what settings ask for. The request itself stays as it is, so that it can
+ *           be encoded again for the next attempt.
  *           Else: what is thought is decided first (anthropic_plan.c), as the form of all else
  *           depends on it; then canon/fit puts the conversation right, and it is written.
  * Owns      Nothing: pieces lie in the arena and in the client's body.

@@ -25,9 +25,18 @@ enum edits_names {
 };
 /* Keys unescaped. */
 typedef enum edits_names edits_names_fn(struct str has, struct str new_one);
-/* The members of object that the request does not have (or has as null) become its own: at the root,
- * whose keys are plain ASCII, and in objects of the root and in those that both have. names: NULL,
- * equal keys are the same. */
+/* Names as proto3 reads them; what excludes each other there. */
+edits_names_fn gemini_config_names;
+/* What settings ask of a request of a protocol, as members that it may be given: an object. */
+typedef struct str edits_steer_fn(const struct request *request, const struct encode_request *how,
+                                  const struct steer *steer, struct arena *arena);
+edits_steer_fn openai_chat_translate_steer;
+edits_steer_fn openai_responses_write_steer;
+edits_steer_fn anthropic_steer_members;
+edits_steer_fn gemini_config_steer;
+/* The members of object that the request does not have (or has as null) become its own: at the
+ * root, whose keys are plain ASCII, and in objects of the root and in those that both have.
+ * names: NULL, equal keys are the same. */
 void edits_merge(const struct request *request, struct str object, edits_names_fn *names,
                  struct json_edits *edits, struct arena *arena);
 /* object with those members of other that it does not have, as edits_merge does it below the root;

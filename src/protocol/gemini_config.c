@@ -10,6 +10,7 @@
  */
 #include "canon/schema.h"
 #include "canon/traits.h"
+#include "protocol/edits.h"
 #include "protocol/gemini_priv.h"
 
 enum { STOP_MAX = 5 };

@@ -20,7 +20,6 @@
 
 #include "canon/collect.h"
 #include "protocol/decode.h"
-#include "protocol/edits.h"
 #include "protocol/protocol.h"
 #include "text/json.h"
 #include "text/json_index.h"
@@ -115,11 +114,6 @@ struct gemini_writer {
 NODISCARD enum error_code gemini_config_note(struct gemini_writer *w);
 /* ,"generationConfig":{…} and what of the parameters stands beside it. */
 void gemini_config_write(struct gemini_writer *w);
-/* What settings ask of a request of this protocol, as members that it may be given: an object. */
-struct str gemini_config_steer(const struct request *request, const struct encode_request *how,
-                               const struct steer *steer, struct arena *arena);
-/* Names as proto3 reads them; what excludes each other. An edits_names_fn. */
-enum edits_names gemini_config_names(struct str has, struct str new_one);
 /* The model's name in a path, without "models/" before it. */
 struct str gemini_model_bare(struct str model);
 

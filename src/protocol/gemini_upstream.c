@@ -5,13 +5,14 @@
  * What      The path, which says the model and what is asked; a client's request of this protocol
  *           as its own bytes with a few spans replaced.
  * How       same_protocol: a copy of the request's edits, and of ours: a model in the body follows
- *           the path's, no session_id, what settings ask for. The request itself stays as it is, so that it can be encoded
- *           again for the next attempt.
+ *           the path's, no session_id, what settings ask for. The request itself stays as it is,
+ *           so that it can be encoded again for the next attempt.
  * Owns      Nothing: pieces lie in the arena and in the client's body.
  * Not here  Requests of other protocols: gemini_write.c.
  */
 #include "protocol/gemini_priv.h"
 
+#include "protocol/edits.h"
 #include "text/url.h"
 
 /* As it stands in the body: with "models/" where it has no folder of its own. */

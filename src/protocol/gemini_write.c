@@ -14,6 +14,7 @@
 #include "canon/media.h"
 #include "canon/schema.h"
 #include "canon/traits.h"
+#include "protocol/edits.h"
 #include "protocol/gemini_priv.h"
 
 enum { TOOLS_MAX = 512 };

@@ -35,10 +35,6 @@ request_decode_full_fn openai_chat_request_decode_full;
 request_encode_fn openai_chat_upstream_encode;
 /* A request of another protocol as one of this: its copy, which openai_chat_upstream.c prints.
  * how->translation is there. UNSUPPORTED, BAD_REQUEST, TOO_LARGE. */
-/* What settings ask of a request of this protocol, as members that it may be given: an object. */
-struct str openai_chat_translate_steer(const struct request *request,
-                                       const struct encode_request *how, const struct steer *steer,
-                                       struct arena *arena);
 NODISCARD enum error_code openai_chat_translate_request(const struct request *request,
                                                         const struct encode_request *how,
                                                         struct arena *arena,

@@ -72,10 +72,6 @@ NODISCARD enum error_code openai_responses_write_params(struct buf *out,
                                                         const struct request *request,
                                                         const struct encode_request *how,
                                                         struct arena *arena, struct error *e);
-/* What settings ask of a request of this protocol, as members that it may be given: an object. */
-struct str openai_responses_write_steer(const struct request *request,
-                                        const struct encode_request *how, const struct steer *steer,
-                                        struct arena *arena);
 /* What the instructions need so that JSON may be asked for; null: nothing. */
 struct str openai_responses_write_json_note(const struct request *request);
 

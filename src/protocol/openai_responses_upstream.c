@@ -5,9 +5,9 @@
  * What      A client's request of this protocol as its own bytes with a few spans replaced; any
  *           other request written from its canonical form (openai-responses.md, 10).
  * How       same_protocol: a copy of the request's edits, and of ours: the model's name, no
- *           session_id, what settings ask for. Else canon/fit puts the conversation right, and this prints it: system
- *           texts in front are instructions, later ones messages; every part of the assistant's
- *           that is no text becomes an item of its own, in order.
+ *           session_id, what settings ask for. Else canon/fit puts the conversation right, and
+ *           this prints it: system texts in front are instructions, later ones messages; every part
+ *           of the assistant's that is no text becomes an item of its own, in order.
  * Owns      Nothing: pieces lie in the arena and in the client's body.
  * Not here  Parameters and tools (openai_responses_write.c).
  */

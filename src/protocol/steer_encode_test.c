@@ -189,88 +189,86 @@ static void test_responses(void **state)
     "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"i\"}]}],\"max_tokens\":9000"
 #define OWN_MODEL(model) ",\"model\":\"" model "\""
 
+static const struct row anthropic_rows[] = {
+    {"claude-sonnet-4-5", TEMPERATURE("0.7"), MESSAGES("9", OWN_MODEL("claude-sonnet-4-5")),
+     ",\"temperature\":0.7"},
+    {"claude-sonnet-4-5", TEMPERATURE("1.7"), MESSAGES("9", OWN_MODEL("claude-sonnet-4-5")),
+     ",\"temperature\":1"},
+    {"claude-opus-4-8", TEMPERATURE("0.7"), MESSAGES("9", OWN_MODEL("claude-opus-4-8")), ""},
+    {"claude-sonnet-4-5", TEMPERATURE("0.7"),
+     MESSAGES("9", ",\"temperature\":0" OWN_MODEL("claude-sonnet-4-5")), ""},
+    {"claude-sonnet-4-5", TEMPERATURE("0.7"),
+     MESSAGES("9", ",\"top_p\":0.5" OWN_MODEL("claude-sonnet-4-5")), ""},
+    {"claude-sonnet-4-5", TEMPERATURE("0.7"),
+     MESSAGES("9000", ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2000}" OWN_MODEL(
+                          "claude-sonnet-4-5")),
+     ""},
+    {"claude-sonnet-4-5", TEMPERATURE("0.7"),
+     MESSAGES("9000", ",\"thinking\":{\"type\":\"disabled\"}" OWN_MODEL("claude-sonnet-4-5")),
+     ",\"temperature\":0.7"},
+    {"claude-sonnet-4-5",
+     {.temperature = STR_INIT("0.5"), .top_p = STR_INIT("0.9"), .max_tokens = STR_INIT("7")},
+     MESSAGES("9", OWN_MODEL("claude-sonnet-4-5")),
+     ",\"temperature\":0.5"},
+    /* thinking by a budget */
+    {"claude-sonnet-4-5", BUDGET("4096"), MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")),
+     ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":4096}"},
+    {"claude-sonnet-4-5", EFFORT("low"), MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")),
+     ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2048}"},
+    {"claude-sonnet-4-5", EFFORT("high"), MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")),
+     ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":4500}"},
+    {"claude-sonnet-4-5", EFFORT("high"), MESSAGES("1024", OWN_MODEL("claude-sonnet-4-5")), ""},
+    {"claude-sonnet-4-5", BUDGET("0"), MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")), ""},
+    {"claude-3-5-sonnet", EFFORT("high"), MESSAGES("9000", OWN_MODEL("claude-3-5-sonnet")), ""},
+    {"claude-sonnet-4-5",
+     {.temperature = STR_INIT("0.7"), .reasoning_effort = STR_INIT("low")},
+     MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")),
+     ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2048}"},
+    /* beside what does not get on with it */
+    {"claude-sonnet-4-5", EFFORT("low"),
+     MESSAGES("9000", ",\"temperature\":0.2" OWN_MODEL("claude-sonnet-4-5")), ""},
+    {"claude-sonnet-4-5", EFFORT("low"),
+     MESSAGES("9000", ",\"temperature\":1" OWN_MODEL("claude-sonnet-4-5")),
+     ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2048}"},
+    {"claude-sonnet-4-5", EFFORT("low"),
+     MESSAGES("9000", ",\"top_k\":5" OWN_MODEL("claude-sonnet-4-5")), ""},
+    {"claude-sonnet-4-5", EFFORT("low"),
+     MESSAGES("9000", ",\"top_p\":0.5" OWN_MODEL("claude-sonnet-4-5")), ""},
+    {"claude-sonnet-4-5", EFFORT("low"),
+     MESSAGES("9000", ",\"tool_choice\":{\"type\":\"any\"}" OWN_MODEL("claude-sonnet-4-5")), ""},
+    {"claude-sonnet-4-5", EFFORT("low"),
+     "{\"messages\":[" ASKED ",{\"role\":\"assistant\",\"content\":\"{\"}],\"max_tokens\":9000,"
+     "\"model\":\"claude-sonnet-4-5\"}",
+     ""},
+    {"claude-sonnet-4-5", EFFORT("low"), CALLED("") OWN_MODEL("claude-sonnet-4-5") "}", ""},
+    {"claude-sonnet-4-5", EFFORT("low"),
+     CALLED("{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"s\"},")
+         OWN_MODEL("claude-sonnet-4-5") "}",
+     ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2048}"},
+    /* thinking that the model measures out */
+    {"claude-opus-4-8", EFFORT("high"), MESSAGES("9", OWN_MODEL("claude-opus-4-8")),
+     ",\"thinking\":{\"type\":\"adaptive\"},\"output_config\":{\"effort\":\"high\"}"},
+    {"claude-opus-4-8", EFFORT("low"),
+     MESSAGES("9",
+              ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":{}}}" OWN_MODEL(
+                  "claude-opus-4-8")),
+     "{\"messages\":[" ASKED "],\"max_tokens\":9,\"output_config\":{\"effort\":\"low\","
+     "\"format\":{\"type\":\"json_schema\",\"schema\":{}}},\"model\":\"claude-opus-4-8\","
+     "\"thinking\":{\"type\":\"adaptive\"}}"},
+    {"claude-opus-4-8", EFFORT("low"),
+     MESSAGES("9", ",\"output_config\":{\"effort\":\"max\"}" OWN_MODEL("claude-opus-4-8")), ""},
+    {"claude-opus-4-8", EFFORT("low"),
+     MESSAGES("9", ",\"thinking\":{\"type\":\"adaptive\"}" OWN_MODEL("claude-opus-4-8")), ""},
+    {"claude-opus-4-8", BUDGET("0"), MESSAGES("9", OWN_MODEL("claude-opus-4-8")),
+     ",\"thinking\":{\"type\":\"disabled\"}"},
+    {"claude-opus-4-8", BUDGET("-1"), MESSAGES("9", OWN_MODEL("claude-opus-4-8")),
+     ",\"thinking\":{\"type\":\"adaptive\"}"},
+};
+
 static void test_anthropic(void **state)
 {
-    static const struct row rows[] = {
-        {"claude-sonnet-4-5", TEMPERATURE("0.7"), MESSAGES("9", OWN_MODEL("claude-sonnet-4-5")),
-         ",\"temperature\":0.7"},
-        {"claude-sonnet-4-5", TEMPERATURE("1.7"), MESSAGES("9", OWN_MODEL("claude-sonnet-4-5")),
-         ",\"temperature\":1"},
-        {"claude-opus-4-8", TEMPERATURE("0.7"), MESSAGES("9", OWN_MODEL("claude-opus-4-8")), ""},
-        {"claude-sonnet-4-5", TEMPERATURE("0.7"),
-         MESSAGES("9", ",\"temperature\":0" OWN_MODEL("claude-sonnet-4-5")), ""},
-        {"claude-sonnet-4-5", TEMPERATURE("0.7"),
-         MESSAGES("9", ",\"top_p\":0.5" OWN_MODEL("claude-sonnet-4-5")), ""},
-        {"claude-sonnet-4-5", TEMPERATURE("0.7"),
-         MESSAGES("9000", ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2000}" OWN_MODEL(
-                              "claude-sonnet-4-5")),
-         ""},
-        {"claude-sonnet-4-5", TEMPERATURE("0.7"),
-         MESSAGES("9000", ",\"thinking\":{\"type\":\"disabled\"}" OWN_MODEL("claude-sonnet-4-5")),
-         ",\"temperature\":0.7"},
-        {"claude-sonnet-4-5",
-         {.temperature = STR_INIT("0.5"), .top_p = STR_INIT("0.9"), .max_tokens = STR_INIT("7")},
-         MESSAGES("9", OWN_MODEL("claude-sonnet-4-5")),
-         ",\"temperature\":0.5"},
-        /* thinking by a budget */
-        {"claude-sonnet-4-5", BUDGET("4096"), MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")),
-         ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":4096}"},
-        {"claude-sonnet-4-5", EFFORT("low"), MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")),
-         ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2048}"},
-        {"claude-sonnet-4-5", EFFORT("high"), MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")),
-         ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":4500}"},
-        {"claude-sonnet-4-5", EFFORT("high"), MESSAGES("1024", OWN_MODEL("claude-sonnet-4-5")), ""},
-        {"claude-sonnet-4-5", BUDGET("0"), MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")), ""},
-        {"claude-3-5-sonnet", EFFORT("high"), MESSAGES("9000", OWN_MODEL("claude-3-5-sonnet")), ""},
-        {"claude-sonnet-4-5",
-         {.temperature = STR_INIT("0.7"), .reasoning_effort = STR_INIT("low")},
-         MESSAGES("9000", OWN_MODEL("claude-sonnet-4-5")),
-         ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2048}"},
-        /* beside what does not get on with it */
-        {"claude-sonnet-4-5", EFFORT("low"),
-         MESSAGES("9000", ",\"temperature\":0.2" OWN_MODEL("claude-sonnet-4-5")), ""},
-        {"claude-sonnet-4-5", EFFORT("low"),
-         MESSAGES("9000", ",\"temperature\":1" OWN_MODEL("claude-sonnet-4-5")),
-         ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2048}"},
-        {"claude-sonnet-4-5", EFFORT("low"),
-         MESSAGES("9000", ",\"top_k\":5" OWN_MODEL("claude-sonnet-4-5")), ""},
-        {"claude-sonnet-4-5", EFFORT("low"),
-         MESSAGES("9000", ",\"top_p\":0.5" OWN_MODEL("claude-sonnet-4-5")), ""},
-        {"claude-sonnet-4-5", EFFORT("low"),
-         MESSAGES("9000", ",\"tool_choice\":{\"type\":\"any\"}" OWN_MODEL("claude-sonnet-4-5")),
-         ""},
-        {"claude-sonnet-4-5", EFFORT("low"),
-         "{\"messages\":[" ASKED ",{\"role\":\"assistant\",\"content\":\"{\"}],\"max_tokens\":9000,"
-         "\"model\":\"claude-sonnet-4-5\"}",
-         ""},
-        {"claude-sonnet-4-5", EFFORT("low"), CALLED("") OWN_MODEL("claude-sonnet-4-5") "}", ""},
-        {"claude-sonnet-4-5", EFFORT("low"),
-         CALLED("{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"s\"},")
-             OWN_MODEL("claude-sonnet-4-5") "}",
-         ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2048}"},
-        /* thinking that the model measures out */
-        {"claude-opus-4-8", EFFORT("high"), MESSAGES("9", OWN_MODEL("claude-opus-4-8")),
-         ",\"thinking\":{\"type\":\"adaptive\"},\"output_config\":{\"effort\":\"high\"}"},
-        {"claude-opus-4-8", EFFORT("low"),
-         MESSAGES(
-             "9",
-             ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":{}}}" OWN_MODEL(
-                 "claude-opus-4-8")),
-         "{\"messages\":[" ASKED "],\"max_tokens\":9,\"output_config\":{\"effort\":\"low\","
-         "\"format\":{\"type\":\"json_schema\",\"schema\":{}}},\"model\":\"claude-opus-4-8\","
-         "\"thinking\":{\"type\":\"adaptive\"}}"},
-        {"claude-opus-4-8", EFFORT("low"),
-         MESSAGES("9", ",\"output_config\":{\"effort\":\"max\"}" OWN_MODEL("claude-opus-4-8")), ""},
-        {"claude-opus-4-8", EFFORT("low"),
-         MESSAGES("9", ",\"thinking\":{\"type\":\"adaptive\"}" OWN_MODEL("claude-opus-4-8")), ""},
-        {"claude-opus-4-8", BUDGET("0"), MESSAGES("9", OWN_MODEL("claude-opus-4-8")),
-         ",\"thinking\":{\"type\":\"disabled\"}"},
-        {"claude-opus-4-8", BUDGET("-1"), MESSAGES("9", OWN_MODEL("claude-opus-4-8")),
-         ",\"thinking\":{\"type\":\"adaptive\"}"},
-    };
-
     (void)state;
-    check_same("anthropic", rows, COUNT_OF(rows));
+    check_same("anthropic", anthropic_rows, COUNT_OF(anthropic_rows));
 }
 
 #define CONTENTS(more)   "{\"contents\":[{\"parts\":[{\"text\":\"a\"}]}]" more "}"
@@ -383,105 +381,107 @@ struct translated {
     const char *warning; /* NULL: none */
 };
 
+static const char asked_chat[] = "{\"model\":\"x\",\"messages\":[" ASKED "]}";
+static const char asked_chat_top_p[] = "{\"model\":\"x\",\"messages\":[" ASKED "],\"top_p\":0.5}";
+static const char asked_chat_effort[] = "{\"model\":\"x\",\"messages\":[" ASKED
+                                        "],\"reasoning_effort\":\"low\"}";
+static const char asked_messages[] = "{\"model\":\"x\",\"messages\":[" ASKED
+                                     "],\"max_tokens\":2000}";
+static const struct translated translated_rows[] = {
+    {"openai-chat",
+     "anthropic",
+     {"claude-sonnet-4-5", TEMPERATURE("0.7"), asked_chat, "\"temperature\":0.7"},
+     NULL},
+    {"openai-chat",
+     "anthropic",
+     {"claude-sonnet-4-5", TEMPERATURE("0.7"), asked_chat_top_p, "\"top_p\":0.5"},
+     NULL},
+    {"openai-chat",
+     "anthropic",
+     {"claude-sonnet-4-5", TEMPERATURE("0.7"), asked_chat_top_p, "!temperature"},
+     NULL},
+    {"openai-chat",
+     "anthropic",
+     {"claude-opus-4-8", TEMPERATURE("0.7"), asked_chat, "!temperature"},
+     "dropped:temperature"},
+    {"openai-chat",
+     "anthropic",
+     {"claude-opus-4-8", EFFORT("max"), asked_chat, "\"effort\":\"max\""},
+     NULL},
+    {"openai-chat",
+     "anthropic",
+     {"claude-opus-4-8", EFFORT("max"), asked_chat_effort, "\"effort\":\"low\""},
+     NULL},
+    {"openai-chat",
+     "anthropic",
+     {"claude-sonnet-4-5", BUDGET("4096"), asked_chat, "\"budget_tokens\":4096"},
+     NULL},
+    {"openai-chat",
+     "anthropic",
+     {"claude-sonnet-4-5", CONFIG("{\"topK\":3}"), asked_chat, "!topK"},
+     NULL},
+    {"anthropic",
+     "gemini",
+     {"gemini-2.5-flash", EFFORT("high"), asked_messages, "\"thinkingBudget\":1024"},
+     NULL},
+    {"anthropic",
+     "gemini",
+     {"gemini-2.5-flash",
+      CONFIG("{\"topK\":3,\"maxOutputTokens\":7,\"thinkingConfig\":{\"thinkingBudget\":7}}"),
+      asked_messages,
+      "\"generationConfig\":{\"topK\":3,\"thinkingConfig\":{\"thinkingBudget\":7},"
+      "\"maxOutputTokens\":2000}"},
+     NULL},
+    {"openai-chat",
+     "gemini",
+     {"gemini-2.5-flash", CONFIG("{\"topK\":3}"), asked_chat, "\"generationConfig\":{\"topK\":3}"},
+     NULL},
+    {"openai-chat",
+     "gemini",
+     {"gemini-3-flash", EFFORT("medium"), asked_chat, "\"thinkingLevel\":\"MEDIUM\""},
+     NULL},
+    {"anthropic",
+     "openai-chat",
+     {"gpt-5", EFFORT("minimal"), asked_messages, "\"reasoning_effort\":\"minimal\""},
+     NULL},
+    {"anthropic",
+     "openai-chat",
+     {"o3", TEMPERATURE("0.3"), asked_messages, "!temperature"},
+     "dropped:temperature"},
+    {"anthropic",
+     "openai-responses",
+     {"gpt-5", EFFORT("high"), asked_messages, "\"reasoning\":{\"effort\":\"high\"}"},
+     NULL},
+    {"gemini",
+     "openai-chat",
+     {"gpt-4o", {.max_tokens = STR_INIT("99")}, CONTENTS(""), "\"max_completion_tokens\":99"},
+     NULL},
+    {"gemini",
+     "openai-responses",
+     {"gpt-4o", TEMPERATURE("0.3"), CONTENTS(""), "\"temperature\":0.3"},
+     NULL},
+};
+
 static void test_translated(void **state)
 {
-    static const char chat[] = "{\"model\":\"x\",\"messages\":[" ASKED "]}";
-    static const char chat_top_p[] = "{\"model\":\"x\",\"messages\":[" ASKED "],\"top_p\":0.5}";
-    static const char chat_effort[] = "{\"model\":\"x\",\"messages\":[" ASKED
-                                      "],\"reasoning_effort\":\"low\"}";
-    static const char messages[] = "{\"model\":\"x\",\"messages\":[" ASKED "],\"max_tokens\":2000}";
-    static const struct translated rows[] = {
-        {"openai-chat",
-         "anthropic",
-         {"claude-sonnet-4-5", TEMPERATURE("0.7"), chat, "\"temperature\":0.7"},
-         NULL},
-        {"openai-chat",
-         "anthropic",
-         {"claude-sonnet-4-5", TEMPERATURE("0.7"), chat_top_p, "\"top_p\":0.5"},
-         NULL},
-        {"openai-chat",
-         "anthropic",
-         {"claude-sonnet-4-5", TEMPERATURE("0.7"), chat_top_p, "!temperature"},
-         NULL},
-        {"openai-chat",
-         "anthropic",
-         {"claude-opus-4-8", TEMPERATURE("0.7"), chat, "!temperature"},
-         "dropped:temperature"},
-        {"openai-chat",
-         "anthropic",
-         {"claude-opus-4-8", EFFORT("max"), chat, "\"effort\":\"max\""},
-         NULL},
-        {"openai-chat",
-         "anthropic",
-         {"claude-opus-4-8", EFFORT("max"), chat_effort, "\"effort\":\"low\""},
-         NULL},
-        {"openai-chat",
-         "anthropic",
-         {"claude-sonnet-4-5", BUDGET("4096"), chat, "\"budget_tokens\":4096"},
-         NULL},
-        {"openai-chat",
-         "anthropic",
-         {"claude-sonnet-4-5", CONFIG("{\"topK\":3}"), chat, "!topK"},
-         NULL},
-        {"anthropic",
-         "gemini",
-         {"gemini-2.5-flash", EFFORT("high"), messages, "\"thinkingBudget\":1024"},
-         NULL},
-        {"anthropic",
-         "gemini",
-         {"gemini-2.5-flash",
-          CONFIG("{\"topK\":3,\"maxOutputTokens\":7,\"thinkingConfig\":{\"thinkingBudget\":7}}"),
-          messages,
-          "\"generationConfig\":{\"topK\":3,\"thinkingConfig\":{\"thinkingBudget\":7},"
-          "\"maxOutputTokens\":2000}"},
-         NULL},
-        {"openai-chat",
-         "gemini",
-         {"gemini-2.5-flash", CONFIG("{\"topK\":3}"), chat, "\"generationConfig\":{\"topK\":3}"},
-         NULL},
-        {"openai-chat",
-         "gemini",
-         {"gemini-3-flash", EFFORT("medium"), chat, "\"thinkingLevel\":\"MEDIUM\""},
-         NULL},
-        {"anthropic",
-         "openai-chat",
-         {"gpt-5", EFFORT("minimal"), messages, "\"reasoning_effort\":\"minimal\""},
-         NULL},
-        {"anthropic",
-         "openai-chat",
-         {"o3", TEMPERATURE("0.3"), messages, "!temperature"},
-         "dropped:temperature"},
-        {"anthropic",
-         "openai-responses",
-         {"gpt-5", EFFORT("high"), messages, "\"reasoning\":{\"effort\":\"high\"}"},
-         NULL},
-        {"gemini",
-         "openai-chat",
-         {"gpt-4o", {.max_tokens = STR_INIT("99")}, CONTENTS(""), "\"max_completion_tokens\":99"},
-         NULL},
-        {"gemini",
-         "openai-responses",
-         {"gpt-4o", TEMPERATURE("0.3"), CONTENTS(""), "\"temperature\":0.3"},
-         NULL},
-    };
-
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    for (size_t i = 0; i < COUNT_OF(translated_rows); i++) {
         struct arena arena;
         arena_init(&arena, 1024 * 1024, 4096, NULL);
         struct translation t = {.arena = &arena};
-        struct str is = encode(rows[i].from, rows[i].to, &rows[i].row, &arena, &t);
-        struct str want = str_c(rows[i].row.want);
+        struct str is = encode(translated_rows[i].from, translated_rows[i].to,
+                               &translated_rows[i].row, &arena, &t);
+        struct str want = str_c(translated_rows[i].row.want);
         bool absent = str_starts(want, STR("!"));
         if ((str_find(is, str_from(want, absent), 0) == SIZE_MAX) != absent)
-            fail_msg("%s -> %s: %.*s\nwithout %s", rows[i].from, rows[i].to, STR_ARG(is),
-                     rows[i].row.want);
+            fail_msg("%s -> %s: %.*s\nwithout %s", translated_rows[i].from, translated_rows[i].to,
+                     STR_ARG(is), translated_rows[i].row.want);
         struct buf warnings;
         buf_init(&warnings, 4096);
         translation_write_warnings(&t, &warnings);
-        if (!str_eq(buf_str(&warnings), str_c(rows[i].warning)))
-            fail_msg("%s -> %s: %.*s: %.*s", rows[i].from, rows[i].to, STR_ARG(is),
-                     STR_ARG(buf_str(&warnings)));
+        if (!str_eq(buf_str(&warnings), str_c(translated_rows[i].warning)))
+            fail_msg("%s -> %s: %.*s: %.*s", translated_rows[i].from, translated_rows[i].to,
+                     STR_ARG(is), STR_ARG(buf_str(&warnings)));
         buf_fini(&warnings);
         arena_fini(&arena);
     }

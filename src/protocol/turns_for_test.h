@@ -39,7 +39,7 @@ static inline void turns_add(struct turns_findings *to, struct turns_found *list
         list[(*n)++] = found;
 }
 
-/* Whether a part that was read as text says this text itself: not a result of a search, not code. */
+/* Whether a part that was read as text says this text itself: no result of a search, no code. */
 static inline bool turns_says(const struct part *part, struct arena *arena)
 {
     if (json_kind_of(part->source) == JSON_STRING)

@@ -127,8 +127,8 @@ static void test_outlines(void **state)
          "{\"role\":\"developer\",\"content\":\"d\"}]}",
          "system:s user/a\n/b+ assistant(i,f)(j,g) tool:r(=i,) developer:d"},
         {"openai-chat",
-         "{\"messages\":[{\"role\":\"assistant\",\"content\":\"\",\"function_call\":{\"name\":\"f\","
-         "\"arguments\":\"\"}},{\"role\":\"function\",\"name\":\"f\",\"content\":\"r\"}]}",
+         "{\"messages\":[{\"role\":\"assistant\",\"content\":\"\",\"function_call\":{\"name\":"
+         "\"f\",\"arguments\":\"\"}},{\"role\":\"function\",\"name\":\"f\",\"content\":\"r\"}]}",
          "assistant:(,f) tool:r(=,f)"},
         {"anthropic",
          "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":"
