@@ -373,7 +373,7 @@ test("openai-url: only to allowed hosts, alone, without a key", async () => {
     scenes.push(elsewhere);
     const open_door = await scene_with({ config: { allowed_url_hosts: ["127.0.0.1"],
         default_backend: "openai" }, backends: (s) => ({ openai: { api_url:
-        s.base("openai-responses"), protocol: "openai-chat", api_keys: ["sk-upstream-key-1"] } }) });
+        s.base("openai-chat"), api_keys: ["sk-upstream-key-1"] } }) });
     const session = open_door.id();
     await open_door.command("openai-chat", `!/set(openai-url=${elsewhere.url})`,
         `OpenAI URL set to ${elsewhere.url}`, { session });
