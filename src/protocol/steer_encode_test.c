@@ -299,6 +299,8 @@ static void test_gemini(void **state)
         {"gemini-2.5-flash", BUDGET("-1"), CONTENTS(""),
          GENERATION("{\"thinkingConfig\":{\"thinkingBudget\":-1}}")},
         {"gemini-3-pro-preview", EFFORT("medium"), CONTENTS(""),
+         GENERATION("{\"thinkingConfig\":{\"thinkingLevel\":\"HIGH\"}}")},
+        {"gemini-3-pro-preview", EFFORT("minimal"), CONTENTS(""),
          GENERATION("{\"thinkingConfig\":{\"thinkingLevel\":\"LOW\"}}")},
         {"gemini-3-flash", BUDGET("100"), CONTENTS(""),
          GENERATION("{\"thinkingConfig\":{\"thinkingLevel\":\"MINIMAL\"}}")},
