@@ -97,9 +97,41 @@ static void test_foreach_removes(void **state)
     check(&other, (const int[]){4, 2, 0}, 3);
 }
 
+static void test_move_all(void **state)
+{
+    struct list from;
+    struct list to;
+    struct list nodes[3];
+
+    (void)state;
+    list_init(&from);
+    list_init(&to);
+    list_move_all(&to, &from);
+    assert_true(list_empty(&to) && list_empty(&from));
+    for (size_t n = 1; n <= COUNT_OF(nodes); n++) {
+        list_init(&from);
+        list_init(&to);
+        for (size_t i = 0; i < n; i++) {
+            list_init(&nodes[i]);
+            list_push_back(&from, &nodes[i]);
+        }
+        list_move_all(&to, &from);
+        assert_true(list_empty(&from));
+        size_t at = 0;
+        LIST_FOREACH(it, &to)
+        {
+            assert_ptr_equal(it, &nodes[at++]);
+            list_remove(it);
+        }
+        assert_int_equal(at, n);
+        assert_true(list_empty(&to));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_move_all),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_foreach_removes),
     };
