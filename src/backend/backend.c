@@ -209,7 +209,8 @@ bool backend_is_openai(const struct backend *backend)
 
     if (!str_is_null(config->type))
         return str_eq(config->type, STR("openai"));
-    return str_is_null(config->protocol) && str_eq(config->name, STR("openai"));
+    return str_eq(config->name, STR("openai")) &&
+           (str_is_null(config->protocol) || str_starts(config->protocol, STR("openai-")));
 }
 
 static bool same_origin(const struct url *a, const struct url *b)

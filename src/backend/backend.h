@@ -85,7 +85,7 @@ static inline bool backend_speaks(const struct backend *backend, const struct pr
 {
     return protocol == backend->protocol || (protocol != NULL && protocol == backend->also);
 }
-/* Whether it is OpenAI by its vendor: openai-url holds for it. */
+/* Whether it is OpenAI by its type, or without one by its name: openai-url holds for it. */
 bool backend_is_openai(const struct backend *backend);
 /* The backend as it is spoken to at another URL (openai-url; checked by state/url_door before): its
  * name, protocol, dialect, time-outs and counts, not its keys, headers and trust. Those are of
