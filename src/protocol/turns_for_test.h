@@ -8,7 +8,7 @@
 #include "protocol/protocol.h"
 #include "text/json.h"
 
-enum { TURNS_FOUND_MAX = 4096 };
+enum { TURNS_FOUND_MAX = 1024 };
 
 /* A text, call or result; at: where its part begins. */
 struct turns_found {
@@ -153,7 +153,7 @@ static inline const char *turns_find_outline(const struct protocol *p,
         turns_find_calls(p, &turn, arena, to);
         if (turn.role != ROLE_SYSTEM || !str_is_null(turn.source))
             walked = turn;
-        if (chat && (request->turns == NULL || str_is_null(turn.source)))
+        if (chat && (str_is_null(turn.source) || (request->full && request->turns == NULL)))
             return "a message that is none";
     }
     (void)p->outline_last(request, &end);
@@ -202,6 +202,55 @@ static inline bool turns_same(const struct turns_found *a, const struct turns_fo
             return false;
     }
     return true;
+}
+
+/* Takes turns, parts and beginnings of texts out, as the bits of what say; then the request, of
+ * which the head was read, reads again. */
+static inline const char *turns_edit(const struct protocol *p, const struct request *request,
+                                     const struct request_limits *limits, uint64_t what,
+                                     struct arena *arena)
+{
+    struct outline_cursor cursor = {.step = 0};
+    struct request edited = *request;
+    struct outline_turn turn;
+    struct outline_text text;
+    struct error e;
+
+    for (; p->outline_next(request, &cursor, &turn); what = what >> 3 | what << 61) {
+        size_t at = 0;
+        if ((what & 1) != 0 && !str_is_null(turn.source)) {
+            json_edit_element(&edited.edits, arena, request->source, turn.source);
+            continue;
+        }
+        for (; outline_text_next(turn.content, &at, &text); what = what >> 1 | what << 63) {
+            struct json_string_cursor string;
+            struct str said = json_string_value(text.string, arena);
+            size_t end = 1;
+            if ((what & 2) != 0 && !str_is_null(text.part)) {
+                json_edit_element(&edited.edits, arena, request->source, text.part);
+                continue;
+            }
+            while (end < said.n && ((unsigned char)said.p[end] & 0xC0) == 0x80)
+                end++;
+            json_string_begin(&string, text.string);
+            if (said.n > 0)
+                json_edit_cut(&edited.edits, arena, request->source, &string, 0, end);
+        }
+    }
+    enum error_code code = protocol_read_full(p, &edited, limits, arena, &e);
+    return code != OK && edited.edits.n > 0 ? "edited, it is no request any more" : NULL;
+}
+
+/* Of a request of which only the head was read. */
+static inline const char *turns_walk(const struct protocol *p, const struct request *request,
+                                     const struct request_limits *limits, struct arena *arena)
+{
+    struct turns_findings *found = ARENA_NEW(arena, struct turns_findings);
+    uint64_t what = request->source.n * UINT64_C(0x9E3779B97F4A7C15);
+
+    assert(!arena_overflowed(arena));
+    const char *problem = turns_find_outline(p, request, arena, found);
+    return problem != NULL ? problem : turns_edit(p, request, limits, what, arena);
 }
 
 /* The request is full. NULL: they agree; else what does not. */

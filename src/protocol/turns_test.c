@@ -269,6 +269,8 @@ static void check_recording(void *ctx, const struct recording *recording)
     if (p->request_decode(recording->request, &limits, &own, &request, &e) == OK &&
         p->request_decode_full(&request, &limits, &own, &e) == OK) {
         const char *problem = turns_disagree(p, &request, &own);
+        if (problem == NULL)
+            problem = turns_walk(p, &request, &limits, &own);
         if (problem != NULL)
             fail_msg("line %zu: %s", recording->line, problem);
         recorded->n++;

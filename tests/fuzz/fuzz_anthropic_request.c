@@ -2,14 +2,16 @@
 /*
  * anthropic_request_decode, _decode_full, anthropic_upstream_encode.
  *
- * Oracles: what is edited is valid and says what was asked for; what is written from the canonical
- * form is read, and can be written, again.
+ * Oracles: an outline finds what is read, and its edits leave a request; what is edited is valid
+ * and says what was asked for; what is written from the canonical form is read, and can be written,
+ * again.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "protocol/protocol.h"
+#include "protocol/turns_for_test.h"
 
 extern const struct protocol protocol_anthropic;
 
@@ -44,7 +46,13 @@ static struct str joined(const struct wire *wire, struct arena *arena)
 
 static void check_edits(struct request *request, struct arena *arena)
 {
-    const struct encode_request how = {.same_protocol = true, .model = STR("the \"model\"")};
+    static const struct steer steer = {
+        .temperature = STR_INIT("0.5"),
+        .reasoning_effort = STR_INIT("high"),
+    };
+    const struct encode_request how = {.same_protocol = true,
+                                       .model = STR("the \"model\""),
+                                       .steer = &steer};
     struct request again;
     struct wire wire;
     struct error e;
@@ -73,6 +81,9 @@ static struct str write_again(struct str body, const struct request_limits *as, 
     if (protocol_anthropic.request_decode(body, as, arena, &request, &e) != OK ||
         protocol_anthropic.request_decode_full(&request, as, arena, &e) != OK)
         return STR_NULL;
+    const char *problem = turns_disagree(&protocol_anthropic, &request, arena);
+    if (problem != NULL)
+        fail(problem, STR(""), body);
     if (protocol_anthropic.request_encode(&request, &how, arena, &wire, &e) != OK) {
         if (e.code != ERR_UNSUPPORTED && e.code != ERR_UNSUPPORTED_VALUE &&
             e.code != ERR_BAD_REQUEST)
@@ -92,6 +103,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_init(&arena, ARENA_BYTES_MAX, 4096, NULL);
     if (protocol_anthropic.request_decode(body, &limits, &arena, &request, &e) == OK) {
         check_edits(&request, &arena);
+        const char *problem = turns_walk(&protocol_anthropic, &request, &limits, &arena);
+        if (problem != NULL)
+            fail(problem, STR(""), body);
         struct str once = write_again(body, &limits, &arena);
         struct str twice = str_is_null(once) ? STR_NULL : write_again(once, &deeper, &arena);
         if (!str_is_null(once) && str_is_null(twice))

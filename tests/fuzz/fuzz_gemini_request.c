@@ -2,14 +2,15 @@
 /*
  * gemini_request_decode, _decode_full, gemini_upstream_encode.
  *
- * Oracles: what is edited is valid and says what was asked for; what is written for an upstream
- * from what was read is a request that can be read; nothing but BAD_REQUEST and UNSUPPORTED is said
- * of what is wrong.
+ * Oracles: an outline finds what is read, and its edits leave a request; what is edited is valid
+ * and says what was asked for; what is written for an upstream from what was read is a request that
+ * can be read; nothing but BAD_REQUEST and UNSUPPORTED is said of what is wrong.
  */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "protocol/gemini_priv.h"
+#include "protocol/turns_for_test.h"
 
 enum { DEPTH_MAX = 32, ARENA_BYTES_MAX = 64 * 1024 * 1024 };
 
@@ -43,7 +44,15 @@ static struct str joined(const struct wire *wire, struct arena *arena)
 
 static void check_edits(struct request *request, struct arena *arena)
 {
-    const struct encode_request how = {.same_protocol = true, .model = STR("the \"model\"")};
+    static const struct steer steer = {
+        .temperature = STR_INIT("0.5"),
+        .reasoning_budget = STR_INIT("600"),
+        .generation_config = STR_INIT("{\"topK\":3,\"thinkingConfig\":{\"thinkingLevel\":\"LOW\","
+                                      "\"includeThoughts\":true}}"),
+    };
+    const struct encode_request how = {.same_protocol = true,
+                                       .model = STR("gemini-2.5 \"x\""),
+                                       .steer = &steer};
     struct request again;
     struct wire wire;
     struct error e;
@@ -76,6 +85,8 @@ static void check_written(struct request *request, struct arena *arena)
             abort();
         return;
     }
+    if (turns_disagree(protocol_find(STR("gemini")), request, arena) != NULL)
+        abort();
     if (gemini_upstream_encode(request, &how, arena, &wire, &e) != OK) {
         if (e.code != ERR_BAD_REQUEST && e.code != ERR_UNSUPPORTED &&
             e.code != ERR_UNSUPPORTED_VALUE)
@@ -98,6 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (gemini_request_decode(str_of((const char *)data, size), &limits, &arena, &request, &e) ==
         OK) {
         check_edits(&request, &arena);
+        if (turns_walk(protocol_find(STR("gemini")), &request, &limits, &arena) != NULL)
+            abort();
         check_written(&request, &arena);
     }
     if (arena_overflowed(&arena))

@@ -3,20 +3,28 @@
  * openai_chat_request_decode, _decode_full, openai_chat_upstream_encode; fit_request, schema_fit
  * and every protocol's request_encode.
  *
- * Oracles: what is edited is valid and says what was asked for; decode(encode(x)) = x; what is
- * written for another protocol is read by that one.
+ * Oracles: an outline finds what is read, and its edits leave a request; what is edited is valid
+ * and says what was asked for; decode(encode(x)) = x; what is written for another protocol is read
+ * by that one.
  */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "canon/dump.h"
 #include "protocol/openai_chat_priv.h"
+#include "protocol/turns_for_test.h"
 
 enum { DEPTH_MAX = 32, ARENA_BYTES_MAX = 64 * 1024 * 1024 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct request_limits limits = {.depth_max = DEPTH_MAX};
+
+static const struct steer steer = {
+    .temperature = STR_INIT("0.5"),
+    .max_tokens = STR_INIT("9"),
+    .reasoning_effort = STR_INIT("high"),
+};
 
 static struct str encode(struct request *request, const struct encode_request *how,
                          struct arena *arena)
@@ -39,6 +47,7 @@ static void check_edits(struct request *request, struct arena *arena)
 {
     const struct encode_request how = {.same_protocol = true,
                                        .model = STR("the \"model\""),
+                                       .steer = &steer,
                                        .add_usage = true};
     struct str body = encode(request, &how, arena);
     struct request again;
@@ -66,6 +75,8 @@ static void check_round_trip(struct request *request, struct arena *arena)
             abort();
         return;
     }
+    if (turns_disagree(protocol_find(STR("openai-chat")), request, arena) != NULL)
+        abort();
     request->session_id = STR_NULL;
     /* A body of our own nests no deeper than what came, plus what a part of ours adds. */
     const struct request_limits deeper = {.depth_max = DEPTH_MAX + 8};
@@ -125,6 +136,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_init(&arena, ARENA_BYTES_MAX, 4096, NULL);
     if (openai_chat_request_decode(body, &limits, &arena, &request, &e) == OK) {
         check_edits(&request, &arena);
+        if (turns_walk(protocol_find(STR("openai-chat")), &request, &limits, &arena) != NULL)
+            abort();
         check_round_trip(&request, &arena);
         check_translated(&request, &arena);
     }

@@ -2,8 +2,9 @@
 /*
  * Requests of the Responses API: read, and written for each protocol.
  *
- * Oracles: what is refused is refused with words; what is written is JSON, and to the same protocol
- * the same bytes; written twice it is the same.
+ * Oracles: what is refused is refused with words; an outline finds what is read, and its edits
+ * leave a request; what is written is JSON, and to the same protocol the same bytes; written twice
+ * it is the same.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "canon/dump.h"
 #include "protocol/protocol.h"
+#include "protocol/turns_for_test.h"
 #include "text/json.h"
 
 enum { ARENA_MAX = 64 * 1024 * 1024 };
@@ -94,7 +96,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (write_body(protocol, &request, true, &arena, &out) && !session &&
             !str_eq(buf_str(&out), body))
             fail("not the same bytes", buf_str(&out));
+        const char *problem = turns_walk(protocol, &request, &limits, &arena);
+        if (problem != NULL)
+            fail(problem, body);
         if (protocol->request_decode_full(&request, &limits, &arena, &e) == OK) {
+            problem = turns_disagree(protocol, &request, &arena);
+            if (problem != NULL)
+                fail(problem, body);
             buf_reset(&out);
             (void)dump_request(&out, &request);
             check_written(&request, &arena);
