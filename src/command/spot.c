@@ -361,6 +361,7 @@ struct seen {
 static void see_command(const struct spotting *s, const struct line *line, struct seen *seen,
                         const struct spot_found *found)
 {
+    assert(found->begin >= seen->to && found->end > found->begin);
     seen->only = seen->only && is_space_only(s, seen->to, found->begin);
     seen->to = skip_mark(s, line, found->end);
     seen->unknown |= found->command == NULL;
@@ -516,6 +517,7 @@ void spot_text(struct str text, const struct spot_options *options, struct arena
     bool heading = part.next == SPOT_WORDS;
     if (part.is != SPOT_TEXT && (part.is == SPOT_RESULT || part.begin == part.end) && !heading)
         ret_spot->rest = true;
+    assert(ret_spot->n == 0 || ret_spot->items[ret_spot->n - 1].cut_end <= text.n);
     if (arena_overflowed(arena))
         *ret_spot = (struct spot){.rest = true};
 }

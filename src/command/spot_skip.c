@@ -351,6 +351,7 @@ static enum spot_skip_kind skip_element(struct spot_skip *skip, size_t at, size_
             return SPOT_SKIP_NONE;
         }
     }
+    assert(end > at && end <= skip->text.n);
     *ret_end = end;
     return is_added ? SPOT_SKIP_ADDED : SPOT_SKIP_ELEMENT;
 }
@@ -365,6 +366,7 @@ enum spot_skip_kind spot_skip_next(struct spot_skip *skip, size_t at, size_t *re
     struct fence fence;
     size_t first = skip_blanks(skip->text, at);
 
+    assert(at < skip->text.n);
     if (first == skip->text.n)
         return SPOT_SKIP_NONE;
     if (skip->text.p[first] == '<')
@@ -428,6 +430,7 @@ size_t spot_skip_ticks_next(const struct spot_skip_ticks *ticks, struct str text
     size_t behind = run_end(text, at, end);
     size_t n = behind - at;
 
+    assert(n > 0);
     if (n > SPOT_SKIP_TICKS || ticks->last[n] == SIZE_MAX || ticks->last[n] <= at)
         return behind;
     for (size_t close = behind; close < end;) {
@@ -518,5 +521,6 @@ void spot_skip_result(struct str text, enum spot_as as, struct spot_skip_part *r
     part.begin = last_element(str_head(text, end), looked_into, COUNT_OF(looked_into));
     if (part.begin == SIZE_MAX || part.begin < begin)
         part.begin = part.end;
+    assert(part.begin <= part.end && part.end <= text.n);
     *ret_part = part;
 }
