@@ -103,6 +103,7 @@ struct session *session_enter(struct sessions *sessions, const struct session_sc
     struct entering in = {.anew = anew, .now_ms = now_ms};
     struct session *made = NULL;
     struct session *session;
+    bool place = false;
 
     assert(id.n > 0 && id.n <= SESSION_ID_MAX);
     list_init(&in.gone);
@@ -113,7 +114,7 @@ struct session *session_enter(struct sessions *sessions, const struct session_sc
         pthread_mutex_lock(&in.shard->lock);
         session = use(&in, scope, id);
         if (session == NULL && made != NULL) {
-            linked = session_table_link(in.shard, made, &in.gone);
+            linked = session_table_link(in.shard, made, place, &in.gone);
             if (linked)
                 (void)session_table_ref(made);
         }
@@ -123,8 +124,10 @@ struct session *session_enter(struct sessions *sessions, const struct session_sc
         if (made == NULL)
             made = session_table_new(sessions, scope, id, in.hash, now_ms);
         else
-            session_table_evict(sessions, in.shard);
+            place = session_table_take_place(sessions, in.shard);
     }
+    if (place && session != NULL)
+        session_table_give_place(sessions);
     session_value_unref(in.dropped);
     session_table_unref_all(&in.gone);
     if (session == NULL)

@@ -117,7 +117,7 @@ static void link_all(struct loading *in)
         struct session *session = in->loaded[i];
         struct session_shard *shard = session_table_shard(in->sessions, session->hash);
         pthread_mutex_lock(&shard->lock);
-        bool linked = session_table_link(shard, session, &gone);
+        bool linked = session_table_link(shard, session, false, &gone);
         pthread_mutex_unlock(&shard->lock);
         if (!linked) {
             session_table_removed(shard, session->serial);

@@ -203,12 +203,15 @@ static bool count_one(struct sessions *sessions)
     return false;
 }
 
-bool session_table_link(struct session_shard *shard, struct session *session, struct list *gone)
+static void take_out(struct session_shard *shard, struct session *session, struct list *gone);
+
+bool session_table_link(struct session_shard *shard, struct session *session, bool place,
+                        struct list *gone)
 {
-    while (!count_one(session->sessions)) {
+    if (!place && !count_one(session->sessions)) {
         if (shard->n == 0)
             return false;
-        session_table_unlink(shard, idlest(shard), gone);
+        take_out(shard, idlest(shard), gone); /* its place is taken over */
     }
     insert(shard, session);
     return true;
@@ -223,7 +226,8 @@ void session_table_removed(struct session_shard *shard, int64_t serial)
     shard->removed[shard->removed_n++] = serial;
 }
 
-void session_table_unlink(struct session_shard *shard, struct session *session, struct list *gone)
+/* Its place is still counted. */
+static void take_out(struct session_shard *shard, struct session *session, struct list *gone)
 {
     struct session **at = &shard->buckets[bucket_of(shard, session->hash)];
 
@@ -242,7 +246,19 @@ void session_table_unlink(struct session_shard *shard, struct session *session, 
         session_table_removed(shard, session->serial);
     assert(shard->n > 0);
     shard->n--;
-    atomic_fetch_sub_explicit(&session->sessions->count, 1, memory_order_relaxed);
+}
+
+void session_table_unlink(struct session_shard *shard, struct session *session, struct list *gone)
+{
+    take_out(shard, session, gone);
+    session_table_give_place(session->sessions);
+}
+
+void session_table_give_place(struct sessions *sessions)
+{
+    size_t before = atomic_fetch_sub_explicit(&sessions->count, 1, memory_order_relaxed);
+
+    assert(before > 0);
 }
 
 void session_table_touch(struct session_shard *shard, struct session *session, int64_t now_ms)
@@ -282,9 +298,9 @@ bool session_table_expired(const struct session *session, int64_t now_ms)
 
 /* --- who leaves --- */
 
-void session_table_evict(struct sessions *sessions, const struct session_shard *but)
+bool session_table_take_place(struct sessions *sessions, const struct session_shard *but)
 {
-    size_t first = but == NULL ? 0 : (size_t)(but - sessions->shards) + 1;
+    size_t first = (size_t)(but - sessions->shards) + 1;
 
     for (size_t i = 0; i < sessions->shards_n; i++) {
         struct session_shard *shard = &sessions->shards[(first + i) & (sessions->shards_n - 1)];
@@ -292,13 +308,14 @@ void session_table_evict(struct sessions *sessions, const struct session_shard *
         list_init(&gone);
         pthread_mutex_lock(&shard->lock);
         if (shard->n > 0)
-            session_table_unlink(shard, idlest(shard), &gone);
+            take_out(shard, idlest(shard), &gone);
         pthread_mutex_unlock(&shard->lock);
-        if (list_empty(&gone))
-            continue;
+        bool taken = !list_empty(&gone);
         session_table_unref_all(&gone);
-        return;
+        if (taken)
+            return true;
     }
+    return false;
 }
 
 size_t session_table_trim(struct sessions *sessions, struct session_shard *shard)

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -305,6 +306,34 @@ static void test_evicts_elsewhere(void **state)
         assert_int_equal(sessions_count(sessions), 1);
         session_leave(&session);
     }
+    sessions_free(&sessions);
+}
+
+/* A bound that becomes smaller: who comes takes one place, the rest leaves in the thread's time. */
+static void test_fewer_from_now_on(void **state)
+{
+    struct session_bounds bounds = {.count_max = 5000,
+                                    .idle_ms_max = 1000000,
+                                    .history_max = 1,
+                                    .tick_ms = 20};
+    struct sessions *sessions = NULL;
+    struct error e;
+    char id[32];
+
+    (void)state;
+    assert_int_equal(sessions_make(&bounds, NULL, 0, &sessions, &e), OK);
+    for (int i = 0; i < 3000; i++) {
+        int n = snprintf(id, sizeof(id), "%d", i);
+        struct session *session = session_enter(sessions, &ann, str_of(id, (size_t)n), false, i);
+        session_leave(&session);
+    }
+    atomic_store(&sessions->count_max, 10);
+    struct session *one = enter(sessions, "new", 3000);
+    assert_in_range(sessions_count(sessions), 10, 3000);
+    session_leave(&one);
+    while (sessions_count(sessions) > 10)
+        (void)usleep(1000);
+    assert_int_equal(sessions_count(sessions), 10);
     sessions_free(&sessions);
 }
 
@@ -679,6 +708,7 @@ int main(void)
         cmocka_unit_test(test_count_max),
         cmocka_unit_test(test_count_max_of_many),
         cmocka_unit_test(test_evicts_elsewhere),
+        cmocka_unit_test(test_fewer_from_now_on),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_expiry_in_batches),
         cmocka_unit_test(test_oneoff),

@@ -40,6 +40,7 @@ struct change {
     session_done_fn *done;
     void *ctx;
     uint32_t mask;
+    bool taken; /* the session's row is in the transaction, for the first time */
     bool was_stored;
     struct session_value *written; /* what was written for it: a reference; may be NULL */
     struct error error;
@@ -194,6 +195,7 @@ static enum error_code write_change(struct writing *w, struct change *change, st
         session_value_refuse(&change->error);
         return OK;
     }
+    bool again = session->in_transaction;
     session_value_unref(session->pending);
     session->pending = session_value_ref(change->written);
     session->in_transaction = true;
@@ -201,6 +203,7 @@ static enum error_code write_change(struct writing *w, struct change *change, st
     pthread_mutex_lock(&shard->lock);
     bool found = session_table_store(session, &change->was_stored);
     pthread_mutex_unlock(&shard->lock);
+    change->taken = found && !again;
     return found ? put_row(w, session, change->written, e) : OK;
 }
 
@@ -224,7 +227,8 @@ static void finish_change(struct change *change, enum error_code code, const str
     session->pending = NULL;
     session->in_transaction = false;
     if (code != OK) {
-        unstore(session, change->was_stored);
+        if (change->taken)
+            unstore(session, change->was_stored);
         change->error = *e;
     } else if (change->error.code == OK) {
         session_publish(session, &change->values, change->mask, change->written);

@@ -124,10 +124,10 @@ void session_table_unref_all(struct list *gone);
 /* NULL: there is none. */
 struct session *session_table_find(struct session_shard *shard, uint64_t hash,
                                    const struct session_scope *scope, struct str id);
-/* Takes a reference of the caller's; its key is not in the table. When there are as many as may be
- * the idlest of the shard leaves; false: it has none, so another shard's has to (evict), then the
- * caller tries again. */
-NODISCARD bool session_table_link(struct session_shard *shard, struct session *session,
+/* Takes a reference of the caller's; its key is not in the table. place: the caller has taken one;
+ * else, when there are as many as may be, the idlest of the shard gives its own. False: there is
+ * none in the shard. */
+NODISCARD bool session_table_link(struct session_shard *shard, struct session *session, bool place,
                                   struct list *gone);
 /* No more found; its row is going to be removed; the table's reference goes to the list. */
 void session_table_unlink(struct session_shard *shard, struct session *session, struct list *gone);
@@ -144,8 +144,10 @@ bool session_table_expired(const struct session *session, int64_t now_ms);
 
 /* Without: */
 
-/* One leaves: the idlest of the next shard that has any, of this one last (NULL: the first). */
-void session_table_evict(struct sessions *sessions, const struct session_shard *but);
+/* The idlest of the next shard that has any, of this one last, leaves, and the caller has its place:
+ * to link a session with, or to give back. False: there is no session. */
+NODISCARD bool session_table_take_place(struct sessions *sessions, const struct session_shard *but);
+void session_table_give_place(struct sessions *sessions);
 /* While there are too many (the bound has become smaller) the idlest of the shard leave, at most
  * SESSIONS_BATCH; how many did. */
 size_t session_table_trim(struct sessions *sessions, struct session_shard *shard);

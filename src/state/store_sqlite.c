@@ -54,6 +54,7 @@ struct store {
     sqlite3 *db; /* NULL: to be opened again */
     sqlite3_stmt *statements[STATEMENT_COUNT];
     int rc;        /* of what failed last */
+    bool damaged;  /* it was found out while it was open: not to be opened again */
     bool replaced; /* since the last transaction began: the rows of before are not there */
 };
 
@@ -272,6 +273,9 @@ static enum error_code open_db(struct store *store, int64_t now_ms, struct error
     store->lock = -1;
     TRY(store_file_folder(store->folder, e));
     TRY(store_file_lock(store->lock_path, &store->lock, e));
+    if (store->damaged)
+        TRY(set_aside(store, DAMAGED, 0, now_ms, e));
+    store->damaged = false;
     for (int i = 0; i < OPENINGS; i++) {
         int64_t version = 0;
         TRY(store_file_make(store->path, now_ms, e));
@@ -362,6 +366,7 @@ static enum error_code begin(struct session_store *base, bool *ret_same, struct 
     if (store->db != NULL && was_moved(store)) {
         LOG(STATE, WARN, "sessions.moved", F_Z("file", store->path));
         close_db(store);
+        store->damaged = false;
         store->replaced = true;
     }
     if (store->db == NULL)
@@ -388,7 +393,8 @@ static void rollback(struct session_store *base)
         struct error unused;
         (void)step(store, ROLLBACK, &unused);
     }
-    if (is_damage(rc) || rc == SQLITE_MISUSE || sqlite3_get_autocommit(store->db) == 0)
+    store->damaged = is_damage(rc);
+    if (store->damaged || rc == SQLITE_MISUSE || sqlite3_get_autocommit(store->db) == 0)
         close_db(store);
 }
 
@@ -523,7 +529,7 @@ static enum error_code load_all(struct session_store *base, const struct session
     if (!is_damage(rc))
         return fail(store, rc, e);
     close_db(store);
-    TRY(set_aside(store, DAMAGED, 0, clock_real_ms(), e));
+    store->damaged = true;
     return open_db(store, clock_real_ms(), e);
 }
 

@@ -784,6 +784,65 @@ static void test_taken_away(void **state)
     sessions_free(&sessions);
 }
 
+/* Damaged while it is open: as soon as that is found out it is set aside, and all that is in memory
+ * goes to a new one. */
+static void test_damaged_meanwhile(void **state)
+{
+    enum { SESSIONS = 900 };
+    struct place *place = *state;
+    struct session_item item = {.tokens_in = -1, .tokens_out = -1};
+    struct sessions *sessions = open_at(place, NOW);
+    static char text[300];
+    struct stat status;
+    struct error e;
+    char name[256];
+    char id[16];
+
+    memset(text, 'x', sizeof(text));
+    item.model = str_of(text, 255);
+    item.backend = str_of(text, 254);
+    for (int i = 0; i < SESSIONS; i++) {
+        (void)snprintf(id, sizeof(id), "%d", i);
+        struct session *session = session_enter(sessions, &ann, str_c(id), false, NOW);
+        for (int j = 0; j < 10; j++) {
+            item.model.n = 255 - (size_t)j;
+            item.backend.n = 255 - (size_t)j;
+            session_note(session, &item);
+        }
+        session_leave(&session);
+    }
+    set_in(sessions, "0", NOW, "zero");
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    assert_int_equal(stat(place->db, &status), 0);
+    assert_true(status.st_size > 3 * 1024 * 1024);
+    int fd = open(place->db, O_WRONLY);
+    assert_true(fd >= 0);
+    for (off_t at = 4096; at < status.st_size; at += (off_t)sizeof(text))
+        assert_int_equal(pwrite(fd, text, sizeof(text), at), sizeof(text));
+    (void)close(fd);
+    int failed = 0;
+    for (int i = 1; i < SESSIONS; i++) {
+        (void)snprintf(id, sizeof(id), "%d", i);
+        struct session *session = session_find(sessions, &ann, str_c(id), NOW);
+        assert_non_null(session);
+        while (try_model(session, id, &e) != OK) {
+            assert_non_null(strstr(e.detail, "damaged"));
+            failed++;
+        }
+        session_leave(&session);
+    }
+    /* That of the thread may have come first. */
+    assert_in_range(failed, 0, 3);
+    assert_int_equal(files_with(place, "damaged", name), 1);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    assert_int_equal(sessions_count(sessions), SESSIONS);
+    model_of(sessions, "0", NOW, "zero");
+    model_of(sessions, "899", NOW, "899");
+    sessions_free(&sessions);
+}
+
 /* A file that may not grow, as on a full disk: what fails says so and changes nothing, and it gets
  * well by itself. In a process of its own, as the limit is the process's. */
 static int full_disk(struct place *place)
@@ -976,10 +1035,22 @@ static void test_each_step_fails(void **state)
     }
     assert_true(failed >= 3);
     set_model(a, "last");
+    /* One whose change failed is still known to have a row. */
+    set_in(sessions, "b", NOW, "one");
+    struct session *b = session_find(sessions, &ann, STR("b"), NOW);
+    for (int step = 0; step < 3; step++) {
+        atomic_store(&faulty.steps, 0);
+        atomic_store(&faulty.fail_at, step);
+        assert_int_equal(try_model(b, "bad", &e), ERR_SYSTEM);
+        atomic_store(&faulty.fail_at, -1);
+    }
+    session_leave(&b);
+    assert_true(session_forget(sessions, &ann, STR("b")));
     session_leave(&a);
     sessions_free(&sessions);
     sessions = open_at(place, NOW);
     model_of(sessions, "a", NOW, "last");
+    model_of(sessions, "b", NOW, NULL);
     sessions_free(&sessions);
     arena_fini(&arena);
 }
@@ -1173,6 +1244,7 @@ int main(void)
         IN_PLACE(test_one_process),
         IN_PLACE(test_no_folder),
         IN_PLACE(test_taken_away),
+        IN_PLACE(test_damaged_meanwhile),
         IN_PLACE(test_full_disk),
         IN_PLACE(test_each_step_fails),
         IN_PLACE(test_behind_waits),
