@@ -106,10 +106,11 @@ static const char errors[] = SELF
 
 static const char commands[] = SELF
     "A message may hold commands, and the proxy answers them itself: !/help lists them, "
-    "!/set(model=demo:echo) changes the model of this session, !/oneoff(demo:echo) that of the next "
-    "answer, !/status says what is in force. What stands beside a command goes to the model, "
-    "without it. A session is known by the header x-session-id, or by how its conversation begins; "
-    "session: repository: file keeps it over a restart. docs/COMMANDS.md has all commands.\n";
+    "!/set(model=demo:echo) changes the model of this session, !/oneoff(demo:echo) that of the "
+    "next answer, !/status says what is in force. What stands beside a command goes to the model, "
+    "without it. A session is known by the header x-session-id, or by how its conversation "
+    "begins; session: repository: file keeps it over a restart. docs/COMMANDS.md has all "
+    "commands.\n";
 
 static const char what_works[] = SELF
     "In this version: OpenAI's Chat Completions (POST /v1/chat/completions) and Responses (POST "
