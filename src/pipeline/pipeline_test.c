@@ -22,7 +22,8 @@ struct script {
     enum event_verdict event[3];
     bool release; /* the holding stage lets everything pass from now on */
     bool upper_case[3];
-    char order[64]; /* of request and done hooks: "r0r1d1d0" */
+    int deaf_after[3]; /* events; 0: listens to the end */
+    char order[64];    /* of request and done hooks: "r0r1d1d0" */
 };
 
 struct fixture {
@@ -77,6 +78,8 @@ static enum event_verdict run_event(struct call *call, int index, struct frame *
 {
     struct script *s = script_of(call);
     s->events[index]++;
+    if (s->events[index] == s->deaf_after[index])
+        pipeline_ignore(call, EVENT_BIT(EVENT_TEXT));
     if (s->upper_case[index]) {
         event->text = STR("UP");
         frame->changed = true;
@@ -250,6 +253,39 @@ static void test_leaving_while_a_stage_waits_runs_its_done(void **unused)
     assert_string_equal(f.script.order, "r0r1d1d0");
 }
 
+static void test_a_stage_stops_listening(void **unused)
+{
+    struct fixture f = {.script.deaf_after = {0, 2, 1}};
+
+    (void)unused;
+    begin(&f);
+    assert_int_equal(pipeline_request(&f.call), NEXT);
+    assert_ptr_equal(pipeline_arena(&f.call), &f.arena);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(push(&f, "a"), PIPELINE_OK);
+    assert_int_equal(f.script.events[0], 5); /* the others go on hearing */
+    assert_int_equal(f.script.events[1], 2);
+    assert_int_equal(f.script.events[2], 1);
+    assert_string_equal(f.seen, "a a a a a ");
+    finish(&f);
+}
+
+/* When nobody listens any more, frames go straight to the top. */
+static void test_all_stages_stop_listening(void **unused)
+{
+    struct fixture f = {.script.deaf_after = {1, 1, 1}};
+
+    (void)unused;
+    begin(&f);
+    assert_int_equal(pipeline_request(&f.call), NEXT);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(push(&f, "a"), PIPELINE_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(f.script.events[i], 1);
+    assert_string_equal(f.seen, "a a a ");
+    finish(&f);
+}
+
 static void test_drop_removes_the_event_and_marks_the_frame(void **unused)
 {
     struct fixture f = {.script.event = {PASS, DROP, PASS}};
@@ -407,6 +443,8 @@ int main(void)
         cmocka_unit_test(test_reply_climbs_from_the_stage_that_answers),
         cmocka_unit_test(test_wait_is_asked_again_after_wake),
         cmocka_unit_test(test_leaving_while_a_stage_waits_runs_its_done),
+        cmocka_unit_test(test_a_stage_stops_listening),
+        cmocka_unit_test(test_all_stages_stop_listening),
         cmocka_unit_test(test_drop_removes_the_event_and_marks_the_frame),
         cmocka_unit_test(test_a_stage_changes_text),
         cmocka_unit_test(test_held_frames_keep_order_and_bytes),
