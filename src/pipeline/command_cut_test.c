@@ -206,14 +206,19 @@ static const struct {
     /* a client that reads its calls from the text says so in a part of its own */
     {"openai-chat",
      "{'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':"
-     "'<attempt_completion>x</attempt_completion>'},{'role':'user','content':[{'type':'text','text':"
-     "'[attempt_completion] Result:\\n'},{'type':'text','text':'<feedback>\\nhi\\n</feedback>'}]}]}",
-     "{'messages':[{'role':'user','content':[{'type':'text','text':'<feedback>\\nhi\\n</feedback>'}]"
+     "'<attempt_completion>x</attempt_completion>'},{'role':'user','content':[{'type':'text','te"
+     "xt':"
+     "'[attempt_completion] Result:\\n'},{'type':'text','text':'<feedback>\\nhi\\n</feedback>'}]"
+     "}]}",
+     "{'messages':[{'role':'user','content':[{'type':'text','text':'<feedback>\\nhi\\n</feedback"
+     ">'}]"
      "}]}"},
     {"openai-chat",
      "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':"
-     "'<attempt_completion>x</attempt_completion>'},{'role':'user','content':[{'type':'text','text':"
-     "'[attempt_completion] Result:\\n'},{'type':'text','text':'<feedback>\\n!/pwd\\n</feedback>'}]}"
+     "'<attempt_completion>x</attempt_completion>'},{'role':'user','content':[{'type':'text','te"
+     "xt':"
+     "'[attempt_completion] Result:\\n'},{'type':'text','text':'<feedback>\\n!/pwd\\n</feedback>"
+     "'}]}"
      ",{'role':'assistant','content':'b'},{'role':'user','content':'c'}]}",
      "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':"
      "'<attempt_completion>x</attempt_completion>'},{'role':'user','content':'c'}]}"},
@@ -238,7 +243,8 @@ static const struct {
      "'image/png','data':'AA=='}}]},{'role':'model','parts':[{'text':'x'}]},{'parts':[{'text':'b'}]"
      "}]}"},
     {"openai-responses",
-     "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'message','role':'assistant','content':["
+     "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'message','role':'assistan"
+     "t','content':["
      "{'type':'output_text','text':'x'}]},{'role':'user','content':'hi'}]}",
      "{'model':'m','input':[{'role':'user','content':'hi'}]}"},
     {"openai-responses",
@@ -249,7 +255,8 @@ static const struct {
      "{'role':'user','content':'hi'}]}",
      "{'model':'m','input':[{'role':'user','content':'hi'}]}"},
     {"openai-responses",
-     "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'reasoning','id':'r','summary':[]},"
+     "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'reasoning','id':'r','summ"
+     "ary':[]},"
      "{'type':'message','role':'assistant','content':[{'type':'output_text','text':'x'}]},"
      "{'role':'user','content':'hi'}]}",
      "{'model':'m','input':[{'type':'reasoning','id':'r','summary':[]},"

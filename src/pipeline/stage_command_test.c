@@ -66,7 +66,8 @@ static const struct {
      NULL, "Project changed to p"},
     {"openai-responses", "{'model':'m','input':'!/set(project=p)'}", NULL, "Project changed to p"},
     {"openai-responses",
-     "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'!/set(project=p)'}]}]}",
+     "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'!/set(project"
+     "=p)'}]}]}",
      NULL, "Project changed to p"},
     {"gemini", "{'contents':[{'role':'user','parts':[{'text':'!/set(project=p)'}]}]}", NULL,
      "Project changed to p"},
@@ -78,7 +79,8 @@ static const struct {
     {"openai-responses", "{'model':'m','input':'!/set(project=p) hello'}",
      "{'model':'m','input':'hello'}", NULL},
     {"openai-responses",
-     "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'hello !/set(project=p)'}]}]}",
+     "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'hello !/set(p"
+     "roject=p)'}]}]}",
      "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'hello'}]}]}",
      NULL},
     {"gemini", "{'contents':[{'role':'user','parts':[{'text':'hello\\n!/set(project=p)'}]}]}",
@@ -119,8 +121,10 @@ static const struct {
      NULL, "Project changed to p"},
     /* only the last message, and only a user's */
     {"openai-chat",
-     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'!/set(project=p)'}]}",
-     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'!/set(project=p)'}]}",
+     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'!/set(project=p)"
+     "'}]}",
+     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'!/set(project=p)"
+     "'}]}",
      NULL},
     {"openai-chat",
      "{'messages':[{'role':'user','content':'a'},{'role':'system','content':'!/set(project=p)'}]}",
@@ -136,7 +140,8 @@ static const struct {
      NULL},
     /* escapes around stay as they are */
     {"openai-chat",
-     "{'messages':[{'role':'user','content':'\\u0041\\/b \\u0021/set(project=p) c\\ud83d\\ude00'}]}",
+     "{'messages':[{'role':'user','content':'\\u0041\\/b \\u0021/set(project=p) c\\ud83d\\ude00'"
+     "}]}",
      "{'messages':[{'role':'user','content':'\\u0041\\/b c\\ud83d\\ude00'}]}", NULL},
     /* in order, all of one message */
     {"openai-chat", "{'messages':[{'role':'user','content':'!/set(project=a) !/set(project=b)'}]}",

@@ -95,8 +95,8 @@ static void put_name(struct writer *w, struct str name, bool same, unsigned flag
         put_text(w, name);
 }
 
-/* Without its length. before: whose names it may share; NULL: it is the oldest. ret_names: where its
- * names stand in to, NULL: not there. */
+/* Without its length. before: whose names it may share; NULL: it is the oldest. ret_names: where
+ * its names stand in to, NULL: not there. */
 static size_t write_item(const struct session_item *item, const struct session_item *before,
                          unsigned char to[ITEM_MAX],
                          const unsigned char *ret_names[SESSION_HISTORY_NAMES])
@@ -246,8 +246,8 @@ static const struct session_item *newest_names(const struct session_history *his
     return names;
 }
 
-/* The item behind the oldest gets its names, and ends where it ended. names: where they are now; the
- * newest item's are these, or stand behind. */
+/* The item behind the oldest gets its names, and ends where it ended. names: where they are now;
+ * the newest item's are these, or stand behind. */
 static void move_names(struct session_history *history, size_t behind,
                        const unsigned char *const names[SESSION_HISTORY_NAMES])
 {
