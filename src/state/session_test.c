@@ -309,7 +309,7 @@ static void test_evicts_elsewhere(void **state)
     sessions_free(&sessions);
 }
 
-/* A bound that becomes smaller: who comes takes one place, the rest leaves in the thread's time. */
+/* A bound that becomes smaller: who comes takes one place, the thread sees to the rest. */
 static void test_fewer_from_now_on(void **state)
 {
     struct session_bounds bounds = {.count_max = 5000,

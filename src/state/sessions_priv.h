@@ -144,7 +144,7 @@ bool session_table_expired(const struct session *session, int64_t now_ms);
 
 /* Without: */
 
-/* The idlest of the next shard that has any, of this one last, leaves, and the caller has its place:
+/* The idlest of the next shard that has any, of this one last, leaves; the caller has its place:
  * to link a session with, or to give back. False: there is no session. */
 NODISCARD bool session_table_take_place(struct sessions *sessions, const struct session_shard *but);
 void session_table_give_place(struct sessions *sessions);
