@@ -84,8 +84,29 @@ bool str_cut(struct str *s, char sep, struct str *ret_part)
     return true;
 }
 
+/* So few digits that nothing can overflow; -1: something else than digits. */
+static int64_t few_digits(struct str s)
+{
+    int64_t value = 0;
+
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned)((unsigned char)s.p[i] - '0');
+        if (digit > 9)
+            return -1;
+        value = value * 10 + (int64_t)digit;
+    }
+    return value;
+}
+
 bool str_to_int64(struct str s, int64_t *ret_value)
 {
+    enum { FEW = 18 };
+    int64_t few = s.n > 0 && s.n <= FEW ? few_digits(s) : -1;
+
+    if (few >= 0) {
+        *ret_value = few;
+        return true;
+    }
     bool negative = s.n > 0 && s.p[0] == '-';
     size_t i = (negative || (s.n > 0 && s.p[0] == '+')) ? 1 : 0;
     int64_t value = 0;

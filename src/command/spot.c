@@ -95,6 +95,9 @@ bool spot_is_possible(struct str body, struct str prefix)
 {
     if (prefix.n < 2 || body.n < prefix.n)
         return false;
+    /* Most bodies have neither; the library looks for one character the fastest. */
+    if (memchr(body.p, prefix.p[0], body.n) == NULL && memchr(body.p, '\\', body.n) == NULL)
+        return false;
     for (size_t i = 0; i < prefix.n; i++) {
         if ((unsigned char)prefix.p[i] >= 0x80 && str_find(body, STR("\\u"), 0) != SIZE_MAX)
             return true;

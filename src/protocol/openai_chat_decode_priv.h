@@ -6,6 +6,7 @@
 #pragma once
 
 #include "protocol/openai_chat_priv.h"
+#include "text/json.h"
 #include "text/json_halves.h"
 #include "text/sse.h"
 
@@ -96,6 +97,7 @@ struct openai_chat_decoder {
     uint32_t size;
     struct event single; /* the events of frames that need no scratch */
     struct openai_chat_place place;
+    struct json_keys message; /* in work; object NULL: none is */
     /* Templates, the last one used first. */
     struct openai_chat_template templates[OPENAI_CHAT_TEMPLATES];
     uint32_t learned;

@@ -70,9 +70,17 @@ static struct str text_of(struct openai_chat_decoder *d, yyjson_val *v)
     return s.n == 0 ? s : utf8_repair(s, d->options.scratch);
 }
 
-static struct str member_text(struct openai_chat_decoder *d, yyjson_val *object, const char *key)
+/* Of the message in work most members that vendors have are not there. */
+static inline yyjson_val *member_of(const struct openai_chat_decoder *d, yyjson_val *object,
+                                    struct str key)
 {
-    return text_of(d, json_get(object, str_c(key)));
+    return object == d->message.object ? json_keys_get(&d->message, key) : json_get(object, key);
+}
+
+static inline struct str member_text(struct openai_chat_decoder *d, yyjson_val *object,
+                                     const char *key)
+{
+    return text_of(d, member_of(d, object, str_c(key)));
 }
 
 /* --- blocks ------------------------------------------------------------------------------- */
@@ -391,8 +399,8 @@ static void read_tool_call(struct openai_chat_decoder *d, struct openai_chat_cho
 static void read_tool_calls(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                             yyjson_val *message, bool finishing)
 {
-    yyjson_val *calls = json_get(message, STR("tool_calls"));
-    yyjson_val *legacy = json_get(message, STR("function_call"));
+    yyjson_val *calls = member_of(d, message, STR("tool_calls"));
+    yyjson_val *legacy = member_of(d, message, STR("function_call"));
     size_t at;
     size_t count;
     yyjson_val *call;
@@ -438,7 +446,7 @@ static bool is_filled(yyjson_val *v)
 static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                       yyjson_val *message, const char *member)
 {
-    yyjson_val *v = json_get(message, str_c(member));
+    yyjson_val *v = member_of(d, message, str_c(member));
     struct openai_chat_side **to = &c->sides;
 
     if (yyjson_get_len(v) == 0 || (!yyjson_is_arr(v) && !yyjson_is_obj(v)))
@@ -492,7 +500,7 @@ static void say_image(struct openai_chat_decoder *d, struct openai_chat_choice *
 static void read_images(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                         yyjson_val *message)
 {
-    yyjson_val *images = json_get(message, STR("images"));
+    yyjson_val *images = member_of(d, message, STR("images"));
     size_t at;
     size_t count;
     yyjson_val *image;
@@ -521,7 +529,7 @@ static void read_details(struct openai_chat_decoder *d, struct openai_chat_choic
 
     /* OpenRouter says the text a second time beside them; where it does not, they are all. */
     if (!c->reasoning_said) {
-        yyjson_arr_foreach(json_get(message, STR("reasoning_details")), at, count, detail)
+        yyjson_arr_foreach(member_of(d, message, STR("reasoning_details")), at, count, detail)
         {
             struct str text = member_text(d, detail, "text");
             if (text.n == 0)
@@ -591,7 +599,7 @@ static void read_content_part(struct openai_chat_decoder *d, struct openai_chat_
 static void read_content(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                          yyjson_val *message)
 {
-    yyjson_val *content = json_get(message, STR("content"));
+    yyjson_val *content = member_of(d, message, STR("content"));
     struct str refusal = member_text(d, message, "refusal");
     size_t at;
     size_t count;
@@ -615,7 +623,7 @@ static void read_content(struct openai_chat_decoder *d, struct openai_chat_choic
         d->place.member = "refusal";
         d->place.known = true;
     }
-    yyjson_arr_foreach(json_get(message, STR("annotations")), at, count, v)
+    yyjson_arr_foreach(member_of(d, message, STR("annotations")), at, count, v)
     {
         if (yyjson_is_obj(v))
             cite(d, c, v);
@@ -667,8 +675,10 @@ static enum stop_reason stop_reason_of(struct str native, bool tools)
     enum stop_reason reason = native.n == 0 ? STOP_END : STOP_OTHER;
 
     for (size_t i = 0; i < COUNT_OF(words); i++) {
-        if (str_eq(native, str_c(words[i].word)))
+        if (str_eq(native, str_c(words[i].word))) {
             reason = words[i].reason;
+            break;
+        }
     }
     /* Vendors say the one or the other whatever the model did (quirk 20). */
     if (reason == STOP_END || reason == STOP_TOOL)
@@ -745,6 +755,7 @@ static void read_choice(struct openai_chat_decoder *d, yyjson_val *choice, size_
         message = json_get(choice, whole ? STR("delta") : STR("message"));
         is_delta = whole;
     }
+    d->message = json_keys_of(message);
     d->place.choice_at = at;
     d->place.message = is_delta ? "delta" : "message";
     d->place.inner = NULL;
@@ -756,6 +767,7 @@ static void read_choice(struct openai_chat_decoder *d, yyjson_val *choice, size_
     read_images(d, c, message);
     read_side(d, c, message, "executed_tools");
     read_tool_calls(d, c, message, native.n > 0);
+    d->message.object = NULL;
     if (is_failure(native))
         fail_answer(d, native);
     else if (native.n > 0 || whole)

@@ -366,6 +366,22 @@ yyjson_val *json_get(yyjson_val *object, struct str key)
     return yyjson_obj_getn(object, key.p == NULL ? "" : key.p, key.n);
 }
 
+struct json_keys json_keys_of(yyjson_val *object)
+{
+    struct json_keys keys = {.object = object};
+    size_t at;
+    size_t count;
+    yyjson_val *key;
+    yyjson_val *value;
+
+    yyjson_obj_foreach(object, at, count, key, value)
+    {
+        (void)value;
+        keys.present |= json_key_bit(unsafe_yyjson_get_str(key), unsafe_yyjson_get_len(key));
+    }
+    return keys;
+}
+
 struct str json_get_str(yyjson_val *object, struct str key)
 {
     return json_str(json_get(object, key));

@@ -29,6 +29,24 @@ static inline struct str json_str(yyjson_val *v)
 }
 yyjson_val *json_get(yyjson_val *object, struct str key);
 struct str json_get_str(yyjson_val *object, struct str key);
+/* Of an object that is asked for many members which it does not have: which ones it may have, by
+ * their keys' lengths and ends. */
+struct json_keys {
+    yyjson_val *object;
+    uint64_t present;
+};
+struct json_keys json_keys_of(yyjson_val *object);
+static inline uint64_t json_key_bit(const char *p, size_t n)
+{
+    return n == 0
+               ? 1
+               : UINT64_C(1) << ((n * 7 + (unsigned char)p[0] + (unsigned char)p[n - 1] * 5u) % 64);
+}
+/* As json_get. */
+static inline yyjson_val *json_keys_get(const struct json_keys *keys, struct str key)
+{
+    return (keys->present & json_key_bit(key.p, key.n)) == 0 ? NULL : json_get(keys->object, key);
+}
 /* A number token's value; integral "1.0" and "1e2" too. */
 bool json_to_int64(yyjson_val *v, int64_t *ret_value);
 struct str json_number_token(yyjson_val *v);
