@@ -181,7 +181,10 @@ static inline const char *turns_compare_roles(const struct protocol *p,
         }
         bool results = read->role == ROLE_TOOL;
         bool function = read->role == ROLE_USER && turn.role == ROLE_TOOL;
-        if (turn.role != read->role && !results && !function)
+        /* What the vendor's own tools gave. */
+        bool output = read->role == ROLE_ASSISTANT && turn.role == ROLE_TOOL &&
+                      read->parts != NULL && read->parts->kind == PART_VENDOR;
+        if (turn.role != read->role && !results && !function && !output)
             return "another role";
     }
     return NULL;
