@@ -425,12 +425,105 @@ static void test_the_newest_message_before_what_is_told(void **unused)
     assert_true(result.nothing);
 }
 
+/* --- conversations of any kind --- */
+
+static const struct {
+    const char *protocol;
+    const char *head;
+    const char *turns[12];
+} kinds[] = {
+    {"openai-chat",
+     "{'messages':[",
+     {"{'role':'user','content':'!/pwd'}", "{'role':'user','content':'a !/pwd b'}",
+      "{'role':'user','content':[{'type':'text','text':'!/pwd'},{'type':'text','text':"
+      "'[attempt_completion] Result:'},{'type':'image_url','image_url':{'url':'http://a/'}}]}",
+      "{'role':'user','content':[{'type':'text','text':'[attempt_completion] Result:'},"
+      "{'type':'text','text':'<feedback>\\n!/pwd\\n</feedback>'}]}",
+      "{'role':'assistant','content':'a'}",
+      "{'role':'assistant','content':null,'tool_calls':[{'id':'c','type':'function','function':{"
+      "'name':'attempt_completion','arguments':'{}'}}]}",
+      "{'role':'assistant','content':null,'tool_calls':[{'id':'c','type':'function','function':{"
+      "'name':'other','arguments':'{}'}}]}",
+      "{'role':'tool','tool_call_id':'c','content':'r'}", "{'role':'system','content':'s'}",
+      "{'role':'user','content':''}", "{'role':'user','content':[]}", "{'role':'user'}"}},
+    {"anthropic",
+     "{'max_tokens':9,'messages':[",
+     {"{'role':'user','content':'!/pwd'}",
+      "{'role':'user','content':[{'type':'tool_result','tool_use_id':'c','content':'r'}]}",
+      "{'role':'user','content':[{'type':'tool_result','tool_use_id':'c','content':'r'},"
+      "{'type':'text','text':'!/pwd'}]}",
+      "{'role':'user','content':[{'type':'tool_result','tool_use_id':'c','content':'r'},"
+      "{'type':'tool_result','tool_use_id':'d','content':'r'},{'type':'text','text':'a !/pwd'}]}",
+      "{'role':'user','content':[{'type':'text','text':'!/pwd'},{'type':'text','text':'!/pwd'}]}",
+      "{'role':'assistant','content':[{'type':'tool_use','id':'c','name':'attempt_completion',"
+      "'input':{}}]}",
+      "{'role':'assistant','content':[{'type':'tool_use','id':'d','name':'other','input':{}},"
+      "{'type':'tool_use','id':'c','name':'attempt_completion','input':{}}]}",
+      "{'role':'assistant','content':'a'}", "{'role':'user','content':'b'}",
+      "{'role':'user','content':[{'type':'text','text':'[attempt_completion] Result:'}]}",
+      "{'role':'system','content':'s'}", "{'role':'user','content':[]}"}},
+    {"gemini",
+     "{'contents':[",
+     {"{'role':'user','parts':[{'text':'!/pwd'}]}",
+      "{'role':'user','parts':[{'functionResponse':{'name':'attempt_completion','response':{}}}]}",
+      "{'role':'user','parts':[{'functionResponse':{'name':'attempt_completion','response':{}}},"
+      "{'text':'!/pwd'},{'text':'c'}]}",
+      "{'role':'model','parts':[{'functionCall':{'name':'attempt_completion','args':{}}}]}",
+      "{'role':'model','parts':[{'functionCall':{'name':'other','args':{}}},{'text':'x'}]}",
+      "{'parts':[{'text':'a'}]}", "{'parts':[{'text':'a !/pwd'}]}", "{'role':'model','parts':[]}",
+      "{'role':'user','parts':[{'text':'!/pwd'},{'inlineData':{'mimeType':'a/b','data':'AA=='}}]}",
+      "{'role':'user','parts':[{'text':'!/pwd'},{'text':'!/pwd'}]}", "{'role':'user','parts':[]}",
+      "{'role':'function','parts':[{'functionResponse':{'name':'f','response':{}}}]}"}},
+    {"openai-responses",
+     "{'model':'m','input':[",
+     {"{'role':'user','content':'!/pwd'}",
+      "{'role':'user','content':[{'type':'input_text','text':'a !/pwd'}]}",
+      "{'role':'user','content':[{'type':'input_text','text':'!/pwd'},{'type':'input_image',"
+      "'image_url':'http://a/'}]}",
+      "{'type':'function_call','call_id':'c','name':'attempt_completion','arguments':'{}'}",
+      "{'type':'function_call','call_id':'d','name':'other','arguments':'{}'}",
+      "{'type':'function_call_output','call_id':'c','output':'r'}",
+      "{'type':'function_call_output','call_id':'d','output':'r'}",
+      "{'type':'message','role':'assistant','content':[{'type':'output_text','text':'x'}]}",
+      "{'type':'reasoning','id':'r','summary':[]}", "{'role':'developer','content':'s'}",
+      "{'type':'item_reference','id':'i'}", "{'role':'user','content':[]}"}},
+};
+
+/* Whatever comes after what: nothing is edited twice, what is left is a request, and no command of
+ * the user's is in it. */
+static void test_conversations_of_any_kind(void **unused)
+{
+    enum { ROUNDS = 4000, TURNS_MAX = 12 };
+    static struct result result;
+    static char body[BODY_MAX];
+    static char plain[BODY_MAX];
+    uint64_t seed = 7;
+
+    (void)unused;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        size_t kind = round % COUNT_OF(kinds);
+        size_t turns = 1 + round / 7 % TURNS_MAX;
+        size_t n = (size_t)snprintf(plain, sizeof(plain), "%s", kinds[kind].head);
+        for (size_t i = 0; i < turns; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            n += (size_t)snprintf(plain + n, sizeof(plain) - n, "%s%s", i == 0 ? "" : " , ",
+                                  kinds[kind].turns[(seed >> 33) % COUNT_OF(kinds[0].turns)]);
+        }
+        (void)snprintf(plain + n, sizeof(plain) - n, "]}");
+        quote(body, plain);
+        cut_body(kinds[kind].protocol, str_c(body), true, &result);
+        if (strstr(result.body, "!/pwd") != NULL)
+            fail_msg("%s\nbecame %s", body, result.body);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_histories),
         cmocka_unit_test(test_a_growing_conversation_keeps_its_beginning),
         cmocka_unit_test(test_system_texts_behind_the_newest_message),
+        cmocka_unit_test(test_conversations_of_any_kind),
         cmocka_unit_test(test_nothing_may_be_left),
         cmocka_unit_test(test_results_of_own_calls_are_no_rest),
         cmocka_unit_test(test_the_newest_message_before_what_is_told),
