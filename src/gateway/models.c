@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "gateway/attempt.h"
 #include "gateway/gateway_priv.h"
+#include "state/model_alias.h"
 #include "text/json_index.h"
 
 enum {
@@ -347,6 +348,30 @@ static void gather_backend(struct gather *gather, const struct models_entry *ent
     }
 }
 
+/* Exact ones, as far as what they stand for is there to be asked. */
+static void gather_aliases(struct gather *gather, const struct models *models)
+{
+    const struct site *site = models->branch->site;
+    struct backend *backend = NULL;
+    struct model_entry entry = {.created_s = 0};
+    struct str target;
+    struct str model;
+    struct error e;
+    bool prefixed;
+
+    for (size_t i = 0; model_alias_exact(site->config, i, &entry.id, &target); i++) {
+        if (backend_resolve(site->backends, target, &backend, &model, &prefixed, &e) != OK)
+            continue;
+        entry.owner = backend->name;
+        gather_add(gather, &entry);
+    }
+}
+
+static bool has_prefix(struct str id, struct str backend)
+{
+    return id.n > backend.n && str_starts(id, backend) && id.p[backend.n] == ':';
+}
+
 /* The entry of that id; a name without a backend means the preferred one. */
 static const struct model_entry *find(const struct gather *gather, const struct backend *preferred,
                                       struct str id)
@@ -356,7 +381,7 @@ static const struct model_entry *find(const struct gather *gather, const struct 
         if (str_eq(own, id))
             return &gather->items[i];
         if (preferred != NULL && str_eq(gather->items[i].owner, preferred->name) &&
-            str_eq(str_from(own, preferred->name.n + 1), id))
+            has_prefix(own, preferred->name) && str_eq(str_from(own, preferred->name.n + 1), id))
             return &gather->items[i];
     }
     return NULL;
@@ -374,6 +399,7 @@ enum error_code models_answer(struct models *models, struct exchange *x, struct 
         if (is_asked(entry->backend) && entry->failed)
             exchange_warn(x, "models_failed", entry->backend->name);
     }
+    gather_aliases(&gather, models);
     if (intake->operation == OP_MODELS) {
         intake->protocol->models_encode(gather.items, gather.n, false, out);
         return OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The list of models: asked for once, kept, and what becomes of it when the upstream fails. */
 #include "gateway/exchange_probe_priv.h"
+#include "state/model_alias.h"
 
 enum { ASK_MS = 5000, KEEP_MS = 5 * 60 * 1000, KEEP_FAILURE_MS = 30 * 1000 };
 
@@ -121,6 +122,55 @@ static void test_one_model(void **state)
             fail_msg("%s: %d", cases[i].path, status_of(&f));
     }
     teardown(&f);
+}
+
+static struct arena aliases_arena;
+
+static void add_aliases(struct config *config)
+{
+    struct model_aliases *aliases = model_aliases_new(4, &aliases_arena);
+    struct error e;
+
+    assert_int_equal(model_aliases_add(aliases, STR("fast"), STR("demo:echo"), false, &e), OK);
+    assert_int_equal(model_aliases_add(aliases, STR("best-of-m-1"), STR("m-7"), false, &e), OK);
+    assert_int_equal(model_aliases_add(aliases, STR("nowhere"), STR("nobody:x"), false, &e), OK);
+    assert_int_equal(model_aliases_add(aliases, STR("any-.*"), STR("m-7"), true, &e), OK);
+    model_aliases_sort(aliases);
+    config->model_aliases = aliases;
+}
+
+/* Catches: an alias that is not listed, one of what is not there, a name cut out of an alias. */
+static void test_aliases(void **state)
+{
+    static const struct {
+        const char *path;
+        int status;
+    } cases[] = {{"/v1/models/fast", 200},
+                 {"/v1/models/best-of-m-1", 200},
+                 {"/v1/models/m-1", 200},
+                 {"/v1/models/-m-1", 404}, /* behind as many bytes as "openai:" has */
+                 {"/v1/models/nowhere", 404},
+                 {"/v1/models/any-.*", 404}};
+    struct fixture f;
+
+    (void)state;
+    arena_init(&aliases_arena, 1024 * 1024, 4096, NULL);
+    setup_with(&f, add_aliases);
+    connect_client(&f);
+    get(&f, "/v1/models");
+    say(&f, 200, STR(LIST), 4096);
+    assert_true(has(&f.client, "\"id\":\"fast\""));
+    assert_true(has(&f.client, "\"id\":\"best-of-m-1\""));
+    assert_true(has(&f.client, "\"id\":\"openai:m-1\""));
+    assert_false(has(&f.client, "nowhere"));
+    assert_false(has(&f.client, "any-"));
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        get(&f, cases[i].path);
+        if (status_of(&f) != cases[i].status)
+            fail_msg("%s: %d", cases[i].path, status_of(&f));
+    }
+    teardown(&f);
+    arena_fini(&aliases_arena);
 }
 
 static const char warning[] = "x-llm-proxy-warnings: models_failed:openai\r\n";
@@ -269,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asked_for_once_and_kept),
         cmocka_unit_test(test_one_model),
+        cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_no_list_in_time),
         cmocka_unit_test(test_bounds),
