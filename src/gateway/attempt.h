@@ -2,6 +2,7 @@
 /* Attempts: one upstream try of an exchange. */
 #pragma once
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "canon/event.h"
 #include "protocol/protocol.h"
@@ -10,6 +11,34 @@ struct backend;
 struct backend_key;
 struct exchange;
 struct station;
+struct attempt_wait;
+struct client_request;
+struct message;
+
+/* One upstream try. */
+struct attempt {
+    struct client_request *request; /* NULL: none runs */
+    struct backend *backend;
+    const struct backend_key *key;   /* that it gets; NULL: none */
+    const struct protocol *protocol; /* that is spoken with it */
+    const struct message *head;      /* of the answer; in the request arena, gone at commit */
+    int status;
+    bool sent;       /* the last byte of the request was taken */
+    bool streams;    /* the answer is a stream of events */
+    bool array;      /* of elements of a JSON array */
+    bool raw;        /* it has the client's protocol and form */
+    size_t received; /* bytes of its body */
+    bool ended;      /* complete */
+    bool failed;     /* the call's error says why */
+    bool paused;
+    bool said;                  /* a stream: more than its beginning came, it may be committed */
+    bool waited;                /* it came to be so by time alone */
+    uint32_t beginnings;        /* its frames until then */
+    struct str span;            /* a whole body so far, lent until the batch */
+    struct buf body;            /* the same, kept; of a stream what waits for its commit */
+    struct attempt_wait *hold;  /* of that; NULL: nothing waited */
+    struct attempt_wait *grace; /* the stream said an error: it ends with what comes next */
+};
 
 /* Starts an upstream try of x's element. Events drive the exchange from then on. */
 NODISCARD enum error_code attempt_start(struct exchange *x, struct error *e);

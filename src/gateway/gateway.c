@@ -3,10 +3,10 @@
  * The process-wide part: shared tables, start and stop of the workers.
  *
  * What      Holds the present site, binds the port, runs one thread a worker.
- * How       new -> client_key -> start (opens what is kept); reload…; drain -> (abort) -> free. Each worker has a
- *           listening socket of its own on the same port, or the first one listens for all. A new
- *           site is made and checked here and then left at each station, which takes it between
- *           two turns of its loop.
+ * How       new -> client_key -> start (opens what is kept); reload…; drain -> (abort) -> free.
+ *           Each worker has a listening socket of its own on the same port, or the first one
+ *           listens for all. A new site is made and checked here and then left at each station,
+ *           which takes it between two turns of its loop.
  * Not here  Signals and the command line (main), a worker's own things (station).
  */
 #include "gateway/gateway_priv.h"

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/metric.h"
 #include "canon/seal.h"
+#include "gateway/attempt.h"
 #include "gateway/body.h"
 #include "gateway/door.h"
 #include "gateway/gateway.h"
@@ -133,31 +134,6 @@ enum exchange_state {
 #undef STATE
 #undef NEXT_TO
     EXCHANGE_STATE_COUNT
-};
-
-/* One upstream try. */
-struct attempt {
-    struct client_request *request; /* NULL: none runs */
-    struct backend *backend;
-    const struct backend_key *key;   /* that it gets; NULL: none */
-    const struct protocol *protocol; /* that is spoken with it */
-    const struct message *head;      /* of the answer; in the request arena, gone at commit */
-    int status;
-    bool sent;       /* the last byte of the request was taken */
-    bool streams;    /* the answer is a stream of events */
-    bool array;      /* of elements of a JSON array */
-    bool raw;        /* it has the client's protocol and form */
-    size_t received; /* bytes of its body */
-    bool ended;      /* complete */
-    bool failed;     /* the call's error says why */
-    bool paused;
-    bool said;                  /* a stream: more than its beginning came, it may be committed */
-    bool waited;                /* it came to be so by time alone */
-    uint32_t beginnings;        /* its frames until then */
-    struct str span;            /* a whole body so far, lent until the batch */
-    struct buf body;            /* the same, kept; of a stream what waits for its commit */
-    struct attempt_wait *hold;  /* of that; NULL: nothing waited */
-    struct attempt_wait *grace; /* the stream said an error: it ends with what comes next */
 };
 
 struct exchange {

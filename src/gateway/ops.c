@@ -4,9 +4,9 @@
  *
  * What      Commits changes of sessions, does work in a thread, tells what the lists of models say.
  * How       commit   session_commit ─► done, in the table's thread ─► posted to the worker ─► the
- *                    stage is asked again. The exchange may be over by then: what is posted is a
- *                    memory of its own, which the exchange takes its name out of. It has entered the
- *                    branch, so that a worker does not end before its last change is through.
+ *                    stage is asked again. The exchange may be over by then: what is posted is
+ *                    memory of its own, which the exchange takes its name out of. It has entered
+ *                    the branch, so that a worker does not end before its last change is through.
  *           work     with bodies that a loop has time for at once; of large ones in a job, as they
  *                    are read and written (large).
  * Owns      struct ops_commit until it was posted back.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the gateway does for stages: work in a thread, changes of sessions, what lists of models say.
+ * What the gateway does for stages: work in a thread, changes of sessions, what lists of models
+ * say; and what admission says of sessions.
  */
 #include "gateway/exchange_probe_priv.h"
 

@@ -30,8 +30,8 @@ enum stored_step {
 NODISCARD enum stored_step stored_expand(struct exchange *x, struct error *e);
 /* What came of the job; WAIT while it runs. */
 NODISCARD enum stored_step stored_expanded(struct exchange *x, struct error *e);
-/* The stages have been there: where they send the request elsewhere than its model's name said, what
- * the store needs of it is remembered now. WAIT: in a job, see stored_expanded. */
+/* The stages have been there: where they send the request elsewhere than its model's name said,
+ * what the store needs of it is remembered now. WAIT: in a job, see stored_expanded. */
 NODISCARD enum stored_step stored_planned(struct exchange *x, struct error *e);
 /* The element was chosen: a response that only its backend has is continued there and nowhere else.
  * UNKNOWN_RESPONSE: the client names another one, or it is there no more. */

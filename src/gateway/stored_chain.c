@@ -302,6 +302,17 @@ static enum error_code put_together(struct stored_chain *chain, const struct lin
 
 /* --- */
 
+/* What is to be made of it. */
+static void decide(struct stored_chain *chain, bool goes_on, bool refers)
+{
+    chain->anew = goes_on || (refers && !chain->same && !chain->stays);
+    if (!str_is_null(chain->pinned) || (refers && chain->stays))
+        chain->keeps = false;
+    /* What goes on from here may be answered here again, whatever backend its model names. */
+    if (chain->same && !goes_on)
+        chain->keeps = false;
+}
+
 static enum error_code read(struct stored_chain *chain, struct error *e)
 {
     struct link *first = NULL;
@@ -312,10 +323,7 @@ static enum error_code read(struct stored_chain *chain, struct error *e)
     if (chain->too_much)
         return OK;
     bool refers = has_reference(member_of(chain, STR("input")));
-    chain->anew = first != NULL || (refers && !chain->same && !chain->stays);
-    /* What is here before it may be answered here again, whatever backend its model names. */
-    chain->keeps = chain->keeps && str_is_null(chain->pinned) && !(refers && chain->stays) &&
-                   (!chain->same || first != NULL);
+    decide(chain, first != NULL, refers);
     if (!chain->anew && !chain->keeps)
         return OK;
     TRY(add_own(chain, refers, &chain->own, e));
