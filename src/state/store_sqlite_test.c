@@ -468,6 +468,10 @@ static void test_bytes_changed(void **state)
     mem_free(changed);
 }
 
+#define TOO_LARGE_SETTINGS                                                                \
+    "UPDATE sessions SET settings = '{\"project\":\"' || printf('%.9000c', 'x') || '\"}'" \
+    " WHERE id = '9'"
+
 /* Rows that are no sessions are left out, and nothing else is. */
 static void test_broken_rows(void **state)
 {
@@ -480,8 +484,7 @@ static void test_broken_rows(void **state)
         "UPDATE sessions SET id = printf('%.200c', 'x') WHERE id = '6'",
         "UPDATE sessions SET requests = -1 WHERE id = '7'",
         "UPDATE sessions SET client = CAST(x'ff' AS TEXT) WHERE id = '8'",
-        "UPDATE sessions SET settings = '{\"project\":\"' || printf('%.9000c', 'x') || '\"}'"
-        " WHERE id = '9'",
+        TOO_LARGE_SETTINGS,
         "UPDATE sessions SET serial = -1 WHERE id = '10'",
         "UPDATE sessions SET id = CAST(x'ff' AS TEXT) WHERE id = '11'",
     };
