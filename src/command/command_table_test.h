@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 
 enum { COMMAND_TABLE_MAX = 16 * 1024 * 1024 };

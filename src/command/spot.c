@@ -302,7 +302,24 @@ static bool take_args(struct spotting *s, struct line *line, struct spot_found *
     return may_follow(s, line, found->end);
 }
 
-/* The prefix at `at`. True: it begins what is in *found (*unknown: if the line has nothing else).
+/* The name of what is found ends the command, unless blanks and '(' stand behind it. */
+static void look_behind(struct spotting *s, struct line *line, struct spot_found *found)
+{
+    size_t open = found->end;
+
+    while (open < line->end && is_blank(s->text.p[open]))
+        open++;
+    if (open < line->end && s->text.p[open] == '(')
+        fault_blank(s, line, found, open);
+}
+
+/* A line begins at `at`, or a blank stands before it. */
+static bool may_begin(const struct spotting *s, const struct line *line, size_t at)
+{
+    return at == line->begin ? line->fresh : is_space(s->text.p[at - 1]);
+}
+
+/* The prefix at `at`. True: it begins what is in *found; unknown: also a name that no command has.
  * *ret_resume: from where on to look. */
 static bool take(struct spotting *s, struct line *line, size_t at, bool unknown,
                  struct spot_found *found, size_t *ret_resume)
@@ -312,8 +329,7 @@ static bool take(struct spotting *s, struct line *line, size_t at, bool unknown,
     size_t end = name_end(str_head(s->text, line->end), begin, &lower);
 
     *ret_resume = at + 1;
-    bool alone = at == line->begin ? line->fresh : is_space(s->text.p[at - 1]);
-    if (!alone || begin >= line->end || end == begin)
+    if (!may_begin(s, line, at) || begin >= line->end || end == begin)
         return false;
     *ret_resume = end;
     *found = (struct spot_found){.begin = at, .end = end};
@@ -321,23 +337,18 @@ static bool take(struct spotting *s, struct line *line, size_t at, bool unknown,
     found->command = lower ? command_find(found->name) : NULL;
     if (found->command == NULL && !unknown)
         return false;
-    bool is = true;
     if (end < line->end && s->text.p[end] == '(') {
-        is = take_args(s, line, found, ret_resume);
+        if (!take_args(s, line, found, ret_resume))
+            return false;
     } else if (!may_follow(s, line, end)) {
         return false;
     } else if (found->command != NULL) {
-        size_t open = end;
-        while (open < line->end && is_blank(s->text.p[open]))
-            open++;
-        if (open < line->end && s->text.p[open] == '(')
-            fault_blank(s, line, found, open);
+        look_behind(s, line, found);
     }
-    if (is)
-        *ret_resume = found->end;
+    *ret_resume = found->end;
     if (found->command == NULL)
         found->fault = STR_NULL;
-    return is;
+    return true;
 }
 
 /* --- one line --- */

@@ -15,10 +15,11 @@
  * there are nothing but commands on its line.
  *
  * Not looked into: code fences (``` and ~~~, indented or not, in quotes and lists too, ``` also at
- * the end of a line; up to their end or the text's), inline code (within a line), elements whose tag begins a line, with what is
- * in them: up to the closing tag that begins or ends a line; where a tag stands alone on its line
- * and nothing closes it, up to the text's end. <br>, <hr>, <img> and <x/> hold nothing. Not so
- * <task> <feedback> <user_message> <answer> <user_query>: in these the text is the user's.
+ * the end of a line; up to their end or the text's), inline code (within a line), elements whose
+ * tag begins a line, with what is in them: up to the closing tag that begins or ends a line; where
+ * a tag stands alone on its line and nothing closes it, up to the text's end. <br>, <hr>, <img> and
+ * <x/> hold nothing. Not so <task> <feedback> <user_message> <answer> <user_query>: in these the
+ * text is the user's.
  *
  * A tool's result in an agent's user message, "[TOOL for '…'] Result:", is not looked into but for
  * such an element at its very end, which is what the user added. It is in the same part or in the
