@@ -5,7 +5,7 @@
  * Input     A byte that chooses (interactive, what part it is, the prefix), then the text.
  * Laws      What is found is in order, inside the text, behind a blank or a line's beginning, and
  *           ends before one; what is cut is the command and blanks. The rest is the text without
- *           it, to the byte. No command of the rest reaches over a place where something was cut.
+ *           it, to the byte. No prefix and name of the rest reach over a place where something was cut.
  *           The same text says the same again. A body that holds a command may hold one, also as a
  *           JSON string with any of its characters escaped. What args_read takes, args_close ends
  *           where it ends; what args_close ends has nothing open.
@@ -81,13 +81,16 @@ static void check_rest(struct str text, const struct spot *spot, struct str rest
     assert(at == rest.n);
 }
 
-static bool is_whole(const struct spot *spot, const struct spot_found *found)
+/* Its prefix and name lie in one piece of the text. (Its arguments may not: what was a tag amid a
+ * line may begin one now.) */
+static bool is_whole(const struct spot *spot, struct str rest, const struct spot_found *found)
 {
+    size_t end = (size_t)(found->name.p - rest.p) + found->name.n;
     size_t gone = 0;
 
     for (size_t i = 0; i < spot->n; i++) {
         size_t at = spot->items[i].cut_begin - gone;
-        if (at > found->begin && at < found->end)
+        if (at > found->begin && at < end)
             return false;
         gone += spot->items[i].cut_end - spot->items[i].cut_begin;
     }
@@ -171,7 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_rest(text, &spot, rest);
     spot_text(rest, &options, &arena, &again);
     for (size_t i = 0; i < again.n; i++)
-        assert(is_whole(&spot, &again.items[i]));
+        assert(is_whole(&spot, rest, &again.items[i]));
     spot_text(text, &options, &arena, &again);
     assert(again.n == spot.n && again.rest == spot.rest && again.next == spot.next);
     for (size_t i = 0; i < spot.n; i++)
