@@ -35,7 +35,7 @@ export const LINES = [
     "say '!/oneoff(demo:assistant) How do I see metrics?'",
     "say 'The one-off is used up. !/temperature(0.2)'",
     "say '!/set(modle=demo:assistant)'",
-    `kill -9 %1; ${START}`,
+    `kill -9 %1; wait; ${START}`,
     "say '!/status'",
 ];
 
