@@ -5,10 +5,10 @@
  * Input     A byte that chooses (interactive, what part it is, the prefix), then the text.
  * Laws      What is found is in order, inside the text, behind a blank or a line's beginning, and
  *           ends before one; what is cut is the command and blanks. The rest is the text without
- *           it, to the byte. No prefix and name of the rest reach over a place where something was cut.
- *           The same text says the same again. A body that holds a command may hold one, also as a
- *           JSON string with any of its characters escaped. What args_read takes, args_close ends
- *           where it ends; what args_close ends has nothing open.
+ *           it, to the byte. No prefix and name of the rest reach over a place where something was
+ *           cut. The same text says the same again. A body that holds a command may hold one, also
+ *           as a JSON string with any of its characters escaped. What args_read takes, args_close
+ *           ends where it ends; what args_close ends has nothing open.
  */
 #include <stdint.h>
 #include <stdlib.h>
