@@ -356,12 +356,22 @@ static enum error_code write_gathered(struct writing *w)
     return code;
 }
 
-/* False: it cannot be written, or not by then (monotonic). */
+static bool is_stopping(struct sessions *sessions)
+{
+    pthread_mutex_lock(&sessions->lock);
+    bool stopping = sessions->stopping;
+    pthread_mutex_unlock(&sessions->lock);
+    return stopping;
+}
+
+/* False: it cannot be written, or not by then (monotonic; 0: until the table is to end). */
 static bool write_behind(struct writing *w, int64_t until_ms)
 {
     begin_second(w->sessions);
     while (gather(w)) {
-        if (write_gathered(w) != OK || clock_mono_ms() >= until_ms)
+        if (write_gathered(w) != OK)
+            return false;
+        if (until_ms == 0 ? is_stopping(w->sessions) : clock_mono_ms() >= until_ms)
             return false;
         serve(w);
     }
@@ -450,7 +460,7 @@ static void *run(void *arg)
         stopping = sweep(w);
         if (w->store != NULL && !stopping) {
             try_again(sessions);
-            (void)write_behind(w, INT64_MAX);
+            (void)write_behind(w, 0);
         }
         w->tick_ms = clock_mono_ms() + sessions->tick_ms;
     }
