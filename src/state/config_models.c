@@ -468,6 +468,19 @@ static const char defaults_text[] =
     "under `reasoning:` too.\n\n"
     "| key | kind | range | |\n|---|---|---|---|\n";
 
+static const char door_text[] =
+    "\n## Where openai-url may lead\n\n"
+    "`!/set(openai-url=URL)` sends what a session asks of OpenAI backends (`type: openai`, or by\n"
+    "that name) to another URL. It is a door out of the proxy, closed unless `allowed_url_hosts`\n"
+    "opens it: each entry is a name, whole, or a literal address, with `:port` for one port only. A\n"
+    "name that stands for a private, loopback, link-local or otherwise special address is not\n"
+    "connected to, unless that address is an entry itself (loopback also where the entry is\n"
+    "`localhost`); this is looked at each time that a connection is made. Through a forward proxy\n"
+    "only literal addresses are reached, as it would look up names by itself; `no_proxy` helps.\n"
+    "Redirects are not followed. No key and no header of a backend goes there, except those of a\n"
+    "backend that is configured for just that scheme, host and port. What is trusted is what the\n"
+    "top level says.\n";
+
 static void add_key(struct buf *out, const struct option *option)
 {
     const char *kind = option->kind == (enum option_kind)OPTION_object
@@ -496,4 +509,5 @@ void config_models_manual(struct buf *out)
         (void)buf_print(out, "%s\n`%s` is `%s`", i == 0 ? "" : ",", default_aliases[i].path,
                         default_aliases[i].means);
     (void)buf_add(out, STR(".\n"));
+    (void)buf_add(out, str_of(door_text, sizeof(door_text) - 1));
 }
