@@ -139,7 +139,6 @@ static inline const char *turns_find_outline(const struct protocol *p,
                                              struct turns_findings *to)
 {
     bool gemini = p == protocol_find(STR("gemini"));
-    bool chat = p == protocol_find(STR("openai-chat"));
     struct outline_cursor cursor = {.step = 0};
     struct outline_turn turn;
     struct outline_turn end = {.role = ROLE_COUNT};
@@ -153,14 +152,24 @@ static inline const char *turns_find_outline(const struct protocol *p,
         turns_find_calls(p, &turn, arena, to);
         if (turn.role != ROLE_SYSTEM || !str_is_null(turn.source))
             walked = turn;
-        if (chat && (str_is_null(turn.source) || (request->full && request->turns == NULL)))
-            return "a message that is none";
     }
     (void)p->outline_last(request, &end);
     if (end.role != walked.role || !str_eq(end.source, walked.source) ||
         end.source.p != walked.source.p || end.content.p != walked.content.p)
         return "another last turn";
     return NULL;
+}
+
+/* A turn that was made of another one: results, what Gemini's functions say, and what the vendor's
+ * own tools gave. */
+static inline bool turns_is_role(const struct turn *read, const struct outline_turn *turn)
+{
+    if (turn->role == read->role || read->role == ROLE_TOOL)
+        return true;
+    if (turn->role != ROLE_TOOL)
+        return false;
+    return read->role == ROLE_USER || (read->role == ROLE_ASSISTANT && read->parts != NULL &&
+                                       read->parts->kind == PART_VENDOR);
 }
 
 /* The roles are those of the messages they are of; several items may be one turn. */
@@ -177,14 +186,11 @@ static inline const char *turns_compare_roles(const struct protocol *p,
         while (turn.source.p != read->source.p &&
                (!str_is_null(turn.source) || turn.content.p != read->source.p)) {
             if (!p->outline_next(request, &cursor, &turn))
-                return NULL; /* a single object in the list's place */
+                return str_eq(str_c(p->name), STR("gemini"))
+                           ? NULL /* a single object in the list's place */
+                           : "a turn that is not found";
         }
-        bool results = read->role == ROLE_TOOL;
-        bool function = read->role == ROLE_USER && turn.role == ROLE_TOOL;
-        /* What the vendor's own tools gave. */
-        bool output = read->role == ROLE_ASSISTANT && turn.role == ROLE_TOOL &&
-                      read->parts != NULL && read->parts->kind == PART_VENDOR;
-        if (turn.role != read->role && !results && !function && !output)
+        if (!turns_is_role(read, &turn))
             return "another role";
     }
     return NULL;

@@ -39,8 +39,8 @@ void json_edit_remove(struct json_edits *edits, struct arena *arena, const struc
 void json_edit_element(struct json_edits *edits, struct arena *arena, struct str source,
                        struct str element);
 /* The bytes [begin, end) of a string's text go, both ends of characters; cursor goes through that
- * string, so that cuts are made in order, with a character between two. Reading what is left gives the text without them: halves
- * of surrogate pairs that were alone stay alone. */
+ * string, so that cuts are made in order, with a character between two. Reading what is left gives
+ * the text without them: halves of surrogate pairs that were alone stay alone. */
 void json_edit_cut(struct json_edits *edits, struct arena *arena, struct str source,
                    struct json_string_cursor *cursor, size_t begin, size_t end);
 /* A new last member of the root; key is plain ASCII without escapes, value is JSON text. Mixes with
