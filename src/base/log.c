@@ -43,8 +43,7 @@ static struct {
 };
 
 static const char *const room_names[ROOM_COUNT] = {
-    "main", "io", "http", "protocol", "config", "state", "backend", "pipeline",
-    "gateway", "admin",
+    "main", "io", "http", "protocol", "config", "state", "backend", "pipeline", "gateway", "admin",
 };
 static const char *const level_names[LOG_LEVEL_COUNT] = {"debug", "info", "warning", "error"};
 
@@ -90,7 +89,8 @@ static void add_int(struct line *line, int64_t value)
 /* Control characters, blanks, '"', '=', '\\' and DEL are not: a bit each. */
 static inline bool is_plain(char c)
 {
-    static const uint64_t odd[4] = {UINT64_C(0x20000005ffffffff), UINT64_C(0x8000000010000000), 0, 0};
+    static const uint64_t odd[4] = {UINT64_C(0x20000005ffffffff), UINT64_C(0x8000000010000000), 0,
+                                    0};
     unsigned char u = (unsigned char)c;
 
     return (odd[u / 64] >> (u % 64) & 1) == 0;

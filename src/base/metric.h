@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counters, gauges and histograms, from metric.def. Each worker has a set of its own (single writer, relaxed
- * atomics, no lock); whoever reads adds the sets up.
+ * Counters, gauges and histograms, from metric.def. Each worker has a set of its own (single
+ * writer, relaxed atomics, no lock); whoever reads adds the sets up.
  */
 #pragma once
 

@@ -99,27 +99,28 @@ static void form_option(struct args *args, int option, const char *name)
         exit(2);
 }
 
+static const struct option long_options[] = {
+    {"port", required_argument, NULL, 'p'},
+    {"wake-port", required_argument, NULL, 'k'},
+    {"answer", required_argument, NULL, 'a'},
+    {"request", required_argument, NULL, 'r'},
+    {"connections", required_argument, NULL, 'c'},
+    {"warmup-ms", required_argument, NULL, 'w'},
+    {"time-ms", required_argument, NULL, 't'},
+    {"stagger-us", required_argument, NULL, 'g'},
+    {"subject", required_argument, NULL, 's'},
+    {"cpu", required_argument, NULL, 'u'},
+    {"log", required_argument, NULL, 'l'},
+    {"client", required_argument, NULL, 'C'},
+    {"backend", required_argument, NULL, 'B'},
+    {"ask", required_argument, NULL, 'A'},
+    {"sessions", required_argument, NULL, 'S'},
+    {"times", required_argument, NULL, 'T'},
+    {NULL, 0, NULL, 0},
+};
+
 static void args_parse(struct args *args, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"port", required_argument, NULL, 'p'},
-        {"wake-port", required_argument, NULL, 'k'},
-        {"answer", required_argument, NULL, 'a'},
-        {"request", required_argument, NULL, 'r'},
-        {"connections", required_argument, NULL, 'c'},
-        {"warmup-ms", required_argument, NULL, 'w'},
-        {"time-ms", required_argument, NULL, 't'},
-        {"stagger-us", required_argument, NULL, 'g'},
-        {"subject", required_argument, NULL, 's'},
-        {"cpu", required_argument, NULL, 'u'},
-        {"log", required_argument, NULL, 'l'},
-        {"client", required_argument, NULL, 'C'},
-        {"backend", required_argument, NULL, 'B'},
-        {"ask", required_argument, NULL, 'A'},
-        {"sessions", required_argument, NULL, 'S'},
-        {"times", required_argument, NULL, 'T'},
-        {NULL, 0, NULL, 0},
-    };
     int option;
 
     *args = (struct args){
@@ -129,7 +130,7 @@ static void args_parse(struct args *args, int argc, char **argv)
         .backend = FORMS,
         .log = "/dev/null",
     };
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case 'p':
             args->drive.port = (unsigned)number(optarg);
