@@ -235,7 +235,7 @@ static const struct backend *find_twin(const struct backend_set *set, const stru
 
 enum error_code backend_elsewhere(const struct backend_set *set, const struct backend *backend,
                                   struct str url, struct arena *arena, struct backend *ret_backend,
-                                  const struct backend **ret_twin, struct error *e)
+                                  struct error *e)
 {
     struct backend_config *config = ARENA_NEW(arena, struct backend_config);
     struct backend moved;
@@ -261,8 +261,8 @@ enum error_code backend_elsewhere(const struct backend_set *set, const struct ba
     moved.place = backend->place;
     moved.slot = backend->slot;
     moved.load = backend->load;
+    moved.twin = twin;
     *ret_backend = moved;
-    *ret_twin = twin;
     return OK;
 }
 

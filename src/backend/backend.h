@@ -65,6 +65,7 @@ struct backend {
     atomic_bool usage_refused; /* it answered 400 to stream_options: never asked again */
     struct backend_load *load; /* own_load, or one that outlives the set (the gateway's) */
     struct backend_load own_load;
+    const struct backend *twin; /* of one elsewhere: whose keys it has; NULL: it has none */
 };
 
 struct backend_set {
@@ -89,13 +90,14 @@ static inline bool backend_speaks(const struct backend *backend, const struct pr
 bool backend_is_openai(const struct backend *backend);
 /* The backend as it is spoken to at another URL (openai-url; checked by state/url_door before): its
  * name, protocol, dialect, time-outs and counts, not its keys, headers and trust. Those are of
- * *ret_twin, a backend of the set, the same perhaps, whose URL has just this scheme, host and port
- * and whose protocol is the same; NULL: there is none, no key goes there, and the top level says
- * what is trusted. Texts are the arena's, or the set's, which must outlive it. CONFIG: the URL. */
+ * ret_backend->twin, a backend of the set, the same perhaps, whose URL has just this scheme, host
+ * and port and whose protocol is the same; NULL: there is none, no key goes there, and the top
+ * level says what is trusted. Texts are the arena's, or the set's, which must outlive it. CONFIG:
+ * the URL. */
 NODISCARD enum error_code backend_elsewhere(const struct backend_set *set,
                                             const struct backend *backend, struct str url,
                                             struct arena *arena, struct backend *ret_backend,
-                                            const struct backend **ret_twin, struct error *e);
+                                            struct error *e);
 /* Checks every backend of a configuration without keeping anything: faults and warnings as lines
  * for the report of config_read's caller ("config.yaml:12:3: error: …"); returns how many faults.
  * Warned of: backends that are not functional, and why; keys of another shape than the vendor's. */

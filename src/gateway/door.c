@@ -102,8 +102,9 @@ static bool admits(const struct conn_filter *filter, const struct sockaddr *sock
     return url_door_admits(door->branch->site->config, &door->url, &address);
 }
 
-static enum error_code make_pool(struct door *door, const struct backend *twin, struct error *e)
+static enum error_code make_pool(struct door *door, struct error *e)
 {
+    const struct backend *twin = door->backend.twin;
     struct site *site = door->branch->site;
     struct tls_context *tls = NULL;
     struct forward *forward = NULL;
@@ -127,12 +128,11 @@ static enum error_code make_pool(struct door *door, const struct backend *twin, 
 static enum error_code fill(struct door *door, struct str url, struct error *e)
 {
     const struct backend_set *set = door->branch->site->backends;
-    const struct backend *twin = NULL;
 
-    TRY(backend_elsewhere(set, door->from, url, &door->arena, &door->backend, &twin, e));
+    TRY(backend_elsewhere(set, door->from, url, &door->arena, &door->backend, e));
     if (arena_overflowed(&door->arena))
         return FAIL(e, ERR_FORBIDDEN, "openai-url: it is too long");
-    return make_pool(door, twin, e);
+    return make_pool(door, e);
 }
 
 /* Room for one more: the one that was used longest ago, by nobody now, goes. */

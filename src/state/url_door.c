@@ -15,8 +15,8 @@
 enum { SHOWN_HOST_MAX = 80 };
 
 const char url_door_refusal[] =
-    "all addresses of the host of openai-url are private, loopback, link-local or otherwise special, "
-    "and none of them is in allowed_url_hosts";
+    "all addresses of the host of openai-url are private, loopback, link-local or otherwise "
+    "special, and none of them is in allowed_url_hosts";
 
 /* --- names --- */
 
@@ -66,38 +66,37 @@ struct entry {
     int64_t port; /* 0: any */
 };
 
+/* The part of the entry before its port. "::1" needs no brackets, where no port follows. Null: it
+ * is none. */
+static struct str host_of(struct str text)
+{
+    size_t colon = str_find_char(text, ':', 0);
+
+    if (text.n > 0 && text.p[0] == '[') {
+        size_t end = str_find_char(text, ']', 0);
+        return end == SIZE_MAX ? STR_NULL : str_head(text, end + 1);
+    }
+    if (colon != SIZE_MAX && str_find_char(text, ':', colon + 1) != SIZE_MAX)
+        return text;
+    return str_head(text, colon);
+}
+
+static bool read_port(struct str text, int64_t *ret_port)
+{
+    return text.n > 1 && text.p[0] == ':' && all_of(str_from(text, 1), "0123456789") &&
+           str_to_int64(str_from(text, 1), ret_port) && *ret_port >= 1 && *ret_port <= UINT16_MAX;
+}
+
 static bool read_entry(struct str text, struct entry *ret_entry)
 {
     struct entry entry = {.name = STR_NULL};
-    struct str port = STR_NULL;
-    struct str host = text;
+    struct str host = host_of(text);
 
-    if (text.n == 0)
+    if (host.n == 0 || (host.n < text.n && !read_port(str_from(text, host.n), &entry.port)))
         return false;
-    /* "::1" needs no brackets where no port follows. */
-    if (text.p[0] != '[' && str_find_char(text, ':', str_find_char(text, ':', 0) + 1) != SIZE_MAX &&
-        str_find_char(text, ':', 0) != SIZE_MAX) {
-        entry.is_address = address_parse(text, &entry.address);
-        *ret_entry = entry;
-        return entry.is_address;
-    }
-    if (text.p[0] == '[') {
-        size_t end = str_find_char(text, ']', 0);
-        if (end == SIZE_MAX)
-            return false;
-        host = str_head(text, end + 1);
-    } else {
-        host = str_head(text, str_find_char(text, ':', 0));
-    }
-    if (host.n < text.n) {
-        port = str_from(text, host.n);
-        if (port.n < 2 || port.p[0] != ':' || !all_of(str_from(port, 1), "0123456789") ||
-            !str_to_int64(str_from(port, 1), &entry.port) || entry.port < 1 ||
-            entry.port > UINT16_MAX)
-            return false;
-    }
     entry.is_address = address_parse(host, &entry.address);
-    if (!entry.is_address && (host.p[0] == '[' || !is_name(host)))
+    /* Within brackets, or with colons, it is an address or nothing. */
+    if (!entry.is_address && !is_name(host))
         return false;
     entry.name = without_dot(host);
     *ret_entry = entry;
