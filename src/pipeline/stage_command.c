@@ -107,8 +107,8 @@ static struct str crowded(const struct run *run, const struct spot_found *found)
     struct args args;
     struct error e;
 
-    if ((run->message->found == 1 && !run->message->rest) || str_is_null(found->args) ||
-        args_read(found->args, run->env->arena, &args, &e) != OK)
+    if (str_is_null(found->args) || args_read(found->args, run->env->arena, &args, &e) != OK ||
+        (run->message->found == 1 && !run->message->rest && args.n == 1))
         return STR_NULL;
     for (size_t i = 0; i < args.n; i++) {
         const struct args one = {.items = &args.items[i], .n = 1, .given = true};

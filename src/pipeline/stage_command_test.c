@@ -280,6 +280,24 @@ static void test_the_default_backend_is_the_servers(void **state)
     assert_text(chat->call.plan.elements[0].backend->name, "openai");
 }
 
+/* Two settings of one command are two: one of them would go to another session. */
+static void test_a_switch_is_alone_also_in_its_command(void **state)
+{
+    static const char *const texts[] = {
+        "!/set(default-backend=anthropic, temperature=0.2)",
+        "!/set(temperature=0.2, default-backend=anthropic)",
+        "!/unset(default-backend, temperature)",
+    };
+    struct chat *chat = *state;
+
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        assert_int_equal(chat_say(chat, texts[i]), REPLY);
+        assert_text(chat_said(chat),
+                    "Invalid arguments: default-backend must stand alone in its message");
+        assert_int_equal(chat->commits, 0);
+    }
+}
+
 static void test_the_default_backend_is_an_admins(void **state)
 {
     static const struct client_key user = {.name = STR_INIT("user"), .admin = false};
@@ -520,6 +538,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_commit_may_take_its_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_commit_that_fails_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_default_backend_is_the_servers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_switch_is_alone_also_in_its_command, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_the_default_backend_is_an_admins, setup, teardown),
         cmocka_unit_test(test_disabled_commands_are_text),
         cmocka_unit_test_setup_teardown(test_unknown_commands_are_text_outside_of_interactive_mode,

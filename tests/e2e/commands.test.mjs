@@ -436,6 +436,14 @@ test("switches of security must stand alone in their message", async () => {
             assert.doesNotMatch((await scene.session(session)).text, /"project" ?: ?"p"/);
         }
     }
+    /* Nor beside another setting of the same command. */
+    for (const command of ["!/set(default-backend=an, temperature=0.2)",
+        "!/set(temperature=0.2, default-backend=an)", "!/unset(default-backend, temperature)",
+        "!/set(openai-url=http://127.0.0.1:9/v1, project=p)"]) {
+        await scene.command("openai-chat", command,
+            /^Invalid arguments: (default-backend|openai-url) must stand alone in its message$/,
+            { session: scene.id() });
+    }
     await each_way((protocol, stream) => scene.command(protocol,
         [{ user: ["!/set(loop-detection=false)", { image: PNG }] }],
         /Invalid arguments: loop-detection must stand alone/, { stream, session: scene.id() }));
