@@ -46,6 +46,27 @@ struct str edits_own(const struct request *request, const char *key)
     return m == NULL || json_kind_of(m->value) == JSON_NULL ? STR_NULL : m->value;
 }
 
+bool edits_samples(const struct request *request)
+{
+    static const struct {
+        const char *key;
+        double usual;
+    } members[] = {
+        {"temperature", 1},      {"top_p", 1},        {"frequency_penalty", 0},
+        {"presence_penalty", 0}, {"top_logprobs", 0},
+    };
+    struct str logprobs = edits_own(request, "logprobs");
+
+    for (size_t i = 0; i < COUNT_OF(members); i++) {
+        struct str own = edits_own(request, members[i].key);
+        double value;
+        if (!str_is_null(own) &&
+            (!str_to_double(own, &value) || value < members[i].usual || value > members[i].usual))
+            return true;
+    }
+    return !str_is_null(logprobs) && json_kind_of(logprobs) == JSON_TRUE;
+}
+
 /* --- members that are added where there are none ------------------------------------------- */
 
 /* Objects are merged so far below the root: generationConfig, thinkingConfig. */

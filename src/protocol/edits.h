@@ -17,6 +17,9 @@ void edits_model(const struct request *request, const struct encode_request *how
 const struct steer *edits_steer(const struct encode_request *how);
 /* A member of the root, null where there is none, or null. */
 struct str edits_own(const struct request *request, const char *key);
+/* Whether the request itself asks for sampling that is not the usual one: members of OpenAI's
+ * protocols which models that reason refuse. */
+bool edits_samples(const struct request *request);
 /* How a member that a request has stands to one that it might get. */
 enum edits_names {
     EDITS_OTHER,

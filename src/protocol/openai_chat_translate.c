@@ -739,6 +739,9 @@ struct str openai_chat_translate_steer(const struct request *request,
     mine.extra = NULL;
     steer_fill(steer, &mine.params);
     fit_params(&x);
+    /* A model that samples only while it does not reason goes on as the request wants it. */
+    said |= x.traits->sampling_when_off && edits_samples(request) &&
+            !str_eq(mine.params.reasoning_effort, STR("none"));
     if (said)
         mine.params.reasoning_effort = STR_NULL;
     buf_init(&out, 64 * 1024);

@@ -432,6 +432,11 @@ struct str openai_responses_write_steer(const struct request *request,
 
     own_reasoning(&params, request, arena);
     steer_fill(steer, &params);
+    /* A model that samples only while it does not reason goes on as the request wants it. */
+    if (b.traits->sampling_when_off && edits_samples(request) && !reasoning_is_off(&b)) {
+        params.reasoning = REASONING_ABSENT;
+        params.reasoning_effort = STR_NULL;
+    }
     buf_init(&out, 64 * 1024);
     buf_add_char(&out, '{');
     add_max_tokens(&b);
