@@ -14,7 +14,11 @@
 #include "base/id.h"
 #include "base/mem.h"
 
-enum { BUCKETS_MIN = 16, REMOVED_MIN = 64 };
+enum {
+    BUCKETS_MIN = 16,
+    REMOVED_MIN = 64,
+    CLOCK_BACK_MS = 1000 /* less harms nobody */
+};
 
 void session_table_init(struct sessions *sessions, size_t shards_n)
 {
@@ -318,22 +322,76 @@ bool session_table_take_place(struct sessions *sessions, const struct session_sh
     return false;
 }
 
-size_t session_table_trim(struct sessions *sessions, struct session_shard *shard)
+/* Who has the session that is the idlest of all; *ret_next_ms: how idle that of the next one is. */
+static struct session_shard *idlest_of_all(struct sessions *sessions, int64_t *ret_next_ms)
+{
+    struct session_shard *found = NULL;
+    int64_t least = INT64_MAX;
+
+    *ret_next_ms = INT64_MAX;
+    for (size_t i = 0; i < sessions->shards_n; i++) {
+        struct session_shard *shard = &sessions->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        bool any = shard->n > 0;
+        int64_t seen_ms = any ? idlest(shard)->stats.seen_ms : INT64_MAX;
+        pthread_mutex_unlock(&shard->lock);
+        if (any && (found == NULL || seen_ms < least)) {
+            *ret_next_ms = least;
+            least = seen_ms;
+            found = shard;
+        } else if (seen_ms < *ret_next_ms) {
+            *ret_next_ms = seen_ms;
+        }
+    }
+    return found;
+}
+
+static bool are_too_many(struct sessions *sessions)
 {
     int64_t max = atomic_load_explicit(&sessions->count_max, memory_order_relaxed);
+
+    return atomic_load_explicit(&sessions->count, memory_order_relaxed) > (size_t)max;
+}
+
+size_t session_table_trim(struct sessions *sessions)
+{
     struct list gone;
+    int64_t next_ms;
     size_t n = 0;
 
+    if (!are_too_many(sessions))
+        return 0;
+    struct session_shard *shard = idlest_of_all(sessions, &next_ms);
+    if (shard == NULL)
+        return 0;
     list_init(&gone);
     pthread_mutex_lock(&shard->lock);
-    while (n < SESSIONS_BATCH && shard->n > 0 &&
-           atomic_load_explicit(&sessions->count, memory_order_relaxed) > (size_t)max) {
+    while (n < SESSIONS_BATCH && shard->n > 0 && are_too_many(sessions) &&
+           (n == 0 || idlest(shard)->stats.seen_ms <= next_ms)) {
         session_table_unlink(shard, idlest(shard), &gone);
         n++;
     }
     pthread_mutex_unlock(&shard->lock);
     session_table_unref_all(&gone);
     return n;
+}
+
+void session_table_clock(struct sessions *sessions, int64_t now_ms)
+{
+    bool back = now_ms + CLOCK_BACK_MS < sessions->swept_ms;
+
+    sessions->swept_ms = now_ms;
+    for (size_t i = 0; back && i < sessions->shards_n; i++) {
+        struct session_shard *shard = &sessions->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        LIST_FOREACH(node, &shard->lru)
+        {
+            struct session *session = LIST_ENTRY(node, struct session, lru);
+            if (session->stats.seen_ms > now_ms)
+                session->stats.seen_ms = now_ms;
+        }
+        pthread_mutex_unlock(&shard->lock);
+    }
 }
 
 size_t session_table_expire(struct sessions *sessions, struct session_shard *shard, int64_t now_ms)

@@ -327,9 +327,19 @@ static void test_fewer_from_now_on(void **state)
         struct session *session = session_enter(sessions, &ann, str_of(id, (size_t)n), false, i);
         session_leave(&session);
     }
+    /* The idlest of all shards, not all of some. */
+    atomic_store(&sessions->count_max, 1000);
+    while (sessions_count(sessions) > 1000)
+        (void)usleep(1000);
+    for (int i = 2000; i < 3000; i++) {
+        int n = snprintf(id, sizeof(id), "%d", i);
+        struct session *session = session_find(sessions, &ann, str_of(id, (size_t)n), 3000);
+        assert_non_null(session);
+        session_leave(&session);
+    }
     atomic_store(&sessions->count_max, 10);
     struct session *one = enter(sessions, "new", 3000);
-    assert_in_range(sessions_count(sessions), 10, 3000);
+    assert_in_range(sessions_count(sessions), 10, 1000);
     session_leave(&one);
     while (sessions_count(sessions) > 10)
         (void)usleep(1000);
@@ -392,6 +402,32 @@ static void test_expiry_in_batches(void **state)
     session_leave(&held);
     assert_non_null(held = session_find(sessions, &ann, STR("0"), 5000));
     session_leave(&held);
+    sessions_free(&sessions);
+}
+
+/* The clock is set back: who was seen before that is idle from now on, not only from the time that
+ * the clock had; nor does anybody wait behind them. */
+static void test_clock_set_back(void **state)
+{
+    struct session_bounds bounds = {.count_max = 100,
+                                    .idle_ms_max = 1000,
+                                    .history_max = 1,
+                                    .tick_ms = 3600000};
+    struct sessions *sessions = NULL;
+    struct error e;
+
+    (void)state;
+    assert_int_equal(sessions_make(&bounds, NULL, 1000000, &sessions, &e), OK);
+    session_table_clock(sessions, 1000000);
+    struct session *session = enter(sessions, "a", 1000000);
+    session_leave(&session);
+    session_table_clock(sessions, 999500); /* a little does not matter */
+    session = enter(sessions, "b", 5000);
+    session_leave(&session);
+    session_table_clock(sessions, 5000);
+    assert_int_equal(session_table_expire(sessions, &sessions->shards[0], 5999), 0);
+    assert_int_equal(session_table_expire(sessions, &sessions->shards[0], 6000), 2);
+    assert_int_equal(sessions_count(sessions), 0);
     sessions_free(&sessions);
 }
 
@@ -711,6 +747,7 @@ int main(void)
         cmocka_unit_test(test_fewer_from_now_on),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_expiry_in_batches),
+        cmocka_unit_test(test_clock_set_back),
         cmocka_unit_test(test_oneoff),
         cmocka_unit_test(test_view),
         cmocka_unit_test(test_list),

@@ -4,7 +4,8 @@
  * How       It sleeps until a change waits, or for a second.
  *           Changes: all that wait are one transaction (group commit). In the order of the queue
  *           each is applied to what the one before left; after the commit they are put in force,
- *           then those who wait are told. A failed commit puts nothing in force.
+ *           then those who wait are told. A failed commit puts nothing in force. However many come,
+ *           each second's work has its turn between two transactions.
  *           Each second: sessions that were idle for too long leave, a batch for each hold of a
  *           lock, with pauses; rows of sessions that have left are removed, and what differs from
  *           its row is written (history, times, the use of a one-off), a part for each
@@ -236,36 +237,36 @@ static void finish_change(struct change *change, enum error_code code, const str
     session_value_unref(change->written);
 }
 
-/* What waits gets into the database, and in force; until nothing waits. */
-static void serve(struct writing *w)
+/* Of what waits, as much as one transaction takes gets into the database, and in force. False:
+ * nothing waits. */
+static bool serve_some(struct writing *w)
 {
     struct sessions *sessions = w->sessions;
+    struct list changes;
+    struct error e = {.code = OK};
 
-    for (;;) {
-        struct list changes;
-        struct error e = {.code = OK};
-        list_init(&changes);
-        pthread_mutex_lock(&sessions->lock);
-        for (size_t n = 0; n < CHANGES_MAX && !list_empty(&sessions->queue); n++) {
-            struct list *first = sessions->queue.next;
-            list_remove(first);
-            list_push_back(&changes, first);
-            sessions->queue_n--;
-        }
-        pthread_mutex_unlock(&sessions->lock);
-        if (list_empty(&changes))
-            return;
-        enum error_code code = write_changes(w, &changes, &e);
-        LIST_FOREACH(node, &changes)
-        {
-            struct change *change = LIST_ENTRY(node, struct change, link);
-            list_remove(node);
-            finish_change(change, code, &e);
-            change->done(change->ctx, &change->error);
-            session_table_unref(change->session);
-            mem_free(change);
-        }
+    list_init(&changes);
+    pthread_mutex_lock(&sessions->lock);
+    for (size_t n = 0; n < CHANGES_MAX && !list_empty(&sessions->queue); n++) {
+        struct list *first = sessions->queue.next;
+        list_remove(first);
+        list_push_back(&changes, first);
+        sessions->queue_n--;
     }
+    pthread_mutex_unlock(&sessions->lock);
+    if (list_empty(&changes))
+        return false;
+    enum error_code code = write_changes(w, &changes, &e);
+    LIST_FOREACH(node, &changes)
+    {
+        struct change *change = LIST_ENTRY(node, struct change, link);
+        list_remove(node);
+        finish_change(change, code, &e);
+        change->done(change->ctx, &change->error);
+        session_table_unref(change->session);
+        mem_free(change);
+    }
+    return true;
 }
 
 /* --- what is written behind --- */
@@ -373,7 +374,7 @@ static bool write_behind(struct writing *w, int64_t until_ms)
             return false;
         if (until_ms == 0 ? is_stopping(w->sessions) : clock_mono_ms() >= until_ms)
             return false;
-        serve(w);
+        (void)serve_some(w);
     }
     return true;
 }
@@ -396,21 +397,44 @@ static bool sleep_until(struct sessions *sessions, int64_t until_ms)
     return stopping;
 }
 
-/* Who was idle for too long leaves, and who is too many. */
+/* Between two batches. True: the table ends. */
+static bool rest(struct writing *w)
+{
+    if (sleep_until(w->sessions, clock_mono_ms() + PAUSE_MS))
+        return true;
+    (void)serve_some(w);
+    return false;
+}
+
+/* Who is too many leaves. */
+static bool trim(struct writing *w)
+{
+    size_t n = 1;
+
+    while (n > 0) {
+        size_t batch = 0;
+        while (batch < SESSIONS_BATCH && (n = session_table_trim(w->sessions)) > 0)
+            batch += n;
+        if (n > 0 && rest(w))
+            return true;
+    }
+    return false;
+}
+
+/* And who was idle for too long. */
 static bool sweep(struct writing *w)
 {
     struct sessions *sessions = w->sessions;
 
+    if (trim(w))
+        return true;
+    session_table_clock(sessions, clock_real_ms() + sessions->clock_ms);
     for (size_t i = 0; i < sessions->shards_n; i++) {
         struct session_shard *shard = &sessions->shards[i];
-        for (;;) {
-            size_t n = session_table_trim(sessions, shard);
-            n += session_table_expire(sessions, shard, clock_real_ms() + sessions->clock_ms);
-            if (n < SESSIONS_BATCH)
-                break;
-            if (sleep_until(sessions, clock_mono_ms() + PAUSE_MS))
+        while (session_table_expire(sessions, shard, clock_real_ms() + sessions->clock_ms) ==
+               SESSIONS_BATCH) {
+            if (rest(w))
                 return true;
-            serve(w);
         }
     }
     return false;
@@ -454,7 +478,7 @@ static void *run(void *arg)
 
     while (!stopping) {
         stopping = sleep_until(sessions, w->tick_ms);
-        serve(w);
+        (void)serve_some(w);
         if (stopping || clock_mono_ms() < w->tick_ms)
             continue;
         stopping = sweep(w);
@@ -464,7 +488,8 @@ static void *run(void *arg)
         }
         w->tick_ms = clock_mono_ms() + sessions->tick_ms;
     }
-    serve(w);
+    while (serve_some(w))
+        ;
     if (w->store != NULL)
         write_last(w);
     buf_fini(&w->settings);

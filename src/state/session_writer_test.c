@@ -331,11 +331,57 @@ static void test_full_queue(void **state)
     sessions_free(&sessions);
 }
 
+struct restless {
+    struct session *session;
+    atomic_bool ends;
+    struct waiting waiting;
+};
+
+static void ask_again(void *ctx, const struct error *e)
+{
+    struct restless *restless = ctx;
+    struct session_change change = {.mask = SETTING_BIT(model)};
+    struct error unused;
+
+    assert_int_equal(e->code, OK);
+    settings_init(&change.values);
+    change.values.model = STR("one");
+    if (atomic_load(&restless->ends))
+        count_done(&restless->waiting, e);
+    else
+        assert_false(session_commit(restless->session, &change, ask_again, restless, &unused));
+}
+
+/* There is always a change that waits: each second's work is done all the same. */
+static void test_changes_without_end(void **state)
+{
+    struct place *place = *state;
+    struct session_bounds short_ones = bounds;
+    struct sessions *sessions = NULL;
+    struct error e = {.code = OK};
+
+    short_ones.idle_ms_max = 50;
+    assert_int_equal(try_open(place, &short_ones, NOW, &sessions, &e), OK);
+    struct session *idle = session_enter(sessions, &ann, STR("idle"), false, NOW);
+    session_leave(&idle);
+    struct restless restless = {.session = session_enter(sessions, &ann, STR("a"), false, NOW)};
+    waiting_init(&restless.waiting);
+    ask_again(&restless, &e);
+    for (int i = 0; i < 10000 && sessions_count(sessions) > 1; i++)
+        (void)usleep(1000);
+    assert_int_equal(sessions_count(sessions), 1);
+    atomic_store(&restless.ends, true);
+    wait_for(&restless.waiting, 1);
+    session_leave(&restless.session);
+    sessions_free(&sessions);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_PLACE(test_each_step_fails), IN_PLACE(test_behind_waits), IN_PLACE(test_load_fails),
-        IN_PLACE(test_threads),         IN_PLACE(test_full_queue),
+        IN_PLACE(test_each_step_fails), IN_PLACE(test_behind_waits),
+        IN_PLACE(test_load_fails),      IN_PLACE(test_threads),
+        IN_PLACE(test_full_queue),      IN_PLACE(test_changes_without_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

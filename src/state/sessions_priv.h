@@ -89,6 +89,7 @@ struct sessions {
     pthread_cond_t wake;
     pthread_t thread;
     int64_t clock_ms;  /* what now_ms was ahead of the wall clock at start: 0 but in tests */
+    int64_t swept_ms;  /* the thread's: when it last looked who is idle */
     struct list queue; /* of changes (session_writer.c) */
     size_t queue_n;
     bool stopping;
@@ -148,9 +149,12 @@ bool session_table_expired(const struct session *session, int64_t now_ms);
  * to link a session with, or to give back. False: there is no session. */
 NODISCARD bool session_table_take_place(struct sessions *sessions, const struct session_shard *but);
 void session_table_give_place(struct sessions *sessions);
-/* While there are too many (the bound has become smaller) the idlest of the shard leave, at most
+/* While there are too many (the bound has become smaller) the idlest of all leave, at most
  * SESSIONS_BATCH; how many did. */
-size_t session_table_trim(struct sessions *sessions, struct session_shard *shard);
+size_t session_table_trim(struct sessions *sessions);
+/* The thread's, before it looks who was idle for too long. Where the clock was set back, nobody was
+ * seen later than now: else they would stay until it is there again, and those behind them, too. */
+void session_table_clock(struct sessions *sessions, int64_t now_ms);
 /* Those that are idle for too long leave, at most SESSIONS_BATCH of the shard; how many did. */
 size_t session_table_expire(struct sessions *sessions, struct session_shard *shard, int64_t now_ms);
 /* The database has no rows (any more): all of the table's is to be written. */
