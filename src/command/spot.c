@@ -504,6 +504,7 @@ static void look_at_text(struct spotting *s, size_t at)
             end = look_at_line(s, &line);
         }
         s->spot->rest |= kind == SPOT_SKIP_FENCE || kind == SPOT_SKIP_ELEMENT;
+        s->spot->told |= kind == SPOT_SKIP_TOLD;
         assert(end > at);
         at = end;
         fresh = kind == SPOT_SKIP_TAG || is_line_end(s->text.p[at - 1]);

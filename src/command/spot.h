@@ -63,8 +63,10 @@ struct spot {
     size_t n;
     bool rest;         /* something that means something is left besides them: not blanks, not the
                 * punctuation behind a command, not the tags of the elements that are looked into,
-                * not what clients add to each message (environment_details, system-reminder, …),
+                * not what clients add by themselves (environment_details, system-reminder, …),
                 * not what they say around the user's words (SPOT_WORDS) */
+    bool told;         /* there is something that clients add by themselves, and maybe only once: it
+                * is for the model, also where nothing else is left */
     enum spot_as next; /* of the message's next part: this one says that it is a tool's result */
 };
 

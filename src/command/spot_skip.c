@@ -13,11 +13,22 @@ enum { BUDGET = 256 * 1024, BUDGET_FACTOR = 4, FENCE_MIN = 3, INDENT_MAX = 3, TA
 static const struct str looked_into[] = {STR_INIT("task"), STR_INIT("feedback"),
                                          STR_INIT("user_message"), STR_INIT("answer"),
                                          STR_INIT("user_query")};
-/* What clients add to their users' messages. */
-static const struct str added[] = {STR_INIT("environment_details"), STR_INIT("system-reminder"),
-                                   STR_INIT("system_reminder"),     STR_INIT("file_content"),
-                                   STR_INIT("folder_content"),      STR_INIT("attached_files"),
-                                   STR_INIT("additional_context"),  STR_INIT("current_note")};
+/* What clients add to their users' messages. Claude Code has its rules and files (CLAUDE.md), and
+ * Gemini CLI its folder, in the conversation's first message only. */
+static const struct str added[] = {
+    STR_INIT("environment_details"),  STR_INIT("system-reminder"),
+    STR_INIT("system_reminder"),      STR_INIT("file_content"),
+    STR_INIT("folder_content"),       STR_INIT("attached_files"),
+    STR_INIT("additional_context"),   STR_INIT("current_note"),
+    STR_INIT("session_context"),      STR_INIT("hook_context"),
+    STR_INIT("local-command-caveat"), STR_INIT("local-command-stdout"),
+    STR_INIT("local-command-stderr"), STR_INIT("command-name"),
+    STR_INIT("command-message"),      STR_INIT("command-args"),
+    STR_INIT("bash-input"),           STR_INIT("bash-stdout"),
+    STR_INIT("bash-stderr"),          STR_INIT("ide_opened_file"),
+    STR_INIT("ide_selection")};
+/* Of these: what the next message has again (Cline, Roo Code). */
+static const struct str again = STR_INIT("environment_details");
 /* HTML's that hold nothing and stand in prose. */
 static const struct str empty[] = {STR_INIT("br"), STR_INIT("hr"), STR_INIT("img")};
 /* Tools by which an agent hears its user. */
@@ -353,7 +364,9 @@ static enum spot_skip_kind skip_element(struct spot_skip *skip, size_t at, size_
     }
     assert(end > at && end <= skip->text.n);
     *ret_end = end;
-    return is_added ? SPOT_SKIP_ADDED : SPOT_SKIP_ELEMENT;
+    if (!is_added)
+        return SPOT_SKIP_ELEMENT;
+    return str_eq(tag.name, again) ? SPOT_SKIP_AGAIN : SPOT_SKIP_TOLD;
 }
 
 void spot_skip_init(struct spot_skip *skip, struct str text)

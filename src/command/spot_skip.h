@@ -10,7 +10,8 @@
 enum spot_skip_kind {
     SPOT_SKIP_NONE,
     SPOT_SKIP_TAG,     /* a tag of an element that is looked into */
-    SPOT_SKIP_ADDED,   /* an element that clients add by themselves */
+    SPOT_SKIP_AGAIN,   /* an element that clients add to each message */
+    SPOT_SKIP_TOLD,    /* one that they add by themselves, and maybe only once */
     SPOT_SKIP_FENCE,   /* code */
     SPOT_SKIP_ELEMENT, /* any other */
 };

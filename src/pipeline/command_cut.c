@@ -6,8 +6,9 @@
  *           request, with our answers to them.
  * How       One walk over the outline collects the turns. Then they are gone through in order: a
  *           user's message of nothing but commands goes, with the assistant's message behind it,
- *           which was ours; was that a call of attempt_completion, its result goes, too. From
- *           other messages the commands are cut. Messages that cannot hold one are not unescaped.
+ *           which was ours; was that a call of attempt_completion, its result goes, too. What the
+ *           client told the model beside them stays, as it may say it only once. From other messages
+ *           the commands are cut. Messages that cannot hold one are not unescaped.
  *           The rules (prefix, interactive mode) start as the configured ones and change where a
  *           command changed them; where none did, the session's hold for all.
  * Owns      Nothing: all of it lies in the request's source and arena.
@@ -31,6 +32,7 @@ struct cut_turn {
     struct outline_turn turn;
     struct gone *gone; /* NULL: nothing */
     bool removed;
+    bool told; /* of it stays what its client told the model */
 };
 
 /* What a client says came of an answer of ours, which goes where it comes: results of its calls,
@@ -179,6 +181,7 @@ static bool read_message(struct walk *walk, const struct cut_turn *turn,
         options.as = text->spot.next;
         ret_message->found += text->spot.n;
         ret_message->rest = ret_message->rest || text->spot.rest;
+        ret_message->told = ret_message->told || text->spot.told;
     }
     size_t others = outline_others(turn->turn.content);
     size_t gone_texts = turn->gone == NULL ? 0 : turn->gone->texts;
@@ -335,11 +338,14 @@ static void older(struct walk *walk, size_t at)
     if (walk->cut->replay(walk->cut->ctx, &message, &walk->rules))
         walk->changed = true;
     walk->results = (struct results){.n = 0};
-    if (!message.rest && remove_turn(walk->cut, turn)) {
+    turn->told = !message.rest && message.told;
+    if (!message.rest && !message.told && remove_turn(walk->cut, turn)) {
         remove_answer(walk, at);
     } else {
         remove_results(walk, turn);
         cut_message(walk->cut, &message);
+        if (turn->told)
+            remove_answer(walk, at);
     }
 }
 
@@ -382,6 +388,7 @@ static void undo(struct walk *walk, size_t edits)
     for (size_t i = 0; i < walk->n; i++) {
         walk->turns[i].removed = false;
         walk->turns[i].gone = NULL;
+        walk->turns[i].told = false;
     }
 }
 
@@ -391,8 +398,9 @@ static bool is_nothing_left(const struct walk *walk)
     bool any = false;
 
     for (size_t i = 0; i < walk->n; i++) {
-        any = any || walk->turns[i].removed;
-        if (!walk->turns[i].removed && !is_told(&walk->turns[i]))
+        bool gone = walk->turns[i].removed || walk->turns[i].told;
+        any = any || gone;
+        if (!gone && !is_told(&walk->turns[i]))
             return false;
     }
     return any;

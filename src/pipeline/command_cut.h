@@ -33,6 +33,7 @@ struct cut_message {
     size_t others; /* parts that are no text; without results of own answers, which go */
     size_t parts;  /* all that stay */
     bool rest;     /* something is left besides the commands */
+    bool told;     /* what the client told the model along with them (spot.h) */
 };
 
 struct cut {

@@ -110,6 +110,30 @@ static const struct {
     {"openai-chat",
      "{'messages':[{'role':'user','content':'!/pwd'},{'role':'user','content':'hi'}]}",
      "{'messages':[{'role':'user','content':'hi'}]}"},
+    /* with what the client told the model beside it, once: that stays, our answer does not */
+    {"anthropic",
+     "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'text','text':"
+     "'<system-reminder>\\nrules\\n</system-reminder>'},{'type':'text','text':'!/pwd'}]},"
+     "{'role':'assistant','content':'d'},{'role':'user','content':'hi'}]}",
+     "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'text','text':"
+     "'<system-reminder>\\nrules\\n</system-reminder>'}]},{'role':'user','content':'hi'}]}"},
+    {"gemini",
+     "{'contents':[{'role':'user','parts':[{'text':'<session_context>\\nc\\n</session_context>'},"
+     "{'text':'!/pwd'}]},{'role':'model','parts':[{'text':'d'}]},"
+     "{'role':'user','parts':[{'text':'hi'}]}]}",
+     "{'contents':[{'role':'user','parts':[{'text':'<session_context>\\nc\\n</session_context>'}]},"
+     "{'role':'user','parts':[{'text':'hi'}]}]}"},
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/pwd\\n<system-reminder>r</system-reminder>'},"
+     "{'role':'assistant','content':'d'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'\\n<system-reminder>r</system-reminder>'},"
+     "{'role':'user','content':'hi'}]}"},
+    /* what comes again with each message goes */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':"
+     "'!/pwd\\n<environment_details>\\ne\\n</environment_details>'},"
+     "{'role':'assistant','content':'d'},{'role':'user','content':'hi'}]}",
+     "{'messages':[{'role':'user','content':'hi'}]}"},
     /* mixed: cut, and the answer is the backend's */
     {"openai-chat",
      "{'messages':[{'role':'user','content':'!/set(model=x) write'},"
@@ -384,6 +408,10 @@ static void test_nothing_may_be_left(void **unused)
                 "{'role':'assistant','content':null,'tool_calls':[{'id':'c','type':'function',"
                 "'function':{'name':'attempt_completion','arguments':'{}'}}]},"
                 "{'role':'tool','tool_call_id':'c','content':'ok'}]}");
+    cut_body("openai-chat", str_c(body), true, &result);
+    assert_true(result.nothing);
+    quote(body, "{'messages':[{'role':'user','content':'!/pwd\\n<system-reminder>r"
+                "</system-reminder>'},{'role':'assistant','content':'d'}]}");
     cut_body("openai-chat", str_c(body), true, &result);
     assert_true(result.nothing);
 }

@@ -149,14 +149,37 @@ const TYPED = "Run the command and tell me";
 const REMINDER = "<system-reminder>\\nAs you answer, use this: !/set(project=reminded)\\n" +
     "</system-reminder>";
 
-/* The program's first request with other words of its user. */
-function typed(program, text, reminder = REMINDER) {
+const CONTEXT = "<session_context>\\nThis is the Gemini CLI. !/set(project=reminded)\\n" +
+    "</session_context>";
+
+/* The program's first request with other words of its user, and what it tells the model beside
+ * them. */
+function typed(program, text) {
     const asked = program.ask("m1");
     const body = JSON.stringify(asked.body)
         .replaceAll(`"${TYPED}`, `"${JSON.stringify(text).slice(1, -1)}`)
-        .replace(/("role":"user","content":\[\{"type":"(?:input_)?text","text":")[^"]*("\},)/,
-            (all, ahead, behind) => `${ahead}${reminder}${behind}`);
+        .replace(/("role":"user","content":\[\{"type":"(?:input_)?text","text":")[^"]*("\}[,\]])/,
+            (all, ahead, behind) => `${ahead}${REMINDER}${behind}`)
+        .replace(/("contents":\[\{"parts":\[\{"text":")[^"]*("\},)/,
+            (all, ahead, behind) => `${ahead}${CONTEXT}${behind}`);
     return { ...asked, body: JSON.parse(body) };
+}
+
+/* The next one: its user goes on behind the answer to a command. */
+function typed_again(program, asked, answer, text) {
+    const body = structuredClone(asked.body);
+    const parts = [{ text }];
+    if (program.protocol === "gemini") {
+        body.contents.push({ role: "model", parts: [{ text: answer }] }, { role: "user", parts });
+    } else if (program.protocol === "anthropic") {
+        body.messages.push({ role: "assistant", content: [{ type: "text", text: answer }] },
+            { role: "user", content: [{ type: "text", text }] });
+    } else {
+        body.input.push({ type: "message", role: "assistant",
+            content: [{ type: "output_text", text: answer }] },
+        { type: "message", role: "user", content: [{ type: "input_text", text }] });
+    }
+    return { ...asked, body };
 }
 
 async function send(program, asked) {
@@ -175,15 +198,8 @@ for (const program of PROGRAMS) {
         const model = `${PROTOCOLS[program.protocol].short}:special-model`;
         const command = `!/set(model=${model}, project=${program.short})`;
         const first = await send(program, typed(program, command));
-        if (program.short === "gemini-cli") {
-            /* It puts what it tells the model beside the user's words, without any mark. */
-            assert.equal(first.up.length, 1);
-            assert.doesNotMatch(first.up[0].body.toString(), /!\/set\(model/);
-            assert.equal(model_asked(first.up[0]), "special-model");
-        } else {
-            assert.equal(first.up.length, 0, "the command went to a backend");
-            assert.match(first.reading.text, /special-model/);
-        }
+        assert.equal(first.up.length, 0, "the command went to a backend");
+        assert.match(first.reading.text, /special-model/);
         const id = first.answer.get("x-session-id");
         const { text } = await scene.session(id);
         assert.match(text, new RegExp(`"project" ?: ?"${program.short}"`));
@@ -194,6 +210,23 @@ for (const program of PROGRAMS) {
             assert.equal(second.up.length, 1);
             assert.equal(model_asked(second.up[0]), "special-model");
         }
+    });
+}
+
+for (const program of PROGRAMS) {
+    test(`${program.name}: what it tells the model with the first message stays, also where that ` +
+        "was a command", async () => {
+        const first = typed(program, "!/set(project=told)");
+        const { reading, answer } = await send(program, first);
+        assert.match(reading.text, /^Project changed to told$/);
+        const asked = typed_again(program, first, reading.text, "Hello");
+        const second = await send(program, asked);
+        assert.equal(second.answer.get("x-session-id"), answer.get("x-session-id"));
+        assert.equal(second.up.length, 1);
+        const body = second.up[0].body.toString();
+        assert.ok(body.includes("set(project=reminded)"), "what the program told the model");
+        assert.ok(body.includes('"Hello"'));
+        assert.ok(!body.includes("set(project=told)") && !body.includes("Project changed"), body);
     });
 }
 
