@@ -256,14 +256,6 @@ static bool replay(void *ctx, const struct cut_message *message, struct cut_rule
 
 /* --- steps ------------------------------------------------------------------------------- */
 
-static void look(struct call *call, void *arg)
-{
-    struct command_work *work = arg;
-
-    work->cut.arena = call->arena;
-    command_cut_find(&work->cut);
-}
-
 static bool is_possible(const struct call *call, const struct cut_rules *configured,
                         const struct cut_rules *session)
 {
@@ -275,13 +267,30 @@ static bool is_possible(const struct call *call, const struct cut_rules *configu
            spot_is_possible(source, configured->prefix);
 }
 
+static void look(struct call *call, void *arg)
+{
+    struct command_work *work = arg;
+
+    work->cut.arena = call->arena;
+    command_cut_find(&work->cut);
+}
+
+/* Of a large body also whether there may be any: strangers can make that slow. */
+static void look_large(struct call *call, void *arg)
+{
+    const struct command_work *work = arg;
+
+    if (is_possible(call, &work->cut.configured, &work->cut.session))
+        look(call, arg);
+}
+
 /* NULL: there are none. */
-static struct command_work *begin(struct call *call)
+static struct command_work *begin(struct call *call, bool large)
 {
     struct cut_rules configured = rules_of(call->config, NULL);
     struct cut_rules session = rules_of(call->config, call->settings);
 
-    if (LIKELY(!is_possible(call, &configured, &session)))
+    if (LIKELY(!large && !is_possible(call, &configured, &session)))
         return NULL;
     struct command_work *work = ARENA_NEW(pipeline_arena(call), struct command_work);
     if (arena_overflowed(pipeline_arena(call)))
@@ -413,11 +422,11 @@ static enum verdict command_request(struct call *call, void *state)
         call->session == NULL)
         return NEXT;
     if (s->work == NULL) {
-        s->work = begin(call);
+        bool large = call->request.source.n > LARGE_BYTES && call->ops != NULL;
+        s->work = begin(call, large);
         if (LIKELY(s->work == NULL))
             return NEXT;
-        bool large = call->request.source.n > LARGE_BYTES && call->ops != NULL;
-        if (large && !call->ops->work(call, look, s->work)) {
+        if (large && !call->ops->work(call, look_large, s->work)) {
             s->work->phase = PHASE_LOOKED;
             return WAIT;
         }

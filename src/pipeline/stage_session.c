@@ -16,8 +16,21 @@
 
 enum { WALK_BYTES_MAX = 64 * 1024 };
 
+/* Larger bodies are looked into in a thread, as they are read there. */
+enum { LARGE_BYTES = 256 * 1024 };
+
+/* What a request's body says of its session. */
+struct session_look {
+    struct session_state *state;
+    bool generates;
+    bool anew;
+    struct str id; /* a slice of the request, or in room */
+    struct session_key_room room;
+};
+
 struct session_state {
     const struct settings *settings; /* a reference */
+    struct session_look *look;       /* of a large body; NULL: none was begun */
     bool is_text;                    /* the block that began last is */
     uint8_t prompt_n;
     uint8_t answer_n;
@@ -25,27 +38,6 @@ struct session_state {
     char answer[SESSION_BEGINNING_MAX];
 };
 _Static_assert(SESSION_BEGINNING_MAX <= UINT8_MAX, "lengths of beginnings are bytes");
-
-/* *ret_last: the newest turn, where finding the session has come by it; else its source is null. */
-static void find(struct call *call, bool generates, struct outline_turn *ret_last)
-{
-    struct session_key_room room;
-    struct str id = session_key_given(&call->intake, &call->request, &room);
-    bool anew = false;
-
-    if (str_is_null(id) && str_eq(call->config->session_continuity, STR("fingerprint"))) {
-        struct session_key_print print = session_key_print(&call->intake, &call->request, &room);
-        id = print.id;
-        *ret_last = print.last;
-        anew = generates && !print.has_assistant;
-    }
-    if (str_is_null(id))
-        id = call->request_id;
-    call->session = session_enter(call->sessions, &call->intake.scope, id, anew, call->now_ms);
-    call->session_id = str_copy(pipeline_arena(call), id);
-    if (call->intake.client != NULL)
-        session_set_client(call->session, call->intake.client->name);
-}
 
 /* Appends what there is room for, in whole characters. False: there was more. */
 static bool keep(char *to, uint8_t *n, struct str text)
@@ -114,24 +106,62 @@ static void keep_prompt(struct call *call, struct session_state *s, struct outli
                head_of(str_of(text.string.p + 1, text.string.n - 2), call->arena));
 }
 
+/* Pure, as far as the worker is concerned. */
+static void look(struct call *call, void *arg)
+{
+    struct session_look *look = arg;
+    struct outline_turn last = {.source = STR_NULL};
+
+    look->id = session_key_given(&call->intake, &call->request, &look->room);
+    if (str_is_null(look->id) && str_eq(call->config->session_continuity, STR("fingerprint"))) {
+        struct session_key_print print = session_key_print(&call->intake, &call->request,
+                                                           &look->room);
+        look->id = print.id;
+        look->anew = look->generates && !print.has_assistant;
+        last = print.last;
+    }
+    if (look->generates)
+        keep_prompt(call, look->state, &last);
+}
+
+static enum verdict enter(struct call *call, struct session_state *s,
+                          const struct session_look *look)
+{
+    struct str id = str_is_null(look->id) ? call->request_id : look->id;
+
+    call->session = session_enter(call->sessions, &call->intake.scope, id, look->anew,
+                                  call->now_ms);
+    call->session_id = str_copy(pipeline_arena(call), id);
+    if (call->intake.client != NULL)
+        session_set_client(call->session, call->intake.client->name);
+    s->settings = session_settings(call->session);
+    call->settings = s->settings;
+    if (!look->generates)
+        pipeline_ignore(call, LISTENS);
+    return NEXT;
+}
+
 static enum verdict session_request(struct call *call, void *state)
 {
     struct session_state *s = state;
-    bool generates = call->intake.operation == OP_GENERATE;
-    struct outline_turn last = {.source = STR_NULL};
+    struct session_look now;
 
     if (call->sessions == NULL) { /* this process keeps none */
         pipeline_ignore(call, LISTENS);
         return NEXT;
     }
-    find(call, generates, &last);
-    s->settings = session_settings(call->session);
-    call->settings = s->settings;
-    if (generates)
-        keep_prompt(call, s, &last);
-    else
-        pipeline_ignore(call, LISTENS);
-    return NEXT;
+    if (s->look != NULL)
+        return enter(call, s, s->look);
+    now.state = s;
+    now.generates = call->intake.operation == OP_GENERATE;
+    now.anew = false;
+    if (LIKELY(call->request.source.n <= LARGE_BYTES) || call->ops == NULL) {
+        look(call, &now);
+        return enter(call, s, &now);
+    }
+    s->look = ARENA_NEW(pipeline_arena(call), struct session_look);
+    *s->look = now;
+    return call->ops->work(call, look, s->look) ? enter(call, s, s->look) : WAIT;
 }
 
 static enum event_verdict session_event(struct call *call, void *state, struct frame *frame,
