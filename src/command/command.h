@@ -47,7 +47,7 @@ struct command_env {
     struct settings *draft;        /* as the commands before this one left it; to be changed */
     uint32_t *changed;             /* SETTING_BITs of what was changed in the draft */
     const struct session_stats *stats;
-    struct str server_backend; /* default-backend as the server's session has it; null: not
+    struct str server_backend; /* default-backend as a command has it in force; null: not
                                      * set there */
     struct str
         *new_server_backend; /* set-default-backend: what it becomes; "" unset; null: stays */

@@ -101,11 +101,13 @@ static void add_call(struct call *call, struct reply *reply, struct str text)
 
 static struct str model_of(const struct call *call)
 {
+    const struct backend *backend = pipeline_default_backend(call);
+
     if (!str_is_null(call->request.model))
         return call->request.model;
     if (call->settings != NULL && !str_is_null(call->settings->model))
         return call->settings->model;
-    return call->backends->preferred == NULL ? STR_NULL : call->backends->preferred->default_model;
+    return backend == NULL ? STR_NULL : backend->default_model;
 }
 
 void command_reply_send(struct call *call, struct str text)

@@ -284,6 +284,19 @@ struct arena *pipeline_arena(const struct call *call)
     return call->pipeline->options.arena;
 }
 
+struct backend *pipeline_default_backend(const struct call *call)
+{
+    struct backend *backend = NULL;
+
+    if (call->sessions != NULL) {
+        const struct settings *server = session_settings(sessions_server(call->sessions));
+        if (!str_is_null(server->backend))
+            backend = backend_find(call->backends, server->backend);
+        session_settings_unref(&server);
+    }
+    return backend != NULL && backend->functional ? backend : call->backends->preferred;
+}
+
 void pipeline_reply(struct call *call, struct frame *frame)
 {
     struct pipeline_state *p = call->pipeline;

@@ -46,6 +46,9 @@ enum pipeline_push pipeline_frame(struct call *call, struct frame *frame);
 void pipeline_ignore(struct call *call, uint32_t kinds);
 /* Memory that lives as long as the call: for what must outlast the commit. */
 struct arena *pipeline_arena(const struct call *call);
+/* The backend of who chooses none: what !/set(default-backend) says, where it still works; else the
+ * configuration's. NULL: none works. */
+struct backend *pipeline_default_backend(const struct call *call);
 /* A stage's own frame, sent up from directly above that stage. Only from within its hooks. */
 void pipeline_reply(struct call *call, struct frame *frame);
 /* The stage that held offers its frames to itself again, then to the stages above. Not from within

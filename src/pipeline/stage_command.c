@@ -356,34 +356,33 @@ static enum verdict commit(struct call *call, struct command_work *work)
     return committed(call, work);
 }
 
-static struct backend *preferred_of(const struct call *call, struct str server_backend)
+/* What !/set(default-backend) says, as long as it is in force; else null. */
+static struct str server_backend_of(const struct call *call, const struct backend *preferred)
 {
-    struct backend *backend = str_is_null(server_backend)
-                                  ? NULL
-                                  : backend_find(call->backends, server_backend);
+    const struct settings *server = session_settings(sessions_server(call->sessions));
+    bool holds = preferred != NULL && str_eq(server->backend, preferred->name);
 
-    return backend != NULL ? backend : call->backends->preferred;
+    session_settings_unref(&server);
+    return holds ? preferred->name : STR_NULL;
 }
 
 static enum verdict run_newest(struct call *call, struct command_work *work)
 {
     struct session_view view;
-    const struct settings *server = session_settings(sessions_server(call->sessions));
-    struct str server_backend = str_copy(call->arena, server->backend);
+    struct backend *preferred = pipeline_default_backend(call);
 
-    session_settings_unref(&server);
     session_view(call->session, call->arena, &view);
     settings_copy(call->settings, pipeline_arena(call), &work->draft);
     struct command_env env = {
         .config = call->config,
         .backends = call->backends,
-        .preferred = preferred_of(call, server_backend),
+        .preferred = preferred,
         .session_id = call->session_id,
         .before = call->settings,
         .draft = &work->draft,
         .changed = &work->changed,
         .stats = &view.stats,
-        .server_backend = server_backend,
+        .server_backend = server_backend_of(call, preferred),
         .new_server_backend = &work->server_backend,
         .version = call->version,
         .is_admin = call->intake.client == NULL || call->intake.client->admin,

@@ -59,20 +59,6 @@ static enum error_code find_backend(struct call *call, struct str name,
     return OK;
 }
 
-/* What !/set(default-backend) says, where it still works; else the configuration's. */
-static struct backend *default_backend(const struct call *call)
-{
-    struct backend *backend = NULL;
-
-    if (call->sessions != NULL) {
-        const struct settings *server = session_settings(sessions_server(call->sessions));
-        if (!str_is_null(server->backend))
-            backend = backend_find(call->backends, server->backend);
-        session_settings_unref(&server);
-    }
-    return backend != NULL && backend->functional ? backend : call->backends->preferred;
-}
-
 /* The name without the backend in front; *ret_found: there was one. */
 static struct str without_prefix(const struct call *call, const struct backend *preferred,
                                  struct str model, bool *ret_found)
@@ -125,8 +111,8 @@ static enum error_code resolve_session(struct call *call, struct backend_choice 
     struct str model = own ? settings->model
                            : model_alias(call->config, call->request.model, call->arena);
     if (backend == NULL)
-        return backend_resolve_for(call->backends, default_backend(call), model, ret_choice,
-                                   &call->error);
+        return backend_resolve_for(call->backends, pipeline_default_backend(call), model,
+                                   ret_choice, &call->error);
     if (own) {
         choose(ret_choice, backend, model);
         return OK;
@@ -145,7 +131,7 @@ static enum error_code resolve(struct call *call, struct resolve_state *s,
 
     if (settings == NULL || (str_is_null(settings->backend) && str_is_null(settings->model) &&
                              str_is_null(settings->oneoff)))
-        return backend_resolve_for(call->backends, default_backend(call),
+        return backend_resolve_for(call->backends, pipeline_default_backend(call),
                                    model_alias(call->config, call->request.model, call->arena),
                                    ret_choice, &call->error);
     if (!str_is_null(settings->oneoff) && call->intake.operation == OP_GENERATE)

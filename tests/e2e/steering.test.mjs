@@ -11,7 +11,7 @@ import { Scene, asked_in, body_of, each_way, model_asked, other, tool_of } from 
 import { parse } from "./lib/exact.mjs";
 import { NAMES, PROTOCOLS } from "./lib/protocols.mjs";
 import { Mock } from "./lib/mock.mjs";
-import { run, stop_all, test } from "./lib/proxy.mjs";
+import { run, start, stop_all, test } from "./lib/proxy.mjs";
 import { error_body } from "./lib/upstream.mjs";
 
 const scene = await Scene.start();
@@ -162,6 +162,36 @@ test("default-backend: server-wide, an admin's, alone in its message", async () 
         assert.equal(went_to(await wide.prompt(protocol, "Hi", { ...as("boss-key-1"),
             session: wide.id() })), "oc:m1");
     }
+});
+
+test("default-backend: over a restart, and as long as the backend works", async () => {
+    const wide = await scene_with({ config: { session: { repository: "file",
+        file_path: "./kept" } }, backends: (s) => ({ anthropic: { api_url: s.base("anthropic"),
+        api_keys: ["sk-ant-1"] } }) });
+    const left = { ...wide.config.backends };
+    delete left.anthropic;
+    const goes_to = async (where, backend, origin) => {
+        const session = wide.id();
+        assert.equal(went_to(await wide.prompt("openai-chat", "Hi", { session, model: "m1" })),
+            `${where}:m1`);
+        const { text } = await wide.command("openai-chat", "!/status", undefined, { session });
+        assert.match(text, new RegExp(`^backend: ${backend} `, "m"));
+        assert.match(text, new RegExp(`^default-backend: ${backend} \\(${origin}`, "m"));
+    };
+    await wide.command("openai-chat", "!/set(default-backend=anthropic)", undefined,
+        { session: wide.id() });
+    process.kill(wide.proxy.pid, "SIGKILL");
+    await wide.proxy.exited;
+    wide.proxy = await start({ dir: wide.proxy.dir });
+    await goes_to("an", "anthropic", "set for all clients");
+    await wide.proxy.reload({ ...wide.config, backends: left });
+    await goes_to("oc", "oc", "config\\.yaml");
+    /* The vendor's own URL wants a key. */
+    await wide.proxy.reload({ ...wide.config, backends: { ...left,
+        anthropic: { models: ["m1"] } } });
+    await goes_to("oc", "oc", "config\\.yaml");
+    await wide.proxy.reload(wide.config);
+    await goes_to("an", "anthropic", "set for all clients");
 });
 
 /* ---- Parameters ---- */
