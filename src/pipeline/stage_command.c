@@ -205,14 +205,6 @@ static struct cut_rules rules_of(const struct config *config, const struct setti
     };
 }
 
-static bool any_directory(void *ctx, struct str path, struct str *ret_why)
-{
-    (void)ctx;
-    (void)path;
-    (void)ret_why;
-    return true;
-}
-
 /* What the message did when it was new: its commands run once more, on settings that nobody keeps.
  * May be in a thread. */
 static bool replay(void *ctx, const struct cut_message *message, struct cut_rules *rules)
@@ -243,7 +235,7 @@ static bool replay(void *ctx, const struct cut_message *message, struct cut_rule
         .version = call->version,
         .is_admin = true,
         .url = check_url,
-        .is_directory = any_directory,
+        .is_directory = is_directory,
         .ctx = ctx,
         .arena = call->arena,
     };

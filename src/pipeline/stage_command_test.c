@@ -487,6 +487,10 @@ static const struct {
      U("!/set(command-prefix=$)") "," A("a") "," U("!/set(command-prefix=$/, nokey=1)") "," A(
          "b") "," U("!/pwd") "," A("c") "," U("$/pwd") "," A("d") "," U("hi"),
      U("$/pwd") "," A("d") "," U("hi")},
+    {{NULL},
+     U("!/set(command-prefix=$/, project-dir=/no/such/folder)") "," A("a") "," U("!/pwd") "," A(
+         "b") "," U("hi"),
+     U("hi")},
     /* the session has it from elsewhere */
     {{"!/set(command-prefix=$/)"},
      U("$/pwd") "," A("a") "," U("!/pwd") "," A("b") "," U("hi"),

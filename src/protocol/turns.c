@@ -139,9 +139,21 @@ static enum role role_of(const struct form *form, struct str value)
     return ROLE_TOOL;
 }
 
+/* However it is escaped. */
 static bool ends_output(struct str type)
 {
-    return str_ends(type, STR("_output\""));
+    const struct str end = STR("_output");
+
+    if (!is_kind(type, JSON_STRING) || type.n < 2)
+        return false;
+    struct str body = str_of(type.p + 1, type.n - 2);
+    if (str_find_char(body, '\\', 0) == SIZE_MAX)
+        return str_ends(body, end);
+    for (size_t i = 0; i < body.n; i++) {
+        if (json_string_equals(str_from(body, i), end))
+            return true;
+    }
+    return false;
 }
 
 /* An item that is no message (Responses): whose it is. False: it is a message. */

@@ -150,7 +150,7 @@ static void test_outlines(void **state)
          "{\"type\":\"function_call\",\"call_id\":\"i\",\"name\":\"f\",\"arguments\":\"\"},"
          "{\"type\":\"function_call_output\",\"call_id\":\"i\",\"output\":\"r\"},"
          "{\"type\":\"custom_tool_call\",\"call_id\":\"j\",\"name\":\"g\",\"input\":\"\"},"
-         "{\"type\":\"custom_tool_call_output\",\"call_id\":\"j\",\"output\":[]},"
+         "{\"type\":\"custom_tool_call_\\u006futput\",\"call_id\":\"j\",\"output\":[]},"
          "{\"id\":\"msg_1\"},{\"type\":\"web_search_call\",\"id\":\"w\"},"
          "{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"c\"},"
          "{\"type\":\"input_image\",\"image_url\":\"u\"}]}]}",
