@@ -162,6 +162,10 @@ static void show_banner(const struct gateway *gateway)
                  "\"content\":\"Hello\"}]}'\n\n"
                  "  OpenAI(base_url=\"%.*s/v1\", api_key=\"%.*s\")\n\n",
                  STR_ARG(url), STR_ARG(key), STR_ARG(url), STR_ARG(key));
+    const struct config *config = gateway_config(gateway);
+    if (!config->disable_interactive_commands)
+        (void)printf("  Say %.*shelp in the chat: it lists the commands.\n\n",
+                     STR_ARG(config->command_prefix));
     (void)fflush(stdout);
     arena_fini(&arena);
 }

@@ -3,10 +3,12 @@
  * The built-in demo backend, as somebody sees it who has neither key nor config.
  */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import fs from "node:fs";
 import { after, before } from "node:test";
 
 import { request, sse_data } from "./lib/http1.mjs";
-import { start, stop_all, test } from "./lib/proxy.mjs";
+import { PROGRAM, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
 
 const CHAT = "/v1/chat/completions";
 const MESSAGES = [{ role: "user", content: "Hello there, who are you?" }];
@@ -30,6 +32,34 @@ test("demo: --demo alone makes the proxy ready, and demo the default backend", a
     const answer = await proxy.chat({ messages: MESSAGES });
     assert.equal(answer.status, 200, "without a model: the backend's default");
     assert.equal(answer.get("x-llm-proxy-model"), "assistant");
+});
+
+/* All that it says on the standard output at the start. */
+async function banner(...args) {
+    const dir = temp_dir();
+    const child = spawn(PROGRAM, ["--demo", "--port", "0", ...args],
+        { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
+    let text = "";
+    let log = "";
+    const ended = new Promise((resolve) => {
+        child.on("close", resolve);
+    });
+    child.stdout.setEncoding("utf8").on("data", (piece) => { text += piece; });
+    child.stderr.setEncoding("utf8").on("data", (piece) => {
+        log += piece;
+        if (/ msg=start\.ready /.test(log)) {
+            child.kill("SIGTERM");
+        }
+    });
+    await ended;
+    fs.rmSync(dir, { recursive: true, force: true });
+    return text;
+}
+
+test("demo: the banner says where commands in the chat are listed", async () => {
+    assert.match(await banner(), /^ {2}Say !\/help in the chat/m);
+    assert.match(await banner("--command-prefix", "%/"), /^ {2}Say %\/help in the chat/m);
+    assert.doesNotMatch(await banner("--disable-interactive-commands"), /help/);
 });
 
 test("demo: its models are in the list", async () => {
