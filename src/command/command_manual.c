@@ -37,7 +37,7 @@ static const char head[] =
     "  fenced, is not looked into, nor are files and results of tools in a message.\n"
     "- They are looked for in the newest message only, when it is the user's. Several run\n"
     "  in order. One that fails changes nothing, not even by its valid arguments, and\n"
-    "  neither do the others of its message.\n"
+    "  neither do the others of its message. Of more than 256 in a message none runs.\n"
     "- What opens a door must stand alone in its message: `openai-url`,\n"
     "  `redact-api-keys-in-prompts`, `default-backend`, and what switches a guard off or\n"
     "  back to its default (`loop-detection`, `tool-loop-detection`).\n"

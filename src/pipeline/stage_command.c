@@ -21,7 +21,7 @@
 #include "pipeline/command_reply.h"
 #include "state/url_door.h"
 
-enum { LARGE_BYTES = 256 * 1024, REPLY_BYTES_MAX = 256 * 1024 };
+enum { LARGE_BYTES = 256 * 1024, REPLY_BYTES_MAX = 256 * 1024, COMMANDS_MAX = 256 };
 
 enum phase { PHASE_LOOK, PHASE_LOOKED, PHASE_COMMITTED };
 
@@ -151,6 +151,13 @@ static bool run_all(struct command_env *env, const struct cut_message *message,
 {
     struct run run = {.env = env, .message = message};
 
+    if (message->found > COMMANDS_MAX) { /* they run on the loop */
+        *ret_reply = str_print(env->arena,
+                               "Too many commands: %zu are in this message, and at most %d run.\n"
+                               "Nothing was changed.",
+                               message->found, COMMANDS_MAX);
+        return false;
+    }
     buf_init(&run.said, REPLY_BYTES_MAX);
     buf_init(&run.failed, REPLY_BYTES_MAX);
     for (size_t i = 0; i < message->n; i++) {

@@ -229,6 +229,25 @@ static void test_a_failed_command_changes_nothing(void **state)
     assert_text(setting(chat, SETTING_project), "a");
 }
 
+static void test_too_many_commands_are_none(void **state)
+{
+    struct chat *chat = *state;
+    char text[4096] = "!/project(p)";
+    size_t n = strlen(text);
+
+    for (size_t i = 1; i < 256; i++, n += 6)
+        memcpy(text + n, " !/pwd", 7);
+    assert_int_equal(chat_say(chat, text), REPLY);
+    assert_text(setting(chat, SETTING_project), "p");
+    memcpy(text, "!/project(q)", 12);
+    memcpy(text + n, " !/pwd", 7);
+    assert_int_equal(chat_say(chat, text), REPLY);
+    assert_true(str_find(chat_said(chat), STR("Too many commands: 257 are in this"), 0) !=
+                SIZE_MAX);
+    assert_text(setting(chat, SETTING_project), "p");
+    assert_int_equal(chat->commits, 1);
+}
+
 static void test_what_changes_nothing_is_not_committed(void **state)
 {
     struct chat *chat = *state;
@@ -541,6 +560,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_rest_of_a_message_goes_on_with_the_new_settings,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_command_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_many_commands_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_changes_nothing_is_not_committed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_commit_may_take_its_time, setup, teardown),
