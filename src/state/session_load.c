@@ -11,7 +11,12 @@
 #include "base/mem.h"
 #include "text/utf8.h"
 
-enum { BLOCK = 4096, ARENA_MAX = 1024 * 1024 };
+enum {
+    BLOCK = 4096,
+    ARENA_MAX = 1024 * 1024,
+    /* A one-off that is given back may find the room taken by what was set meanwhile. */
+    LOADED_MAX = 2 * SESSION_SETTINGS_MAX
+};
 
 struct loading {
     struct sessions *sessions;
@@ -37,15 +42,11 @@ static bool fill(struct loading *in, struct session *session, const struct sessi
     struct error e;
     int64_t history_max = atomic_load_explicit(&in->sessions->history_max, memory_order_relaxed);
 
-    if (!stats_are_legal(&row->stats) || !utf8_valid(row->client) ||
+    if (row->settings.n > LOADED_MAX || !stats_are_legal(&row->stats) || !utf8_valid(row->client) ||
         settings_read(row->settings, &in->arena, &settings, &e) != OK ||
         !session_history_load(row->history, (size_t)history_max, &session->history))
         return false;
     struct session_value *value = session_value_new(&settings);
-    if (!session_value_fits(value)) {
-        session_value_unref(value);
-        return false;
-    }
     atomic_store_explicit(&session->value, value, memory_order_relaxed);
     session->stats = row->stats;
     /* The clock may have been ahead. */

@@ -5,8 +5,8 @@
  *           and locking_mode=EXCLUSIVE: one process, and no shared memory beside the file.
  *           Opening checks what is there: readable, of our kind and version, quick_check. What
  *           fails that is renamed, never written to. Where it turns out later (a damaged page, the
- *           file was taken away) the same is done before the next transaction, and begin() says
- *           that the database is a new one.
+ *           file or its log was taken away or cut) it is opened again before the next transaction,
+ *           and begin() says that what was written before may not be there.
  * Owns      The connection, its statements, the lock.
  * Not here  What is written when (session_writer.c), names of files (store_file.c).
  */
@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -45,11 +46,21 @@ static const char *const migrations[] = {
 #undef MIGRATION
 };
 
+/* A file as it was after the last transaction. */
+struct file_state {
+    ino_t inode; /* 0: not known */
+    off_t bytes;
+};
+
+enum { FILE_DB, FILE_WAL, FILE_COUNT };
+
 struct store {
     struct session_store base;
     char folder[STORE_FILE_PATH_MAX];
     char path[STORE_FILE_PATH_MAX];
+    char wal_path[STORE_FILE_PATH_MAX];
     char lock_path[STORE_FILE_PATH_MAX];
+    struct file_state files[FILE_COUNT];
     int lock;    /* -1: not taken */
     sqlite3 *db; /* NULL: to be opened again */
     sqlite3_stmt *statements[STATEMENT_COUNT];
@@ -125,6 +136,7 @@ static void close_db(struct store *store)
     int rc = sqlite3_close(store->db);
     assert(rc == SQLITE_OK);
     store->db = NULL;
+    memset(store->files, 0, sizeof(store->files));
 }
 
 /* Of one row and column; the first 63 bytes of text. */
@@ -350,12 +362,38 @@ static enum error_code remove_row(struct session_store *base, int64_t serial, st
     return rc == SQLITE_OK ? step(store, REMOVE, e) : fail(store, rc, e);
 }
 
-/* Whether the file has another name by now, or none. */
+static bool look_at(const struct store *store, size_t which, struct file_state *ret_state)
+{
+    struct stat status;
+
+    if (stat(which == FILE_DB ? store->path : store->wal_path, &status) != 0)
+        return false;
+    *ret_state = (struct file_state){.inode = status.st_ino, .bytes = status.st_size};
+    return true;
+}
+
+static void remember_files(struct store *store)
+{
+    for (size_t i = 0; i < FILE_COUNT; i++) {
+        if (!look_at(store, i, &store->files[i]))
+            store->files[i].inode = 0;
+    }
+}
+
+/* Whether the database or its log has another name by now, or none, or was cut: SQLite goes on
+ * with what it has open, and nobody would find it again. */
 static bool was_moved(struct store *store)
 {
     int moved = 0;
     int rc = sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
 
+    for (size_t i = 0; moved == 0 && i < FILE_COUNT; i++) {
+        const struct file_state *was = &store->files[i];
+        struct file_state is;
+        if (was->inode != 0 &&
+            (!look_at(store, i, &is) || is.inode != was->inode || is.bytes < was->bytes))
+            return true;
+    }
     return rc == SQLITE_OK && moved != 0;
 }
 
@@ -396,6 +434,8 @@ static void rollback(struct session_store *base)
     store->damaged = is_damage(rc);
     if (store->damaged || rc == SQLITE_MISUSE || sqlite3_get_autocommit(store->db) == 0)
         close_db(store);
+    else
+        remember_files(store);
 }
 
 static enum error_code commit(struct session_store *base, struct error *e)
@@ -403,10 +443,12 @@ static enum error_code commit(struct session_store *base, struct error *e)
     struct store *store = store_of(base);
     enum error_code code = step(store, COMMIT, e);
 
-    if (code == OK)
+    if (code == OK) {
         store->rc = SQLITE_OK;
-    else
+        remember_files(store);
+    } else {
         rollback(base);
+    }
     return code;
 }
 
@@ -559,6 +601,8 @@ enum error_code store_sqlite_open(struct str folder, int64_t now_ms,
     }
     (void)snprintf(store->folder, sizeof(store->folder), "%.*s", STR_ARG(folder));
     (void)snprintf(store->path, sizeof(store->path), "%.*s/sessions.db", STR_ARG(folder));
+    (void)snprintf(store->wal_path, sizeof(store->wal_path), "%.*s/sessions.db-wal",
+                   STR_ARG(folder));
     if (open_db(store, now_ms, &why) != OK) {
         free_store(&store->base);
         return FAIL(e, ERR_CONFIG, "session.file_path: %s", why.detail);

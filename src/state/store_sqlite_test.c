@@ -262,6 +262,40 @@ static void test_too_large(void **state)
     sessions_free(&sessions);
 }
 
+/* A one-off comes back where there is no room for it any more: nothing that was set is lost. */
+static void test_oneoff_comes_back(void **state)
+{
+    struct place *place = *state;
+    struct sessions *sessions = open_at(place, NOW);
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    static char text[SESSION_SETTINGS_MAX];
+    struct settings values;
+    struct arena arena;
+    struct error e;
+
+    arena_init(&arena, ARENA_BYTES, 1024, NULL);
+    memset(text, 'x', sizeof(text));
+    settings_init(&values);
+    values.oneoff = str_of(text, sizeof(text) - 100);
+    assert_int_equal(commit(a, SETTING_BIT(oneoff), &values, &e), OK);
+    struct str oneoff = session_take_oneoff(a, &arena);
+    assert_int_equal(oneoff.n, sizeof(text) - 100);
+    values.project = str_of(text, sizeof(text) - 100);
+    assert_int_equal(commit(a, SETTING_BIT(project), &values, &e), OK);
+    session_return_oneoff(a, oneoff);
+    session_leave(&a);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    a = session_find(sessions, &ann, STR("a"), NOW);
+    assert_non_null(a);
+    const struct settings *now = session_settings(a);
+    assert_int_equal(now->project.n, sizeof(text) - 100);
+    session_settings_unref(&now);
+    session_leave(&a);
+    sessions_free(&sessions);
+    arena_fini(&arena);
+}
+
 /* --- files that cannot be used --- */
 
 static void write_file(const char *path, const void *bytes, size_t n)
@@ -468,8 +502,8 @@ static void test_bytes_changed(void **state)
     mem_free(changed);
 }
 
-#define TOO_LARGE_SETTINGS                                                                \
-    "UPDATE sessions SET settings = '{\"project\":\"' || printf('%.9000c', 'x') || '\"}'" \
+#define TOO_LARGE_SETTINGS                                                                 \
+    "UPDATE sessions SET settings = '{\"project\":\"' || printf('%.17000c', 'x') || '\"}'" \
     " WHERE id = '9'"
 
 /* Rows that are no sessions are left out, and nothing else is. */
@@ -585,6 +619,47 @@ static void test_taken_away(void **state)
     model_of(sessions, "b", NOW, NULL);
     model_of(sessions, "c", NOW, "four");
     sessions_free(&sessions);
+}
+
+/* Somebody removes or cuts the log, or cuts the database, which SQLite does not notice while it is
+ * open: what is said afterwards lasts, and what was said before is written again. */
+static void test_cut_under_way(void **state)
+{
+    struct place *place = *state;
+    static const char *const harms[] = {"rm $DB-wal", ": >$DB-wal", ": >$DB",
+                                        "cp $DB-wal $DB-new; mv $DB-new $DB-wal"};
+    char command[512];
+    char aside[48];
+
+    for (size_t i = 0; i < COUNT_OF(harms); i++) {
+        struct sessions *sessions = open_at(place, NOW);
+        set_in(sessions, "a", NOW, "one");
+        set_in(sessions, "b", NOW, "two");
+        (void)snprintf(command, sizeof(command), "DB=%s; %s", place->db, harms[i]);
+        assert_int_equal(system(command), 0); /* NOLINT */
+        set_in(sessions, "a", NOW, "three");
+        /* As a process that is killed leaves it. */
+        (void)snprintf(aside, sizeof(aside), "%.40s/copy", place->top);
+        bool again = false;
+        while (!again) {
+            struct place copy = *place;
+            struct sessions *kept = NULL;
+            struct error e;
+            (void)snprintf(copy.folder, sizeof(copy.folder), "%s", aside);
+            (void)snprintf(command, sizeof(command), "rm -rf %s && cp -r %s %s", aside,
+                           place->folder, aside);
+            assert_int_equal(system(command), 0); /* NOLINT */
+            assert_int_equal(try_open(&copy, &bounds, NOW, &kept, &e), OK);
+            model_of(kept, "a", NOW, "three");
+            struct session *b = session_find(kept, &ann, STR("b"), NOW);
+            again = b != NULL;
+            session_leave(&b);
+            sessions_free(&kept);
+        }
+        sessions_free(&sessions);
+        (void)snprintf(command, sizeof(command), "rm -rf %s", place->folder);
+        assert_int_equal(system(command), 0); /* NOLINT */
+    }
 }
 
 /* Damaged while it is open: as soon as that is found out it is set aside, and all that is in memory
@@ -707,6 +782,7 @@ int main(void)
         IN_PLACE(test_bounds_at_start),
         IN_PLACE(test_oneoff_is_written_behind),
         IN_PLACE(test_too_large),
+        IN_PLACE(test_oneoff_comes_back),
         IN_PLACE(test_garbage_is_set_aside),
         IN_PLACE(test_foreign_and_newer),
         IN_PLACE(test_log_without_database),
@@ -716,6 +792,7 @@ int main(void)
         IN_PLACE(test_one_process),
         IN_PLACE(test_no_folder),
         IN_PLACE(test_taken_away),
+        IN_PLACE(test_cut_under_way),
         IN_PLACE(test_damaged_meanwhile),
         IN_PLACE(test_full_disk),
     };
