@@ -65,6 +65,7 @@ struct store {
     sqlite3 *db; /* NULL: to be opened again */
     sqlite3_stmt *statements[STATEMENT_COUNT];
     int rc;        /* of what failed last */
+    int why;       /* errno behind the last statement: SQLite knows it of a failed COMMIT no more */
     bool damaged;  /* it was found out while it was open: not to be opened again */
     bool replaced; /* since the last transaction began: the rows of before are not there */
 };
@@ -85,6 +86,8 @@ static enum error_code fail_io(struct store *store, int rc, struct error *e)
 {
     int why = sqlite3_system_errno(store->db);
 
+    if (why == 0)
+        why = store->why;
     switch (why) {
     case ENOSPC:
         return FAIL(e, ERR_SYSTEM, "the disk is full");
@@ -318,8 +321,11 @@ static int bind_text(sqlite3_stmt *statement, int at, struct str text)
 static enum error_code step(struct store *store, enum statement which, struct error *e)
 {
     sqlite3_stmt *statement = store->statements[which];
-    int rc = sqlite3_step(statement);
+    int rc;
 
+    errno = 0;
+    rc = sqlite3_step(statement);
+    store->why = errno;
     assert(rc != SQLITE_ROW);
     (void)sqlite3_reset(statement);
     (void)sqlite3_clear_bindings(statement);

@@ -2,13 +2,14 @@
 /*
  * System calls that fail when a test says so. Preloaded (LD_PRELOAD) into the program under test.
  *
- * What      Counts the calls that reads, writes, accepts, connects, makes sockets, resolves names
- *           or polls, and lets the k-th since the start mark come back short, or with an error.
+ * What      Counts the calls that reads, writes, accepts, connects, makes sockets, resolves names,
+ *           polls or writes a database's file, and lets the k-th since the start mark come back short, or with an error.
  * How       INJECT_CONTROL names a file of sizeof(struct control) bytes, which is mapped: what the
  *           test writes to it is seen at the next call, what is counted here the test reads there.
  *           The test writes the orders first and `armed` last, while nothing else goes on.
- *           Sockets have a leg: CLIENT those accepted, UPSTREAM those made by socket(2). Other
- *           descriptors (files, the log, pipes) are never touched.
+ *           Sockets have a leg: CLIENT those accepted, UPSTREAM those made by socket(2). Files that
+ *           are written at a place (pwrite) have FILE. Other descriptors (the log, pipes) are never
+ *           touched.
  *           Names below .inject.test need no network: four.* is 127.0.0.1, six.* is ::1, both.* is
  *           ::1 and then 127.0.0.1, none.* has no address, all others do not exist.
  * Not here  What a fault should lead to: inject.test.mjs.
@@ -37,9 +38,10 @@ enum op {
     OP_SOCKET = 16,
     OP_RESOLVE = 32,
     OP_POLL = 64,
+    OP_DISK = 128,
 };
 
-enum leg { LEG_NONE = 0, LEG_CLIENT = 1, LEG_UPSTREAM = 2 };
+enum leg { LEG_NONE = 0, LEG_CLIENT = 1, LEG_UPSTREAM = 2, LEG_FILE = 4 };
 
 enum mode {
     MODE_COUNT, /* no fault */
@@ -173,6 +175,16 @@ ssize_t write(int fd, const void *from, size_t n)
     if (mode == MODE_ERROR)
         return fail();
     return NEXT(write, fd, from, mode == MODE_SHORT && n > 1 ? 1 : n);
+}
+
+ssize_t pwrite(int fd, const void *from, size_t n, off_t at)
+{
+    return step(OP_DISK, LEG_FILE) == MODE_ERROR ? fail() : NEXT(pwrite, fd, from, n, at);
+}
+
+ssize_t pwrite64(int fd, const void *from, size_t n, off64_t at)
+{
+    return step(OP_DISK, LEG_FILE) == MODE_ERROR ? fail() : NEXT(pwrite64, fd, from, n, at);
 }
 
 ssize_t send(int fd, const void *from, size_t n, int flags)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The repository of sessions under a process that is killed, and on a disk that is full.
+ * The repository of sessions under a process that is killed, and on a disk that cannot be written.
  *
  * What was answered must be there: a setting that the user was told of is never older after a kill
  * than it was said to be, and never one that nobody has set.
@@ -11,7 +11,8 @@ import path from "node:path";
 import { after } from "node:test";
 
 import { random } from "../e2e/lib/random.mjs";
-import { SLOW, start, temp_dir, test } from "../e2e/lib/proxy.mjs";
+import { SLOW, start, stop_all, temp_dir, test } from "../e2e/lib/proxy.mjs";
+import { Inject, LEG, OP, unavailable } from "./lib/inject.mjs";
 
 const KILLS = SLOW ? 40 : 200;
 const CLIENTS = 8;
@@ -110,3 +111,41 @@ test(`killed ${KILLS} times at any moment: nothing that was said is lost`, async
     await check(last, states);
     await last.stop();
 });
+
+for (const [error, why] of [
+    ["EROFS", "the database cannot be written: read-only"],
+    ["ENOSPC", "the disk is full"],
+    ["EDQUOT", "the disk quota is used up"],
+    ["EIO", "the database cannot be written: Input/output error"],
+]) {
+    test(`${error} where the database is written: who sets something is told why, as is /readyz, ` +
+        "and requests go on", { skip: unavailable() }, async () => {
+        const inject = new Inject();
+        const proxy = await start({ config: config_of(folder()), env: inject.env });
+        const say = async (content) => {
+            const { json } = await proxy.chat({ model: "demo:echo", session_id: "s",
+                messages: [{ role: "user", content }] });
+            return json.choices[0].message.content;
+        };
+        const ready = async () => (await proxy.call({ method: "GET", path: "/readyz" })).json;
+        try {
+            assert.equal(await say("!/set(temperature=0.1)"), "Temperature set to 0.1");
+            inject.arm({ error }, { ops: OP.disk, legs: LEG.file });
+            assert.equal(await say("!/set(temperature=0.2)"),
+                `Settings cannot be kept: ${why}\nNothing was changed.`);
+            assert.equal(await say("Hello"), "Hello");
+            assert.deepEqual(await ready(), { status: "degraded", sessions: why });
+            assert.match(await say("!/status"), /^temperature: 0\.1 \(session\)$/m);
+            inject.disarm();
+            const end = Date.now() + 30_000;
+            while ((await ready()).status !== "ready" && Date.now() < end) {
+                await say("!/set(temperature=0.3)");
+            }
+            assert.equal(await say("!/set(temperature=0.3)"), "Temperature set to 0.3");
+        } finally {
+            inject.disarm();
+            await stop_all(proxy);
+            inject.fini();
+        }
+    });
+}

@@ -10,8 +10,9 @@ import path from "node:path";
 import { PROGRAM, temp_dir } from "../../e2e/lib/proxy.mjs";
 
 /* As in inject.c. */
-export const OP = { read: 1, write: 2, accept: 4, connect: 8, socket: 16, resolve: 32, poll: 64 };
-export const LEG = { client: 1, upstream: 2, both: 3 };
+export const OP = { read: 1, write: 2, accept: 4, connect: 8, socket: 16, resolve: 32, poll: 64,
+    disk: 128 };
+export const LEG = { client: 1, upstream: 2, both: 3, file: 4 };
 export const FOREVER = 0xffffffff;
 export const EAI = { AGAIN: -3, FAIL: -4, NONAME: -2, MEMORY: -10, SYSTEM: -11 };
 const MODE = { count: 0, short: 1, error: 2, delay: 3 };
