@@ -43,6 +43,7 @@ struct outline_call {
     struct str part; /* the element of the content, or of the list of calls, that is it and nothing
                       * else; null: the turn itself is, or it stands alone */
     bool is_result;
+    struct str texts; /* of a result: what holds what it says, as a turn's content does; null */
 };
 
 /* The texts of the content that are the user's words: parts of another kind (images, results of

@@ -559,6 +559,11 @@ struct str spot_rest(struct str text, const struct spot *spot, struct arena *are
 
 /* --- clients --- */
 
+bool spot_holds_words(struct str text)
+{
+    return spot_skip_words(text);
+}
+
 static bool is_word_char(char c)
 {
     return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-';

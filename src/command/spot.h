@@ -78,5 +78,8 @@ void spot_text(struct str text, const struct spot_options *options, struct arena
                struct spot *ret_spot);
 /* The text without what is cut. In the arena, or the text itself where nothing is. */
 struct str spot_rest(struct str text, const struct spot *spot, struct arena *arena);
+/* The text holds one of the elements in which the user's words are, wherever: <feedback>…. That is
+ * how agents put them into the result of a tool. */
+bool spot_holds_words(struct str text);
 /* The system text is of a client that takes only calls of tools (Cline, Roo Code). */
 bool spot_wants_tool(struct str system_text);

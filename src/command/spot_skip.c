@@ -537,3 +537,26 @@ void spot_skip_result(struct str text, enum spot_as as, struct spot_skip_part *r
     assert(part.begin <= part.end && part.end <= text.n);
     *ret_part = part;
 }
+
+/* The opening tag of the name stands at `at`. */
+static bool opens(struct str text, size_t at, struct str name)
+{
+    struct str rest = str_from(text, at + 1);
+
+    return rest.n > name.n && str_starts(rest, name) &&
+           (rest.p[name.n] == '>' || is_blank(rest.p[name.n]));
+}
+
+bool spot_skip_words(struct str text)
+{
+    for (size_t i = 0; i < COUNT_OF(looked_into); i++) {
+        bool open = false;
+        for (size_t at = 0; (at = str_find_char(text, '<', at)) != SIZE_MAX; at++) {
+            if (!open)
+                open = opens(text, at, looked_into[i]);
+            else if (closes(text, at, looked_into[i]) != 0)
+                return true;
+        }
+    }
+    return false;
+}

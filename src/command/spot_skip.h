@@ -52,3 +52,7 @@ struct spot_skip_part {
     size_t end;
 };
 void spot_skip_result(struct str text, enum spot_as as, struct spot_skip_part *ret_part);
+
+/* An element that is looked into is somewhere in the text, also within a line (of agents that put
+ * JSON there). */
+bool spot_skip_words(struct str text);

@@ -733,6 +733,45 @@ static void clients(void **state)
     assert_false(spot_wants_tool(STR_NULL));
 }
 
+static void users_words(void **state)
+{
+    static const char *const with[] = {
+        "<feedback>a</feedback>",
+        "The user said:\n<feedback>\n!/pwd\n</feedback>\n",
+        "[{\"text\":\"So:\\n<user_message>\\na\\n</user_message>\"}]",
+        "a <task id=\"1\">b</task> c",
+        "</answer><answer></answer >",
+        "<answer><user_query>a</user_query>",
+        "<task<task>a</task>",
+    };
+    static const char *const without[] = {
+        "",
+        "<",
+        "a",
+        "feedback",
+        "<feedback>a",
+        "</feedback>",
+        "</task><task>",
+        "<tasks>a</tasks>",
+        "<task>a</answer>",
+        "<result>a</result>",
+        "<task",
+        "<task>a</task",
+        "< task>a</task>",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(with); i++) {
+        if (!spot_holds_words(str_c(with[i])))
+            fail_msg("%s", with[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(without); i++) {
+        if (spot_holds_words(str_c(without[i])))
+            fail_msg("%s", without[i]);
+    }
+    assert_false(spot_holds_words(STR_NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -747,6 +786,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(however_it_is_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(not_where_it_is_not, setup, teardown),
         cmocka_unit_test_setup_teardown(clients, setup, teardown),
+        cmocka_unit_test_setup_teardown(users_words, setup, teardown),
     };
     return cmocka_run_group_tests_name("spot", tests, NULL, NULL);
 }

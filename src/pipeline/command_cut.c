@@ -6,7 +6,8 @@
  *           request, with our answers to them.
  * How       One walk over the outline collects the turns. Then they are gone through in order: a
  *           user's message of nothing but commands goes, with the assistant's message behind it,
- *           which was ours; was that a call of attempt_completion, its result goes, too. What the
+ *           which was ours; was that a call of attempt_completion, its result goes, too, or becomes
+ *           a text of the user's where it holds what the user said to it (<feedback>…). What the
  *           client told the model beside them stays, as it may say it only once. From other messages
  *           the commands are cut. Messages that cannot hold one are not unescaped.
  *           The rules (prefix, interactive mode) start as the configured ones and change where a
@@ -248,10 +249,12 @@ static bool is_own_result(const struct results *results, const struct outline_ca
 {
     if (!call->is_result || results->n == 0)
         return false;
-    if (call->id.n == 0)
-        return str_eq(call->name, STR(COMMAND_REPLY_TOOL));
-    for (size_t i = 0; i < results->n; i++) {
-        if (str_eq(results->ids[i], call->id))
+    if (call->id.n == 0 && str_eq(call->name, STR(COMMAND_REPLY_TOOL)))
+        return true;
+    /* Some that speak Gemini's have it in the name's place. */
+    struct str id = call->id.n == 0 ? call->name : call->id;
+    for (size_t i = 0; id.n > 0 && i < results->n; i++) {
+        if (str_eq(results->ids[i], id))
             return true;
     }
     return false;
@@ -270,6 +273,51 @@ static bool is_result_text(struct str string)
     return str_eq(str_trim(body), text);
 }
 
+static size_t count_parts(struct str content)
+{
+    struct outline_text text;
+    size_t cursor = 0;
+    size_t n = outline_others(content);
+
+    while (outline_text_next(content, &cursor, &text))
+        n++;
+    return n;
+}
+
+static bool holds_words(struct str texts, struct arena *arena)
+{
+    struct outline_text text;
+    size_t cursor = 0;
+
+    while (outline_text_next(texts, &cursor, &text)) {
+        if (spot_holds_words(json_string_value(text.string, arena)))
+            return true;
+    }
+    return false;
+}
+
+/* The user's words in a result of ours stay, as the user's. False: there are none. */
+static bool say_words(struct walk *walk, const struct outline_turn *turn, struct outline_call *call)
+{
+    struct cut *cut = walk->cut;
+    struct request *request = cut->request;
+
+    if (str_is_null(call->texts) || !holds_words(call->texts, cut->arena))
+        return false;
+    if (turn->role == ROLE_TOOL && !str_is_null(call->part)) { /* becomes the user's */
+        if (count_parts(turn->content) > 1)
+            return false;
+        call->part = STR_NULL;
+    }
+    struct str place = str_is_null(call->part) ? turn->source : call->part;
+    if (str_is_null(place))
+        return false;
+    size_t begin = (size_t)(place.p - request->source.p);
+    json_edit_span(&request->edits, cut->arena, begin, begin + place.n,
+                   cut->protocol->outline_words(call, cut->arena));
+    return true;
+}
+
 /* False: the turn is a result itself. */
 static bool find_results(struct walk *walk, const struct cut_turn *turn, struct gone *gone)
 {
@@ -279,6 +327,8 @@ static bool find_results(struct walk *walk, const struct cut_turn *turn, struct 
 
     while (walk->cut->protocol->outline_call(&turn->turn, &cursor, walk->cut->arena, &call)) {
         if (!is_own_result(&walk->results, &call))
+            continue;
+        if (say_words(walk, &turn->turn, &call))
             continue;
         if (str_is_null(call.part))
             return false;
@@ -295,22 +345,13 @@ static bool find_results(struct walk *walk, const struct cut_turn *turn, struct 
     return true;
 }
 
-static size_t count_parts(struct str content)
-{
-    struct outline_text text;
-    size_t cursor = 0;
-    size_t n = outline_others(content);
-
-    while (outline_text_next(content, &cursor, &text))
-        n++;
-    return n;
-}
-
 /* The results in the turn; where it is nothing else, it goes. */
 static void look_for_results(struct walk *walk, struct cut_turn *turn)
 {
     struct gone *gone = ARENA_NEW(walk->cut->arena, struct gone);
 
+    if (arena_overflowed(walk->cut->arena))
+        return;
     if (!find_results(walk, turn, gone) ||
         (gone->n > 0 && gone->n == count_parts(turn->turn.content)))
         (void)remove_turn(walk->cut, turn);

@@ -258,6 +258,100 @@ static const struct {
      "{'functionCall':{'name':'attempt_completion','args':{}}}]},{'role':'user','parts':["
      "{'functionResponse':{'name':'attempt_completion','response':{}}},{'text':'hi'}]}]}",
      "{'contents':[{'role':'user','parts':[{'text':'hi'}]}]}"},
+    /* what the user said to it stays, as the user's */
+    {"openai-chat",
+     "{'messages':[{'role':'system','content':'s'},{'role':'user','content':'!/pwd'},{'role':"
+     "'assistant','content':null,'tool_calls':[{'id':'c','type':'function','function':{'name':"
+     "'attempt_completion','arguments':'{}'}}]}, {'role':'tool','tool_call_id':'c','content':"
+     "'So:\\n<feedback>\\nhi \\u00e9\\n</feedback>'} ]}",
+     "{'messages':[{'role':'system','content':'s'},{'role':'user','content':"
+     "'So:\\n<feedback>\\nhi \\u00e9\\n</feedback>'} ]}"},
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':null,"
+     "'tool_calls':[{'id':'c','type':'function','function':{'name':'attempt_completion',"
+     "'arguments':'{}'}}]},{'role':'tool','tool_call_id':'c','content':[{'type':'text','text':"
+     "'So:'},{'type':'text','text':'<user_message>hi</user_message>'}]},{'role':'user','content':"
+     "'b'}]}",
+     "{'messages':[{'role':'user','content':[{'type':'text','text':'So:'},{'type':'text','text':"
+     "'<user_message>hi</user_message>'}]},{'role':'user','content':'b'}]}"},
+    {"anthropic",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'b'"
+     "},{'role':'user','content':'!/pwd'},{'role':'assistant','content':[{'type':'tool_use','id':"
+     "'c','name':'attempt_completion','input':{}}]},{'role':'user','content':[{'type':"
+     "'tool_result','tool_use_id':'c','content':'<feedback>hi</feedback>','cache_control':{'type':"
+     "'ephemeral'}}]},{'role':'assistant','content':'d'},{'role':'user','content':'e'}]}",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'a'},{'role':'assistant','content':'b'"
+     "},{'role':'user','content':[{'type':'text','text':'<feedback>hi</feedback>','cache_control':"
+     "{'type':'ephemeral'}}]},{'role':'assistant','content':'d'},{'role':'user','content':'e'}]}"},
+    /* with its pictures, and with what stands beside it */
+    {"anthropic",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':"
+     "[{'type':'tool_use','id':'c','name':'attempt_completion','input':{}}]},{'role':'user',"
+     "'content':[{'type':'tool_result','tool_use_id':'c','content':[ {'type':'text','text':"
+     "'<feedback>hi</feedback>'}, {'type':'image','source':{'type':'url','url':'http://a/'}} ]},"
+     "{'type':'text','text':'!/pwd'}]},{'role':'assistant','content':'d'},"
+     "{'role':'user','content':'e'}]}",
+     "{'max_tokens':9,'messages':[{'role':'user','content':[{'type':'text','text':"
+     "'<feedback>hi</feedback>'}, {'type':'image','source':{'type':'url','url':'http://a/'}}]},"
+     "{'role':'assistant','content':'d'},{'role':'user','content':'e'}]}"},
+    {"openai-responses",
+     "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'function_call','call_id':"
+     "'c','name':'attempt_completion','arguments':'{}'},{'type':'function_call_output','call_id':"
+     "'c','output':'[{\\'text\\':\\'So:\\\\n<feedback>\\\\nhi</feedback>\\'}]'}]}",
+     "{'model':'m','input':[{'role':'user','content':"
+     "'[{\\'text\\':\\'So:\\\\n<feedback>\\\\nhi</feedback>\\'}]'}]}"},
+    {"openai-responses",
+     "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'function_call','call_id':"
+     "'c','name':'attempt_completion','arguments':'{}'},{'type':'function_call_output','call_id':"
+     "'c','output':[{'type':'input_text','text':'<task>hi</task>'},{'type':'input_image',"
+     "'image_url':'http://a/'}]},{'role':'user','content':'b'}]}",
+     "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':"
+     "'<task>hi</task>'},{'type':'input_image','image_url':'http://a/'}]},"
+     "{'role':'user','content':'b'}]}"},
+    {"gemini",
+     "{'contents':[{'role':'user','parts':[{'text':'!/pwd'}]},{'role':'model','parts':["
+     "{'functionCall':{'id':'c','name':'attempt_completion','args':{}}}]},{'role':'user','parts':["
+     "{'functionResponse':{'id':'c','name':'attempt_completion','response':{'result':"
+     "'<feedback>hi</feedback>'}}},{'inlineData':{'mimeType':'image/png','data':'AA=='}}]}]}",
+     "{'contents':[{'role':'user','parts':[{'text':'<feedback>hi</feedback>'},"
+     "{'inlineData':{'mimeType':'image/png','data':'AA=='}}]}]}"},
+    /* Roo Code's, Cline's without and with ids, in a turn that is nobody's, and alone */
+    {"gemini",
+     "{'contents':[{'role':'user','parts':[{'text':'!/pwd'}]},{'role':'model','parts':["
+     "{'functionCall':{'name':'attempt_completion','args':{}}}]},{'role':'user','parts':["
+     "{'functionResponse':{'name':'attempt_completion','response':{'name':'attempt_completion',"
+     "'content':'<answer>hi</answer>'}}}]}]}",
+     "{'contents':[{'role':'user','parts':[{'text':'<answer>hi</answer>'}]}]}"},
+    {"gemini",
+     "{'contents':[{'role':'user','parts':[{'text':'!/pwd'}]},{'role':'model','parts':["
+     "{'functionCall':{'id':'c','name':'attempt_completion','args':{}}}]},{'role':'user','parts':["
+     "{'functionResponse':{'name':'c','response':{'result':[{'type':'text','text':'So:'},{'type':"
+     "'text','text':'<feedback>hi</feedback>'}]}}}]}]}",
+     "{'contents':[{'role':'user','parts':[{'text':'So:'},{'text':'<feedback>hi</feedback>'}]}]}"},
+    {"gemini",
+     "{'contents':[{'role':'user','parts':[{'text':'!/pwd'}]},{'role':'model','parts':["
+     "{'functionCall':{'name':'attempt_completion','args':{}}}]},{'role':'function','parts':["
+     "{'functionResponse':{'name':'attempt_completion','response':{'output':"
+     "'<feedback>hi</feedback>'}}}]}]}",
+     "{'contents':[{'role':'user','parts':[{'text':'<feedback>hi</feedback>'}]}]}"},
+    {"gemini",
+     "{'contents':[{'role':'user','parts':[{'text':'!/pwd'}]},{'role':'model','parts':"
+     "{'functionCall':{'name':'attempt_completion','args':{}}}},{'role':'user','parts':"
+     "{'functionResponse':{'name':'attempt_completion','response':{'output':"
+     "'<feedback>hi</feedback>'}}}}]}",
+     "{'contents':[{'role':'user','parts':[{'text':'<feedback>hi</feedback>'}]}]}"},
+    /* but not what the user said to the backend's, and no more than that of ours */
+    {"openai-chat",
+     "{'messages':[{'role':'user','content':'a'},{'role':'assistant','content':null,'tool_calls':["
+     "{'id':'c','type':'function','function':{'name':'attempt_completion','arguments':'{}'}}]},"
+     "{'role':'tool','tool_call_id':'c','content':'<feedback>hi</feedback>'}]}",
+     NULL},
+    {"anthropic",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':"
+     "[{'type':'tool_use','id':'c','name':'attempt_completion','input':{}}]},{'role':'user',"
+     "'content':[{'type':'tool_result','tool_use_id':'c','content':[{'type':'text','text':"
+     "'The user likes </feedback> and <feedbacks>'}]}]},{'role':'user','content':'hi'}]}",
+     "{'max_tokens':9,'messages':[{'role':'user','content':'hi'}]}"},
     {"gemini",
      "{'contents':[{'role':'user','parts':[{'text':'!/pwd'}]},{'role':'model','parts':["
      "{'text':'x'}]},{'role':'user','parts':[{'text':'hi !/pwd'},{'inlineData':{'mimeType':"
@@ -433,6 +527,68 @@ static void test_results_of_own_calls_are_no_rest(void **unused)
     assert_false(result.rest);
 }
 
+/* Results never command, also when the user's words are in them; what stands beside them does. */
+static void test_words_in_results_command_nothing(void **unused)
+{
+    static const struct {
+        const char *protocol;
+        const char *body; /* up to the result */
+        const char *result;
+        const char *words;
+        const char *end;
+    } rows[] = {
+        {"openai-chat",
+         "{'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant','content':null,"
+         "'tool_calls':[{'id':'c','type':'function','function':{'name':'attempt_completion',"
+         "'arguments':'{}'}}]},",
+         "{'role':'tool','tool_call_id':'c','content':'<feedback>\\n!/pwd\\n</feedback>'}",
+         "{'role':'user','content':'<feedback>\\n!/pwd\\n</feedback>'}", "]}"},
+        {"openai-responses",
+         "{'model':'m','input':[{'role':'user','content':'!/pwd'},{'type':'function_call',"
+         "'call_id':'c','name':'attempt_completion','arguments':'{}'},",
+         "{'type':'function_call_output','call_id':'c','output':'<task>\\n!/pwd\\n</task>'}",
+         "{'role':'user','content':'<task>\\n!/pwd\\n</task>'}", "]}"},
+        {"anthropic",
+         "{'max_tokens':9,'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant',"
+         "'content':[{'type':'tool_use','id':'c','name':'attempt_completion','input':{}}]},",
+         "{'role':'user','content':[{'type':'tool_result','tool_use_id':'c','content':"
+         "'<feedback>\\n!/pwd\\n</feedback>'}]}",
+         "{'role':'user','content':[{'type':'text','text':'<feedback>\\n!/pwd\\n</feedback>'}]}",
+         "]}"},
+        {"gemini",
+         "{'contents':[{'parts':[{'text':'!/pwd'}]},{'role':'model','parts':[{'functionCall':{"
+         "'name':'attempt_completion','args':{}}}]},",
+         "{'parts':[{'functionResponse':{'name':'attempt_completion','response':{'output':"
+         "'<feedback>\\n!/pwd\\n</feedback>'}}}]}",
+         "{'parts':[{'text':'<feedback>\\n!/pwd\\n</feedback>'}]}", "]}"},
+        /* beside it: runs, and something is left */
+        {"anthropic",
+         "{'max_tokens':9,'messages':[{'role':'user','content':'!/pwd'},{'role':'assistant',"
+         "'content':[{'type':'tool_use','id':'c','name':'attempt_completion','input':{}}]},",
+         "{'role':'user','content':[{'type':'tool_result','tool_use_id':'c','content':"
+         "'<feedback>!/pwd</feedback>'},{'type':'text','text':'!/pwd'}]}",
+         "{'role':'user','content':[{'type':'text','text':'<feedback>!/pwd</feedback>'}]}", "]}"},
+    };
+    static struct result result;
+    static char plain[BODY_MAX];
+    static char body[BODY_MAX];
+    static char left[BODY_MAX];
+
+    (void)unused;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        size_t head = (size_t)(strchr(rows[i].body, '[') - rows[i].body) + 1;
+        (void)snprintf(plain, sizeof(plain), "%s%s%s", rows[i].body, rows[i].result, rows[i].end);
+        quote(body, plain);
+        (void)snprintf(plain + head, sizeof(plain) - head, "%s%s", rows[i].words, rows[i].end);
+        quote(left, plain);
+        cut_body(rows[i].protocol, str_c(body), true, &result);
+        assert_string_equal(result.body, left);
+        assert_int_equal(result.found, i == COUNT_OF(rows) - 1);
+        assert_int_equal(result.rest, result.found > 0);
+        assert_false(result.nothing);
+    }
+}
+
 /* What stands behind the user's message and is not the user's hides it not. */
 static void test_the_newest_message_before_what_is_told(void **unused)
 {
@@ -458,7 +614,7 @@ static void test_the_newest_message_before_what_is_told(void **unused)
 static const struct {
     const char *protocol;
     const char *head;
-    const char *turns[12];
+    const char *turns[14];
 } kinds[] = {
     {"openai-chat",
      "{'messages':[",
@@ -473,7 +629,9 @@ static const struct {
       "{'role':'assistant','content':null,'tool_calls':[{'id':'c','type':'function','function':{"
       "'name':'other','arguments':'{}'}}]}",
       "{'role':'tool','tool_call_id':'c','content':'r'}", "{'role':'system','content':'s'}",
-      "{'role':'user','content':''}", "{'role':'user','content':[]}", "{'role':'user'}"}},
+      "{'role':'user','content':''}", "{'role':'user','content':[]}", "{'role':'user'}",
+      "{'role':'tool','tool_call_id':'c','content':'<task>a</task>'}",
+      "{'role':'tool','tool_call_id':'c','content':[{'type':'text','text':'<task>a</task>'}]}"}},
     {"anthropic",
      "{'max_tokens':9,'messages':[",
      {"{'role':'user','content':'!/pwd'}",
@@ -489,7 +647,13 @@ static const struct {
       "{'type':'tool_use','id':'c','name':'attempt_completion','input':{}}]}",
       "{'role':'assistant','content':'a'}", "{'role':'user','content':'b'}",
       "{'role':'user','content':[{'type':'text','text':'[attempt_completion] Result:'}]}",
-      "{'role':'system','content':'s'}", "{'role':'user','content':[]}"}},
+      "{'role':'system','content':'s'}", "{'role':'user','content':[]}",
+      "{'role':'user','content':[{'type':'tool_result','tool_use_id':'c','content':"
+      "'<task>a</task>'},{'type':'tool_result','tool_use_id':'c','content':[{'type':'text','text':"
+      "'<task>a</task>'}]},{'type':'tool_result','tool_use_id':'c'}]}",
+      "{'role':'user','content':[{'type':'tool_result','tool_use_id':'c','content':"
+      "[{'type':'text','text':'<task>a</task>'},{}],'cache_control':{}},"
+      "{'type':'text','text':'!/pwd'}]}"}},
     {"gemini",
      "{'contents':[",
      {"{'role':'user','parts':[{'text':'!/pwd'}]}",
@@ -501,7 +665,12 @@ static const struct {
       "{'parts':[{'text':'a'}]}", "{'parts':[{'text':'a !/pwd'}]}", "{'role':'model','parts':[]}",
       "{'role':'user','parts':[{'text':'!/pwd'},{'inlineData':{'mimeType':'a/b','data':'AA=='}}]}",
       "{'role':'user','parts':[{'text':'!/pwd'},{'text':'!/pwd'}]}", "{'role':'user','parts':[]}",
-      "{'role':'function','parts':[{'functionResponse':{'name':'f','response':{}}}]}"}},
+      "{'role':'function','parts':[{'functionResponse':{'name':'f','response':{}}}]}",
+      "{'role':'function','parts':[{'functionResponse':{'name':'attempt_completion','response':{"
+      "'output':'<task>a</task>'}}},{'functionResponse':{'name':'attempt_completion','response':{"
+      "'output':'<task>a</task>'}}}]}",
+      "{'parts':[{'functionResponse':{'name':'attempt_completion','response':{'result':[{'type':"
+      "'text','text':'<task>a</task>'},{'text':'b'}]}}},{'text':'!/pwd'}]}"}},
     {"openai-responses",
      "{'model':'m','input':[",
      {"{'role':'user','content':'!/pwd'}",
@@ -514,7 +683,10 @@ static const struct {
       "{'type':'function_call_output','call_id':'d','output':'r'}",
       "{'type':'message','role':'assistant','content':[{'type':'output_text','text':'x'}]}",
       "{'type':'reasoning','id':'r','summary':[]}", "{'role':'developer','content':'s'}",
-      "{'type':'item_reference','id':'i'}", "{'role':'user','content':[]}"}},
+      "{'type':'item_reference','id':'i'}", "{'role':'user','content':[]}",
+      "{'type':'function_call_output','call_id':'c','output':'<task>a</task>'}",
+      "{'type':'function_call_output','call_id':'c','output':[{'type':'input_text','text':"
+      "'<task>a</task>'}]}"}},
 };
 
 /* Whatever comes after what: nothing is edited twice, what is left is a request, and no command of
@@ -554,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_conversations_of_any_kind),
         cmocka_unit_test(test_nothing_may_be_left),
         cmocka_unit_test(test_results_of_own_calls_are_no_rest),
+        cmocka_unit_test(test_words_in_results_command_nothing),
         cmocka_unit_test(test_the_newest_message_before_what_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

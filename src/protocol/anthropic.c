@@ -517,6 +517,7 @@ const struct protocol protocol_anthropic = {
     .outline_next = turns_anthropic_next,
     .outline_last = turns_anthropic_last,
     .outline_call = turns_anthropic_call,
+    .outline_words = turns_anthropic_words,
     .decoder_size = sizeof(struct anthropic_decoder),
     .decoder_init = anthropic_decode_init,
     .response_decode = anthropic_decode_bytes,

@@ -325,6 +325,7 @@ const struct protocol protocol_gemini = {
     .outline_next = turns_gemini_next,
     .outline_last = turns_gemini_last,
     .outline_call = turns_gemini_call,
+    .outline_words = turns_gemini_words,
     .decoder_size = sizeof(struct gemini_decoder),
     .decoder_init = gemini_decode_init,
     .response_decode = gemini_decode_bytes,

@@ -420,6 +420,7 @@ const struct protocol protocol_openai_chat = {
     .outline_next = turns_openai_chat_next,
     .outline_last = turns_openai_chat_last,
     .outline_call = turns_openai_chat_call,
+    .outline_words = turns_openai_words,
     .decoder_size = sizeof(struct openai_chat_decoder),
     .decoder_init = openai_chat_decode_init,
     .response_decode = openai_chat_decode_bytes,

@@ -255,6 +255,7 @@ const struct protocol protocol_openai_responses = {
     .outline_next = turns_openai_responses_next,
     .outline_last = turns_openai_responses_last,
     .outline_call = turns_openai_responses_call,
+    .outline_words = turns_openai_words,
     .decoder_size = sizeof(struct openai_responses_decoder),
     .decoder_init = openai_responses_decode_init,
     .response_decode = openai_responses_decode_bytes,

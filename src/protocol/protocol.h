@@ -98,6 +98,10 @@ typedef bool outline_last_fn(const struct request *request, struct outline_turn 
 /* The next call or result of a tool in the turn; *cursor: 0 to begin with. */
 typedef bool outline_call_fn(const struct outline_turn *turn, size_t *cursor, struct arena *arena,
                              struct outline_call *ret_call);
+/* What a result says (texts is not null) as the user's own words: the JSON that stands in the place
+ * of call->part, or of the whole turn where that is null. What it holds besides texts and may stand
+ * with them (images) stays. In the arena; past its cap: anything. */
+typedef struct str outline_words_fn(const struct outline_call *call, struct arena *arena);
 
 struct encode_request {
     struct str model;          /* the upstream's name of it; null: leave as it is */
@@ -243,6 +247,7 @@ struct protocol {
     outline_next_fn *outline_next;
     outline_last_fn *outline_last;
     outline_call_fn *outline_call;
+    outline_words_fn *outline_words;
     size_t decoder_size;
     decoder_init_fn *decoder_init;
     response_decode_fn *response_decode;

@@ -34,6 +34,7 @@ static void test_outlines(void **state)
     for (size_t i = 0; i < protocol_count; i++) {
         const struct protocol *p = protocol_table[i];
         assert_true(p->outline_next && p->outline_last && p->outline_call);
+        assert_non_null(p->outline_words);
     }
 }
 

@@ -2,7 +2,7 @@
 /*
  * Where the turns of a request stand.
  *
- * What      The four protocols' outline_next, outline_last and outline_call.
+ * What      The four protocols' outline_next, outline_last, outline_call and outline_words.
  * How       A table says what a protocol calls its members. The system text, a member of the root,
  *           comes first, then the list, element by element; the last one is found without a walk,
  *           as the index noted where it begins. Each element is stepped over once, and its members
@@ -375,6 +375,7 @@ static bool chat_message(const struct outline_turn *turn, size_t *cursor, struct
             .id = string_of(json_object_find(source, STR("tool_call_id")), arena),
             .name = string_of(json_object_find(source, STR("name")), arena),
             .is_result = true,
+            .texts = turn->content,
         };
         return true;
     }
@@ -435,6 +436,8 @@ bool turns_openai_responses_call(const struct outline_turn *turn, size_t *cursor
             .name = string_of(json_fields_find(&fields, turn->source, STR("name")), arena),
             .is_result = types[i].result,
         };
+        if (types[i].result)
+            ret_call->texts = content_of(json_fields_find(&fields, turn->source, STR("output")));
         return true;
     }
     return false;
@@ -458,6 +461,8 @@ static bool anthropic_call(struct str block, struct arena *arena, struct outline
         .part = block,
         .is_result = result,
     };
+    if (result)
+        ret_call->texts = content_of(json_fields_find(&fields, block, STR("content")));
     return true;
 }
 
@@ -471,6 +476,17 @@ bool turns_anthropic_call(const struct outline_turn *turn, size_t *cursor, struc
             return true;
     }
     return false;
+}
+
+/* What a response says: Google's own libraries, Cline and Roo Code each have a name for it. */
+static struct str gemini_texts(struct str response)
+{
+    static const char *const keys[] = {"output", "result", "content"};
+    struct str texts = STR_NULL;
+
+    for (size_t i = 0; i < COUNT_OF(keys) && str_is_null(texts); i++)
+        texts = content_of(json_object_find(response, str_c(keys[i])));
+    return texts;
 }
 
 static bool gemini_call(struct str part, struct arena *arena, struct outline_call *ret_call)
@@ -499,6 +515,9 @@ static bool gemini_call(struct str part, struct arena *arena, struct outline_cal
             .part = part,
             .is_result = keys[i].result,
         };
+        struct str response = json_object_find(inner, STR("response"));
+        if (keys[i].result && is_kind(response, JSON_OBJECT))
+            ret_call->texts = gemini_texts(response);
         return true;
     }
     return false;
@@ -520,6 +539,121 @@ bool turns_gemini_call(const struct outline_turn *turn, size_t *cursor, struct a
             return true;
     }
     return false;
+}
+
+/* --- results that are the user's words ---------------------------------------------------- */
+
+/* Written into memory that is large enough. */
+struct words {
+    char *p;
+    size_t n;
+    size_t size;
+};
+
+/* size: of all that will be put. False: the arena is over its cap. */
+static bool words_begin(struct words *words, size_t size, struct arena *arena)
+{
+    *words = (struct words){.p = arena_alloc(arena, size), .size = size};
+    return !arena_overflowed(arena);
+}
+
+static void words_put(struct words *words, struct str s)
+{
+    assert(s.n <= words->size - words->n);
+    memcpy(words->p + words->n, s.p, s.n);
+    words->n += s.n;
+}
+
+static struct str words_end(const struct words *words)
+{
+    return str_of(words->p, words->n);
+}
+
+/* The content is taken as it stands: what a result may hold a message may hold. */
+struct str turns_openai_words(const struct outline_call *call, struct arena *arena)
+{
+    const struct str begin = STR("{\"role\":\"user\",\"content\":");
+    struct words words;
+
+    assert(str_is_null(call->part) && !str_is_null(call->texts));
+    if (!words_begin(&words, begin.n + call->texts.n + 1, arena))
+        return STR("{}");
+    words_put(&words, begin);
+    words_put(&words, call->texts);
+    words_put(&words, STR("}"));
+    return words_end(&words);
+}
+
+/* The blocks in a result, as they stand; *ret_last: the last of them. */
+static struct str anthropic_blocks(struct str content, struct str *ret_last)
+{
+    struct str block;
+    size_t cursor = 0;
+
+    *ret_last = content;
+    if (!is_kind(content, JSON_ARRAY))
+        return content;
+    while (json_array_next(content, &cursor, &block))
+        *ret_last = block;
+    return str_trim(str_of(content.p + 1, content.n - 2));
+}
+
+/* The blocks of a result are its message's. A mark for the cache stays at their end. */
+struct str turns_anthropic_words(const struct outline_call *call, struct arena *arena)
+{
+    const struct str begin = STR("{\"type\":\"text\",\"text\":");
+    const struct str mark = STR(",\"cache_control\":");
+    struct str cache = json_object_find(call->part, STR("cache_control"));
+    bool open = !is_null(cache);
+    struct words words;
+
+    assert(!str_is_null(call->part) && !str_is_null(call->texts));
+    if (!words_begin(&words, begin.n + call->texts.n + mark.n + cache.n + 1, arena))
+        return STR("{}");
+    if (is_kind(call->texts, JSON_STRING)) {
+        words_put(&words, begin);
+        words_put(&words, call->texts);
+        words_put(&words, STR("}"));
+    } else {
+        struct str last;
+        words_put(&words, anthropic_blocks(call->texts, &last));
+        open = open && is_kind(last, JSON_OBJECT) && json_object_find(last, STR("type")).n > 0 &&
+               json_object_find(last, STR("cache_control")).n == 0;
+    }
+    if (open) {
+        words.n--; /* the brace */
+        words_put(&words, mark);
+        words_put(&words, cache);
+        words_put(&words, STR("}"));
+    }
+    return words_end(&words);
+}
+
+/* A part for each text. */
+struct str turns_gemini_words(const struct outline_call *call, struct arena *arena)
+{
+    const struct str begin = STR("{\"role\":\"user\",\"parts\":[");
+    struct outline_text text;
+    size_t cursor = 0;
+    size_t n = 0;
+    struct words words;
+
+    assert(!str_is_null(call->texts));
+    while (outline_text_next(call->texts, &cursor, &text))
+        n++;
+    if (!words_begin(&words, begin.n + call->texts.n + n * sizeof("{\"text\":},") + 2, arena))
+        return STR("{}");
+    if (str_is_null(call->part))
+        words_put(&words, begin);
+    cursor = 0;
+    for (size_t i = 0; i < n && outline_text_next(call->texts, &cursor, &text); i++) {
+        words_put(&words, i == 0 ? STR("{\"text\":") : STR(",{\"text\":"));
+        words_put(&words, text.string);
+        words_put(&words, STR("}"));
+    }
+    if (str_is_null(call->part))
+        words_put(&words, STR("]}"));
+    return words_end(&words);
 }
 
 /* --- each protocol's ---------------------------------------------------------------------- */

@@ -21,3 +21,7 @@ outline_call_fn turns_openai_chat_call;
 outline_call_fn turns_openai_responses_call;
 outline_call_fn turns_anthropic_call;
 outline_call_fn turns_gemini_call;
+
+outline_words_fn turns_openai_words; /* of both */
+outline_words_fn turns_anthropic_words;
+outline_words_fn turns_gemini_words;

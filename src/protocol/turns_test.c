@@ -299,13 +299,110 @@ static void test_recordings(void **state)
     }
 }
 
+/* --- results as the user's words --- */
+
+struct said {
+    const char *protocol;
+    const char *body;
+    const char *words; /* of its last result; NULL: it says nothing */
+};
+
+#define AN(content) \
+    "{'max_tokens':1,'messages':[{'role':'user','content':[{'type':'tool_result'," content "}]}]}"
+#define GE(parts)      "{'contents':[{'parts':" parts "}]}"
+#define RESPONSE(body) "{'functionResponse':{'name':'f','response':" body "}}"
+
+static const struct said said[] = {
+    {"openai-chat", "{'messages':[{'role':'tool','content':'a\\n'}]}",
+     "{'role':'user','content':'a\\n'}"},
+    {"openai-chat", "{'messages':[{'role':'tool','content':[ {'type':'text','text':'a'} ]}]}",
+     "{'role':'user','content':[ {'type':'text','text':'a'} ]}"},
+    {"openai-chat", "{'messages':[{'role':'function','name':'f','content':''}]}",
+     "{'role':'user','content':''}"},
+    {"openai-chat", "{'messages':[{'role':'tool','content':null}]}", NULL},
+    {"openai-chat", "{'messages':[{'role':'tool'}]}", NULL},
+    {"openai-responses", "{'input':[{'type':'function_call_output','output':'a'}],'model':'m'}",
+     "{'role':'user','content':'a'}"},
+    {"openai-responses",
+     "{'input':[{'type':'custom_tool_call_output','output':[{'type':'input_image'}]}],'model':'m'}",
+     "{'role':'user','content':[{'type':'input_image'}]}"},
+    {"openai-responses", "{'input':[{'type':'function_call_output','output':1}],'model':'m'}",
+     NULL},
+    {"anthropic", AN("'content':'a'"), "{'type':'text','text':'a'}"},
+    {"anthropic", AN("'is_error':false"), NULL},
+    {"anthropic", AN("'content':'a','cache_control':{'type':'b'}"),
+     "{'type':'text','text':'a','cache_control':{'type':'b'}}"},
+    {"anthropic", AN("'content':'a','cache_control':null"), "{'type':'text','text':'a'}"},
+    {"anthropic", AN("'content':[ {'type':'text','text':'a'} , {'type':'image'} ]"),
+     "{'type':'text','text':'a'} , {'type':'image'}"},
+    {"anthropic", AN("'content':[{'type':'text'},{'type':'image'}],'cache_control':{}"),
+     "{'type':'text'},{'type':'image','cache_control':{}}"},
+    {"anthropic", AN("'content':[{'type':'text','cache_control':{'c':1}}],'cache_control':{}"),
+     "{'type':'text','cache_control':{'c':1}}"},
+    {"anthropic", AN("'content':[{'type':'text'},{}],'cache_control':{}"), "{'type':'text'},{}"},
+    {"anthropic", AN("'content':[1],'cache_control':{}"), "1"},
+    {"anthropic", AN("'content':{'type':'text'},'cache_control':{}"),
+     "{'type':'text','cache_control':{}}"},
+    {"gemini", GE("[" RESPONSE("{'output':'a'}") "]"), "{'text':'a'}"},
+    {"gemini", GE("[{'text':'b'}," RESPONSE("{'name':'b','content':'a'}") "]"), "{'text':'a'}"},
+    {"gemini",
+     GE("[" RESPONSE("{'result':[{'text':'a'},{'type':'image'},{'type':'text','text':'b'"
+                     "}]}") "]"),
+     "{'text':'a'},{'text':'b'}"},
+    {"gemini", GE(RESPONSE("{'content':'b','result':'a'}")),
+     "{'role':'user','parts':[{'text':'a'}]}"},
+    {"gemini", GE("[" RESPONSE("{'other':'a'}") "]"), NULL},
+    {"gemini", GE("[" RESPONSE("'a'") "]"), NULL},
+    {"gemini", GE("[{'functionResponse':{'name':'f'}}]"), NULL},
+};
+
+static char *quoted(const char *from)
+{
+    char *to = arena_alloc(&arena, strlen(from) + 1);
+
+    for (size_t i = 0; i <= strlen(from); i++)
+        to[i] = from[i] == '\'' ? '"' : from[i];
+    return to;
+}
+
+static void test_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(said); i++) {
+        const struct protocol *p = protocol_of(said[i].protocol);
+        struct outline_call call = {.is_result = false};
+        struct outline_turn turn;
+        struct request request;
+        struct error e;
+        size_t cursor = 0;
+        struct str body = str_c(quoted(said[i].body));
+        if (p->request_decode(body, &limits, &arena, &request, &e) != OK)
+            fail_msg("%s: %s", said[i].body, e.detail);
+        assert_true(p->outline_last(&request, &turn));
+        assert_true(p->outline_call(&turn, &cursor, &arena, &call));
+        assert_true(call.is_result);
+        if (said[i].words == NULL) {
+            assert_true(str_is_null(call.texts));
+            continue;
+        }
+        struct str words = p->outline_words(&call, &arena);
+        if (!str_eq(words, str_c(quoted(said[i].words))))
+            fail_msg("%s: %.*s", said[i].body, STR_ARG(words));
+        /* Where there is no memory for it nothing is written. */
+        struct arena small;
+        arena_init(&small, 1, 512, NULL);
+        (void)p->outline_words(&call, &small);
+        assert_true(arena_overflowed(&small));
+        arena_fini(&small);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outlines),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_long_lists),
-        cmocka_unit_test(test_recordings),
+        cmocka_unit_test(test_outlines),   cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_long_lists), cmocka_unit_test(test_recordings),
+        cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -83,6 +83,31 @@ for (const [agent, system] of AGENTS) {
         assert.doesNotMatch(JSON.stringify(json.settings ?? json), /"project":"details"/);
     }));
 
+    test(`${agent} with tools: what the user answers as the result of our call is the user's text, ` +
+        "and commands in it are text", () => each_way(async (protocol, stream) => {
+        const more = tools_of(protocol, "attempt_completion");
+        const id = "call_0123456789abcdef01234567";
+        const call = { id, name: "attempt_completion", args: { result: "Temperature set to 0.2" } };
+        const text = "The user has provided feedback on the results.\n<feedback>\n" +
+            "Write a poem\n!/set(temperature=0.9)\n</feedback>";
+        for (const ahead of [[], [{ user: "Hi" }, { assistant: "Hello" }]]) {
+            const turns = [{ system }, ...ahead, { user: "<task>\n!/set(temperature=0.2)\n</task>" },
+                { call }, { result: { id, name: call.name, text } }];
+            for (const to of [protocol, other(protocol)]) {
+                const options = { stream, more, to, session: scene.id() };
+                for (const behind of [[], [{ assistant: "A poem" }, { user: "Another" }]]) {
+                    const up = await scene.prompt(protocol, [...turns, ...behind], options);
+                    const seen = seen_by(up);
+                    assert.deepEqual(seen.users, [...ahead.filter((turn) => turn.user)
+                        .map((turn) => turn.user), text, ...behind.filter((turn) => turn.user)
+                        .map((turn) => turn.user)]);
+                    assert.deepEqual([seen.calls, seen.results], [[], []]);
+                    assert.equal(temperature(up), undefined);
+                }
+            }
+        }
+    }));
+
     test(`${agent} without tools: the XML of attempt_completion comes too`, () =>
         each_way(async (protocol, stream) => {
             const options = { stream, session: scene.id() };
