@@ -26,9 +26,11 @@ const CHAT = "/v1/chat/completions";
 /* Letters and digits only, so that no escaping hides one. */
 const SECRETS = Object.fromEntries(["clientkey", "otherkey", "wrongkey", "upstreamkey", "quirkykey",
     "querykey", "extraheader", "proxyuser", "proxypass", "prompt", "answer", "cookie", "ownkey",
-    "idempotency", "broken", "session"].map((name) => [name, `Zq7${name}Mark${
+    "idempotency", "broken"].map((name) => [name, `Zq7${name}Mark${
     Buffer.from(name).toString("hex").slice(0, 12)}Xw9`]));
 const S = SECRETS;
+/* Its client is told, and so is the log: the backend never. */
+const SESSION = "Zq7session-of-the-test";
 const BASIC = Buffer.from(`${S.proxyuser}:${S.proxypass}`).toString("base64");
 
 /** Which secrets stand in the text, plain or in base64. */
@@ -130,7 +132,7 @@ const body_of = (kind, model = "mock:m1", more = {}) => JSON.stringify({ model, 
 
 const AUTH = { Authorization: `Bearer ${S.clientkey}`, "Content-Type": "application/json",
     Cookie: `session_id=${S.cookie}`, "OpenAI-Organization": S.ownkey,
-    "Idempotency-Key": S.idempotency, "X-Session-Id": S.session };
+    "Idempotency-Key": S.idempotency, "X-Session-Id": SESSION };
 
 /** Everything once; the answers as text, heads and all. */
 async function exchanges(p) {
@@ -243,6 +245,7 @@ for (const level of ["debug", "info", "warning", "error"]) {
                 assert.equal(ex.get("authorization"), `Bearer ${S.upstreamkey}`);
                 nowhere(ex.head.raw.toString("latin1"), "what the backend got",
                     ["upstreamkey", "extraheader", "idempotency"]);
+                assert.ok(!ex.head.raw.includes(SESSION), "the backend got the session's id");
             }
             for (const text of tunnels) {
                 assert.ok(text.includes(BASIC), "the forward proxy gets its password");
