@@ -3,7 +3,7 @@
 
 #include <xxhash.h>
 
-enum { UUID_SIZE = 36, DIGEST_DIGITS = 32 };
+enum { UUID_SIZE = 36, DIGEST_DIGITS = 32, TEXTS_MAX = 8 };
 
 static bool is_hex(char c)
 {
@@ -120,11 +120,13 @@ struct print {
     size_t left[ROLE_COUNT]; /* bytes that still count */
 };
 
-static void add_text(struct print *print, enum role role, struct str text)
+/* Of the text at most so many bytes. */
+static void add_text(struct print *print, enum role role, struct str text, size_t bytes_max)
 {
     XXH128_hash_t link[2];
-    size_t n = text.n < print->left[role] ? text.n : print->left[role];
+    size_t n = text.n < bytes_max ? text.n : bytes_max;
 
+    assert(bytes_max <= print->left[role]);
     if (n == 0)
         return;
     link[0] = print->sum[role];
@@ -146,23 +148,26 @@ static XXH128_hash_t print_end(const struct print *print, const struct session_s
     return XXH3_128bits(&link, sizeof(link));
 }
 
-/* False: it says nothing. */
+/* False: it says nothing. A text that another one follows leaves it half of the bytes: what a
+ * client tells the model ahead of its user's words (Gemini CLI its folder) does not hide them. */
 static bool add_turn(struct print *print, enum role role, struct str content)
 {
     struct outline_text text;
+    struct str last = STR_NULL;
     size_t cursor = 0;
-    bool any = false;
+    size_t *left = &print->left[role];
 
-    while (print->left[role] > 0 && outline_text_next(content, &cursor, &text)) {
-        any = true;
+    for (size_t i = 0; i<TEXTS_MAX && * left> 0 && outline_text_next(content, &cursor, &text);
+         i++) {
         assert(text.string.n >= 2);
-        add_text(print, role, str_of(text.string.p + 1, text.string.n - 2));
+        if (i > 0)
+            add_text(print, role, last, *left / 2);
+        last = str_of(text.string.p + 1, text.string.n - 2);
     }
-    if (!any && role == ROLE_USER && content.n > 0) {
-        any = true;
-        add_text(print, role, content); /* an image, say */
-    }
-    return any;
+    if (str_is_null(last) && role == ROLE_USER && content.n > 0)
+        last = content; /* an image, say */
+    add_text(print, role, last, *left);
+    return !str_is_null(last);
 }
 
 static enum role role_of(const struct outline_turn *turn)

@@ -32,7 +32,8 @@ struct session_key_print {
 };
 /* The id that the beginning of the conversation makes: scope, system text and the first user
  * message, SESSION_KEY_TEXT_MAX bytes of the source of each. The same where a client writes its
- * text as a string or as parts, and whatever stands beside the text. */
+ * text as a string or as one part, and whatever stands beside the text. Of several parts each but
+ * the last has half of the bytes that those before it left. */
 enum { SESSION_KEY_TEXT_MAX = 4096 };
 struct session_key_print session_key_print(const struct intake *intake,
                                            const struct request *request,

@@ -282,6 +282,32 @@ static void test_the_first_4096_bytes_count(void **unused)
     assert_string_not_equal(look("openai-chat", whole, 1).id, same.id);
 }
 
+/* What a client tells the model ahead of its user's words does not hide them. */
+static void test_words_behind_a_long_text_count(void **unused)
+{
+    static char body[3 * SESSION_KEY_TEXT_MAX];
+    static const char head[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":["
+                               "{\"type\":\"text\",\"text\":\"";
+    static const char tail[] = "\"},{\"type\":\"text\",\"text\":\"words\"}]}]}";
+    const size_t begin = sizeof(head) - 1;
+    const size_t text = SESSION_KEY_TEXT_MAX + 100;
+
+    (void)unused;
+    memcpy(body, head, begin);
+    memset(body + begin, 'x', text);
+    memcpy(body + begin + text, tail, sizeof(tail) - 1);
+    struct str whole = str_of(body, begin + text + sizeof(tail) - 1);
+    struct seen same = look("openai-chat", whole, 1);
+    body[whole.n - 7] = 'S';
+    assert_string_not_equal(look("openai-chat", whole, 1).id, same.id);
+    body[whole.n - 7] = 's';
+    body[begin + SESSION_KEY_TEXT_MAX / 2 - 1] = 'y';
+    assert_string_not_equal(look("openai-chat", whole, 1).id, same.id);
+    body[begin + SESSION_KEY_TEXT_MAX / 2 - 1] = 'x';
+    body[begin + SESSION_KEY_TEXT_MAX / 2] = 'y';
+    assert_string_equal(look("openai-chat", whole, 1).id, same.id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_other_conversations_have_other_fingerprints),
         cmocka_unit_test(test_all_protocols_have_fingerprints),
         cmocka_unit_test(test_the_first_4096_bytes_count),
+        cmocka_unit_test(test_words_behind_a_long_text_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
