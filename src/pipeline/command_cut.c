@@ -115,9 +115,16 @@ static void cut_text(struct cut *cut, const struct cut_text *text)
     }
 }
 
-static bool is_blank(const struct cut_text *text, struct arena *arena)
+/* Blanks, and marks that stood behind its commands. */
+static bool is_nothing(const struct cut_text *text, struct arena *arena)
 {
-    return str_trim(spot_rest(text->text, &text->spot, arena)).n == 0;
+    struct str left = str_trim(spot_rest(text->text, &text->spot, arena));
+
+    if (text->spot.rest)
+        return left.n == 0;
+    while (left.n > 0 && strchr(".,;:!? \t\r\n", left.p[0]) != NULL && left.p[0] != '\0')
+        left = str_from(left, 1);
+    return left.n == 0;
 }
 
 /* The texts without their commands; parts that hold nothing any more go, as long as one stays. */
@@ -129,7 +136,7 @@ static void cut_message(struct cut *cut, const struct cut_message *message)
         const struct cut_text *text = &message->texts[i];
         if (text->spot.n == 0)
             continue;
-        if (parts > 1 && !str_is_null(text->at.part) && is_blank(text, cut->arena)) {
+        if (parts > 1 && !str_is_null(text->at.part) && is_nothing(text, cut->arena)) {
             remove_element(cut, text->at.part);
             parts--;
         } else {
@@ -467,11 +474,17 @@ void command_cut_find(struct cut *cut)
     struct cut_turn *last = walk.newest == walk.n ? NULL : &walk.turns[walk.newest];
     if (last != NULL && is_users(last) && !last->removed)
         (void)read_message(&walk, last, &cut->session, &cut->newest);
+    size_t older = cut->request->edits.n;
+    if (cut->newest.found > 0 && cut->newest.rest)
+        cut_message(cut, &cut->newest);
+    cut->edits = cut->request->edits.n;
+    cut->request->edits.n = older;
     cut->nothing = is_nothing_left(&walk) && !arena_overflowed(cut->arena);
 }
 
 void command_cut_newest(struct cut *cut)
 {
-    assert(cut->newest.found > 0);
-    cut_message(cut, &cut->newest);
+    assert(cut->newest.found > 0 && cut->newest.rest);
+    assert(cut->edits >= cut->request->edits.n);
+    cut->request->edits.n = cut->edits;
 }

@@ -48,11 +48,13 @@ struct cut {
     void *ctx;
     /* What is found. */
     struct cut_message newest; /* found 0: no commands to run */
+    size_t edits;              /* of the request, with those of the newest message */
     bool nothing;              /* of the conversation only system texts are left */
 };
 
 /* Looks through the conversation; the edits of the older messages are made. Whoever asks, asks
  * arena_overflowed before anything of it is used. */
 void command_cut_find(struct cut *cut);
-/* The newest message goes on without its commands. */
+/* The newest message, of which something is left, goes on without its commands: what was found is
+ * put in force, which takes no time. No edits are added in between. */
 void command_cut_newest(struct cut *cut);

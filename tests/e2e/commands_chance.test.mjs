@@ -124,10 +124,10 @@ class Talk {
         return [wrap(sent), wrap(without(left))];
     }
 
-    only(n, make, ends = ["", "\n", " ", "."]) {
+    only(n, make) {
         const list = Array.from({ length: n }, (_, i) => make(n - i));
         return this.rng.pick(["", " ", "\n"]) + list.join(this.rng.pick(GAPS)) +
-            this.rng.pick(ends);
+            this.rng.pick(["", "\n", " ", "."]);
     }
 
     /** {user, left}: the message, and what it is without commands; null: nothing. */
@@ -142,7 +142,7 @@ class Talk {
         } else if (more === 2) {
             parts.splice(this.rng.below(2), 0, [REMINDER, REMINDER]);
         } else if (more === 3 && n > 0) {
-            parts.splice(this.rng.below(2), 0, [this.only(n, make, ["", "\n"]), null]);
+            parts.splice(this.rng.below(2), 0, [this.only(n, make), null]);
         } else if (more === 4) {
             return { user: sent, left };
         }
@@ -151,9 +151,9 @@ class Talk {
     }
 
     pure(n, make) {
-        const text = this.only(n, make, this.beside_result() ? [""] : undefined);
+        const text = this.only(n, make);
         return this.rng.pick([{ user: text, left: null }, { user: [text], left: null },
-            { user: [REMINDER, text], left: null },
+            { user: [REMINDER, text], left: [REMINDER], told: true },
             { user: [text, `<environment_details>\n${this.prefix}pwd\n</environment_details>`],
                 left: null }]);
     }
@@ -169,8 +169,8 @@ class Talk {
 
     next() {
         const message = this.choose();
-        if (message.left === null && this.beside_result()) {
-            return { ...message, answers: message.fails === true,
+        if ((message.left === null || message.told) && this.beside_result()) {
+            return { ...message, told: false, answers: message.fails === true,
                 left: [message.user].flat().filter((text) => text[0] === "<") };
         }
         return message;
@@ -336,13 +336,15 @@ function taken_by_vendor(protocol, body) {
     }
     pairs(body);
     if (protocol === "anthropic") {
-        list.forEach(({ role }, i) => assert.equal(role, i % 2 ? "assistant" : "user"));
+        /* Messages of the user may follow each other: where our answer stood between them. */
+        list.forEach(({ role }, i) => assert.ok(role === "user" || (i > 0 &&
+            list[i - 1].role === "user"), `the ${role} at ${i}`));
     }
 }
 
 /* ---- The conversations ---- */
 
-const ROUNDS = Number(process.env.ROUNDS ?? 60);
+const ROUNDS = Number(process.env.ROUNDS ?? 48);
 const TURNS = 9;
 
 async function take_turn(talk, how, before) {
@@ -367,7 +369,7 @@ async function take_turn(talk, how, before) {
         assert.deepEqual(list.slice(0, before.length), before, "the beginning has changed");
         before = list;
     }
-    const kept = message.left !== null;
+    const kept = message.left !== null && !message.told;
     const answer = message.answers ? [talk.answered(got.text || "Done.", kept)] :
         how.works ? talk.work(how.large) : [{ assistant: got.text }];
     talk.turns.push(...answer);
@@ -389,7 +391,7 @@ test("conversations with commands go up as they are without them", async (t) => 
             const stream = rng.below(2) === 0;
             const how = { to, session, write, stream,
                 array: stream && protocol === "gemini" && rng.below(2) === 0,
-                gzip: rng.below(4) === 0, large: round % 20 === 0,
+                gzip: rng.below(4) === 0, large: round % 40 === 3,
                 works: talk.kind !== "xml" && rng.below(4) === 0 };
             try {
                 before = await take_turn(talk, how, before);
