@@ -33,8 +33,8 @@ function folder() {
 
 /* What outlives the process is in the folder: the sessions, and the key that makes their owners'
  * names. */
-const config_of = (dir) => ({ backends: { demo: {} }, default_backend: "demo", data_dir: dir,
-    session: { repository: "file", file_path: path.join(dir, "sessions") } });
+const config_of = (dir, workers) => ({ backends: { demo: {} }, default_backend: "demo", workers,
+    data_dir: dir, session: { repository: "file", file_path: path.join(dir, "sessions") } });
 
 const set_body = (session, n) => JSON.stringify({ model: "demo", session_id: session,
     messages: [{ role: "user", content: `!/set(project=p${n}, temperature=0.${n})` }] });
@@ -84,13 +84,13 @@ async function check(proxy, states) {
 }
 
 test(`killed ${KILLS} times at any moment: nothing that was said is lost`, async () => {
-    const config = config_of(folder());
+    const dir = folder();
     const rng = random("kills");
     const states = Array.from({ length: CLIENTS }, (_, i) =>
         ({ session: `kept-${i}`, sent: 0, said: 0 }));
     let in_flight = 0;
     for (let kill = 0; kill < KILLS; kill++) {
-        const proxy = await start({ config });
+        const proxy = await start({ config: config_of(dir, 1 + kill % 3) });
         try {
             await check(proxy, states);
             const all = Promise.all(states.map((state) => set_numbers(proxy, state)));
@@ -107,7 +107,7 @@ test(`killed ${KILLS} times at any moment: nothing that was said is lost`, async
     /* Else it was not killed while there was something to lose. */
     assert.ok(in_flight > KILLS, `only ${in_flight} changes were on their way`);
     assert.ok(states.every((state) => state.said > KILLS / 4), JSON.stringify(states));
-    const last = await start({ config });
+    const last = await start({ config: config_of(dir, 2) });
     await check(last, states);
     await last.stop();
 });
