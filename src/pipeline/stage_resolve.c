@@ -121,6 +121,9 @@ static enum error_code resolve_session(struct call *call, struct backend_choice 
     if (!found)
         return backend_resolve_for(call->backends, backend, model, ret_choice, &call->error);
     choose(ret_choice, backend, model);
+    if (str_is_null(ret_choice->model)) /* "other:" */
+        return FAIL(&call->error, ERR_BAD_REQUEST, "model: no name that %.*s could take",
+                    STR_ARG(backend->name));
     return OK;
 }
 

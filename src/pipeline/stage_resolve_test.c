@@ -167,6 +167,17 @@ static void test_a_backend_that_is_gone_is_said(void **state)
     assert_non_null(strstr(chat->call.error.detail, "gone, which this session has set"));
 }
 
+/* Behind the prefix of the backend that the session's takes the place of stands nothing. */
+static void test_no_name_is_said(void **state)
+{
+    struct chat *chat = *state;
+
+    assert_int_equal(chat_say(chat, "!/set(backend=anthropic)"), REPLY);
+    assert_int_equal(ask(chat, "openai:", OP_GENERATE), STOP);
+    assert_int_equal(chat->call.error.code, ERR_BAD_REQUEST);
+    assert_string_equal(chat->call.error.detail, "model: no name that anthropic could take");
+}
+
 static void test_a_project_can_be_needed(void **unused)
 {
     struct chat chat;
@@ -193,6 +204,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_steering, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_backend_that_is_gone_is_said, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_name_is_said, setup, teardown),
         cmocka_unit_test(test_a_project_can_be_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
