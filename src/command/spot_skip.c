@@ -29,6 +29,8 @@ static const struct str added[] = {
     STR_INIT("ide_selection")};
 /* Of these: what the next message has again (Cline, Roo Code). */
 static const struct str again = STR_INIT("environment_details");
+/* Of these: what stands on both sides of the user's words in one text. */
+static const struct str around[] = {STR_INIT("system-reminder"), STR_INIT("system_reminder")};
 /* HTML's that hold nothing and stand in prose. */
 static const struct str empty[] = {STR_INIT("br"), STR_INIT("hr"), STR_INIT("img")};
 /* Tools by which an agent hears its user. */
@@ -334,6 +336,34 @@ static size_t element_end(struct str text, const struct tag *open, bool *ret_any
     return SIZE_MAX;
 }
 
+/* Behind the last tag that closes the name, from `at` on; SIZE_MAX: none does. */
+static size_t last_closing(struct str text, size_t at, struct str name)
+{
+    for (size_t i = text.n; i > at; i--) {
+        size_t end = text.p[i - 1] == '<' ? closes(text, i - 1, name) : 0;
+        if (end != 0)
+            return end;
+    }
+    return SIZE_MAX;
+}
+
+/* Of an element that a client adds, which may hold a file, or what a program printed. The client
+ * closes it behind all of that: a tag that closes it before is not to be believed, and what stands
+ * between is nobody's words. */
+static enum spot_skip_kind skip_added(const struct spot_skip *skip, const struct tag *tag,
+                                      size_t *end)
+{
+    size_t last = SIZE_MAX;
+
+    if (!is_in(around, COUNT_OF(around), tag->name))
+        last = last_closing(skip->text, *end, tag->name);
+    if (last != SIZE_MAX) {
+        *end = last;
+        return SPOT_SKIP_ELEMENT;
+    }
+    return str_eq(tag->name, again) ? SPOT_SKIP_AGAIN : SPOT_SKIP_TOLD;
+}
+
 static enum spot_skip_kind skip_element(struct spot_skip *skip, size_t at, size_t *ret_end)
 {
     struct tag tag;
@@ -364,9 +394,7 @@ static enum spot_skip_kind skip_element(struct spot_skip *skip, size_t at, size_
     }
     assert(end > at && end <= skip->text.n);
     *ret_end = end;
-    if (!is_added)
-        return SPOT_SKIP_ELEMENT;
-    return str_eq(tag.name, again) ? SPOT_SKIP_AGAIN : SPOT_SKIP_TOLD;
+    return is_added ? skip_added(skip, &tag, ret_end) : SPOT_SKIP_ELEMENT;
 }
 
 void spot_skip_init(struct spot_skip *skip, struct str text)
