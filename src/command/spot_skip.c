@@ -347,6 +347,23 @@ static size_t last_closing(struct str text, size_t at, struct str name)
     return SIZE_MAX;
 }
 
+/* Nothing but more elements of the name stands between. */
+static bool only_such(struct str text, size_t at, size_t end, struct str name)
+{
+    struct tag tag;
+    bool any;
+
+    for (;;) {
+        while (at < end && (is_blank(text.p[at]) || is_line_end(text.p[at])))
+            at++;
+        if (at >= end)
+            return at == end;
+        if (!tag_read(text, at, &tag) || tag.closing || tag.self_closing || !str_eq(tag.name, name))
+            return false;
+        at = element_end(text, &tag, &any);
+    }
+}
+
 /* Of an element that a client adds, which may hold a file, or what a program printed. The client
  * closes it behind all of that: a tag that closes it before is not to be believed, and what stands
  * between is nobody's words. */
@@ -358,8 +375,10 @@ static enum spot_skip_kind skip_added(const struct spot_skip *skip, const struct
     if (!is_in(around, COUNT_OF(around), tag->name))
         last = last_closing(skip->text, *end, tag->name);
     if (last != SIZE_MAX) {
+        bool more = only_such(skip->text, *end, last, tag->name);
         *end = last;
-        return SPOT_SKIP_ELEMENT;
+        if (!more)
+            return SPOT_SKIP_ELEMENT;
     }
     return str_eq(tag->name, again) ? SPOT_SKIP_AGAIN : SPOT_SKIP_TOLD;
 }

@@ -480,6 +480,12 @@ static void closed_from_within(void **state)
         assert_int_equal(spot.n, 1);
         assert_true(spot.rest);
     }
+    /* Two files are no more than one. */
+    spot_text(STR("!/pwd\n<file_content>\na\n</file_content>\n\n<file_content>\nb\n"
+                  "</file_content>\n"),
+              &plain, &arena, &spot);
+    assert_int_equal(spot.n, 1);
+    assert_false(spot.rest);
     /* Between what stands on both sides of it the user speaks. */
     spot_text(STR("<system-reminder>\na\n</system-reminder>\n!/pwd\n"
                   "<system-reminder>\nb\n</system-reminder>"),

@@ -159,7 +159,7 @@ function corpus() {
     return list.filter(Boolean).map((name) => ({ name,
         text: fs.readFileSync(path.join(ROOT, name), "utf8") }))
         .filter(({ text }) => text.length > 0 && text.length < MAX &&
-            !/[\u0000\ufffd]/.test(text) && !text.includes("</file_content>"));
+            !/[\u0000\ufffd]/.test(text));
 }
 
 const files = corpus();
@@ -234,7 +234,8 @@ class Conversation {
         const mark = this.mark(this.kept);
         return this.rng.pick([`\`!/project(${mark})\``, `\n\`\`\`\n!/project(${mark})\n\`\`\`\n`,
             `x!/project(${mark})`, `(!/project(${mark}))`, `!/project(${mark})x`,
-            `\n<file_content path="a">\n!/project(${mark})\n</file_content>\n`,
+            /* Each of a name of its own: between two of one name nobody speaks. */
+            `\n<part-${mark} path="a">\n!/project(${mark})\n</part-${mark}>\n`,
             `!/ project(${mark})`, `https://a.b/!/project(${mark})`,
             `#!/bin/sh ${mark}`, `\n~~~\n!/project(${mark})\n~~~\n`]);
     }
