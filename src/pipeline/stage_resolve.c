@@ -176,6 +176,12 @@ static bool lacks_project(const struct call *call)
 static enum verdict refuse_without_project(struct call *call)
 {
     FAIL(&call->error, ERR_BAD_REQUEST, "the session has no project");
+    if (call->config->disable_interactive_commands) {
+        call->error.said = STR("Project name not set. The proxy's operator asks for one "
+                               "(force_set_project), and has switched off the commands that set "
+                               "it (disable_interactive_commands).");
+        return STOP;
+    }
     call->error.said = str_print(
         call->arena, "Project name not set. Use %.*sset(project=<name>) before sending prompts.",
         STR_ARG(command_prefix_of(call)));

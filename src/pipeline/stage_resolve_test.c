@@ -193,6 +193,12 @@ static void test_a_project_can_be_needed(void **unused)
     assert_int_equal(chat_say(&chat, "$/set(project=p) hello"), NEXT);
     assert_int_equal(ask(&chat, "gpt-4", OP_GENERATE), NEXT);
     chat_close(&chat);
+    /* It is not told to use what is switched off. */
+    chat_open(&chat, "force_set_project: true\ndisable_interactive_commands: true\n");
+    chat.header = STR("s");
+    assert_int_equal(chat_say(&chat, "!/set(project=p)"), STOP);
+    assert_true(str_starts(chat.call.error.said, STR("Project name not set. The proxy's")));
+    chat_close(&chat);
 }
 
 int main(void)
