@@ -13,7 +13,7 @@
 #include "base/scan.h"
 #include "command/spot_skip.h"
 
-enum { FOUND_MIN = 8, FAULTS_MAX = 16 };
+enum { FOUND_MIN = 1, FAULTS_MAX = 16 };
 
 static bool is_blank(char c)
 {

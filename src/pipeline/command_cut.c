@@ -355,15 +355,18 @@ static bool find_results(struct walk *walk, const struct cut_turn *turn, struct 
 /* The results in the turn; where it is nothing else, it goes. */
 static void look_for_results(struct walk *walk, struct cut_turn *turn)
 {
-    struct gone *gone = ARENA_NEW(walk->cut->arena, struct gone);
+    struct gone gone = {.n = 0};
 
-    if (arena_overflowed(walk->cut->arena))
-        return;
-    if (!find_results(walk, turn, gone) ||
-        (gone->n > 0 && gone->n == count_parts(turn->turn.content)))
+    if (!find_results(walk, turn, &gone) ||
+        (gone.n > 0 && gone.n == count_parts(turn->turn.content))) {
         (void)remove_turn(walk->cut, turn);
-    else if (gone->n > 0)
-        turn->gone = gone;
+    } else if (gone.n > 0) {
+        struct gone *kept = ARENA_NEW(walk->cut->arena, struct gone);
+        if (arena_overflowed(walk->cut->arena))
+            return;
+        *kept = gone;
+        turn->gone = kept;
+    }
 }
 
 static void remove_results(struct walk *walk, const struct cut_turn *turn)

@@ -691,6 +691,41 @@ static const struct {
       "'<task>a</task>'}]}"}},
 };
 
+/* A long history of commands fits in a small multiple of its size. */
+static void test_many_commands_take_little_memory(void **unused)
+{
+    enum { TURNS = 20000, BYTES_A_TURN = 500 };
+    static const char pair[] = "{\"role\":\"user\",\"content\":\"!/pwd\"},"
+                               "{\"role\":\"assistant\",\"content\":\"b\"},";
+    struct buf body;
+    struct arena arena;
+    struct request request = {.stream = false};
+    struct error e;
+    const struct request_limits limits = {.depth_max = 64};
+    struct cut cut = {
+        .protocol = protocol_find(STR("openai-chat")),
+        .request = &request,
+        .arena = &arena,
+        .configured = {.prefix = STR("!/"), .interactive = true},
+        .session = {.prefix = STR("!/"), .interactive = true},
+        .replay = keep_rules,
+    };
+
+    (void)unused;
+    buf_init(&body, (size_t)TURNS * sizeof(pair));
+    assert_true(buf_add(&body, STR("{\"messages\":[")));
+    for (size_t i = 0; i < TURNS / 2; i++)
+        assert_true(buf_add(&body, str_of(pair, sizeof(pair) - 1)));
+    assert_true(buf_add(&body, STR("{\"role\":\"user\",\"content\":\"hi\"}]}")));
+    arena_init(&arena, (size_t)TURNS * BYTES_A_TURN, 4096, NULL);
+    assert_int_equal(cut.protocol->request_decode(buf_str(&body), &limits, &arena, &request, &e),
+                     OK);
+    command_cut_find(&cut);
+    assert_false(arena_overflowed(&arena));
+    arena_fini(&arena);
+    buf_fini(&body);
+}
+
 /* Whatever comes after what: nothing is edited twice, what is left is a request, and no command of
  * the user's is in it. */
 static void test_conversations_of_any_kind(void **unused)
@@ -727,6 +762,7 @@ int main(void)
         cmocka_unit_test(test_histories),
         cmocka_unit_test(test_a_growing_conversation_keeps_its_beginning),
         cmocka_unit_test(test_system_texts_behind_the_newest_message),
+        cmocka_unit_test(test_many_commands_take_little_memory),
         cmocka_unit_test(test_conversations_of_any_kind),
         cmocka_unit_test(test_nothing_may_be_left),
         cmocka_unit_test(test_results_of_own_calls_are_no_rest),
