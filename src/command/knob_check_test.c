@@ -99,11 +99,11 @@ static void aliases(void **state)
     struct error e;
 
     fixture_restart(f);
-    struct model_aliases *made = model_aliases_new(2, &f->arena);
-    assert_int_equal(model_aliases_add(made, STR("fast"), STR("router:quick/1"), false, &e), OK);
-    assert_int_equal(model_aliases_add(made, STR("^gpt-4(.*)$"), STR("openai:new\\1"), true, &e),
+    struct model_aliases *made = model_alias_list_new(2, &f->arena);
+    assert_int_equal(model_alias_list_add(made, STR("fast"), STR("router:quick/1"), false, &e), OK);
+    assert_int_equal(model_alias_list_add(made, STR("^gpt-4(.*)$"), STR("openai:new\\1"), true, &e),
                      OK);
-    model_aliases_sort(made);
+    model_alias_list_sort(made);
     f->config->model_aliases = made;
     assert_true(run(f, "model(fast)"));
     assert_reply(f, "alias", "Backend changed to router; Model changed to quick/1");
@@ -112,7 +112,7 @@ static void aliases(void **state)
     assert_true(run(f, "set(model=faster)"));
     assert_str(f->draft.model, "faster");
     f->config->model_aliases = NULL;
-    model_aliases_fini(made);
+    model_alias_list_fini(made);
 }
 
 /* Nothing works: what would help is told. */

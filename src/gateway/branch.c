@@ -28,7 +28,7 @@ struct branch *branch_new(struct station *station, struct site *site)
     list_init(&branch->end.link);
     list_init(&branch->link);
     list_push_back(&station->branches, &branch->link);
-    doors_init(&branch->doors);
+    door_table_init(&branch->doors);
     branch->models = models_new(branch);
     return branch;
 }
@@ -41,7 +41,7 @@ static bool release(struct branch *branch)
     models_free(&branch->models);
     for (size_t i = 0; i < branch->site->backends->n; i++)
         client_pool_free(&branch->pools[i]);
-    doors_free(&branch->doors);
+    door_table_free(&branch->doors);
     if (branch->local != NULL && server_conn_count(branch->local) > 0) {
         server_close_all(branch->local);
         return false;
@@ -79,7 +79,7 @@ static void drain(struct branch *branch)
         if (branch->pools[i] != NULL)
             client_pool_drain(branch->pools[i]);
     }
-    doors_drain(&branch->doors);
+    door_table_drain(&branch->doors);
 }
 
 void branch_retire(struct branch *branch)
@@ -122,7 +122,7 @@ void branch_trim(struct branch *branch)
         if (branch->pools[i] != NULL)
             client_pool_trim(branch->pools[i]);
     }
-    doors_trim(&branch->doors);
+    door_table_trim(&branch->doors);
 }
 
 /* Idle connections of other workers stand in the way of a request of this one. */

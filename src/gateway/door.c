@@ -33,7 +33,7 @@ struct door {
     struct arena arena;
 };
 
-void doors_init(struct doors *doors)
+void door_table_init(struct doors *doors)
 {
     list_init(&doors->all);
     list_init(&doors->gone);
@@ -65,7 +65,7 @@ static void free_gone(struct deferred *deferred)
     }
 }
 
-void doors_free(struct doors *doors)
+void door_table_free(struct doors *doors)
 {
     loop_undefer(&doors->sweep);
     free_gone(&doors->sweep);
@@ -76,7 +76,7 @@ void doors_free(struct doors *doors)
     doors->n = 0;
 }
 
-void doors_drain(struct doors *doors)
+void door_table_drain(struct doors *doors)
 {
     LIST_FOREACH(link, &doors->all)
     {
@@ -84,7 +84,7 @@ void doors_drain(struct doors *doors)
     }
 }
 
-void doors_trim(struct doors *doors)
+void door_table_trim(struct doors *doors)
 {
     LIST_FOREACH(link, &doors->all)
     {

@@ -26,12 +26,12 @@ struct doors {
     struct deferred sweep;
 };
 
-void doors_init(struct doors *doors);
+void door_table_init(struct doors *doors);
 /* Nobody uses one any more. */
-void doors_free(struct doors *doors);
+void door_table_free(struct doors *doors);
 /* As client_pool_drain and client_pool_trim, of all. */
-void doors_drain(struct doors *doors);
-void doors_trim(struct doors *doors);
+void door_table_drain(struct doors *doors);
+void door_table_trim(struct doors *doors);
 
 /* The door of a backend to that URL, until door_leave. FORBIDDEN: the configuration does not
  * allow it (url_door). OVERLOADED: all are in use. CONFIG. */

@@ -128,14 +128,14 @@ static struct arena aliases_arena;
 
 static void add_aliases(struct config *config)
 {
-    struct model_aliases *aliases = model_aliases_new(4, &aliases_arena);
+    struct model_aliases *aliases = model_alias_list_new(4, &aliases_arena);
     struct error e;
 
-    assert_int_equal(model_aliases_add(aliases, STR("fast"), STR("demo:echo"), false, &e), OK);
-    assert_int_equal(model_aliases_add(aliases, STR("best-of-m-1"), STR("m-7"), false, &e), OK);
-    assert_int_equal(model_aliases_add(aliases, STR("nowhere"), STR("nobody:x"), false, &e), OK);
-    assert_int_equal(model_aliases_add(aliases, STR("any-.*"), STR("m-7"), true, &e), OK);
-    model_aliases_sort(aliases);
+    assert_int_equal(model_alias_list_add(aliases, STR("fast"), STR("demo:echo"), false, &e), OK);
+    assert_int_equal(model_alias_list_add(aliases, STR("best-of-m-1"), STR("m-7"), false, &e), OK);
+    assert_int_equal(model_alias_list_add(aliases, STR("nowhere"), STR("nobody:x"), false, &e), OK);
+    assert_int_equal(model_alias_list_add(aliases, STR("any-.*"), STR("m-7"), true, &e), OK);
+    model_alias_list_sort(aliases);
     config->model_aliases = aliases;
 }
 

@@ -8,8 +8,8 @@
  *           user's message of nothing but commands goes, with the assistant's message behind it,
  *           which was ours; was that a call of attempt_completion, its result goes, too, or becomes
  *           a text of the user's where it holds what the user said to it (<feedback>…). What the
- *           client told the model beside them stays, as it may say it only once. From other messages
- *           the commands are cut. Messages that cannot hold one are not unescaped.
+ *           client told the model beside them stays, as it may say it only once. From other
+ *           messages the commands are cut. Messages that cannot hold one are not unescaped.
  *           The rules (prefix, interactive mode) start as the configured ones and change where a
  *           command changed them; where none did, the session's hold for all.
  * Owns      Nothing: all of it lies in the request's source and arena.

@@ -64,7 +64,7 @@ static void snapshot_free(struct config_snapshot *snapshot)
     }
     for (size_t i = 0; i < config->backends_n; i++)
         config_keys_backend_clear(&config->backends[i]);
-    model_aliases_fini(config->model_aliases);
+    model_alias_list_fini(config->model_aliases);
     arena_fini(&snapshot->arena);
     snapshot->magic = 0;
     mem_free(snapshot);

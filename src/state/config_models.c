@@ -66,7 +66,7 @@ static void add_alias(struct config_reader *r, struct str key, const struct yaml
 
     if (!take_text(r, target, what, &text))
         return;
-    if (model_aliases_add(r->config->model_aliases, str_copy(kept(r), key), str_copy(kept(r), text),
+    if (model_alias_list_add(r->config->model_aliases, str_copy(kept(r), key), str_copy(kept(r), text),
                           pattern, &e) != OK)
         config_fault(r, config_where(r, target), "%.*s: %s", STR_ARG(what), e.detail);
 }
@@ -125,7 +125,7 @@ void config_models_aliases(struct config_reader *r, const struct yaml_node *node
     if (n == 0)
         return;
     assert(r->config->model_aliases == NULL);
-    r->config->model_aliases = model_aliases_new(n, kept(r));
+    r->config->model_aliases = model_alias_list_new(n, kept(r));
     r->snapshot->aliases_origin = str_copy(kept(r), config_where(r, node));
     for (const struct yaml_node *child = node->first; child != NULL; child = child->next) {
         if (node->kind == YAML_LIST) {
@@ -137,7 +137,7 @@ void config_models_aliases(struct config_reader *r, const struct yaml_node *node
         if (!config_yaml_is_duplicate(r, node, child, what))
             add_alias(r, key, child, model_alias_is_pattern(key), what);
     }
-    model_aliases_sort(r->config->model_aliases);
+    model_alias_list_sort(r->config->model_aliases);
 }
 
 /* --- defaults --- */

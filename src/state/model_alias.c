@@ -49,7 +49,7 @@ bool model_alias_is_pattern(struct str key)
     return false;
 }
 
-struct model_aliases *model_aliases_new(size_t n, struct arena *arena)
+struct model_aliases *model_alias_list_new(size_t n, struct arena *arena)
 {
     struct model_aliases *aliases = ARENA_NEW(arena, struct model_aliases);
 
@@ -129,7 +129,7 @@ static enum error_code add_pattern(struct model_aliases *aliases, struct str tex
     return code;
 }
 
-enum error_code model_aliases_add(struct model_aliases *aliases, struct str key, struct str target,
+enum error_code model_alias_list_add(struct model_aliases *aliases, struct str key, struct str target,
                                   bool pattern, struct error *e)
 {
     if (arena_overflowed(aliases->arena))
@@ -162,13 +162,13 @@ static int compare_exact(const void *a, const void *b)
     return compare(first->name, second->name);
 }
 
-void model_aliases_sort(struct model_aliases *aliases)
+void model_alias_list_sort(struct model_aliases *aliases)
 {
     if (aliases->exact_n > 1 && !arena_overflowed(aliases->arena))
         qsort(aliases->exact, aliases->exact_n, sizeof(*aliases->exact), compare_exact);
 }
 
-void model_aliases_fini(struct model_aliases *aliases)
+void model_alias_list_fini(struct model_aliases *aliases)
 {
     if (aliases == NULL)
         return;

@@ -37,11 +37,11 @@ bool model_alias_pattern(const struct config *config, size_t i, struct str *ret_
 /* A key with one of ^$*+?()[]{}|\ is an expression. */
 PURE_FN bool model_alias_is_pattern(struct str key);
 /* Room for up to n; the table and its texts are the arena's. */
-struct model_aliases *model_aliases_new(size_t n, struct arena *arena);
+struct model_aliases *model_alias_list_new(size_t n, struct arena *arena);
 /* Texts are borrowed. CONFIG: what is wrong with the expression or the target. */
-NODISCARD enum error_code model_aliases_add(struct model_aliases *aliases, struct str key,
+NODISCARD enum error_code model_alias_list_add(struct model_aliases *aliases, struct str key,
                                             struct str target, bool pattern, struct error *e);
 /* After the last. */
-void model_aliases_sort(struct model_aliases *aliases);
+void model_alias_list_sort(struct model_aliases *aliases);
 /* What the C library keeps of the expressions. Takes NULL. */
-void model_aliases_fini(struct model_aliases *aliases);
+void model_alias_list_fini(struct model_aliases *aliases);

@@ -3,7 +3,8 @@
  * System calls that fail when a test says so. Preloaded (LD_PRELOAD) into the program under test.
  *
  * What      Counts the calls that reads, writes, accepts, connects, makes sockets, resolves names,
- *           polls or writes a database's file, and lets the k-th since the start mark come back short, or with an error.
+ *           polls or writes a database's file, and lets the k-th since the start mark come back
+ *           short, or with an error.
  * How       INJECT_CONTROL names a file of sizeof(struct control) bytes, which is mapped: what the
  *           test writes to it is seen at the next call, what is counted here the test reads there.
  *           The test writes the orders first and `armed` last, while nothing else goes on.
