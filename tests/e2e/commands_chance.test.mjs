@@ -344,7 +344,7 @@ function taken_by_vendor(protocol, body) {
 
 /* ---- The conversations ---- */
 
-const ROUNDS = Number(process.env.ROUNDS ?? 48);
+const ROUNDS = Number(process.env.ROUNDS ?? 36);
 const TURNS = 9;
 
 async function take_turn(talk, how, before) {
