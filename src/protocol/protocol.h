@@ -98,9 +98,7 @@ typedef bool outline_last_fn(const struct request *request, struct outline_turn 
 /* The next call or result of a tool in the turn; *cursor: 0 to begin with. */
 typedef bool outline_call_fn(const struct outline_turn *turn, size_t *cursor, struct arena *arena,
                              struct outline_call *ret_call);
-/* What a result says (texts is not null) as the user's own words: the JSON that stands in the place
- * of call->part, or of the whole turn where that is null. What it holds besides texts and may stand
- * with them (images) stays. In the arena; past its cap: anything. */
+/* A result's texts, said by the user: JSON for call->part's place; part null: the whole turn's. */
 typedef struct str outline_words_fn(const struct outline_call *call, struct arena *arena);
 
 struct encode_request {

@@ -22,6 +22,8 @@ outline_call_fn turns_openai_responses_call;
 outline_call_fn turns_anthropic_call;
 outline_call_fn turns_gemini_call;
 
+/* The call is a result whose texts are not null. Its images stay where a message can hold them
+ * as they are written. In the arena; past its cap: anything. */
 outline_words_fn turns_openai_words; /* of both */
 outline_words_fn turns_anthropic_words;
 outline_words_fn turns_gemini_words;
