@@ -51,3 +51,18 @@ struct outline_call {
 bool outline_text_next(struct str content, size_t *cursor, struct outline_text *ret_text);
 /* Parts of the content that are none of these texts. */
 PURE_FN size_t outline_others(struct str content);
+
+/* --- what each protocol has of its own (protocol/protocol.h) --- */
+
+/* The next turn of a request whose head was decoded. False: there is none. */
+typedef bool outline_next_fn(const struct request *request, struct outline_cursor *cursor,
+                             struct outline_turn *ret_turn);
+/* The last element of the list, without a walk. False: the list is empty. */
+typedef bool outline_last_fn(const struct request *request, struct outline_turn *ret_turn);
+/* The next call or result of a tool in the turn; *cursor: 0 to begin with. */
+typedef bool outline_call_fn(const struct outline_turn *turn, size_t *cursor, struct arena *arena,
+                             struct outline_call *ret_call);
+/* What a result says (texts is not null) as the user's own words: the JSON that stands in the place
+ * of call->part, or of the whole turn where that is null. What it holds besides texts and may stand
+ * with them (images) stays. In the arena; past its cap: anything. */
+typedef struct str outline_words_fn(const struct outline_call *call, struct arena *arena);

@@ -383,6 +383,20 @@ static enum spot_skip_kind skip_added(const struct spot_skip *skip, const struct
     return str_eq(tag->name, again) ? SPOT_SKIP_AGAIN : SPOT_SKIP_TOLD;
 }
 
+/* What nothing closes is no element, as long as looking for its end has not cost too much. any: a
+ * tag closes it, in another place than an element's. */
+static bool is_text(struct spot_skip *skip, size_t at, struct str name, bool any)
+{
+    size_t searched = skip->text.n - at;
+
+    if (searched > skip->budget)
+        return false;
+    skip->budget -= searched;
+    if (!any)
+        skip->absent = name;
+    return true;
+}
+
 static enum spot_skip_kind skip_element(struct spot_skip *skip, size_t at, size_t *ret_end)
 {
     struct tag tag;
@@ -401,16 +415,9 @@ static enum spot_skip_kind skip_element(struct spot_skip *skip, size_t at, size_
     if (!to_end && str_eq(tag.name, skip->absent))
         return SPOT_SKIP_NONE;
     size_t end = element_end(skip->text, &tag, &any);
-    if (end == SIZE_MAX) {
-        size_t searched = skip->text.n - at;
-        end = skip->text.n;
-        if (!to_end && searched <= skip->budget) {
-            skip->budget -= searched;
-            if (!any)
-                skip->absent = tag.name;
-            return SPOT_SKIP_NONE;
-        }
-    }
+    if (end == SIZE_MAX && !to_end && is_text(skip, at, tag.name, any))
+        return SPOT_SKIP_NONE;
+    end = end == SIZE_MAX ? skip->text.n : end;
     assert(end > at && end <= skip->text.n);
     *ret_end = end;
     return is_added ? skip_added(skip, &tag, ret_end) : SPOT_SKIP_ELEMENT;

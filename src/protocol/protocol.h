@@ -90,17 +90,6 @@ typedef enum error_code request_decode_full_fn(struct request *request,
                                                const struct request_limits *limits,
                                                struct arena *arena, struct error *e);
 
-/* The next turn of a request whose head was decoded. False: there is none. */
-typedef bool outline_next_fn(const struct request *request, struct outline_cursor *cursor,
-                             struct outline_turn *ret_turn);
-/* The last element of the list, without a walk. False: the list is empty. */
-typedef bool outline_last_fn(const struct request *request, struct outline_turn *ret_turn);
-/* The next call or result of a tool in the turn; *cursor: 0 to begin with. */
-typedef bool outline_call_fn(const struct outline_turn *turn, size_t *cursor, struct arena *arena,
-                             struct outline_call *ret_call);
-/* A result's texts, said by the user: JSON for call->part's place; part null: the whole turn's. */
-typedef struct str outline_words_fn(const struct outline_call *call, struct arena *arena);
-
 struct encode_request {
     struct str model;          /* the upstream's name of it; null: leave as it is */
     const struct steer *steer; /* what settings ask where the request does not; NULL: nothing */

@@ -66,8 +66,8 @@ static void add_alias(struct config_reader *r, struct str key, const struct yaml
 
     if (!take_text(r, target, what, &text))
         return;
-    if (model_alias_list_add(r->config->model_aliases, str_copy(kept(r), key), str_copy(kept(r), text),
-                          pattern, &e) != OK)
+    if (model_alias_list_add(r->config->model_aliases, str_copy(kept(r), key),
+                             str_copy(kept(r), text), pattern, &e) != OK)
         config_fault(r, config_where(r, target), "%.*s: %s", STR_ARG(what), e.detail);
 }
 

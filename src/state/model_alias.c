@@ -129,8 +129,8 @@ static enum error_code add_pattern(struct model_aliases *aliases, struct str tex
     return code;
 }
 
-enum error_code model_alias_list_add(struct model_aliases *aliases, struct str key, struct str target,
-                                  bool pattern, struct error *e)
+enum error_code model_alias_list_add(struct model_aliases *aliases, struct str key,
+                                     struct str target, bool pattern, struct error *e)
 {
     if (arena_overflowed(aliases->arena))
         return OK; /* which the reader tells */
