@@ -40,7 +40,7 @@ PURE_FN bool model_alias_is_pattern(struct str key);
 struct model_aliases *model_alias_list_new(size_t n, struct arena *arena);
 /* Texts are borrowed. CONFIG: what is wrong with the expression or the target. */
 NODISCARD enum error_code model_alias_list_add(struct model_aliases *aliases, struct str key,
-                                            struct str target, bool pattern, struct error *e);
+                                               struct str target, bool pattern, struct error *e);
 /* After the last. */
 void model_alias_list_sort(struct model_aliases *aliases);
 /* What the C library keeps of the expressions. Takes NULL. */
