@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/scan.h"
 
 enum { RING_SIZE = 256 * 1024, LINE_SIZE = 2048, GATHER_MS = 20 };
 
@@ -86,23 +87,10 @@ static void add_int(struct line *line, int64_t value)
     add(line, digits + at, sizeof(digits) - at);
 }
 
-/* Control characters, blanks, '"', '=', '\\' and DEL are not: a bit each. */
-static inline bool is_plain(char c)
-{
-    static const uint64_t odd[4] = {UINT64_C(0x20000005ffffffff), UINT64_C(0x8000000010000000), 0,
-                                    0};
-    unsigned char u = (unsigned char)c;
-
-    return (odd[u / 64] >> (u % 64) & 1) == 0;
-}
-
 /* A logfmt value: bare where it can be, else quoted; control characters never reach a terminal. */
 static void add_value(struct line *line, struct str s)
 {
-    size_t plain = 0;
-    while (plain < s.n && is_plain(s.p[plain]))
-        plain++;
-    if (plain == s.n && s.n > 0) {
+    if (s.n > 0 && scan_bare(s.p, s.n) == s.n) {
         add(line, s.p, s.n);
         return;
     }

@@ -138,6 +138,28 @@ static inline size_t scan_line(const char *p, size_t n)
     return i + scan_line_portable(p + i, n - i);
 }
 
+/* Length of the prefix that may stand in a line of the log as it is: without control characters
+ * (DEL too), blanks, '"', '=' and '\\'. */
+static inline size_t scan_bare(const char *p, size_t n)
+{
+    const __m128i blank = _mm_set1_epi8(' ');
+
+    for (size_t i = 0; i < n; i += 16) {
+        size_t left = n - i;
+        __m128i v = LIKELY(left >= 16) ? scan_load(p + i) : scan_load_part(p + i, left);
+        __m128i stop = _mm_cmpeq_epi8(_mm_min_epu8(v, blank), v);
+        stop = _mm_or_si128(stop, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+        stop = _mm_or_si128(stop, _mm_cmpeq_epi8(v, _mm_set1_epi8('=')));
+        stop = _mm_or_si128(stop, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+        stop = _mm_or_si128(stop, _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f)));
+        /* What is behind the text stops, too: it is zeros. */
+        unsigned stops = (unsigned)_mm_movemask_epi8(stop);
+        if (stops != 0)
+            return i + (unsigned)__builtin_ctz(stops);
+    }
+    return n;
+}
+
 /* Length of the prefix of bytes below 0x80. */
 static inline size_t scan_ascii(const char *p, size_t n)
 {
@@ -262,6 +284,11 @@ static inline size_t scan_line(const char *p, size_t n)
 static inline size_t scan_ascii(const char *p, size_t n)
 {
     return scan_ascii_portable(p, n);
+}
+
+static inline size_t scan_bare(const char *p, size_t n)
+{
+    return scan_bare_portable(p, n);
 }
 
 #endif

@@ -121,3 +121,13 @@ static inline size_t scan_find_mark_portable(const char *p, size_t n, char first
     }
     return n;
 }
+
+static inline size_t scan_bare_portable(const char *p, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && (unsigned char)p[i] > ' ' && p[i] != '"' && p[i] != '=' && p[i] != '\\' &&
+           p[i] != 0x7f)
+        i++;
+    return i;
+}

@@ -274,6 +274,26 @@ static void test_find_mark(void **state)
     }
 }
 
+static void test_bare(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n <= SIZE_MAX_TESTED; n++) {
+        char *p = mem_raw(n + 1); /* so that a sanitizer sees what is read behind it */
+        memset(p, 'x', n + 1);
+        assert_int_equal(scan_bare(p, n), n);
+        for (size_t at = 0; at < n; at++) {
+            for (int c = 0; c < 256; c++) {
+                p[at] = (char)c;
+                bool stops = c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 0x7f;
+                assert_int_equal(scan_bare(p, n), stops ? at : n);
+                assert_int_equal(scan_bare_portable(p, n), stops ? at : n);
+            }
+            p[at] = 'x';
+        }
+        mem_free(p);
+    }
+}
+
 static void test_empty(void **state)
 {
     bool high = false;
@@ -293,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_find_mark),
+        cmocka_unit_test(test_bare),
         cmocka_unit_test(test_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,11 +26,6 @@ bool str_same_letters(const char *a, const char *b, size_t n)
     return true;
 }
 
-bool str_starts_nocase(struct str s, struct str prefix)
-{
-    return s.n >= prefix.n && str_eq_nocase(str_head(s, prefix.n), prefix);
-}
-
 bool str_ends(struct str s, struct str suffix)
 {
     return s.n >= suffix.n && str_eq(str_from(s, s.n - suffix.n), suffix);

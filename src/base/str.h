@@ -52,10 +52,17 @@ static inline bool str_eq(struct str a, struct str b)
 /* Of equally long strings; use str_eq_nocase. */
 PURE_FN bool str_same_letters(const char *a, const char *b, size_t n);
 
+/* Most names differ in their first letter: that is seen without a call. */
+static inline bool str_same_start(const char *a, const char *b, size_t n)
+{
+    return n == 0 || ((((unsigned char)a[0] ^ (unsigned char)b[0]) & 0xdfu) == 0 &&
+                      str_same_letters(a, b, n));
+}
+
 /* ASCII letters of either case are equal. */
 static inline bool str_eq_nocase(struct str a, struct str b)
 {
-    return a.n == b.n && str_same_letters(a.p, b.p, a.n);
+    return a.n == b.n && str_same_start(a.p, b.p, a.n);
 }
 
 static inline bool str_starts(struct str s, struct str prefix)
@@ -63,7 +70,11 @@ static inline bool str_starts(struct str s, struct str prefix)
     return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
 }
 
-PURE_FN bool str_starts_nocase(struct str s, struct str prefix);
+static inline bool str_starts_nocase(struct str s, struct str prefix)
+{
+    return s.n >= prefix.n && str_same_start(s.p, prefix.p, prefix.n);
+}
+
 PURE_FN bool str_ends(struct str s, struct str suffix);
 
 /* From index begin (clamped) to the end. */

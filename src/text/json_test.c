@@ -483,30 +483,30 @@ static void test_fields_are_what_find_finds(void **state)
 /* Catches: a member that is not found because of its key's length or ends. */
 static void test_keys(void **state)
 {
-    struct arena arena;
+    struct arena mine;
     struct buf text;
     (void)state;
 
-    arena_init(&arena, 1024 * 1024, 4096, NULL);
+    arena_init(&mine, 1024 * 1024, 4096, NULL);
     buf_init(&text, 64 * 1024);
     (void)buf_add(&text, STR("{\"\":0"));
     for (int i = 1; i < 200; i++) /* of all lengths up to 40 */
         (void)buf_print(&text, ",\"%0*d\":%d", i % 41 < 3 ? 3 : i % 41, i, i);
     (void)buf_add_char(&text, '}');
-    yyjson_val *root = json_read(buf_str(&text), &(struct json_read_options){.depth_max = 0},
-                                 &arena, NULL);
+    yyjson_val *root = json_read(buf_str(&text), &(struct json_read_options){.depth_max = 0}, &mine,
+                                 NULL);
     assert_non_null(root);
     const struct json_keys keys = json_keys_of(root);
     assert_ptr_equal(json_keys_get(&keys, STR("")), json_get(root, STR("")));
     assert_non_null(json_keys_get(&keys, STR("")));
     for (int i = 1; i < 200; i++) {
-        struct str key = str_print(&arena, "%0*d", i % 41 < 3 ? 3 : i % 41, i);
+        struct str key = str_print(&mine, "%0*d", i % 41 < 3 ? 3 : i % 41, i);
         int64_t value = -1;
         assert_true(json_to_int64(json_keys_get(&keys, key), &value));
         assert_int_equal(value, i);
     }
     yyjson_val *one = json_read(STR("{\"content\":1}"), &(struct json_read_options){.depth_max = 0},
-                                &arena, NULL);
+                                &mine, NULL);
     const struct json_keys few = json_keys_of(one);
     assert_non_null(json_keys_get(&few, STR("content")));
     assert_null(json_keys_get(&few, STR("contents")));
@@ -514,7 +514,7 @@ static void test_keys(void **state)
     const struct json_keys none = json_keys_of(NULL);
     assert_null(json_keys_get(&none, STR("content")));
     buf_fini(&text);
-    arena_fini(&arena);
+    arena_fini(&mine);
 }
 
 int main(void)
