@@ -7,25 +7,15 @@
 #include <unistd.h>
 
 #include "base/id.h"
-
-enum { PATH_MAX_HERE = 1024 };
+#include "state/store_file.h"
 
 enum error_code data_dir_make(const char *path, struct error *e)
 {
-    char part[PATH_MAX_HERE];
-    size_t n = strlen(path);
+    struct error why = {.code = OK};
 
-    if (n == 0 || n >= sizeof(part))
-        return FAIL(e, ERR_CONFIG, "data_dir: the path is empty or too long");
-    for (size_t i = 1; i <= n; i++) {
-        if (path[i] != '/' && path[i] != '\0')
-            continue;
-        memcpy(part, path, i);
-        part[i] = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            return FAIL(e, ERR_CONFIG, "data_dir: cannot make %s: %s", part, strerror(errno));
-    }
-    return OK;
+    if (store_file_folder(path, &why) == OK)
+        return OK;
+    return FAIL(e, ERR_CONFIG, "data_dir: %s", why.detail);
 }
 
 enum error_code data_dir_read(const char *path, char *text, size_t size, size_t *ret_n,
@@ -55,7 +45,7 @@ enum error_code data_dir_read(const char *path, char *text, size_t size, size_t 
 
 enum error_code data_dir_write(const char *path, struct str line, bool *ret_made, struct error *e)
 {
-    char temporary[PATH_MAX_HERE + 100];
+    char temporary[STORE_FILE_PATH_MAX + 100];
     uint64_t number;
     enum error_code code = OK;
 
