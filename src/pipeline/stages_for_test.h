@@ -197,12 +197,13 @@ static inline struct str chat_said(const struct chat *chat)
 /* One message of a session that is there by its header; the call stays open. */
 static inline enum verdict chat_say(struct chat *chat, const char *text)
 {
-    char body[4096];
+    char body[8192];
 
     if (chat->open)
         chat_end(chat);
-    (void)snprintf(body, sizeof(body), "{'model':'m','messages':[{'role':'user','content':'%s'}]}",
-                   text);
+    int n = snprintf(body, sizeof(body),
+                     "{'model':'m','messages':[{'role':'user','content':'%s'}]}", text);
+    assert_true(n > 0 && (size_t)n < sizeof(body));
     chat_begin(chat, "openai-chat", body);
     return chat_run(chat);
 }
