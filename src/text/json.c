@@ -374,6 +374,8 @@ struct json_keys json_keys_of(yyjson_val *object)
     yyjson_val *key;
     yyjson_val *value;
 
+    if (!yyjson_is_obj(object))
+        return keys;
     yyjson_obj_foreach(object, at, count, key, value)
     {
         (void)value;
