@@ -76,6 +76,14 @@ static inline bool str_starts_nocase(struct str s, struct str prefix)
 }
 
 PURE_FN bool str_ends(struct str s, struct str suffix);
+/* The value of a hexadecimal digit of either case; -1: it is none. */
+static inline int str_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    char lower = (char)(c | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
 
 /* From index begin (clamped) to the end. */
 static inline struct str str_from(struct str s, size_t begin)

@@ -257,20 +257,26 @@ static void test_copies_past_the_cap(void **state)
     arena_fini(&small);
 }
 
+static void test_hex_digit(void **state)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        const char *at = c == 0 ? NULL : strchr(digits, c >= 'A' && c <= 'F' ? c + 32 : c);
+        assert_int_equal(str_hex_digit((char)c), at == NULL ? -1 : (int)(at - digits));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_basics),
-        cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_trim_and_cut),
-        cmocka_unit_test(test_to_int64),
-        cmocka_unit_test(test_to_double),
-        cmocka_unit_test(test_to_double_is_strtod),
-        cmocka_unit_test(test_secret),
-        cmocka_unit_test(test_distance),
-        cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_copies_past_the_cap),
+        cmocka_unit_test(test_hex_digit),    cmocka_unit_test(test_basics),
+        cmocka_unit_test(test_compare),      cmocka_unit_test(test_find),
+        cmocka_unit_test(test_trim_and_cut), cmocka_unit_test(test_to_int64),
+        cmocka_unit_test(test_to_double),    cmocka_unit_test(test_to_double_is_strtod),
+        cmocka_unit_test(test_secret),       cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_copies),       cmocka_unit_test(test_copies_past_the_cap),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -149,18 +149,9 @@ static void escape(struct call_digest *d, char c)
     put(d, name == NULL ? c : values[name - names]);
 }
 
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static void in_unit(struct call_digest *d, char c)
 {
-    int digit = hex_of(c);
+    int digit = str_hex_digit(c);
 
     if (digit < 0) { /* no escape at all */
         d->state = CALL_DIGEST_STRING;

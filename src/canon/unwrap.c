@@ -74,15 +74,6 @@ static void begin(struct unwrap *unwrap, struct str *piece)
 
 /* --- the string --- */
 
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* The code unit of \uXXXX at s; ESCAPE_CUT: it may be one, s ends too early; -2: it is none. */
 static int32_t unit_of(struct str s)
 {
@@ -91,7 +82,7 @@ static int32_t unit_of(struct str s)
     for (size_t i = 0; i < ESCAPE_SIZE; i++) {
         if (i >= s.n)
             return ESCAPE_CUT;
-        int digit = i < 2 ? 0 : hex_of(s.p[i]);
+        int digit = i < 2 ? 0 : str_hex_digit(s.p[i]);
         if (digit < 0 || (i == 0 && s.p[i] != '\\') || (i == 1 && s.p[i] != 'u'))
             return -2;
         unit = unit * 16 + digit;

@@ -42,14 +42,6 @@ static bool is_letter(char c)
 
 /* --- is there any --- */
 
-static unsigned hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return (unsigned)(c - '0');
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
-}
-
 /* Behind c, as it is or as JSON has it; 0: something else stands there. */
 static size_t skip_char(struct str body, size_t at, char c)
 {
@@ -63,8 +55,9 @@ static size_t skip_char(struct str body, size_t at, char c)
         return at + 2;
     if (!str_starts(rest, STR("\\u00")) || rest.n < 6)
         return 0;
-    unsigned code = hex_of(rest.p[4]) << 4 | hex_of(rest.p[5]);
-    return code == (unsigned char)c && hex_of(rest.p[5]) < 16 ? at + 6 : 0;
+    int high = str_hex_digit(rest.p[4]);
+    int low = str_hex_digit(rest.p[5]);
+    return high >= 0 && low >= 0 && high * 16 + low == (unsigned char)c ? at + 6 : 0;
 }
 
 static bool is_prefix_at(struct str body, size_t at, struct str prefix)

@@ -675,14 +675,6 @@ static enum parse_step head_step(struct parser *parser, llhttp_errno_t rc, struc
     return message_check(parser, parser->message, &counts, e) == OK ? PARSE_HEAD : PARSE_FAILED;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /*
  * The next chunk where it is written as all write it, CR LF SIZE CR LF DATA, and lies in the input
  * whole: behind it llhttp stands as it did before it, so that it need not see it. Anything else
@@ -699,7 +691,7 @@ static bool take_chunk(struct parser *parser, struct str *input, struct str *ret
     if (input->n < 2 || p[0] != '\r' || p[1] != '\n')
         return false;
     for (; at < input->n && at < 2 + DIGITS_MAX; at++) {
-        int digit = hex_digit(p[at]);
+        int digit = str_hex_digit(p[at]);
         if (digit < 0)
             break;
         size = size * 16 + (size_t)digit;

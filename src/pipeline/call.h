@@ -38,6 +38,9 @@ struct intake {
     struct session_scope scope;  /* whose sessions the client may see */
 };
 
+/* Larger bodies are looked into by call_ops.work. */
+enum { CALL_WORK_BYTES = 256 * 1024 };
+
 /* What stages cannot do by themselves; the gateway does it. */
 struct call_ops {
     /* Commits a change of the session, or of the server's. True: it is in force, or has failed

@@ -5,11 +5,6 @@
 
 enum { UUID_SIZE = 36, DIGEST_DIGITS = 32, TEXTS_MAX = 8 };
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
-}
-
 static bool is_legal(struct str id)
 {
     if (id.n == 0 || id.n > SESSION_ID_MAX)
@@ -61,11 +56,11 @@ static bool is_uuid_at(struct str text, size_t at)
 {
     for (size_t i = 0; i < UUID_SIZE; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? text.p[at + i] != '-' : !is_hex(text.p[at + i]))
+        if (dash ? text.p[at + i] != '-' : str_hex_digit(text.p[at + i]) < 0)
             return false;
     }
-    return (at == 0 || !is_hex(text.p[at - 1])) &&
-           (at + UUID_SIZE == text.n || !is_hex(text.p[at + UUID_SIZE]));
+    return (at == 0 || str_hex_digit(text.p[at - 1]) < 0) &&
+           (at + UUID_SIZE == text.n || str_hex_digit(text.p[at + UUID_SIZE]) < 0);
 }
 
 /* The last one in the text: where an account's stands with a session's, that comes last. */

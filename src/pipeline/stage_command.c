@@ -21,7 +21,7 @@
 #include "pipeline/command_reply.h"
 #include "state/url_door.h"
 
-enum { LARGE_BYTES = 256 * 1024, REPLY_BYTES_MAX = 256 * 1024, COMMANDS_MAX = 256 };
+enum { REPLY_BYTES_MAX = 256 * 1024, COMMANDS_MAX = 256 };
 
 enum phase { PHASE_LOOK, PHASE_LOOKED, PHASE_COMMITTED };
 
@@ -420,7 +420,7 @@ static enum verdict command_request(struct call *call, void *state)
         call->session == NULL)
         return NEXT;
     if (s->work == NULL) {
-        bool large = call->request.source.n > LARGE_BYTES && call->ops != NULL;
+        bool large = call->request.source.n > CALL_WORK_BYTES && call->ops != NULL;
         s->work = begin(call, large);
         if (LIKELY(s->work == NULL))
             return NEXT;

@@ -16,9 +16,6 @@
 
 enum { WALK_BYTES_MAX = 64 * 1024 };
 
-/* Larger bodies are looked into in a thread, as they are read there. */
-enum { LARGE_BYTES = 256 * 1024 };
-
 /* What a request's body says of its session. */
 struct session_look {
     struct session_state *state;
@@ -155,7 +152,7 @@ static enum verdict session_request(struct call *call, void *state)
     now.state = s;
     now.generates = call->intake.operation == OP_GENERATE;
     now.anew = false;
-    if (LIKELY(call->request.source.n <= LARGE_BYTES) || call->ops == NULL) {
+    if (LIKELY(call->request.source.n <= CALL_WORK_BYTES) || call->ops == NULL) {
         look(call, &now);
         return enter(call, s, &now);
     }

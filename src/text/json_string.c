@@ -6,14 +6,6 @@
 
 enum { REPLACEMENT_CHARACTER = 0xFFFD, UNICODE_ESCAPE_SIZE = 6, PAIR_SIZE = 12 };
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* \uXXXX at p; false when it is none within n. */
 static bool unicode_escape(const char *p, size_t n, uint32_t *ret_unit)
 {
@@ -22,7 +14,7 @@ static bool unicode_escape(const char *p, size_t n, uint32_t *ret_unit)
     if (n < UNICODE_ESCAPE_SIZE || p[0] != '\\' || p[1] != 'u')
         return false;
     for (int i = 2; i < UNICODE_ESCAPE_SIZE; i++) {
-        int digit = hex_digit(p[i]);
+        int digit = str_hex_digit(p[i]);
         if (digit < 0)
             return false;
         unit = unit << 4 | (uint32_t)digit;
@@ -341,7 +333,7 @@ static bool step_escape(struct json_string_cursor *cursor, size_t text_at)
     if (used == 0 || size > text_at - cursor->text_at)
         return false;
     cursor->after_high = json_string_surrogate(p, n) == UNICODE_ESCAPE_SIZE &&
-                         hex_digit(p[3]) < 0xC;
+                         str_hex_digit(p[3]) < 0xC;
     cursor->at += used;
     cursor->text_at += size;
     return true;

@@ -201,14 +201,6 @@ struct str url_authority(const struct url *url, struct arena *arena)
     return str_print(arena, "%s%.*s%s:%u", open, STR_ARG(url->host), close, (unsigned)url->port);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 struct str url_decode(struct str s, bool plus_is_blank, struct arena *arena)
 {
     bool escapes = str_find_char(s, '%', 0) != SIZE_MAX;
@@ -221,8 +213,8 @@ struct str url_decode(struct str s, bool plus_is_blank, struct arena *arena)
     if (arena_overflowed(arena))
         return STR("");
     for (size_t i = 0; i < s.n; i++) {
-        int high = s.p[i] == '%' && s.n - i > 2 ? hex_digit(s.p[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(s.p[i + 2]) : -1;
+        int high = s.p[i] == '%' && s.n - i > 2 ? str_hex_digit(s.p[i + 1]) : -1;
+        int low = high >= 0 ? str_hex_digit(s.p[i + 2]) : -1;
         if (low >= 0) {
             p[n++] = (char)(high << 4 | low);
             i += 2;
