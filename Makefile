@@ -86,7 +86,8 @@ MODE_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 LINK_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all
 MODE_tsan    := -O1 -fsanitize=thread
 LINK_tsan    := -fsanitize=thread
-MODE_cov     := -O0 --coverage -fprofile-update=atomic
+# Without optimisation the compiler knows no text's length, and warns of each that is printed.
+MODE_cov     := -O0 --coverage -fprofile-update=atomic -Wno-format-truncation
 LINK_cov     := --coverage
 MODE_fuzz    := -O1 $(shell tools/fuzz --flags compile) -fno-sanitize-recover=all
 LINK_fuzz    := $(shell tools/fuzz --flags link) -fno-sanitize-recover=all

@@ -204,6 +204,8 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
     struct buf *lines = &x->station->head;
 
     assert(x->client != NULL && x->status == 0);
+    if (UNLIKELY(status >= 400))
+        exchange_settle(x);
     x->status = status;
     buf_reset(lines);
     if (!str_is_null(content_type))

@@ -142,6 +142,15 @@ static bool succeeded(const struct exchange *x)
            x->call.error.code == OK && !x->error_event && (x->committed || x->status != 0);
 }
 
+void exchange_settle(struct exchange *x)
+{
+    if (x->settled)
+        return;
+    x->settled = true;
+    x->call.succeeded = succeeded(x);
+    pipeline_done(&x->call);
+}
+
 /* The one wide line of an exchange. */
 static void tell(const struct exchange *x, bool left)
 {
@@ -181,8 +190,7 @@ static void forget(struct exchange *x, bool left)
     attempt_fini(x);
     unpack_free(&x->unpack);
     ops_forget(x);
-    x->call.succeeded = succeeded(x);
-    pipeline_done(&x->call);
+    exchange_settle(x);
     stored_free(&x->stored);
     stored_ask_free(&x->ask);
     large_free(&x->large);
@@ -745,6 +753,7 @@ static enum exchange_state step_BREAK(struct exchange *x)
         add_error(x, e, out);
     checked_bytes(x, str_from(buf_str(out), before), false);
     checked_end(x);
+    exchange_settle(x);
     metric_add(&x->station->metrics, METRIC_errors_total, (size_t)e->code, 1);
     /* What the upstream said is an answer; what broke off is none, which the client is to see. */
     if (!x->upstreams_error)

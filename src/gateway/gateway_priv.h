@@ -188,6 +188,7 @@ struct exchange {
     bool error_event;
     bool lingers;         /* the client has left, a job that uses x's memory runs */
     bool works;           /* a job does a stage's work */
+    bool settled;         /* what came of it is known to the stages */
     bool admitted;        /* its answer says the session */
     bool upstreams_error; /* the call's error is what the upstream said */
     bool estimate;        /* the backend cannot count tokens */
@@ -214,6 +215,9 @@ void exchange_gone(struct exchange *x);
 void exchange_done(struct exchange *x);
 /* Answers with the error in x->call.error, or ends the stream with it. */
 void exchange_fail(struct exchange *x);
+/* Tells the stages what came of the call, once. For an error before the client has a byte of it: who
+ * reads the error and asks again finds what it gave back (a one-off). */
+void exchange_settle(struct exchange *x);
 /* raw_possible: the upstream's answer has the client's protocol and form (stream or whole). */
 void exchange_start_encoder(struct exchange *x, bool raw_possible);
 /* The client's protocol is spoken with the backend as well. */

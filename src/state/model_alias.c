@@ -106,13 +106,14 @@ static enum error_code check_target(struct str target, bool pattern, size_t grou
 static enum error_code add_pattern(struct model_aliases *aliases, struct str text,
                                    struct str target, struct error *e)
 {
-    char whole[MODEL_NAME_BYTES_MAX + 8];
+    char whole[MODEL_NAME_BYTES_MAX + sizeof("^()$")] = "^(";
     char why[128] = "";
 
     if (aliases->patterns_n == MODEL_PATTERNS_MAX)
         return FAIL(e, ERR_CONFIG, "more than %d expressions", MODEL_PATTERNS_MAX);
     TRY(check_pattern(text, e));
-    (void)snprintf(whole, sizeof(whole), "^(%.*s)$", STR_ARG(text));
+    memcpy(whole + 2, text.p, text.n);
+    memcpy(whole + 2 + text.n, ")$", sizeof(")$"));
     struct pattern *pattern = &aliases->patterns[aliases->patterns_n];
     *pattern = (struct pattern){.text = text, .target = target};
     int status = regcomp(&pattern->compiled, whole, REG_EXTENDED);
