@@ -59,7 +59,13 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
     -Wnull-dereference -Wdouble-promotion -Wpointer-arith
 ifeq ($(IS_CLANG),)
 WARNINGS += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wformat-signedness \
-    -Wformat-overflow=2 -Wformat-truncation=2 -Warith-conversion -Wtrampolines
+    -Wformat-overflow=2 -Warith-conversion -Wtrampolines
+# Without optimisation the compiler knows no text's length, and warns of each that is printed.
+ifneq ($(V),cov)
+WARNINGS += -Wformat-truncation=2
+else
+WARNINGS += -Wno-format-truncation
+endif
 else
 # Of -Wpedantic: a variadic macro called without its variable part is legal since C23, and in gnu17.
 WARNINGS += -Wno-gnu-zero-variadic-macro-arguments
@@ -86,8 +92,7 @@ MODE_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 LINK_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all
 MODE_tsan    := -O1 -fsanitize=thread
 LINK_tsan    := -fsanitize=thread
-# Without optimisation the compiler knows no text's length, and warns of each that is printed.
-MODE_cov     := -O0 --coverage -fprofile-update=atomic -Wno-format-truncation
+MODE_cov     := -O0 --coverage -fprofile-update=atomic
 LINK_cov     := --coverage
 MODE_fuzz    := -O1 $(shell tools/fuzz --flags compile) -fno-sanitize-recover=all
 LINK_fuzz    := $(shell tools/fuzz --flags link) -fno-sanitize-recover=all
