@@ -195,7 +195,7 @@ static void vendors(void **state)
         assert_int_equal(b->place, i);
         assert_int_equal(b->functional, expected[i].functional);
         assert_int_equal(b->local != NULL, expected[i].local);
-        assert_int_equal(b->dialect.stream_usage, expected[i].usage);
+        assert_int_equal(b->dialect.usage == DIALECT_USAGE_OPTION, expected[i].usage);
         assert_int_equal(b->key_header, expected[i].header);
         assert_str(b->default_model, expected[i].model);
         assert_str(b->url.host, expected[i].host);
@@ -389,7 +389,7 @@ static void elsewhere(void **state)
         assert_true(str_eq(moved.name, from->name));
         assert_int_equal(moved.config->headers.n, twin == &set->items[OPENAI]);
         assert_true(moved.functional && moved.protocol == from->protocol);
-        assert_true(moved.dialect.stream_usage);
+        assert_int_equal(moved.dialect.usage, DIALECT_USAGE_OPTION);
         assert_int_equal(moved.config->proxy_timeout_ms, from->config->proxy_timeout_ms);
         assert_ptr_equal(moved.load, from->load);
         if (twin == NULL) {

@@ -707,6 +707,12 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
     return text;
 }
 
+/* Where the client did not. */
+static bool asks_usage(const struct backend *backend)
+{
+    return backend->dialect.usage == DIALECT_USAGE_OPTION && !backend->config->quirks_off;
+}
+
 /* How the request is to be said to the element's backend; *ret_full: from its conversation. */
 static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
 {
@@ -722,7 +728,8 @@ static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
     /* Asked for where the dialect has it, the client did not mention it, and something counts (the
      * usage stage always does); for a client of another protocol always. */
     x->usage_added = request->stream && !(same && request->include_usage != -1) &&
-                     (!same || (backend->dialect.stream_usage && !backend->config->quirks_off)) &&
+                     (same ? asks_usage(backend)
+                           : backend->dialect.usage <= DIALECT_USAGE_OPTION) &&
                      !atomic_load_explicit(&backend->usage_refused, memory_order_relaxed);
     return (struct encode_request){
         .model = x->call.element->model,

@@ -126,7 +126,8 @@ enum error_code reasoning_up(const struct reasoning_way *way, struct request *re
  * not called as it was asked for, Gemini CLI drops all. */
 static enum recall_what keeps(const struct exchange *x)
 {
-    return x->attempt.backend->dialect.reasoning_content ? RECALL_UNSIGNED_TOO : RECALL_ALL;
+    return x->attempt.backend->dialect.history > DIALECT_HISTORY_DROP ? RECALL_UNSIGNED_TOO
+                                                                      : RECALL_ALL;
 }
 
 void reasoning_begin(struct exchange *x)

@@ -118,7 +118,7 @@ static struct reasoning_way way_of(const char *protocol, struct vault *vault)
 /* The bytes for the upstream. */
 static struct str send(const struct reasoning_way *way, struct str body, struct arena *arena)
 {
-    static const struct dialect dialect = {.stream_usage = false};
+    static const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
     const struct encode_request how = {.dialect = &dialect, .same_protocol = true};
     struct request request;
     struct request told;
@@ -166,7 +166,7 @@ static void test_same_protocol(void **state)
  * twice. */
 static void test_same_protocol_edited(void **state)
 {
-    static const struct dialect dialect = {.stream_usage = false};
+    static const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
     const struct encode_request how = {.dialect = &dialect, .same_protocol = true};
     struct vault *vault = vault_new(64 * 1024, 100);
 

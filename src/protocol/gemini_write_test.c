@@ -35,7 +35,7 @@ static void end(struct fixture *f)
 
 static enum error_code write_as(struct fixture *f, const char *model, enum operation operation)
 {
-    const struct dialect dialect = {.stream_usage = false};
+    const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
     const struct encode_request how = {
         .model = str_c(model),
         .dialect = &dialect,
@@ -338,7 +338,7 @@ static void test_memory(void **state)
 {
     const struct protocol *protocol = protocol_find(STR("openai-chat"));
     const struct request_limits limits = {.depth_max = DEPTH_MAX};
-    const struct dialect dialect = {.stream_usage = false};
+    const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
 
     (void)state;
     for (size_t max = 1024; max < 64 * 1024; max += 1024) {

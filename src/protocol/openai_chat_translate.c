@@ -460,7 +460,8 @@ static enum error_code make_messages(struct translator *x, struct str note)
     struct turn *messages = NULL;
 
     x->end = &messages;
-    x->keeps_reasoning = x->how->dialect != NULL && x->how->dialect->reasoning_content &&
+    x->keeps_reasoning = x->how->dialect != NULL &&
+                         x->how->dialect->history > DIALECT_HISTORY_DROP &&
                          has_reasoning(x->request);
     turn = system_in_front(x, note);
     for (struct turn *next; turn != NULL && !arena_overflowed(x->arena); turn = next) {

@@ -126,7 +126,7 @@ static void check_with(const struct row *row, const struct dialect *dialect)
 
 static void check_rows(const struct row *rows, size_t n)
 {
-    const struct dialect dialect = {.stream_usage = true};
+    const struct dialect dialect = {.usage = DIALECT_USAGE_OPTION};
 
     for (size_t i = 0; i < n; i++)
         check_with(&rows[i], &dialect);
@@ -249,7 +249,7 @@ static void test_results(void **state)
 static void test_by_hand(void **state)
 {
     struct translation t = {.arena = &arena};
-    const struct dialect thinks = {.reasoning_content = true};
+    const struct dialect thinks = {.history = DIALECT_HISTORY_EVERY};
     struct encode_request how = {.model = STR("m"), .translation = &t, .vendor = STR("gemini")};
     struct request request = decode(SAYS(USER "," CALLS(
         CALL("1")) "," RESULT("1", "bad") ",{'role':'assistant','content':'a'}," USER));
@@ -414,7 +414,7 @@ static void test_format(void **state)
             struct str pieces = openai_chat_join(&arena, str_head(out, at), str_from(out, at + 2));
             row.out = str_z(&arena, pieces);
         }
-        const struct dialect dialect = {.stream_usage = true};
+        const struct dialect dialect = {.usage = DIALECT_USAGE_OPTION};
         check_with(&row, &dialect);
     }
 }

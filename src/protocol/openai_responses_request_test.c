@@ -377,7 +377,7 @@ static enum error_code translate(const char *client, struct str body, const char
                                  struct translation *t, struct str *ret_body)
 {
     const struct request_limits limits = {.depth_max = 64, .operation = OP_GENERATE};
-    const struct dialect dialect = {.stream_usage = false};
+    const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
     const struct encode_request how = {
         .model = str_c(model),
         .dialect = &dialect,
@@ -489,7 +489,7 @@ static void try_body(struct str body)
     buf_fini(&out);
     for (size_t i = 0; i < protocol_count; i++) {
         struct translation t = {.arena = &arena};
-        const struct dialect dialect = {.stream_usage = false};
+        const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
         const struct encode_request how = {.dialect = &dialect,
                                            .model = STR("m"),
                                            .operation = OP_GENERATE,

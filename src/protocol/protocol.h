@@ -21,18 +21,10 @@
 #include "canon/request.h"
 #include "canon/steer.h"
 #include "canon/translation.h"
+#include "protocol/dialect.h"
 
 struct http_headers;
 struct traits;
-
-/* What a vendor of a protocol does differently. A zeroed one is the plain protocol. Grows a flag at
- * a time. */
-struct dialect {
-    bool stream_usage;      /* understands stream_options.include_usage */
-    bool max_tokens_legacy; /* max_tokens instead of max_completion_tokens */
-    bool reasoning_content; /* takes reasoning back as reasoning_content */
-    bool think_tags;        /* <think>…</think> in its text is reasoning (think_tags:) */
-};
 
 enum operation {
     OP_GENERATE,

@@ -42,7 +42,7 @@ struct row {
 static struct str encode(const char *from, const char *to, const struct row *row,
                          struct arena *arena, struct translation *t)
 {
-    static const struct dialect dialect = {.stream_usage = false};
+    static const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
     const struct protocol *client = protocol_find(str_c(from));
     const struct protocol *upstream = protocol_find(str_c(to));
     const struct encode_request how = {
@@ -365,7 +365,7 @@ static void test_nothing(void **state)
 {
     static const struct steer none;
     static const struct steer some = {.temperature = STR_INIT("0.7")};
-    static const struct dialect dialect = {.stream_usage = false};
+    static const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
     const struct protocol *p = protocol_find(STR("anthropic"));
     struct str body = STR("{\"messages\":[],\"max_tokens\":1}");
     const struct encode_request hows[] = {
