@@ -256,7 +256,10 @@ enum error_code backend_elsewhere(const struct backend_set *set, const struct ba
         config->headers = twin->config->headers;
         config->ca_file = twin->config->ca_file;
         config->tls_verify = twin->config->tls_verify;
+        config->policy = twin->config->policy;
+        config->retry_wait_max_ms = twin->config->retry_wait_max_ms;
         moved.key_header = twin->key_header;
+        moved.keyring = twin->keyring;
     }
     moved.place = backend->place;
     moved.slot = backend->slot;
@@ -302,6 +305,10 @@ static enum error_code fill(struct backend_set *set, struct error *e)
         set->items[i].load = &set->items[i].own_load;
         atomic_init(&set->items[i].own_load.connections, 0);
         atomic_init(&set->items[i].own_load.busy, 0);
+        set->items[i].keyring = ARENA_NEW(&set->arena, struct keyring);
+        if (arena_overflowed(&set->arena))
+            return FAIL(e, ERR_CONFIG, "the backends need too much memory");
+        keyring_init(set->items[i].keyring, &config->backends[i]);
         set->n++;
     }
     if (config->default_backend.n > 0) {
@@ -337,9 +344,11 @@ void backend_set_free(struct backend_set **set)
 {
     if (*set == NULL)
         return;
-    for (size_t i = 0; i < (*set)->n; i++)
+    for (size_t i = 0; i < (*set)->n; i++) {
         assert(atomic_load(&(*set)->items[i].own_load.connections) == 0 &&
                atomic_load(&(*set)->items[i].own_load.busy) == 0);
+        keyring_fini((*set)->items[i].keyring);
+    }
     config_unref(&(*set)->config);
     arena_fini(&(*set)->arena);
     mem_free(*set);

@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "backend/keyring.h"
 #include "protocol/protocol.h"
 #include "state/config.h"
 #include "text/url.h"
@@ -65,6 +66,9 @@ struct backend {
     atomic_bool usage_refused; /* it answered 400 to stream_options: never asked again */
     struct backend_load *load; /* own_load, or one that outlives the set (the gateway's) */
     struct backend_load own_load;
+    /* Of its keys; with one nameless key where it has none. The twin's elsewhere; NULL there: who
+     * uses that backend makes one. */
+    struct keyring *keyring;
     const struct backend *twin; /* of one elsewhere: whose keys it has; NULL: it has none */
 };
 

@@ -29,6 +29,7 @@ struct door {
     struct backend backend;
     struct conn_filter filter;
     struct client_pool *pool;
+    struct keyring keyring; /* where no keys go there; n is 0 otherwise */
     size_t users;
     struct arena arena;
 };
@@ -50,6 +51,7 @@ static void door_free(struct door *door)
 {
     assert(door->users == 0);
     client_pool_free(&door->pool);
+    keyring_fini(&door->keyring);
     list_remove(&door->link);
     arena_fini(&door->arena);
     mem_free(door);
@@ -132,6 +134,10 @@ static enum error_code fill(struct door *door, struct str url, struct error *e)
     TRY(backend_elsewhere(set, door->from, url, &door->arena, &door->backend, e));
     if (arena_overflowed(&door->arena))
         return FAIL(e, ERR_FORBIDDEN, "openai-url: it is too long");
+    if (door->backend.keyring == NULL) {
+        keyring_init(&door->keyring, door->backend.config);
+        door->backend.keyring = &door->keyring;
+    }
     return make_pool(door, e);
 }
 

@@ -71,6 +71,16 @@ static const char *slot_name(void *ctx, size_t slot)
     return NULL;
 }
 
+/* What is known of keys goes on where they were before. */
+static void adopt_keys(const struct backend_set *before, struct backend_set *set)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        struct backend *same = backend_find(before, set->items[i].name);
+        if (same != NULL)
+            keyring_adopt(set->items[i].keyring, same->keyring);
+    }
+}
+
 /* --- life --- */
 
 /* mapping.md, 7.2 */
@@ -231,6 +241,7 @@ enum error_code gateway_reload(struct gateway *gateway, struct config *config,
     }
     site_make_scopes(site, &gateway->seal.key);
     assign_slots(gateway, site->backends);
+    adopt_keys(gateway->site->backends, site->backends);
     tell_restart(gateway, config, restart);
     site_unref(&gateway->site);
     gateway->site = site;

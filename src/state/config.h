@@ -60,6 +60,8 @@ struct backend_config {
     struct str api_url;  /* null: the vendor's */
     struct backend_key *keys;
     size_t keys_n;
+    struct str policy; /* which key a request takes; null: sticky */
+    int64_t retry_wait_max_ms;
     struct str_list models; /* models: */
     struct str ca_file;
     bool tls_verify;

@@ -58,6 +58,7 @@ static struct backend_config *add(struct config_reader *r, struct str name, stru
         .colon_names = -1,
         .slash_names = -1,
         .think_tags = -1,
+        .policy = STR("sticky"),
         .where = copy(r, where),
     };
     return backend;

@@ -64,6 +64,7 @@ static void backends_of_the_file(void **state)
                                "  openai:\n"
                                "    api_keys: {first: sk-1, second: sk-2}\n"
                                "    policy: round-robin\n"
+                               "    retry_wait_max: 250ms\n"
                                "  my-server.1:\n"
                                "    protocol: openai-chat\n"
                                "    base_url: http://127.0.0.1:1/v1\n"
@@ -88,6 +89,8 @@ static void backends_of_the_file(void **state)
     assert_int_equal(b->keys_n, 2);
     assert_str(b->keys[1].name, "second");
     assert_str(secret_reveal(&b->keys[1].key), "sk-2");
+    assert_str(b->policy, "round-robin");
+    assert_int_equal(b->retry_wait_max_ms, 250);
     assert_int_equal(b->proxy_timeout_ms, 20000);
     assert_int_equal(b->colon_names, -1);
     assert_true(b->tls_verify);
@@ -110,15 +113,16 @@ static void backends_of_the_file(void **state)
     assert_str(b->keys[2].name, "key3");
     assert_str(b->models.items[0], "solo");
     assert_true(c->demo);
-    assert_int_equal(f->result.warnings, 1);
-    assert_has(f->result.report, "without effect in this version: backends.openai.policy");
+    assert_str(b->policy, "sticky");
+    assert_int_equal(b->retry_wait_max_ms, 5000);
+    assert_int_equal(f->result.warnings, 0);
 
     struct str text = config_print(&f->source, c, &f->arena);
     assert_has(text, "    api_keys: [\"first\", \"second\"]");
     assert_has(text, "{\"X-Team\": \"***\", \"x-key\": \"***\"}");
     assert_has(text, "# as at the top level");
     assert_has(text, "proxy_timeout: 60s");
-    assert_has(text, "# config.yaml:13:14");
+    assert_has(text, "# config.yaml:14:14");
     assert_false(has(text, "hush"));
     assert_false(has(text, "sk-"));
 }

@@ -8,7 +8,7 @@
  */
 #include "state/config_priv.h"
 
-enum { KEY_BYTES_MAX = 8192, CLIENT_KEYS_MAX = 10000 };
+enum { KEY_BYTES_MAX = 8192, CLIENT_KEYS_MAX = 10000, BACKEND_KEYS_MAX = 64 };
 
 /* Why it cannot be a key; NULL: it can. */
 static const char *key_fault(struct str key)
@@ -241,6 +241,10 @@ void config_keys_backend_add(struct config_reader *r, struct backend_config *bac
     /* An empty one comes of ${NAME:-}: no key. */
     if (key.n == 0 || !check_key(r, key, what, where))
         return;
+    if (backend->keys_n == BACKEND_KEYS_MAX) {
+        config_fault(r, where, "%.*s: more than %d keys", STR_ARG(what), BACKEND_KEYS_MAX);
+        return;
+    }
     size_t size = sizeof(*backend->keys);
     struct backend_key *keys = arena_grow(arena, backend->keys, backend->keys_n * size,
                                           (backend->keys_n + 1) * size);

@@ -42,6 +42,7 @@ const size_t config_table_options_n = COUNT_OF(config_table_options);
 #define BACKEND_OFFSET_flag(name)     offsetof(struct backend_config, name)
 #define BACKEND_OFFSET_count(name)    offsetof(struct backend_config, name)
 #define BACKEND_OFFSET_duration(name) offsetof(struct backend_config, name##_ms)
+#define BACKEND_OFFSET_choice(name)   offsetof(struct backend_config, name)
 #define BACKEND_OFFSET_texts(name)    offsetof(struct backend_config, name)
 #define BACKEND_OFFSET_maybe(name)    offsetof(struct backend_config, name)
 #define BACKEND_OFFSET_off(name)      offsetof(struct backend_config, name##_off)

@@ -44,10 +44,11 @@ const RANGES = {
     write_timeout: ["10ms", "1h", "9ms", "3600001ms"],
     upstream_idle_timeout: ["0", "24h", null, "86400001ms"],
     drain_timeout: ["0", "1h", null, "3600001ms"],
+    retry_wait_max: ["0", "10m", null, "600001ms"],
 };
 
 /* Limits of features that are not there yet: the program says so. */
-const LATER = { hold_bytes_max: "4MiB", tool_args_bytes_max: "1MiB", retry_wait_max: "5s",
+const LATER = { hold_bytes_max: "4MiB", tool_args_bytes_max: "1MiB",
     opaque_peek_bytes: "1MiB", first_token_timeout: "30s", stream_idle_timeout: "30s" };
 
 let mock;
