@@ -15,8 +15,7 @@
 #include "protocol/edits.h"
 #include "text/url.h"
 
-/* As it stands in the body: with "models/" where it has no folder of its own. */
-static struct str body_model(struct str model, struct arena *arena)
+struct str gemini_upstream_model(struct str model, struct arena *arena)
 {
     bool folder = str_find_char(model, '/', 0) != SIZE_MAX;
 
@@ -38,7 +37,8 @@ static void edit_inner_model(const struct request *request, struct str model,
             if (!str_eq(m.key, STR("model")))
                 continue;
             size_t begin = (size_t)(m.value.p - request->source.p);
-            json_edit_span(edits, arena, begin, begin + m.value.n, body_model(model, arena));
+            json_edit_span(edits, arena, begin, begin + m.value.n,
+                           gemini_upstream_model(model, arena));
         }
     }
 }
@@ -50,7 +50,7 @@ static void edit_source(const struct request *request, const struct encode_reque
 
     if (request->model_member != NULL)
         json_edit_value(&edits, arena, &request->index, request->model_member,
-                        body_model(model, arena));
+                        gemini_upstream_model(model, arena));
     edit_inner_model(request, model, &edits, arena);
     if (edits_steer(how) != NULL)
         edits_merge(request, gemini_config_steer(request, how, edits_steer(how), arena),
@@ -58,13 +58,8 @@ static void edit_source(const struct request *request, const struct encode_reque
     edits_apply(request, &edits, arena, wire);
 }
 
-/* "/models/M:streamGenerateContent"; what has a folder of its own ("tunedModels/x") keeps it. */
-static struct str path_of(const struct request *request, struct str model, enum operation operation,
-                          struct arena *arena)
+struct str gemini_upstream_path(struct str model, const char *action, struct arena *arena)
 {
-    const char *action = operation == OP_COUNT_TOKENS ? "countTokens"
-                         : request->stream            ? "streamGenerateContent"
-                                                      : "generateContent";
     bool folder = str_starts(model, STR("tunedModels/")) || str_starts(model, STR("dynamic/")) ||
                   str_starts(model, STR("publishers/"));
     struct str name = url_encode(model, "/:@", arena);
@@ -77,9 +72,12 @@ enum error_code gemini_upstream_encode(struct request *request, const struct enc
 {
     struct str model = gemini_model_bare(str_is_null(how->model) ? request->model : how->model);
     bool events = how->operation != OP_COUNT_TOKENS && request->stream && !request->array;
+    const char *action = how->operation == OP_COUNT_TOKENS ? "countTokens"
+                         : request->stream                 ? "streamGenerateContent"
+                                                           : "generateContent";
     struct wire wire = {
         .method = STR("POST"),
-        .path = path_of(request, model, how->operation, arena),
+        .path = gemini_upstream_path(model, action, arena),
         .query = events ? STR("alt=sse") : STR_NULL,
         .content_type = STR("application/json"),
     };
