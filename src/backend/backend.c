@@ -13,11 +13,16 @@
 
 enum { SET_BYTES_MAX = 16 * 1024 * 1024 };
 
+/* Of requests to deployments, and to models by name in the body (…/models). */
+#define VERSION_OF_DEPLOYMENTS "2024-10-21"
+#define VERSION_OF_MODELS      "2024-05-01-preview"
+
 #define PROTOCOL(variable) extern const struct protocol variable;
 #include "protocol/protocols.def"
 #undef PROTOCOL
 
 #define BACKEND(...)
+#define BACKEND_VARIABLE(...)
 #define LOCAL_BACKEND(name_, protocol_, local_) extern const struct local_backend local_;
 #include "backend/backends.def"
 #undef BACKEND
@@ -35,11 +40,9 @@ static const struct backend_vendor vendors[] = {
 #define LOCAL_BACKEND(name_, protocol_, local_) \
     {.name = #name_, .protocol = &(protocol_), .local = &(local_)},
 #include "backend/backends.def"
-#define LATER(...)
-#define LATER_BACKEND(...)
-#define LATER_VENDOR(name_, variable_) \
-    {.name = #name_, .variable = (variable_), .key_needed = true},
-#include "state/later.def"
+#undef BACKEND
+#undef BACKEND_VARIABLE
+#undef LOCAL_BACKEND
 };
 
 const char backend_advice[] = "set OPENAI_API_KEY, or configure one in config.yaml, or try --demo";
@@ -87,8 +90,47 @@ static bool has_version(struct str path)
     return false;
 }
 
-static enum error_code make_url(struct backend *backend, struct str text, struct arena *arena,
-                                struct error *e)
+/* HOST and HOST/openai: deployments, with a version by date. HOST/models: the model stands in the
+ * body, the version is by date as well. HOST/openai/v1: neither. */
+static void make_deployments(struct backend *backend, struct arena *arena)
+{
+    struct str path = backend->url.path;
+    struct str version = backend->config->api_version;
+    bool in_body = str_ends(path, STR("/models"));
+
+    if (has_version(path))
+        return;
+    backend->deployments = !in_body;
+    if (str_is_null(version))
+        version = in_body ? STR(VERSION_OF_MODELS) : STR(VERSION_OF_DEPLOYMENTS);
+    backend->query = str_print(arena, "api-version=%.*s", STR_ARG(version));
+    if (!in_body && !str_ends(path, STR("/openai")))
+        backend->url.path = str_print(arena, "%.*s/openai", STR_ARG(path));
+}
+
+/* Where the list of models is. */
+static void make_models_path(struct backend *backend, const struct backend_vendor *vendor,
+                             struct arena *arena)
+{
+    struct url own;
+    struct error e;
+    struct str base = backend->base_path;
+    const char *path = backend->protocol->models_path;
+
+    if (vendor->models_path != NULL && url_parse(str_c(vendor->url), arena, &own, &e) == OK &&
+        str_eq(own.path, base)) {
+        base = STR("");
+        path = vendor->models_path;
+    }
+    if (path == NULL)
+        return;
+    backend->models_path = str_print(arena, "%.*s%s%s%.*s", STR_ARG(base), path,
+                                     str_is_null(backend->query) ? "" : "?",
+                                     STR_ARG(backend->query));
+}
+
+static enum error_code make_url(struct backend *backend, const struct backend_vendor *vendor,
+                                struct str text, struct arena *arena, struct error *e)
 {
     struct error inner;
 
@@ -100,12 +142,16 @@ static enum error_code make_url(struct backend *backend, struct str text, struct
     if (!str_is_null(backend->url.query))
         return FAIL(e, ERR_CONFIG, "backends.%.*s.api_url: must not have a query",
                     STR_ARG(backend->name));
-    if (backend->protocol != NULL && !has_version(backend->url.path))
+    if (vendor->deployments)
+        make_deployments(backend, arena);
+    else if (backend->protocol != NULL && !vendor->bare_url && !has_version(backend->url.path))
         backend->url.path = str_print(arena, "%.*s%s", STR_ARG(backend->url.path),
                                       backend->protocol->api_version);
     backend->base_path = backend->url.path;
     assert(backend->base_path.n == 0 || backend->base_path.p[0] == '/');
     backend->authority = url_authority(&backend->url, arena);
+    if (backend->protocol != NULL)
+        make_models_path(backend, vendor, arena);
     return OK;
 }
 
@@ -143,9 +189,11 @@ static struct backend merge(const struct backend_config *config,
     backend.slash_names = chosen(config->slash_names, vendor->slash_names);
     /* At another URL than the vendor's own something else may answer, which needs none. */
     bool own_url = !plain && str_is_null(config->api_url);
-    backend.key_needed = vendor->key_needed && str_is_null(config->api_url);
+    backend.key_needed = vendor->key_needed && (str_is_null(config->api_url) ||
+                                                (vendor->url == NULL && config->headers.n == 0));
     backend.vendor = own_url ? str_c(vendor->name) : config->name;
     backend.also = own_url && str_is_null(config->protocol) ? vendor->also : NULL;
+    backend.also_counts = backend.also != NULL && vendor->also_counts;
     if (config->models.n > 0)
         backend.default_model = config->models.items[0];
     else if (backend.local != NULL)
@@ -171,10 +219,11 @@ static enum error_code make(const struct backend_config *config, struct arena *a
         *ret_backend = backend;
         return OK;
     }
-    if (str_is_null(url) && vendor != NULL)
+    bool vendors_url = str_is_null(url) && vendor != NULL;
+    if (vendors_url)
         url = str_c(vendor->url);
     if (!str_is_null(url)) {
-        TRY(make_url(&backend, url, arena, e));
+        TRY(make_url(&backend, plain && !vendors_url ? &none : vendor, url, arena, e));
         assert(backend.url.host.n > 0);
         backend.functional = backend.protocol != NULL &&
                              (config->keys_n > 0 || !backend.key_needed);
@@ -191,9 +240,9 @@ struct str backend_why(const struct backend *backend, struct arena *arena)
     assert(!backend->functional);
     if (backend->protocol == NULL && !str_is_null(config->protocol))
         return str_print(arena, "this version does not speak %.*s yet", STR_ARG(config->protocol));
-    if (backend->protocol == NULL)
-        return STR("this version does not know this vendor yet; with protocol: and api_url: it "
-                   "does");
+    assert(backend->protocol != NULL);
+    if (backend->url.host.n == 0 && str_is_null(config->type) && vendor != NULL)
+        return str_print(arena, "it has no api_url (set %s_API_BASE_URL)", vendor->variable);
     if (backend->url.host.n == 0)
         return STR("it has no api_url");
     if (str_is_null(config->type) && vendor != NULL && vendor->variable != NULL)

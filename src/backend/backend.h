@@ -51,11 +51,15 @@ struct backend {
     const struct protocol *protocol; /* NULL only when not functional: not in this build */
     /* That the same URL speaks as well: its clients are served by it, as they came. NULL: none. */
     const struct protocol *also;
+    bool also_counts;  /* OP_COUNT_TOKENS is asked of that one */
     struct str vendor; /* whose signatures it makes, and takes back */
     struct dialect dialect;
     const struct local_backend *local; /* NULL: a network backend */
     struct url url;                    /* base, with the version segment */
     struct str base_path;              /* "/v1": what wire.path is appended to */
+    bool deployments;                  /* with the model between the two (backend_path) */
+    struct str query;                  /* that every request has, "api-version=…"; null: none */
+    struct str models_path;            /* of its list of models, with query; null: it has none */
     struct str authority;              /* Host header */
     enum key_header key_header;
     bool key_needed;
@@ -90,6 +94,26 @@ static inline bool backend_speaks(const struct backend *backend, const struct pr
 {
     return protocol == backend->protocol || (protocol != NULL && protocol == backend->also);
 }
+/* Appends the path of a request to it: of a path below the API's base, "/chat/completions", and the
+ * upstream's model, which some have in the path (null: none is known). Without the query. */
+void backend_path_deployment(struct str path, struct str model, struct buf *out);
+static inline void backend_path(const struct backend *backend, struct str path, struct str model,
+                                struct buf *out)
+{
+    (void)buf_add(out, backend->base_path);
+    if (UNLIKELY(backend->deployments))
+        backend_path_deployment(path, model, out);
+    (void)buf_add(out, path);
+}
+/* Appends what the query of every request to it has. first: there is no query yet. */
+static inline void backend_path_query(const struct backend *backend, bool first, struct buf *out)
+{
+    if (LIKELY(str_is_null(backend->query)))
+        return;
+    (void)buf_add_char(out, first ? '?' : '&');
+    (void)buf_add(out, backend->query);
+}
+
 /* Whether it is OpenAI by its type, or without one by its name: openai-url holds for it. */
 bool backend_is_openai(const struct backend *backend);
 /* The backend as it is spoken to at another URL (openai-url; checked by state/url_door before): its

@@ -27,11 +27,8 @@ static void add_hint(struct buf *out, const struct backend_set *set, struct str 
     size_t best = name.n < 4 ? 2 : 3;
 
     if (vendor != NULL && vendor->variable != NULL) {
-        (void)buf_print(out,
-                        vendor->protocol != NULL ? "; to configure it set %s_API_KEY"
-                                                 : "; %s_API_KEY will configure it in a later "
-                                                   "version",
-                        vendor->variable);
+        (void)buf_print(out, "; to configure it set %s_API_%s", vendor->variable,
+                        vendor->key_needed ? "KEY" : "BASE_URL");
         return;
     }
     if (vendor != NULL) {

@@ -183,8 +183,8 @@ static void vendors(void **state)
         {true, false, false, KEY_X_API_KEY, "", "h"},
         {true, false, false, KEY_X_API_KEY, "", "api.anthropic.com"},
         {false, false, false, KEY_BEARER, "", "h"},
-        {false, false, false, KEY_BEARER, "", ""},
-        {false, false, false, KEY_BEARER, "", ""},
+        {true, false, true, KEY_BEARER, "", "openrouter.ai"},
+        {true, false, false, KEY_BEARER, "", "localhost"},
     };
     struct backend_set *set = set_with(entries, COUNT_OF(entries), *state);
 
@@ -245,7 +245,8 @@ static void checking(void **state)
          .keys = &odd,
          .keys_n = 1,
          .api_url = STR("https://elsewhere/v1")},
-        {.name = STR("groq"), .keys = &odd, .keys_n = 1},
+        {.name = STR("groq")},
+        {.name = STR("azure"), .keys = &odd, .keys_n = 1},
         {.name = STR("claude"), .protocol = STR("telepathy"), .api_url = STR("http://h")},
         {.name = STR("bad"), .protocol = STR("openai-chat"), .api_url = STR("gopher://h")},
     };
@@ -254,8 +255,10 @@ static void checking(void **state)
         "OPENAI_API_KEY)\n"
         "config.yaml:1:1: warning: backends.own.api_keys.odd: Invalid API key format: keys of "
         "openai begin with sk-\n"
-        "config.yaml:1:1: warning: backends.groq is not functional: this version does not know "
-        "this vendor yet; with protocol: and api_url: it does\n"
+        "config.yaml:1:1: warning: backends.groq is not functional: it has no key (set "
+        "GROQ_API_KEY)\n"
+        "config.yaml:1:1: warning: backends.azure is not functional: it has no api_url (set "
+        "AZURE_API_BASE_URL)\n"
         "config.yaml:1:1: warning: backends.claude is not functional: this version does not "
         "speak telepathy yet\n"
         "config.yaml:1:1: error: backends.bad.api_url: must not be a URL that does not begin "

@@ -616,14 +616,13 @@ static void add_common(struct buf *head, const struct station *station,
 }
 
 struct str attempt_get_head(struct station *station, const struct backend *backend,
-                            const char *path, struct arena *arena)
+                            struct str target, struct arena *arena)
 {
     struct buf *head = &station->head;
 
     buf_reset(head);
     (void)buf_add(head, STR("GET "));
-    (void)buf_add(head, backend->base_path);
-    (void)buf_add(head, str_c(path));
+    (void)buf_add(head, target);
     (void)buf_add(head, STR(" HTTP/1.1\r\naccept: application/json\r\n"));
     add_common(head, station, backend, plan_key(backend));
     add_version(head, backend, backend->protocol, STR_NULL);
@@ -641,8 +640,8 @@ struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
     buf_reset(head);
     (void)buf_add(head, wire->method);
     (void)buf_add_char(head, ' ');
-    (void)buf_add(head, backend->base_path);
-    (void)buf_add(head, wire->path);
+    backend_path(backend, wire->path, STR_NULL, head);
+    backend_path_query(backend, str_find_char(wire->path, '?', 0) == SIZE_MAX, head);
     (void)buf_add(head, STR(" HTTP/1.1\r\naccept: "));
     (void)buf_add(head, stream ? STR("text/event-stream\r\n") : STR("application/json\r\n"));
     if (!str_is_null(wire->content_type)) {
@@ -671,10 +670,11 @@ static void add_query(struct exchange *x, const struct wire *wire, struct buf *h
 
     if (exchange_is_same(x) && !str_is_null(x->call.intake.query))
         query = url_query_without(x->call.intake.query, dropped, COUNT_OF(dropped), x->call.arena);
-    if (str_is_null(query) || query.n == 0)
-        return;
-    (void)buf_add_char(head, '?');
-    (void)buf_add(head, query);
+    if (query.n > 0) {
+        (void)buf_add_char(head, '?');
+        (void)buf_add(head, query);
+    }
+    backend_path_query(x->attempt.backend, query.n == 0, head);
 }
 
 /* The request head, built afresh (contract, section 2, "Headers up"); null when it is too long. */
@@ -688,8 +688,7 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
     buf_reset(head);
     (void)buf_add(head, wire->method);
     (void)buf_add_char(head, ' ');
-    (void)buf_add(head, backend->base_path);
-    (void)buf_add(head, wire->path);
+    backend_path(backend, wire->path, x->model_sent, head);
     add_query(x, wire, head);
     (void)buf_add(head, STR(" HTTP/1.1\r\ncontent-type: "));
     (void)buf_add(head, wire->content_type);

@@ -62,9 +62,9 @@ void attempt_blame(struct exchange *x);
 /* Cancels it if it runs. */
 void attempt_cancel(struct exchange *x);
 void attempt_fini(struct exchange *x);
-/* The head of a GET without body, in the arena. */
+/* The head of a GET of that path (with its query) without body, in the arena. */
 struct str attempt_get_head(struct station *station, const struct backend *backend,
-                            const char *path, struct arena *arena);
+                            struct str target, struct arena *arena);
 /* The head of a request that goes up as it came to a backend of the client's protocol, in the
  * request arena: method, path (with its query), length and type of the wire. stream: events are
  * asked for. Null: it is too long. */

@@ -61,7 +61,7 @@ static size_t entry_count(const struct models *models)
 static bool is_asked(const struct backend *backend)
 {
     return backend->functional && backend->local == NULL && backend->config->models.n == 0 &&
-           backend->protocol->models_path != NULL;
+           !str_is_null(backend->models_path);
 }
 
 static bool all_known(const struct models *models)
@@ -217,7 +217,7 @@ static void ask(struct models_entry *entry)
 
     buf_init(&entry->body, LIST_BYTES_MAX);
     entry->status = 0;
-    struct str head = attempt_get_head(branch->station, backend, backend->protocol->models_path,
+    struct str head = attempt_get_head(branch->station, backend, backend->models_path,
                                        &entry->call);
     const struct client_call call = {
         .head = head,

@@ -88,7 +88,9 @@ static const struct protocol *protocol_for(const struct exchange *x, const struc
         return backend->protocol;
     if (also == x->call.intake.protocol)
         return also;
-    return counts && backend->protocol->count_decode == NULL ? also : backend->protocol;
+    return counts && backend->also_counts && backend->protocol->count_decode == NULL
+               ? also
+               : backend->protocol;
 }
 
 /* At the session's URL in the place of its own. */

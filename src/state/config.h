@@ -55,9 +55,10 @@ struct backend_key {
 /* One entry of backends:, or one made from the environment. What its vendor brings is not in it. */
 struct backend_config {
     struct str name;
-    struct str type;     /* vendor; null: by name */
-    struct str protocol; /* null: the vendor's */
-    struct str api_url;  /* null: the vendor's */
+    struct str type;        /* vendor; null: by name */
+    struct str protocol;    /* null: the vendor's */
+    struct str api_url;     /* null: the vendor's */
+    struct str api_version; /* null: by the URL */
     struct backend_key *keys;
     size_t keys_n;
     struct str policy; /* which key a request takes; null: sticky */

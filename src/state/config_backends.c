@@ -304,10 +304,19 @@ void config_backends_yaml(struct config_reader *r, const struct yaml_node *node)
 
 /* --- the environment --- */
 
-/* VARIABLE_API_KEY_1 to _20 replace VARIABLE_API_KEY. Returns whether there was any. */
-static bool take_keys(struct config_reader *r, struct backend_config *backend,
-                      struct config_note *note, const char *variable)
+static void take_key(struct config_reader *r, size_t backend, struct str name, struct str key,
+                     struct str where)
 {
+    config_keys_backend_clear(&r->backends[backend]);
+    r->notes[backend].keys = copy(r, where);
+    config_keys_backend_add(r, &r->backends[backend], name, key, where);
+}
+
+/* VARIABLE_API_KEY_1 to _20 replace VARIABLE_API_KEY. Returns whether there was any. */
+static bool take_keys(struct config_reader *r, size_t at, const char *variable)
+{
+    struct backend_config *backend = &r->backends[at];
+    struct config_note *note = &r->notes[at];
     struct str where = STR_NULL;
     const char *single = str_z(&r->arena, str_print(&r->arena, "%s_API_KEY", variable));
     struct str key = config_env_get(r, single, &where);
@@ -332,33 +341,62 @@ static bool take_keys(struct config_reader *r, struct backend_config *backend,
     }
     if (str_is_null(key))
         return false;
-    config_keys_backend_clear(backend);
-    note->keys = copy(r, where);
-    config_keys_backend_add(r, backend, str_c(single), key, where);
+    take_key(r, at, str_c(single), key, where);
     return true;
 }
 
-static void take_url(struct config_reader *r, struct backend_config *backend,
-                     struct config_note *note, struct str url, struct str where)
+/* The value of the first that is set of the other variables that the vendor has for it; null:
+ * none is. */
+static struct str get_also(struct config_reader *r, const struct config_vendor *vendor,
+                           const char *what, struct str *ret_where, const char **ret_variable)
 {
-    backend->api_url = copy(r, url);
-    note->origins[row_of("api_url")] = copy(r, where);
+    for (size_t i = 0; i < config_table_vendor_variables_n; i++) {
+        const struct config_vendor_variable *also = &config_table_vendor_variables[i];
+        if (!str_eq(str_c(also->vendor), str_c(vendor->name)) ||
+            !str_eq(str_c(also->what), str_c(what)))
+            continue;
+        struct str value = config_env_get(r, also->variable, ret_where);
+        if (str_is_null(value))
+            continue;
+        *ret_variable = also->variable;
+        return value;
+    }
+    return STR_NULL;
 }
 
-/* The first variable that is set of VARIABLE_API_KEY, _1 … _20 and _API_BASE_URL; null: none. */
-static struct str first_variable(struct config_reader *r, const char *variable)
+/* VARIABLE_API_BASE_URL, or another variable of the vendor's. */
+static struct str get_url(struct config_reader *r, const struct config_vendor *vendor,
+                          struct str *ret_where)
 {
-    static const char *const ends[] = {"_API_KEY", "_API_BASE_URL"};
-    struct str where = STR_NULL;
+    const char *name = str_z(&r->arena, str_print(&r->arena, "%s_API_BASE_URL", vendor->variable));
+    struct str url = config_env_get(r, name, ret_where);
 
-    for (size_t i = 0; i < COUNT_OF(ends); i++) {
-        struct str name = str_print(&r->arena, "%s%s", variable, ends[i]);
-        if (!str_is_null(config_env_get(r, str_z(&r->arena, name), &where)))
-            return where;
-    }
+    return str_is_null(url) ? get_also(r, vendor, "api_url", ret_where, &name) : url;
+}
+
+static void take_text(struct config_reader *r, size_t backend, const char *path, struct str text,
+                      struct str where)
+{
+    size_t row = row_of(path);
+    const struct option_result result = {.text = copy(r, text)};
+
+    option_store(&config_table_backend[row], &result, &r->backends[backend]);
+    r->notes[backend].origins[row] = copy(r, where);
+}
+
+/* The first variable that is set of those with a key or the URL; null: none. */
+static struct str first_variable(struct config_reader *r, const struct config_vendor *vendor)
+{
+    struct str where = STR_NULL;
+    const char *name = str_z(&r->arena, str_print(&r->arena, "%s_API_KEY", vendor->variable));
+
+    if (!str_is_null(config_env_get(r, name, &where)) ||
+        !str_is_null(get_also(r, vendor, "api_keys", &where, &name)) ||
+        !str_is_null(get_url(r, vendor, &where)))
+        return where;
     for (int i = 1; i <= CONFIG_NUMBERED_KEYS_MAX; i++) {
-        struct str name = str_print(&r->arena, "%s_API_KEY_%d", variable, i);
-        if (!str_is_null(config_env_get(r, str_z(&r->arena, name), &where)))
+        struct str numbered = str_print(&r->arena, "%s_API_KEY_%d", vendor->variable, i);
+        if (!str_is_null(config_env_get(r, str_z(&r->arena, numbered), &where)))
             return where;
     }
     return STR_NULL;
@@ -366,29 +404,28 @@ static struct str first_variable(struct config_reader *r, const char *variable)
 
 static void take_vendor(struct config_reader *r, const struct config_vendor *vendor)
 {
-    struct str where = first_variable(r, vendor->variable);
+    struct str where = first_variable(r, vendor);
     size_t i = find(r, str_c(vendor->name));
+    const char *also = NULL;
 
     assert(!vendor->local && vendor->variable != NULL);
-    if (str_is_null(where))
-        return;
     if (i == SIZE_MAX) {
-        /* One that nothing but the environment names, and that this build cannot serve, is no
-         * backend of it. */
-        if (vendor->later) {
-            config_later(r, where, STR_NULL);
-            return;
-        }
-        if (add(r, str_c(vendor->name), where) == NULL)
+        if (str_is_null(where) || add(r, str_c(vendor->name), where) == NULL)
             return;
         i = r->backends_n - 1;
     }
     assert(i < r->backends_n);
-    (void)take_keys(r, &r->backends[i], &r->notes[i], vendor->variable);
-    const char *name = str_z(&r->arena, str_print(&r->arena, "%s_API_BASE_URL", vendor->variable));
-    struct str url = config_env_get(r, name, &where);
+    if (!take_keys(r, i, vendor->variable)) {
+        struct str key = get_also(r, vendor, "api_keys", &where, &also);
+        if (!str_is_null(key))
+            take_key(r, i, str_c(also), key, where);
+    }
+    struct str url = get_url(r, vendor, &where);
     if (!str_is_null(url))
-        take_url(r, &r->backends[i], &r->notes[i], url, where);
+        take_text(r, i, "api_url", url, where);
+    struct str version = get_also(r, vendor, "api_version", &where, &also);
+    if (!str_is_null(version))
+        take_text(r, i, "api_version", version, where);
 }
 
 void config_backends_environment(struct config_reader *r)
@@ -470,15 +507,32 @@ static void check_protocol(struct config_reader *r, size_t i)
                  STR_ARG(backend->name));
 }
 
+/* Requests that come back to who sends them have no end. */
+static void check_own_port(struct config_reader *r, size_t i, const struct url *url)
+{
+    if (!address_names_loopback(url->host) || url->port != r->config->port)
+        return;
+    config_fault(
+        r, place_of(r, i, "api_url"),
+        "backends.%.*s.api_url: at port %u of this machine the proxy itself listens; start "
+        "it with another --port",
+        STR_ARG(r->backends[i].name), (unsigned)url->port);
+}
+
 /* What is wrong is said without the URL itself: somebody may have put a key into it. */
-static void check_url(struct config_reader *r, size_t i)
+static void check_url(struct config_reader *r, size_t i, const struct config_vendor *vendor)
 {
     const struct backend_config *backend = &r->backends[i];
+    bool vendors = vendor != NULL && !vendor->local && vendor->url != NULL &&
+                   (!str_is_null(backend->type) || str_is_null(backend->protocol));
     struct url url;
     struct error e;
 
-    if (str_is_null(backend->api_url))
+    if (str_is_null(backend->api_url)) {
+        if (vendors && url_parse(str_c(vendor->url), &r->arena, &url, &e) == OK)
+            check_own_port(r, i, &url);
         return;
+    }
     if (url_parse(backend->api_url, &r->arena, &url, &e) != OK) {
         config_fault(r, place_of(r, i, "api_url"), "backends.%.*s.api_url: must not be %s",
                      STR_ARG(backend->name), e.detail);
@@ -487,10 +541,29 @@ static void check_url(struct config_reader *r, size_t i)
     if (!str_is_null(url.query))
         config_fault(r, place_of(r, i, "api_url"), "backends.%.*s.api_url: must not have a query",
                      STR_ARG(backend->name));
+    check_own_port(r, i, &url);
     if (!url.https && !address_names_loopback(url.host) && backend->keys_n > 0)
         config_warn(r, place_of(r, i, "api_url"),
                     "backends.%.*s.api_url: http sends the key in clear text",
                     STR_ARG(backend->name));
+}
+
+/* It stands in the request line. */
+static void check_version(struct config_reader *r, size_t i)
+{
+    const struct backend_config *backend = &r->backends[i];
+
+    for (size_t k = 0; k < backend->api_version.n; k++) {
+        char c = backend->api_version.p[k];
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            c == '-' || c == '.' || c == '_')
+            continue;
+        config_fault(r, place_of(r, i, "api_version"),
+                     "backends.%.*s.api_version: must be letters, digits and - . _, as "
+                     "2024-10-21",
+                     STR_ARG(backend->name));
+        return;
+    }
 }
 
 static void check_backend(struct config_reader *r, size_t i)
@@ -500,7 +573,8 @@ static void check_backend(struct config_reader *r, size_t i)
     bool typed = !str_is_null(backend->type);
 
     check_protocol(r, i);
-    check_url(r, i);
+    check_url(r, i, vendor);
+    check_version(r, i);
     if (vendor == NULL && !typed) {
         const char *lacks = str_is_null(backend->protocol) && str_is_null(backend->api_url)
                                 ? "protocol: and api_url:"
@@ -511,13 +585,6 @@ static void check_backend(struct config_reader *r, size_t i)
             config_fault(r, backend->where, "backends.%.*s: %s missing (or type:, for a vendor's)",
                          STR_ARG(backend->name), lacks);
     }
-    if (vendor == NULL || !vendor->later)
-        return;
-    if (str_is_null(backend->protocol) || str_is_null(backend->api_url))
-        config_later(r,
-                     str_print(&r->arena, "backends.%.*s (vendor %s)", STR_ARG(backend->name),
-                               vendor->name),
-                     backend->where);
 }
 
 /* default_backend names one that exists; a vendor's then exists, though without a key. */

@@ -63,10 +63,32 @@ static const char backends_text[] =
     "segment of the path is one (`https://host/compat` is `https://host/compat/v1`).\n\n"
     "`api_keys:` (also `api_key:`) is a map `name: key`, a list, or one key.\n\n";
 
+static const char vendors_text[] =
+    "\n## Vendors\n\n"
+    "A vendor's backend exists when `backends:` names it, when one of its variables is set, or\n"
+    "when `default_backend` (`--default-backend`, `LLM_BACKEND`) does. Those at `localhost` need no\n"
+    "key; `make run` looks whether one of them listens, and starts with it as the default. The\n"
+    "usual port of vLLM is the proxy's own, too: with `--port 8001` it has another one (`make run`\n"
+    "does so by itself). They load a model on the first request, which may take minutes, within\n"
+    "`proxy_timeout`.\n\n"
+    "Several backends of one vendor have names of their own: `backends: team: {type: openai,\n"
+    "api_keys: [...]}` is used as `team:gpt-4o`.\n\n"
+    "`azure`: with `api_url: https://NAME.openai.azure.com` a model is a deployment, whose name\n"
+    "goes into the path, and `api_version` into the query (2024-10-21 if it is not set). With\n"
+    "`https://NAME.openai.azure.com/openai/v1` neither is in the URL. With\n"
+    "`https://NAME.services.ai.azure.com/models` the model stands in the body, and `api_version`\n"
+    "(2024-05-01-preview) in the query. The list of models that Azure gives is of what may be\n"
+    "deployed: `models:` names your deployments. A token instead of a key: `headers:\n"
+    "{authorization: Bearer ...}`.\n\n"
+    "`github`: `GITHUB_TOKEN` is not read, as it is set in many places for other purposes;\n"
+    "`api_keys: ${GITHUB_TOKEN}` in the config file takes it.\n";
+
 static const char environment_text[] =
     "\n## Environment\n\n"
     "`VENDOR_API_KEY`, or numbered `VENDOR_API_KEY_1` to `_20`, makes the vendor's backend, or\n"
-    "replaces its keys; `VENDOR_API_BASE_URL` replaces its URL. Vendors of this version:";
+    "replaces its keys; `VENDOR_API_BASE_URL` makes it as well, or replaces its URL. The table of\n"
+    "vendors has these names, and others that some vendors' own programs read; those count where\n"
+    "the first are not set.\n";
 
 static const char proxies_text[] =
     "\nOf a proxy's two names the lower-case one wins, and the environment over `.env`.\n"
@@ -118,24 +140,47 @@ static void add_aliases(struct buf *out)
     (void)buf_add(out, STR(".\n"));
 }
 
-static void add_vendors(struct buf *out, bool later)
+/* "openai-chat", of "protocol_openai_chat" */
+static void add_protocol(struct buf *out, const char *variable)
 {
-    const char *separator = "";
+    struct str name = str_c(variable);
 
+    if (str_starts(name, STR("protocol_")))
+        name = str_from(name, strlen("protocol_"));
+    for (size_t i = 0; i < name.n; i++)
+        (void)buf_add_char(out, name.p[i] == '_' ? '-' : name.p[i]);
+}
+
+static void add_vendors_variables(struct buf *out, const struct config_vendor *vendor)
+{
+    (void)buf_print(out, "`%s_API_KEY`", vendor->variable);
+    for (size_t i = 0; i < config_table_vendor_variables_n; i++) {
+        const struct config_vendor_variable *also = &config_table_vendor_variables[i];
+        if (str_eq(str_c(also->vendor), str_c(vendor->name)))
+            (void)buf_print(out, ", `%s` (`%s`)", also->variable, also->what);
+    }
+}
+
+static void add_vendors(struct buf *out)
+{
+    (void)buf_add(out, STR("\n| vendor | variables | URL | key | protocol |\n"
+                           "|---|---|---|---|---|\n"));
     for (size_t i = 0; i < config_table_vendors_n; i++) {
         const struct config_vendor *vendor = &config_table_vendors[i];
-        if (vendor->variable == NULL || vendor->later != later)
+        if (vendor->local)
             continue;
-        (void)buf_print(out, "%s\n`%s` (`%s_API_KEY`)", separator, vendor->name, vendor->variable);
-        separator = ",";
+        (void)buf_print(out, "| `%s` | ", vendor->name);
+        add_vendors_variables(out, vendor);
+        (void)buf_print(out, " | %s | %s | ", vendor->url == NULL ? "your own" : vendor->url,
+                        vendor->key_needed ? "needed" : "none needed");
+        add_protocol(out, vendor->protocol);
+        (void)buf_add(out, STR(" |\n"));
     }
-    (void)buf_add(out, STR(".\n"));
 }
 
 static void add_environment(struct buf *out)
 {
     (void)buf_add(out, str_of(environment_text, sizeof(environment_text) - 1));
-    add_vendors(out, false);
     (void)buf_add(out, STR("\n| variable | option |\n|---|---|\n"));
     for (size_t i = 0; i < config_table_variables_n; i++) {
         const struct config_variable *variable = &config_table_variables[i];
@@ -158,8 +203,6 @@ static void add_later(struct buf *out)
     add_table(out, config_table_later, config_table_later_n, false);
     (void)buf_add(out, STR("\nWithin a backend:\n\n"));
     add_table(out, config_table_backend_later, config_table_backend_later_n, false);
-    (void)buf_add(out, STR("\nVendors, unless `protocol:` and `api_url:` say what they are:"));
-    add_vendors(out, true);
 }
 
 struct str config_manual(struct str topic, struct arena *arena)
@@ -177,6 +220,8 @@ struct str config_manual(struct str topic, struct arena *arena)
     (void)buf_add(&out, str_of(keys_text, sizeof(keys_text) - 1));
     (void)buf_add(&out, str_of(backends_text, sizeof(backends_text) - 1));
     add_table(&out, config_table_backend, config_table_backend_n, true);
+    (void)buf_add(&out, str_of(vendors_text, sizeof(vendors_text) - 1));
+    add_vendors(&out);
     config_models_manual(&out);
     add_environment(&out);
     (void)buf_add(&out, STR("\n## Command line\n\n"

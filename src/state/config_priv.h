@@ -104,9 +104,16 @@ struct config_alias {
 struct config_vendor {
     const char *name;
     const char *variable; /* of its key and URL: prefix; NULL for a local one */
-    const char *url;      /* NULL: local, or not known to this build */
-    bool local;
-    bool later; /* no line in backends.def yet */
+    const char *url;      /* NULL: local, or everybody has their own */
+    const char *protocol; /* its variable, "protocol_openai_chat" */
+    bool key_needed;
+    bool local; /* inside this process */
+};
+/* Another variable of a vendor's: its SDK's. */
+struct config_vendor_variable {
+    const char *vendor;
+    const char *what; /* "api_keys", "api_url", "api_version" */
+    const char *variable;
 };
 struct config_variable {
     const char *name;
@@ -125,6 +132,8 @@ extern const struct config_alias config_table_aliases[];
 extern const size_t config_table_aliases_n;
 extern const struct config_vendor config_table_vendors[];
 extern const size_t config_table_vendors_n;
+extern const struct config_vendor_variable config_table_vendor_variables[];
+extern const size_t config_table_vendor_variables_n;
 extern const struct config_variable config_table_variables[];
 extern const size_t config_table_variables_n;
 extern const char config_table_global[]; /* the preset of what falls back to the top level */

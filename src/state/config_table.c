@@ -61,7 +61,6 @@ _Static_assert(COUNT_OF(config_table_backend) <= CONFIG_BACKEND_OPTIONS_MAX,
 #define LATER(kind_, path_, min_, max_, help_) \
     {(path_), OPTION_##kind_, SIZE_MAX, "", (min_), (max_), (help_)},
 #define LATER_BACKEND(kind_, path_, min_, max_, help_)
-#define LATER_VENDOR(name_, variable_)
 const struct option config_table_later[] = {
 #include "state/later.def"
 };
@@ -77,17 +76,28 @@ const struct option config_table_backend_later[] = {
 };
 const size_t config_table_backend_later_n = COUNT_OF(config_table_backend_later);
 
+#undef LATER
 #undef LATER_BACKEND
-#undef LATER_VENDOR
-#define LATER_BACKEND(kind_, path_, min_, max_, help_)
-#define LATER_VENDOR(name_, variable_)                  {#name_, (variable_), NULL, false, true},
-#define BACKEND(name_, protocol_, url_, variable_, ...) {#name_, (variable_), (url_), false, false},
-#define LOCAL_BACKEND(name_, protocol_, local_)         {#name_, NULL, NULL, true, false},
+
+#define BACKEND(name_, protocol_, url_, variable_, header_, needed_, ...) \
+    {#name_, (variable_), (url_), #protocol_, (needed_), false},
+#define BACKEND_VARIABLE(...)
+#define LOCAL_BACKEND(name_, protocol_, local_) {#name_, NULL, NULL, #protocol_, false, true},
 const struct config_vendor config_table_vendors[] = {
 #include "backend/backends.def"
-#include "state/later.def"
 };
 const size_t config_table_vendors_n = COUNT_OF(config_table_vendors);
+
+#undef BACKEND
+#undef BACKEND_VARIABLE
+#undef LOCAL_BACKEND
+#define BACKEND(...)
+#define BACKEND_VARIABLE(name_, what_, variable_) {#name_, #what_, (variable_)},
+#define LOCAL_BACKEND(...)
+const struct config_vendor_variable config_table_vendor_variables[] = {
+#include "backend/backends.def"
+};
+const size_t config_table_vendor_variables_n = COUNT_OF(config_table_vendor_variables);
 
 const struct config_alias config_table_aliases[] = {
     {"backends.default_backend", "default_backend"},

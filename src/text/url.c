@@ -226,25 +226,39 @@ struct str url_decode(struct str s, bool plus_is_blank, struct arena *arena)
     return str_of(p, n);
 }
 
-struct str url_encode(struct str s, const char *also, struct arena *arena)
+/* Returns how many bytes it became. */
+static size_t encode_char(char c, const char *also, char to[3])
 {
     static const char digits[] = "0123456789ABCDEF";
+    unsigned char byte = (unsigned char)c;
+
+    to[0] = c;
+    if (consists_of(str_of(&c, 1), "-._~") || (byte != 0 && strchr(also, byte) != NULL))
+        return 1;
+    to[0] = '%';
+    to[1] = digits[byte >> 4];
+    to[2] = digits[byte & 15];
+    return 3;
+}
+
+void url_add_encoded(struct buf *out, struct str s, const char *also)
+{
+    char to[3];
+
+    for (size_t i = 0; i < s.n; i++)
+        (void)buf_add(out, str_of(to, encode_char(s.p[i], also, to)));
+}
+
+struct str url_encode(struct str s, const char *also, struct arena *arena)
+{
     size_t n = 0;
 
     assert(s.n < SIZE_MAX / 3);
     char *p = arena_alloc(arena, 3 * s.n);
     if (arena_overflowed(arena))
         return STR("");
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (consists_of(str_of(s.p + i, 1), "-._~") || (c != 0 && strchr(also, c) != NULL)) {
-            p[n++] = s.p[i];
-        } else {
-            p[n++] = '%';
-            p[n++] = digits[c >> 4];
-            p[n++] = digits[c & 15];
-        }
-    }
+    for (size_t i = 0; i < s.n; i++)
+        n += encode_char(s.p[i], also, p + n);
     return str_of(p, n);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/error.h"
 
 struct url {
@@ -52,6 +53,7 @@ PURE_FN bool url_origin_eq(const struct url_origin *a, const struct url_origin *
 struct str url_decode(struct str s, bool plus_is_blank, struct arena *arena);
 /* Everything but unreserved characters, and those of `also`, as %XX. */
 struct str url_encode(struct str s, const char *also, struct arena *arena);
+void url_add_encoded(struct buf *out, struct str s, const char *also);
 /* Iterates "a=b&c=d": false at the end; name and value as they came; value null without '='. */
 bool url_query_next(struct str *rest, struct str *ret_name, struct str *ret_value);
 /* The query without the named parameters (names compared decoded), others byte for byte; null when
