@@ -13,6 +13,7 @@
 #include "admin/admin.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_form.h"
 #include "base/manual.h"
 #include "base/mem.h"
 #include "cli/lint_stream.h"
@@ -170,6 +171,30 @@ static void show_banner(const struct gateway *gateway)
     arena_fini(&arena);
 }
 
+/* --- the log ---------------------------------------------------------------------------- */
+
+/* Levels and form, as the configuration has them. It was checked. */
+static void set_up_log(const struct config *config)
+{
+    struct log_form *form = NULL;
+    struct error e;
+
+    log_set_level(config->logging_level);
+    for (size_t i = 0; i < config->logging_per_module.n; i++) {
+        struct str name = STR_NULL;
+        struct str level_text = config->logging_per_module.items[i];
+        enum log_room room;
+        enum log_level level;
+        bool ok = str_cut(&level_text, ':', &name) && log_room_parse(name, &room) &&
+                  log_level_parse(level_text, &level);
+        assert(ok);
+        log_set_room_level(room, level);
+    }
+    enum error_code code = log_form_new(config->logging_format, &form, &e);
+    assert(code == OK);
+    log_set_form(form);
+}
+
 /* --- another configuration --- */
 
 /* Faults and warnings become lines of the log. */
@@ -248,7 +273,7 @@ static void reload(struct gateway *gateway, struct config_source *source)
         LOG(MAIN, ERROR, "reload.failed", F_Z("code", error_name(e.code)), F_Z("detail", e.detail));
     } else {
         remember(source, &result);
-        log_set_level(result.config->logging_level);
+        set_up_log(result.config);
         tell_reload(result.config, buf_str(&restart));
     }
     config_unref(&result.config);
@@ -401,7 +426,7 @@ static int act(struct config_source *source, struct config_result *result, struc
         put(stdout, config_print(source, result->config, arena));
         return 0;
     }
-    log_set_level(result->config->logging_level);
+    set_up_log(result->config);
     if (backend_set_new(result->config, &backends, &e) != OK)
         (void)fprintf(stderr, "%s: %s\n", error_text(e.code), e.detail);
     else

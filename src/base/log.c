@@ -7,7 +7,7 @@
  *           The writer sleeps until the ring is not empty, waits GATHER_MS for more, and writes all
  *           there is in one write: busy times cost one wake-up per GATHER_MS, not one per line.
  * Owns      The ring, the thread.
- * Not here  Files and rotation, formats other than logfmt.
+ * Not here  What a line looks like (log_form), files and rotation.
  */
 #include "base/log.h"
 
@@ -19,10 +19,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_form.h"
 #include "base/mem.h"
-#include "base/scan.h"
 
-enum { RING_SIZE = 256 * 1024, LINE_SIZE = 2048, GATHER_MS = 20 };
+enum { RING_SIZE = 256 * 1024, GATHER_MS = 20 };
 
 static struct {
     pthread_mutex_t lock;
@@ -34,109 +34,23 @@ static struct {
     bool running;
     bool stopping;
     bool also_stdout;
-    atomic_int level;
+    atomic_int levels[ROOM_COUNT];
+    /* Immutable. Another one takes its place while lines are being formatted by it: the old ones
+     * stay, in a chain, until the log stops. */
+    _Atomic(const struct log_form *) form;
     atomic_uint_fast64_t dropped;
     uint64_t dropped_told;
 } logger = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .filled = PTHREAD_COND_INITIALIZER,
-    .level = LOG_INFO,
+#define LOG_ROOM(name_, text_, class_) .levels[ROOM_##name_] = LOG_INFO,
+#define LOG_ROOM_ALIAS(name_, text_)
+#include "base/log_room.def"
+#undef LOG_ROOM
+#undef LOG_ROOM_ALIAS
 };
 
-static const char *const room_names[ROOM_COUNT] = {
-    "main", "io", "http", "protocol", "config", "state", "backend", "pipeline", "gateway", "admin",
-};
 static const char *const level_names[LOG_LEVEL_COUNT] = {"debug", "info", "warning", "error"};
-
-struct line {
-    char text[LINE_SIZE];
-    size_t n;
-};
-
-static void add(struct line *line, const char *p, size_t n)
-{
-    size_t room = LINE_SIZE - 1 - line->n; /* one kept for the line end */
-    if (n > room)
-        n = room;
-    memcpy(line->text + line->n, p, n);
-    line->n += n;
-}
-
-static void add_str(struct line *line, struct str s)
-{
-    add(line, s.p, s.n);
-}
-
-static void add_z(struct line *line, const char *z)
-{
-    add(line, z, strlen(z));
-}
-
-static void add_int(struct line *line, int64_t value)
-{
-    char digits[24];
-    size_t at = sizeof(digits);
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-
-    do {
-        digits[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (value < 0)
-        digits[--at] = '-';
-    add(line, digits + at, sizeof(digits) - at);
-}
-
-/* A logfmt value: bare where it can be, else quoted; control characters never reach a terminal. */
-static void add_value(struct line *line, struct str s)
-{
-    if (s.n > 0 && scan_bare(s.p, s.n) == s.n) {
-        add(line, s.p, s.n);
-        return;
-    }
-    add(line, "\"", 1);
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        char escaped[8];
-        if (c == '"' || c == '\\') {
-            escaped[0] = '\\';
-            escaped[1] = (char)c;
-            add(line, escaped, 2);
-        } else if (c < 0x20 || c == 0x7f) {
-            (void)snprintf(escaped, sizeof(escaped), "\\x%02x", c);
-            add(line, escaped, 4);
-        } else {
-            add(line, s.p + i, 1);
-        }
-    }
-    add(line, "\"", 1);
-}
-
-/* The text of the present second is made once a second and thread. */
-static _Thread_local struct {
-    time_t seconds;
-    char text[32]; /* "2026-01-02T03:04:05." */
-    size_t n;
-} log_second;
-
-static void add_time(struct line *line)
-{
-    int64_t now_ms = clock_real_ms();
-    time_t seconds = (time_t)(now_ms / 1000);
-    int milliseconds = (int)(now_ms % 1000);
-    struct tm t;
-
-    if (log_second.seconds != seconds || log_second.n == 0) {
-        if (gmtime_r(&seconds, &t) == NULL)
-            return;
-        log_second.n = strftime(log_second.text, sizeof(log_second.text), "%Y-%m-%dT%H:%M:%S.", &t);
-        log_second.seconds = seconds;
-    }
-    char digits[4] = {(char)('0' + milliseconds / 100), (char)('0' + milliseconds / 10 % 10),
-                      (char)('0' + milliseconds % 10), 'Z'};
-    add(line, log_second.text, log_second.n);
-    add(line, digits, sizeof(digits));
-}
 
 static void write_to(int fd, const char *p, size_t n)
 {
@@ -171,7 +85,7 @@ static bool stdout_wants_log(void)
     return fstat(STDERR_FILENO, &err) != 0 || out.st_ino != err.st_ino || out.st_dev != err.st_dev;
 }
 
-static void enqueue(const struct line *line)
+static void enqueue(const struct log_line *line)
 {
     pthread_mutex_lock(&logger.lock);
     if (!logger.running) {
@@ -198,28 +112,18 @@ static void enqueue(const struct line *line)
 void log_write(enum log_room room, enum log_level level, const char *message,
                const struct log_field *fields, size_t count)
 {
-    struct line line = {.n = 0};
+    const struct log_record record = {
+        .room = room,
+        .level = level,
+        .message = message,
+        .fields = fields,
+        .count = count,
+        .now_ms = clock_real_ms(),
+    };
+    UNINITIALIZED struct log_line line;
 
     assert((unsigned)room < ROOM_COUNT && (unsigned)level < LOG_LEVEL_COUNT);
-    add_str(&line, STR("ts="));
-    add_time(&line);
-    add_str(&line, STR(" level="));
-    add_z(&line, level_names[level]);
-    add_str(&line, STR(" room="));
-    add_z(&line, room_names[room]);
-    add_str(&line, STR(" msg="));
-    add_value(&line, str_c(message));
-    for (size_t i = 0; i < count; i++) {
-        const struct log_field *field = &fields[i];
-        if (field->kind == LOG_FIELD_SKIP)
-            continue;
-        add_str(&line, field->label);
-        if (field->kind == LOG_FIELD_INT)
-            add_int(&line, field->value);
-        else
-            add_value(&line, field->str);
-    }
-    line.text[line.n++] = '\n';
+    log_form_line(atomic_load_explicit(&logger.form, memory_order_acquire), &record, &line);
     enqueue(&line);
 }
 
@@ -241,14 +145,21 @@ static void drain(void)
 static void tell_dropped(void)
 {
     uint64_t now = atomic_load_explicit(&logger.dropped, memory_order_relaxed);
-    struct line line = {.n = 0};
+    const struct log_field lines[] = {F_INT("lines", now - logger.dropped_told)};
+    const struct log_record record = {
+        .room = ROOM_MAIN,
+        .level = LOG_WARN,
+        .message = "log.dropped",
+        .fields = lines,
+        .count = COUNT_OF(lines),
+        .now_ms = clock_real_ms(),
+    };
+    struct log_line line;
 
     if (now == logger.dropped_told)
         return;
-    add_z(&line, "level=warning room=main msg=log.dropped lines=");
-    add_int(&line, (int64_t)(now - logger.dropped_told));
-    line.text[line.n++] = '\n';
     logger.dropped_told = now;
+    log_form_line(atomic_load_explicit(&logger.form, memory_order_acquire), &record, &line);
     write_all(line.text, line.n);
 }
 
@@ -301,6 +212,7 @@ void log_stop(void)
     drain();
     tell_dropped();
     logger.running = false;
+    log_form_free_all(atomic_exchange(&logger.form, NULL));
     mem_free(logger.ring);
     logger.ring = NULL;
     pthread_mutex_unlock(&logger.lock);
@@ -308,12 +220,61 @@ void log_stop(void)
 
 void log_set_level(enum log_level level)
 {
-    atomic_store_explicit(&logger.level, (int)level, memory_order_relaxed);
+    for (size_t i = 0; i < ROOM_COUNT; i++)
+        log_set_room_level((enum log_room)i, level);
 }
 
-bool log_enabled(enum log_level level)
+void log_set_room_level(enum log_room room, enum log_level level)
 {
-    return (int)level >= atomic_load_explicit(&logger.level, memory_order_relaxed);
+    assert((unsigned)room < ROOM_COUNT && (unsigned)level < LOG_LEVEL_COUNT);
+    atomic_store_explicit(&logger.levels[room], (int)level, memory_order_relaxed);
+}
+
+void log_set_form(struct log_form *form)
+{
+    const struct log_form *old = atomic_load_explicit(&logger.form, memory_order_relaxed);
+
+    if (log_form_same(form, old)) {
+        log_form_free(&form);
+        return;
+    }
+    log_form_chain(form, old);
+    atomic_store_explicit(&logger.form, form, memory_order_release);
+}
+
+bool log_enabled(enum log_room room, enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&logger.levels[room], memory_order_relaxed);
+}
+
+bool log_room_parse(struct str name, enum log_room *ret_room)
+{
+    static const struct {
+        const char *name;
+        enum log_room room;
+    } names[] = {
+#define LOG_ROOM(name_, text_, class_) {text_, ROOM_##name_}, {class_, ROOM_##name_},
+#define LOG_ROOM_ALIAS(name_, text_)   {text_, ROOM_##name_},
+#include "base/log_room.def"
+#undef LOG_ROOM
+#undef LOG_ROOM_ALIAS
+    };
+    size_t dot;
+
+    while ((dot = str_find_char(name, '.', 0)) != SIZE_MAX)
+        name = str_from(name, dot + 1);
+    for (size_t i = 0; i < COUNT_OF(names) && name.n > 0; i++) {
+        if (str_eq(name, str_c(names[i].name))) {
+            *ret_room = names[i].room;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *log_room_name(enum log_room room)
+{
+    return log_form_room_name(room);
 }
 
 bool log_level_parse(struct str s, enum log_level *ret_level)

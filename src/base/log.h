@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log: logfmt lines on standard error, written by a thread of its own.
+ * The log: lines on standard error (and on standard output where that is another pipe), written by
+ * a thread of its own.
  *
  * A line is formatted on the caller's stack and put into a bounded queue; when that is full the
  * line is dropped and counted (the writer says how many), and no caller ever waits.
@@ -8,7 +9,8 @@
  *   LOG(GATEWAY, INFO, "upstream.connected", F_STR("host", host), F_INT("ms", took));
  *   -> ts=2026-01-02T03:04:05.678Z level=info room=gateway msg=upstream.connected host=… ms=3
  *
- * Message names are constants. There is no field kind for secrets. Any thread may log.
+ * That is logfmt; base/log_form.h has the other forms. Message names are constants. There is no
+ * field kind for secrets. Any thread may log. Who logs at which level: log_room.def.
  */
 #pragma once
 
@@ -16,18 +18,15 @@
 #include "base/str.h"
 
 enum log_room {
-    ROOM_MAIN,
-    ROOM_IO,
-    ROOM_HTTP,
-    ROOM_PROTOCOL,
-    ROOM_CONFIG,
-    ROOM_STATE,
-    ROOM_BACKEND,
-    ROOM_PIPELINE,
-    ROOM_GATEWAY,
-    ROOM_ADMIN,
+#define LOG_ROOM(name_, text_, class_) ROOM_##name_,
+#define LOG_ROOM_ALIAS(name_, text_)
+#include "base/log_room.def"
+#undef LOG_ROOM
+#undef LOG_ROOM_ALIAS
     ROOM_COUNT
 };
+
+struct log_form;
 
 struct log_field {
     struct str label; /* " name=" */
@@ -49,7 +48,7 @@ struct log_field {
 
 #define LOG(room, level, message, ...)                                                        \
     do {                                                                                      \
-        if (log_enabled(LOG_##level)) {                                                       \
+        if (log_enabled(ROOM_##room, LOG_##level)) {                                          \
             const struct log_field log_fields[] = {                                           \
                 __VA_ARGS__ __VA_OPT__(, ){.kind = LOG_FIELD_SKIP}};                          \
             log_write(ROOM_##room, LOG_##level, (message), log_fields, COUNT_OF(log_fields)); \
@@ -61,8 +60,16 @@ struct log_field {
 void log_start(void);
 /* Writes what is queued and ends the thread. */
 void log_stop(void);
+/* The least important level that is logged: of all rooms, of one. */
 void log_set_level(enum log_level level);
-bool log_enabled(enum log_level level);
+void log_set_room_level(enum log_room room, enum log_level level);
+bool log_enabled(enum log_room room, enum log_level level);
+/* What lines look like from now on: taken over. Only one thread sets it. */
+void log_set_form(struct log_form *form);
+/* "backend", or a Python module or class that means it ("src.core.services.backend_service",
+ * "BackendService"); false for others. */
+NODISCARD bool log_room_parse(struct str name, enum log_room *ret_room);
+const char *log_room_name(enum log_room room);
 /* "debug", "info", "warning" (or "warn"), "error", any letter case; false for others. */
 NODISCARD bool log_level_parse(struct str s, enum log_level *ret_level);
 const char *log_level_name(enum log_level level);
@@ -72,7 +79,7 @@ void log_write(enum log_room room, enum log_level level, const char *message,
 /* For errors: LOG with a level that is not a constant. */
 #define LOG_AT(room, level, message, ...)                                                 \
     do {                                                                                  \
-        if (log_enabled(level)) {                                                         \
+        if (log_enabled(ROOM_##room, (level))) {                                          \
             const struct log_field log_fields[] = {                                       \
                 __VA_ARGS__ __VA_OPT__(, ){.kind = LOG_FIELD_SKIP}};                      \
             log_write(ROOM_##room, (level), (message), log_fields, COUNT_OF(log_fields)); \

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/log_form.h"
 #include "base/mem.h"
 
 /* Two descriptors (or the same one twice), caught: a pipe in their place, emptied by a thread once
@@ -202,7 +203,7 @@ static void test_dropped(void **state)
     struct str rest = str_of(c.text, c.n);
     struct str line;
     while (str_cut(&rest, '\n', &line) && line.n > 0) {
-        if (str_starts(line, STR("level=warning room=main msg=log.dropped lines=")))
+        if (str_find(line, STR(" level=warning room=main msg=log.dropped lines="), 0) != SIZE_MAX)
             continue;
         lines++;
         assert_true(str_starts(line, STR("ts=")));
@@ -252,7 +253,7 @@ static void test_levels(void **state)
         assert_int_equal(level, cases[i].level);
         log_set_level(level);
         for (int k = LOG_DEBUG; k < LOG_LEVEL_COUNT; k++)
-            assert_int_equal(log_enabled((enum log_level)k), k >= (int)level);
+            assert_int_equal(log_enabled(ROOM_IO, (enum log_level)k), k >= (int)level);
     }
     assert_false(log_level_parse(STR("loud"), &level));
     assert_false(log_level_parse(STR(""), &level));
@@ -260,12 +261,83 @@ static void test_levels(void **state)
     log_set_level(LOG_INFO);
 }
 
+/* One room at another level than the rest. */
+static void test_room_levels(void **state)
+{
+    static const struct {
+        const char *name;
+        enum log_room room;
+    } cases[] = {
+        {"backend", ROOM_BACKEND},
+        {"src.core.services.backend_service", ROOM_BACKEND},
+        {"BackendService", ROOM_BACKEND},
+        {"src.core.services.command_service", ROOM_COMMAND},
+        {"src.core.services.session_service", ROOM_SESSION},
+        {"src.core.repositories.in_memory_session_repository", ROOM_SESSION},
+        {"httpx", ROOM_HTTP},
+        {"src.performance_tracker", ROOM_GATEWAY},
+        {"src.core.cli", ROOM_MAIN},
+        {"gateway", ROOM_GATEWAY},
+    };
+    enum log_room room = ROOM_COUNT;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_true(log_room_parse(str_c(cases[i].name), &room));
+        assert_int_equal(room, cases[i].room);
+    }
+    assert_false(log_room_parse(STR("nobody"), &room));
+    assert_false(log_room_parse(STR(""), &room));
+    assert_false(log_room_parse(STR("backend."), &room));
+    log_set_level(LOG_WARN);
+    log_set_room_level(ROOM_BACKEND, LOG_DEBUG);
+    assert_true(log_enabled(ROOM_BACKEND, LOG_DEBUG));
+    assert_false(log_enabled(ROOM_GATEWAY, LOG_INFO));
+    log_set_level(LOG_INFO);
+    assert_false(log_enabled(ROOM_BACKEND, LOG_DEBUG));
+    for (size_t i = 0; i < ROOM_COUNT; i++) {
+        assert_true(log_room_parse(str_c(log_room_name((enum log_room)i)), &room));
+        assert_int_equal(room, i);
+    }
+}
+
+/* Another form takes the place of the present one in the midst of lines. */
+static void test_forms(void **state)
+{
+    struct log_form *form = NULL;
+    struct error e;
+    struct catch c;
+
+    (void)state;
+    catch_both(&c);
+    catch_read(&c);
+    log_start();
+    LOG(BACKEND, INFO, "first", F_INT("i", 1));
+    for (int i = 0; i < 3; i++) { /* the same again is none */
+        assert_int_equal(log_form_new(STR("json"), &form, &e), OK);
+        log_set_form(form);
+    }
+    LOG(BACKEND, INFO, "second", F_INT("i", 2));
+    assert_int_equal(log_form_new(STR("%(name)s|%(message)s"), &form, &e), OK);
+    log_set_form(form);
+    LOG(BACKEND, INFO, "third", F_INT("i", 3));
+    log_stop();
+    LOG(BACKEND, INFO, "fourth", F_INT("i", 4));
+    catch_end(&c);
+    assert_non_null(strstr(c.text, " room=backend class=BackendService msg=first i=1\n"));
+    assert_non_null(strstr(c.text, "\"class\":\"BackendService\",\"msg\":\"second\",\"i\":2}\n"));
+    assert_non_null(strstr(c.text, "\nbackend BackendService|third i=3\n"));
+    assert_non_null(strstr(c.text, " msg=fourth i=4\n")); /* forms are gone with the thread */
+    mem_free(c.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),  cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_writer), cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_stdout), cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_lines),       cmocka_unit_test(test_long_line),
+        cmocka_unit_test(test_writer),      cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_stdout),      cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_room_levels), cmocka_unit_test(test_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
  */
 #include "gateway/admit.h"
 
+#include "base/log.h"
 #include "gateway/gateway_priv.h"
 #include "gateway/origin.h"
 #include "gateway/peer.h"
@@ -547,6 +548,10 @@ enum error_code admit(struct exchange *x, const struct message *m,
     bool head_only = false;
 
     note_peer(x, m, &behind_trusted);
+    if (UNLIKELY(x->call.config->logging_request_logging))
+        LOG(GATEWAY, INFO, "request.received", F_STR("request", str_of(x->id, ID_SIZE)),
+            F_STR("method", m->method_name), F_STR("path", m->path),
+            F_STR("peer", x->call.intake.peer));
     intake->is_head = m->method == HTTP_HEAD;
     intake->query = m->query;
     TRY(admit_http(x, m, behind_trusted, &head_only, e));

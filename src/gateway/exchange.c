@@ -176,6 +176,15 @@ static void tell(const struct exchange *x, bool left)
         F_Z("outcome", outcome(x, left)), F_IF(failed, F_Z("detail", call->error.detail)));
 }
 
+/* Without a session, tokens and times: what an access log has. */
+static void tell_response(const struct exchange *x, bool left)
+{
+    LOG(GATEWAY, INFO, "response.sent", F_STR("request", str_of(x->id, ID_SIZE)),
+        F_INT("status", x->status), F_INT("bytes", x->bytes_down),
+        F_INT("ms", ms_between(x->begin_us, loop_now_us(x->station->loop))),
+        F_Z("outcome", outcome(x, left)));
+}
+
 static void forget(struct exchange *x, bool left)
 {
     struct station *station = x->station;
@@ -199,6 +208,8 @@ static void forget(struct exchange *x, bool left)
         metric_add(&station->metrics, METRIC_requests_total, (size_t)(x->status / 100 - 1), 1);
     if (!x->quiet)
         tell(x, left);
+    if (UNLIKELY(x->call.config->logging_response_logging))
+        tell_response(x, left);
     if (left && was_running)
         metric_add(&station->metrics, METRIC_cancelled_total, x->attempt.backend->slot, 1);
     metric_add(&station->metrics, METRIC_requests_active, 0, -1);

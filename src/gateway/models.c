@@ -86,7 +86,7 @@ static void finish(struct models_entry *entry, const char *failure)
     entry->failed = failure != NULL;
     entry->fresh_until_ms = now_ms + (failure == NULL ? KEEP_MS : KEEP_FAILURE_MS);
     if (failure != NULL)
-        LOG(GATEWAY, WARN, "models.failed", F_STR("backend", entry->backend->name),
+        LOG(BACKEND, WARN, "models.failed", F_STR("backend", entry->backend->name),
             F_Z("detail", failure));
     if (!all_known(models))
         return;

@@ -67,7 +67,7 @@ static bool refuses_usage(struct exchange *x, struct str body)
         str_find(body, STR("stream_options"), 0) == SIZE_MAX)
         return false;
     atomic_store_explicit(&x->attempt.backend->usage_refused, true, memory_order_relaxed);
-    LOG(GATEWAY, INFO, "backend.no_stream_usage", F_STR("backend", x->attempt.backend->name));
+    LOG(BACKEND, INFO, "backend.no_stream_usage", F_STR("backend", x->attempt.backend->name));
     return true;
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "pipeline/command_cut.h"
 #include "pipeline/command_reply.h"
 #include "state/url_door.h"
@@ -394,6 +395,9 @@ static enum verdict run_newest(struct call *call, struct command_work *work)
     };
     bool done = run_all(&env, &work->cut.newest, &work->reply);
     metric_add(call->metrics, METRIC_commands_total, 0, (int64_t)work->cut.newest.found);
+    LOG(COMMAND, DEBUG, "commands.run", F_STR("session", call->session_id),
+        F_STR("request", call->request_id), F_INT("commands", work->cut.newest.found),
+        F_Z("outcome", done ? "done" : "refused"));
     if (arena_overflowed(pipeline_arena(call)) || arena_overflowed(call->arena))
         return refuse_overflow(call);
     return done ? commit(call, work) : reply(call, work->reply);

@@ -231,6 +231,17 @@ void config_assign(struct config_reader *r, struct str path, const struct option
     *origin = str_copy(arena, where);
 }
 
+void config_assign_list(struct config_reader *r, const struct config_entry *entry,
+                        const struct str_list *list, struct str where)
+{
+    struct arena *arena = &r->snapshot->arena;
+    const struct option_result result = {.list = copy_list(arena, list)};
+
+    assert(entry->kind == CONFIG_ENTRY_OPTION && entry->option->kind == OPTION_levels);
+    option_store(entry->option, &result, r->config);
+    r->snapshot->origins[entry->index] = str_copy(arena, where);
+}
+
 static void set_defaults(struct config_snapshot *snapshot)
 {
     for (size_t i = 0; i < config_table_options_n; i++) {
@@ -238,6 +249,8 @@ static void set_defaults(struct config_snapshot *snapshot)
         struct option_value value = {.text = str_c(option->preset), .loose = true};
         struct option_result result;
         struct str why;
+        if (!option_is_plain(option->kind))
+            continue;
         bool ok = option_parse(option, &value, &snapshot->arena, &result, &why);
         assert(ok);
         option_store(option, &result, &snapshot->config);

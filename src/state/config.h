@@ -18,6 +18,7 @@
  *   proxy     struct secret            the URL of a proxy, checked; printed without its user info
  *   choice    struct str               one of several words; they stand in the place of min: "a|b"
  *   prefix    struct str               what commands begin with, checked
+ *   levels    struct str_list          a map of rooms and levels, as "room:level"
  *
  *   OPT_IN(kind, section, name, …)     the same in a YAML section: OPT_IN(level, logging, level, …)
  *                                      is logging.level and the field logging_level
@@ -88,6 +89,7 @@ struct backend_config {
 #define OPT_FIELD_proxy(name)    struct secret name;
 #define OPT_FIELD_choice(name)   struct str name;
 #define OPT_FIELD_prefix(name)   struct str name;
+#define OPT_FIELD_levels(name)   struct str_list name;
 
 struct config {
 #define OPT(kind, name, preset, min, max, help)             OPT_FIELD_##kind(name)

@@ -191,9 +191,7 @@ static void later(void **state)
         "retries: 3\n"
         "commit_after: off\n"
         "hold_bytes_max: 1MiB\n"
-        "logging: {level: info, format: '%(asctime)s', file: logs/x.log, max_size_mb: 10,"
-        " backup_count: 5, per_module: {src.core.services.backend_service: debug,"
-        " httpx: warning}}\n"
+        "logging: {level: info, file: logs/x.log, max_size_mb: 10, backup_count: 5}\n"
         "rate_limits:\n"
         "  default: {limit: 60, time_window: 60}\n"
         "  backend:openai: {limit: 100, time_window: 60}\n"
@@ -212,7 +210,7 @@ static void later(void **state)
         "retries (",
         "commit_after (",
         "hold_bytes_max (",
-        "logging.per_module (",
+        "logging.max_size_mb (",
         "rate_limits (",
         "loop_detection.enabled (",
         "tool_call_loop.mode (environment ",

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/log_form.h"
 #include "io/address.h"
 #include "state/url_door.h"
 #include "text/url.h"
@@ -232,6 +233,18 @@ static void check_sessions(struct config_reader *r)
     check_url_hosts(r);
 }
 
+/* --- the log --- */
+
+static void check_logging(struct config_reader *r)
+{
+    struct log_form *form = NULL;
+    struct error e;
+
+    if (log_form_new(r->config->logging_format, &form, &e) != OK)
+        config_fault(r, origin_of(r, "logging.format"), "logging.format: %s", e.detail);
+    log_form_free(&form);
+}
+
 /* --- sizes --- */
 
 static void check_sizes(struct config_reader *r)
@@ -257,5 +270,6 @@ void config_check_all(struct config_reader *r)
     check_trusted(r);
     check_no_proxy(r);
     check_sessions(r);
+    check_logging(r);
     check_sizes(r);
 }

@@ -79,6 +79,10 @@ NODISCARD bool config_slurp(struct config_reader *r, struct str name, struct str
  * wrote it. */
 void config_assign(struct config_reader *r, struct str path, const struct option_value *value,
                    struct str where);
+struct config_entry;
+/* The same of a map's pairs, which were checked. */
+void config_assign_list(struct config_reader *r, const struct config_entry *entry,
+                        const struct str_list *list, struct str where);
 struct config_snapshot *config_snapshot_of(const struct config *config);
 
 /* config_table.c */

@@ -20,6 +20,7 @@ const char config_table_global[] = "(global)";
 #define OFFSET_proxy(name)    offsetof(struct config, name)
 #define OFFSET_choice(name)   offsetof(struct config, name)
 #define OFFSET_prefix(name)   offsetof(struct config, name)
+#define OFFSET_levels(name)   offsetof(struct config, name)
 
 const struct option config_table_options[] = {
 #define OPT(kind_, name, preset_, min_, max_, help_) \

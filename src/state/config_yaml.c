@@ -12,6 +12,8 @@
 
 #include <errno.h>
 
+#include "base/log.h"
+
 enum { SHOWN_KEY_MAX = 80 };
 
 /* --- values --- */
@@ -92,6 +94,64 @@ static void take_plain(struct config_reader *r, struct str path, const struct op
         config_assign(r, path, &value, config_where(r, node));
 }
 
+/* --- logging.per_module --- */
+
+/* "backend", "src.core.services.backend_service": the room; "room:level" in the arena. */
+static bool read_level(struct config_reader *r, const struct yaml_node *node, struct str what,
+                       struct str *ret_text)
+{
+    struct str path = str_print(&r->arena, "%.*s.%.*s", STR_ARG(what),
+                                STR_ARG(str_head(node->key->scalar, SHOWN_KEY_MAX)));
+    struct option_value value = {.hidden = false};
+    enum log_room room;
+    enum log_level level;
+
+    if (!log_room_parse(node->key->scalar, &room)) {
+        struct str names = STR("");
+        for (size_t i = 0; i < ROOM_COUNT; i++)
+            names = str_print(&r->arena, "%.*s %s", STR_ARG(names),
+                              log_room_name((enum log_room)i));
+        config_fault(r, config_where(r, node->key), "%.*s: nobody logs by that name; there are%.*s",
+                     STR_ARG(path), STR_ARG(names));
+        return false;
+    }
+    if (config_yaml_value(r, node, path, &value) != CONFIG_YAML_VALUE)
+        return false;
+    if (value.is_list || !log_level_parse(value.text, &level)) {
+        config_fault(r, config_where(r, node), "%.*s: must be debug, info, warning or error",
+                     STR_ARG(path));
+        return false;
+    }
+    *ret_text = str_print(&r->arena, "%s:%s", log_room_name(room), log_level_name(level));
+    return true;
+}
+
+static void take_levels(struct config_reader *r, const struct config_entry *entry,
+                        const struct yaml_node *node, struct str path)
+{
+    struct str_list list = {.n = 0};
+    size_t n = 0;
+
+    if (yaml_is_null(node))
+        return;
+    if (node->kind != YAML_MAP) {
+        struct str why = option_why(entry->option, "", &r->arena);
+        config_fault(r, config_where(r, node), "%.*s: %.*s", STR_ARG(path), STR_ARG(why));
+        return;
+    }
+    for (const struct yaml_node *child = node->first; child != NULL; child = child->next)
+        n++;
+    list.items = arena_array(&r->arena, n + 1, sizeof(*list.items));
+    for (const struct yaml_node *child = node->first; child != NULL; child = child->next) {
+        if (arena_overflowed(&r->arena))
+            return;
+        if (!config_yaml_is_duplicate(r, node, child, path) &&
+            read_level(r, child, path, &list.items[list.n]))
+            list.n++;
+    }
+    config_assign_list(r, entry, &list, config_where(r, node));
+}
+
 /* --- options of later features that are maps --- */
 
 static const struct option limit_options[] = {
@@ -103,8 +163,6 @@ static const struct option route_options[] = {
     {"policy", OPTION_choice, 0, "", "k|m|km|mk|ordered", "", ""},
     {"elements", OPTION_texts, 0, "", "", "", ""},
 };
-static const struct option level_option = {"level", OPTION_level, 0, "", "", "", ""};
-
 /* Only that the value is of its option's type. */
 static void check_plain(struct config_reader *r, const struct option *option,
                         const struct yaml_node *node, struct str what)
@@ -177,16 +235,13 @@ static void check_map(struct config_reader *r, const struct option *option,
                       const struct yaml_node *node, struct str what)
 {
     assert(node->kind == YAML_MAP);
-    assert(option->kind == OPTION_levels || option->kind == OPTION_limits ||
-           option->kind == OPTION_routes);
+    assert(option->kind == OPTION_limits || option->kind == OPTION_routes);
     for (const struct yaml_node *child = node->first; child != NULL; child = child->next) {
         struct str key = child->key->scalar;
         struct str path = str_print(&r->arena, "%.*s.%.*s", STR_ARG(what), STR_ARG(key));
         if (config_yaml_is_duplicate(r, node, child, path))
             continue;
-        if (option->kind == OPTION_levels)
-            check_plain(r, &level_option, child, path);
-        else if (option->kind == OPTION_routes)
+        if (option->kind == OPTION_routes)
             check_fields(r, route_options, COUNT_OF(route_options), child, path);
         else if (is_limit_name(key))
             check_fields(r, limit_options, COUNT_OF(limit_options), child, path);
@@ -243,7 +298,10 @@ static void take_child(struct config_reader *r, const struct yaml_node *child, s
         entry = config_table_find(path);
     switch (entry.kind) {
     case CONFIG_ENTRY_OPTION:
-        take_plain(r, path, entry.option, child);
+        if (entry.option->kind == OPTION_levels)
+            take_levels(r, &entry, child, path);
+        else
+            take_plain(r, path, entry.option, child);
         return;
     case CONFIG_ENTRY_LATER:
         config_yaml_later(r, entry.option, child, path);

@@ -402,6 +402,7 @@ void option_store(const struct option *option, const struct option_result *resul
         return;
     case OPTION_texts:
     case OPTION_pairs:
+    case OPTION_levels:
         *(struct str_list *)field = result->list;
         return;
     case OPTION_proxy:
@@ -409,7 +410,6 @@ void option_store(const struct option *option, const struct option_result *resul
         *(struct secret *)field = secret_new(result->text);
         return;
     case OPTION_wait:
-    case OPTION_levels:
     case OPTION_limits:
     case OPTION_routes:
     case OPTION_tree:
@@ -453,13 +453,13 @@ void option_fetch(const struct option *option, const void *base, struct option_r
         break;
     case OPTION_texts:
     case OPTION_pairs:
+    case OPTION_levels:
         result.list = *(const struct str_list *)field;
         break;
     case OPTION_proxy:
         result.text = secret_reveal(field);
         break;
     case OPTION_wait:
-    case OPTION_levels:
     case OPTION_limits:
     case OPTION_routes:
     case OPTION_tree:
@@ -518,6 +518,18 @@ static void print_pairs(const struct str_list *list, struct buf *out)
     (void)buf_add_char(out, '}');
 }
 
+static void print_levels(const struct str_list *list, struct buf *out)
+{
+    (void)buf_add_char(out, '{');
+    for (size_t i = 0; i < list->n; i++) {
+        size_t colon = str_find_char(list->items[i], ':', 0);
+        (void)buf_print(out, "%s%.*s: %.*s", i > 0 ? ", " : "",
+                        STR_ARG(str_head(list->items[i], colon)),
+                        STR_ARG(str_from(list->items[i], colon + 1)));
+    }
+    (void)buf_add_char(out, '}');
+}
+
 /* Host and port, and that there is more. */
 static void print_proxy(struct str text, struct buf *out)
 {
@@ -569,6 +581,9 @@ void option_print(const struct option *option, const struct option_result *resul
     case OPTION_pairs:
         print_pairs(&result->list, out);
         return;
+    case OPTION_levels:
+        print_levels(&result->list, out);
+        return;
     case OPTION_proxy:
         print_proxy(result->text, out);
         return;
@@ -581,7 +596,6 @@ void option_print(const struct option *option, const struct option_result *resul
         (void)buf_add(out, result->text);
         return;
     case OPTION_wait:
-    case OPTION_levels:
     case OPTION_limits:
     case OPTION_routes:
     case OPTION_tree:

@@ -24,9 +24,9 @@ enum option_kind {
     OPTION_choice,
     OPTION_prefix,
     OPTION_decimal, /* a JSON number, kept as it is written */
+    OPTION_levels,  /* a map: read by config_yaml_levels */
     /* Only in later.def: checked, never stored. */
     OPTION_wait,
-    OPTION_levels,
     OPTION_limits,
     OPTION_routes,
     OPTION_tree,

@@ -157,8 +157,8 @@ enum error_code session_load_all(struct sessions *sessions, struct session_store
     if (serial > atomic_load_explicit(&sessions->serial, memory_order_relaxed))
         atomic_store_explicit(&sessions->serial, serial, memory_order_relaxed);
     if (in.unreadable > 0)
-        LOG(STATE, WARN, "sessions.unreadable", F_INT("rows", in.unreadable));
-    LOG(STATE, INFO, "sessions.loaded", F_INT("sessions", in.n), F_INT("old", in.removed),
+        LOG(SESSION, WARN, "sessions.unreadable", F_INT("rows", in.unreadable));
+    LOG(SESSION, INFO, "sessions.loaded", F_INT("sessions", in.n), F_INT("old", in.removed),
         F_INT("ms", clock_mono_ms() - begin_ms));
     return OK;
 }

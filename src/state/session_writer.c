@@ -107,7 +107,7 @@ static void tell_trouble(struct sessions *sessions, const struct error *e)
     (void)snprintf(sessions->problem, sizeof(sessions->problem), "%s", e->detail);
     pthread_mutex_unlock(&sessions->lock);
     if (news)
-        LOG(STATE, ERROR, "sessions.unwritable", F_Z("why", e->detail));
+        LOG(SESSION, ERROR, "sessions.unwritable", F_Z("why", e->detail));
 }
 
 static void tell_good(struct sessions *sessions)
@@ -117,7 +117,7 @@ static void tell_good(struct sessions *sessions)
     sessions->troubled = false;
     pthread_mutex_unlock(&sessions->lock);
     if (news)
-        LOG(STATE, INFO, "sessions.writable");
+        LOG(SESSION, INFO, "sessions.writable");
 }
 
 /* --- a transaction --- */
@@ -467,7 +467,7 @@ static void write_last(struct writing *w)
 
     /* The first time what was left of the last second. */
     if (!write_behind(w, until_ms) || !write_behind(w, until_ms))
-        LOG(STATE, WARN, "sessions.unwritten", F_Z("what", "the latest history and times"));
+        LOG(SESSION, WARN, "sessions.unwritten", F_Z("what", "the latest history and times"));
 }
 
 static void *run(void *arg)

@@ -185,7 +185,7 @@ static int migrate(struct store *store, int64_t version)
         if (rc != SQLITE_OK)
             (void)run(store, "ROLLBACK");
         else if (i > 0)
-            LOG(STATE, INFO, "sessions.migrated", F_INT("version", i + 1));
+            LOG(SESSION, INFO, "sessions.migrated", F_INT("version", i + 1));
     }
     return rc;
 }
@@ -273,7 +273,7 @@ static enum error_code set_aside(struct store *store, enum finding finding, int6
     if (finding == NEWER)
         (void)snprintf(reason, sizeof(reason), "newer-v%lld", (long long)version);
     TRY(store_file_set_aside(store->path, reason, now_ms, name, e));
-    LOG(STATE, WARN, "sessions.set_aside", F_Z("file", store->path), F_Z("kept_as", name),
+    LOG(SESSION, WARN, "sessions.set_aside", F_Z("file", store->path), F_Z("kept_as", name),
         F_Z("why", finding == NEWER ? "a newer version of the program made it"
                                     : "it is damaged, or no database of sessions"));
     return OK;
@@ -408,7 +408,7 @@ static enum error_code begin(struct session_store *base, bool *ret_same, struct 
     struct store *store = store_of(base);
 
     if (store->db != NULL && was_moved(store)) {
-        LOG(STATE, WARN, "sessions.moved", F_Z("file", store->path));
+        LOG(SESSION, WARN, "sessions.moved", F_Z("file", store->path));
         close_db(store);
         store->damaged = false;
         store->replaced = true;
@@ -557,7 +557,7 @@ static int load_rows(struct store *store, const struct session_load *given, int6
         if (serial > *ret_serial)
             *ret_serial = serial;
         if (!load_row(statement, &load))
-            LOG(STATE, WARN, "sessions.unreadable_row", F_INT("serial", serial));
+            LOG(SESSION, WARN, "sessions.unreadable_row", F_INT("serial", serial));
     }
     (void)sqlite3_finalize(statement);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;

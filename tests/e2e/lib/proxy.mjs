@@ -217,7 +217,7 @@ export class Instance {
 
     /** Another config.yaml (none: only the signal), SIGHUP; what the log says of it. */
     async reload(config = null) {
-        const told = () => [...this.stderr.matchAll(/^.* msg=reload\.(?:done|failed)\b.*\n/gm)];
+        const told = () => [...this.stderr.matchAll(/^.*\breload\.(?:done|failed)\b.*\n/gm)];
         const before = told().length;
         const mark = this.stderr.length;
         if (config !== null) {
