@@ -13,7 +13,8 @@
 # make bench      the performance table, against nginx
 # make manual     the generated pages of docs/
 # make coverage   lines covered by the tests, per room
-# make install    to DESTDIR/PREFIX (/usr/local)
+# make install    to DESTDIR/PREFIX (/usr/local): program, man page, completion, systemd unit, docs
+# make uninstall  takes that away again
 #
 # V=debug|release|asan|tsan chooses the variant, CC the compiler (gcc or clang), JOBS how many
 # compile at once, ROOMS="base text" builds a part of the tree, WERROR=1 makes warnings errors.
@@ -25,6 +26,8 @@
 V       ?= release
 BUILD   ?= build/$(V)
 PREFIX  ?= /usr/local
+MANDIR  ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 DESTDIR ?=
 JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 ROOMS   ?= $(patsubst src/%/,%,$(wildcard src/*/))
@@ -129,7 +132,7 @@ TURNS     := $(BUILD)/turns.so
 VERSION_OBJS := $(MAIN_OBJ) $(filter %/version.o,$(LIB_OBJS))
 
 .PHONY: all build-tests run test test-unit test-e2e test-fault lint format tidy fuzz fuzz-build \
-    bench manual coverage install clean FORCE
+    bench manual coverage install uninstall clean FORCE
 
 all: $(PROGRAM)
 build-tests: $(PROGRAM) $(TESTS) $(INJECT) $(TURNS)
@@ -243,19 +246,40 @@ bench:
 	@tests/bench/run $(ARGS)
 
 manual: $(PROGRAM)
-	@tools/manual $(PROGRAM) docs
+	@tools/manual $(PROGRAM) docs config.example.yaml
 
 coverage:
 	@tools/setup test
 	@$(MAKE) V=cov BUILD=build/cov build-tests
 	@tools/coverage build/cov
 
+# SHELL:where below share/ its completion is looked for.
+COMPLETIONS := bash:bash-completion/completions/llm-proxy zsh:zsh/site-functions/_llm-proxy \
+    fish:fish/vendor_completions.d/llm-proxy.fish
+INSTALLED_DOCS = README.md LICENSE config.example.yaml \
+    $(wildcard docs/*.md docs/*.svg docs/clients/*.md)
+
+# Man page and completion are the program's own (--manual).
 install: $(PROGRAM)
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/llm-proxy
-	for f in README.md LICENSE config.example.yaml $(wildcard docs/*.md docs/clients/*.md); do \
-	    test ! -f $$f || \
-	        install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/llm-proxy/$$(basename $$f) || exit; \
+	@mkdir -p $(BUILD)/share
+	$(PROGRAM) --manual man >$(BUILD)/share/llm-proxy.1
+	install -D -m 644 $(BUILD)/share/llm-proxy.1 $(DESTDIR)$(MANDIR)/man1/llm-proxy.1
+	for s in $(COMPLETIONS); do \
+	    $(PROGRAM) --manual $${s%%:*} >$(BUILD)/share/$${s##*/} && \
+	    install -D -m 644 $(BUILD)/share/$${s##*/} $(DESTDIR)$(PREFIX)/share/$${s#*:} || exit; \
 	done
+	sed 's|@PREFIX@|$(PREFIX)|' share/llm-proxy.service.in >$(BUILD)/share/llm-proxy.service
+	install -D -m 644 $(BUILD)/share/llm-proxy.service $(DESTDIR)$(UNITDIR)/llm-proxy.service
+	for f in $(INSTALLED_DOCS); do \
+	    install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/llm-proxy/$$f || exit; \
+	done
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/llm-proxy $(DESTDIR)$(MANDIR)/man1/llm-proxy.1 \
+	    $(DESTDIR)$(UNITDIR)/llm-proxy.service
+	for s in $(COMPLETIONS); do rm -f $(DESTDIR)$(PREFIX)/share/$${s#*:}; done
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/llm-proxy
 
 clean:
 	rm -rf build

@@ -16,7 +16,9 @@
 #include "base/log_form.h"
 #include "base/manual.h"
 #include "base/mem.h"
+#include "cli/completion.h"
 #include "cli/lint_stream.h"
+#include "cli/man_page.h"
 #include "command/command.h"
 #include "gateway/gateway.h"
 #include "gateway/listener.h"
@@ -54,11 +56,19 @@ static int show_manual(struct str topic, struct arena *arena)
 
     if (str_is_null(text))
         text = manual_page(topic, arena);
+    if (str_is_null(text))
+        text = completion_script(topic, arena);
     if (str_is_null(text) && str_eq_nocase(topic, STR("commands")))
         text = command_manual(arena);
+    if (str_is_null(text) && str_eq(topic, STR("example")))
+        text = config_example(arena);
+    if (str_is_null(text) && str_eq(topic, STR("man")))
+        text = man_page(main_version, arena);
     put(stdout, text);
     if (str_is_null(text))
-        (void)fprintf(stderr, "unknown topic %.*s; topics: commands, config, errors, metrics\n",
+        (void)fprintf(stderr,
+                      "unknown topic %.*s; topics: commands, config, errors, example, metrics; "
+                      "man (roff); bash, zsh, fish (completion)\n",
                       STR_ARG(topic));
     return str_is_null(text) ? 1 : 0;
 }

@@ -160,3 +160,15 @@ struct str config_print(const struct config_source *source, const struct config 
  * "metrics" and "errors" are base/manual.h's. */
 struct str config_manual(struct str topic, struct arena *arena);
 struct str config_help(struct arena *arena);
+/* config.example.yaml: what most set, ready to be used; then every option with its default, each
+ * behind a "#" without a blank, which alone has to go for it to count. */
+struct str config_example(struct arena *arena);
+
+/* An option of the command line. */
+struct config_flag {
+    const char *name;  /* "--port" */
+    const char *value; /* "PORT"; NULL: takes none */
+    const char *help;
+};
+/* The i-th in the order of --help; false: there are no more. */
+bool config_flag_at(size_t i, struct config_flag *ret_flag);

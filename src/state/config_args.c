@@ -58,7 +58,8 @@ static const struct arg_row {
     {"--print-config", NULL, ARG_ACTION, NULL, CONFIG_PRINT,
      "Print every option with its value and from where it is, and end."},
     {"--manual", "TOPIC", ARG_MANUAL, NULL, CONFIG_MANUAL,
-     "Print a page of the manual (config, commands, metrics, errors), and end."},
+     "Print a page of the manual (config, commands, metrics, errors, example, man; bash, zsh, fish: "
+     "completion), and end."},
     {"--version", NULL, ARG_ACTION, NULL, CONFIG_VERSION, "Print the version, and end."},
     {"--help", NULL, ARG_ACTION, NULL, CONFIG_HELP, "Print this, and end."},
 };
@@ -226,4 +227,12 @@ void config_args_list(struct buf *out, bool markdown)
                             used < 38 ? (int)(40 - used) : 2, "", row->help, note);
         }
     }
+}
+
+bool config_flag_at(size_t i, struct config_flag *ret_flag)
+{
+    if (i >= COUNT_OF(rows))
+        return false;
+    *ret_flag = (struct config_flag){rows[i].name, rows[i].value, rows[i].help};
+    return true;
 }
