@@ -107,31 +107,34 @@ static void end_base64(struct embeddings_answer *a)
 
 /* --- what means something ----------------------------------------------------------------- */
 
+/* Past the digits at *at; false: there are none. */
+static bool skip_digits(struct str s, size_t *at)
+{
+    size_t begin = *at;
+
+    while (*at < s.n && s.p[*at] >= '0' && s.p[*at] <= '9')
+        ++*at;
+    return *at > begin;
+}
+
 /* -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)? */
 static bool is_number(struct str s)
 {
     size_t at = s.n > 0 && s.p[0] == '-' ? 1 : 0;
     size_t begin = at;
 
-    while (at < s.n && s.p[at] >= '0' && s.p[at] <= '9')
-        at++;
-    if (at == begin || (s.p[begin] == '0' && at > begin + 1))
+    if (!skip_digits(s, &at) || (s.p[begin] == '0' && at > begin + 1))
         return false;
     if (at < s.n && s.p[at] == '.') {
-        begin = ++at;
-        while (at < s.n && s.p[at] >= '0' && s.p[at] <= '9')
-            at++;
-        if (at == begin)
+        at++;
+        if (!skip_digits(s, &at))
             return false;
     }
     if (at < s.n && (s.p[at] | 0x20) == 'e') {
         at++;
         if (at < s.n && (s.p[at] == '+' || s.p[at] == '-'))
             at++;
-        begin = at;
-        while (at < s.n && s.p[at] >= '0' && s.p[at] <= '9')
-            at++;
-        if (at == begin)
+        if (!skip_digits(s, &at))
             return false;
     }
     return at == s.n;

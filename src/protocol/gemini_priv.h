@@ -36,10 +36,8 @@ enum {
 request_decode_fn gemini_request_decode;
 request_decode_full_fn gemini_request_decode_full;
 request_encode_fn gemini_upstream_encode;
-/* "/models/M:ACTION"; what has a folder of its own ("tunedModels/x") keeps it. model: without
- * "models/". */
+/* "/models/M:ACTION"; "models/M" as a JSON string. A folder of its own ("tunedModels/x") stays. */
 struct str gemini_upstream_path(struct str model, const char *action, struct arena *arena);
-/* The same as it stands in a body, a JSON string: with "models/" where it has no folder. */
 struct str gemini_upstream_model(struct str model, struct arena *arena);
 
 /* Reading a conversation: where we are, for the path in a type error. */
