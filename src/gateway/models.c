@@ -6,6 +6,9 @@
  * How       A list is asked for when somebody wants it and it is older than KEEP_MS; who comes
  *           while an old one is there gets the old one, the first waits, at most ASK_MS a backend.
  *           A backend that fails is left out with a warning. `models:` in the configuration wins.
+ *           A list may come in pages, one after the other, within the same time; the old list stays
+ *           until the last one is there. Who answers that there is no such path (404, 405, 501) has
+ *           no list: that is no failure, said once, and asked again after KEEP_NONE_MS.
  * Owns      Per branch one entry a backend, each with its arena; the exchanges that wait are
  *           linked, not owned.
  * Not here  The shape of the list (protocol/).
@@ -22,12 +25,21 @@
 enum {
     KEEP_MS = 5 * 60 * 1000,
     KEEP_FAILURE_MS = 30 * 1000,
+    KEEP_NONE_MS = 60 * 60 * 1000,
     ASK_MS = 5000,
     LIST_BYTES_MAX = 8 * 1024 * 1024,
     LIST_MODELS_MAX = 10000,
+    PAGES_MAX = 64,
+    NEXT_BYTES_MAX = 4096,
 };
 
 #define MODELS_ENTRY_MAGIC 0x30de15e7u
+
+struct models_list {
+    struct arena arena;
+    struct model_entry *items;
+    size_t n;
+};
 
 struct models_entry {
     uint32_t magic;
@@ -40,10 +52,12 @@ struct models_entry {
     int status;
     bool known;  /* an answer, or a failure, was there once */
     bool failed; /* the last time */
+    bool none;   /* it has no list */
     int64_t fresh_until_ms;
-    struct arena arena; /* of the list */
-    struct model_entry *items;
-    size_t n;
+    struct models_list list;
+    struct models_list coming; /* of the pages so far */
+    size_t pages;              /* that were asked for */
+    struct buf next;           /* the query of the page that is being asked for */
 };
 
 struct models {
@@ -74,20 +88,27 @@ static bool all_known(const struct models *models)
     return true;
 }
 
-static void finish(struct models_entry *entry, const char *failure)
+static void list_reset(struct models_list *list)
 {
-    struct models *models = entry->models;
-    int64_t now_ms = loop_now_ms(models->branch->station->loop);
+    arena_reset(&list->arena);
+    list->items = NULL;
+    list->n = 0;
+}
 
-    timer_stop(&entry->timer);
-    buf_fini(&entry->body);
-    arena_reset(&entry->call);
-    entry->known = true;
-    entry->failed = failure != NULL;
-    entry->fresh_until_ms = now_ms + (failure == NULL ? KEEP_MS : KEEP_FAILURE_MS);
-    if (failure != NULL)
-        LOG(BACKEND, WARN, "models.failed", F_STR("backend", entry->backend->name),
-            F_Z("detail", failure));
+/* The pages take the old list's place: all of them, or where there is no old one those that came. */
+static void take_coming(struct models_entry *entry, bool whole)
+{
+    struct models_list old = entry->list;
+
+    if (whole || (entry->list.n == 0 && entry->coming.n > 0)) {
+        entry->list = entry->coming;
+        entry->coming = old;
+    }
+    list_reset(&entry->coming);
+}
+
+static void wake(struct models *models)
+{
     if (!all_known(models))
         return;
     LIST_FOREACH(node, &models->waiting)
@@ -96,6 +117,42 @@ static void finish(struct models_entry *entry, const char *failure)
         list_remove(&x->models_link);
         exchange_run(x);
     }
+}
+
+static void settle(struct models_entry *entry, int64_t keep_ms)
+{
+    timer_stop(&entry->timer);
+    buf_fini(&entry->body);
+    buf_fini(&entry->next);
+    arena_reset(&entry->call);
+    entry->pages = 0;
+    entry->known = true;
+    entry->fresh_until_ms = loop_now_ms(entry->models->branch->station->loop) + keep_ms;
+    wake(entry->models);
+}
+
+static void finish(struct models_entry *entry, const char *failure)
+{
+    entry->failed = failure != NULL;
+    if (failure == NULL)
+        entry->none = false;
+    take_coming(entry, failure == NULL);
+    if (failure != NULL)
+        LOG(GATEWAY, WARN, "models.failed", F_STR("backend", entry->backend->name),
+            F_Z("detail", failure));
+    settle(entry, failure == NULL ? KEEP_MS : KEEP_FAILURE_MS);
+}
+
+static void finish_none(struct models_entry *entry)
+{
+    if (!entry->none)
+        LOG(GATEWAY, INFO, "models.none", F_STR("backend", entry->backend->name),
+            F_INT("status", entry->status));
+    entry->none = true;
+    entry->failed = false;
+    list_reset(&entry->coming);
+    take_coming(entry, true);
+    settle(entry, KEEP_NONE_MS);
 }
 
 static struct models_entry *entry_of(void *ctx)
@@ -121,21 +178,22 @@ static void on_body(struct client_request *r, void *ctx, struct str bytes)
 static void add_model(void *ctx, struct str id, struct str source)
 {
     struct models_entry *entry = entry_of(ctx);
+    struct models_list *list = &entry->coming;
     int64_t created = 0;
 
-    if (entry->n == LIST_MODELS_MAX)
+    if (list->n == LIST_MODELS_MAX)
         return;
     if (!str_to_int64(json_object_find(source, STR("created")), &created))
         created = 0;
-    size_t size = sizeof(entry->items[0]);
+    size_t size = sizeof(list->items[0]);
     /* Grows by doubling: at each power of two. */
-    if ((entry->n & (entry->n - 1)) == 0)
-        entry->items = arena_grow(&entry->arena, entry->items, entry->n * size,
-                                  (entry->n == 0 ? 1 : entry->n * 2) * size);
-    if (arena_overflowed(&entry->arena))
+    if ((list->n & (list->n - 1)) == 0)
+        list->items = arena_grow(&list->arena, list->items, list->n * size,
+                                 (list->n == 0 ? 1 : list->n * 2) * size);
+    if (arena_overflowed(&list->arena))
         return;
-    entry->items[entry->n++] = (struct model_entry){
-        .id = str_print(&entry->arena, "%.*s:%.*s", STR_ARG(entry->backend->name), STR_ARG(id)),
+    list->items[list->n++] = (struct model_entry){
+        .id = str_print(&list->arena, "%.*s:%.*s", STR_ARG(entry->backend->name), STR_ARG(id)),
         .owner = entry->backend->name,
         .created_s = created,
     };
@@ -145,6 +203,46 @@ static void on_end(struct client_request *r, void *ctx)
 {
     (void)r;
     entry_of(ctx)->request = NULL;
+}
+
+static void ask_page(struct models_entry *entry);
+
+/* Another page follows where the answer says so, unless it is the one that was just asked for. */
+static bool has_next(struct models_entry *entry, struct str next)
+{
+    return next.n > 0 && next.n <= NEXT_BYTES_MAX && !str_eq(next, buf_str(&entry->next)) &&
+           entry->pages < PAGES_MAX && entry->coming.n < LIST_MODELS_MAX;
+}
+
+static void page_came(struct models_entry *entry)
+{
+    struct str next = STR_NULL;
+
+    if (entry->status == 404 || entry->status == 405 || entry->status == 501) {
+        finish_none(entry);
+        return;
+    }
+    if (entry->status != 200) {
+        char why[40];
+        (void)snprintf(why, sizeof(why), "status %d", entry->status);
+        finish(entry, why);
+        return;
+    }
+    bool ok = entry->backend->protocol->models_decode(buf_str(&entry->body), &entry->call,
+                                                      add_model, entry, &next);
+    if (arena_overflowed(&entry->coming.arena) || arena_overflowed(&entry->call)) {
+        list_reset(&entry->coming);
+        ok = false;
+    }
+    if (!ok || !has_next(entry, next)) {
+        finish(entry, ok ? NULL : "the answer is not a list of models");
+        return;
+    }
+    buf_reset(&entry->next);
+    (void)buf_add(&entry->next, next);
+    buf_reset(&entry->body);
+    arena_reset(&entry->call);
+    ask_page(entry);
 }
 
 static void on_batch(struct client_request *r, void *ctx)
@@ -157,24 +255,8 @@ static void on_batch(struct client_request *r, void *ctx)
         finish(entry, "the list is too long");
         return;
     }
-    if (entry->request != NULL)
-        return;
-    if (entry->status != 200) {
-        char why[40];
-        (void)snprintf(why, sizeof(why), "status %d", entry->status);
-        finish(entry, why);
-        return;
-    }
-    arena_reset(&entry->arena);
-    entry->items = NULL;
-    entry->n = 0;
-    bool ok = entry->backend->protocol->models_decode(buf_str(&entry->body), &entry->call,
-                                                      add_model, entry);
-    if (arena_overflowed(&entry->arena) || arena_overflowed(&entry->call)) {
-        ok = false;
-        entry->n = 0;
-    }
-    finish(entry, ok ? NULL : "the answer is not a list of models");
+    if (entry->request == NULL)
+        page_came(entry);
 }
 
 static void on_failed(struct client_request *r, void *ctx, const struct error *e)
@@ -209,15 +291,26 @@ static void on_timer(struct timer *timer)
     finish(entry, "no answer in time");
 }
 
-static void ask(struct models_entry *entry)
+/* The path of the list, with the query of the page. */
+static struct str target_of(const struct models_entry *entry, struct arena *arena)
+{
+    struct str path = entry->backend->models_path;
+    const char *separator = str_find_char(path, '?', 0) == SIZE_MAX ? "?" : "&";
+
+    if (entry->next.n == 0)
+        return path;
+    return str_print(arena, "%.*s%s%.*s", STR_ARG(path), separator, STR_ARG(buf_str(&entry->next)));
+}
+
+static void ask_page(struct models_entry *entry)
 {
     struct branch *branch = entry->models->branch;
     struct backend *backend = entry->backend;
     struct error e = {.code = OK};
 
-    buf_init(&entry->body, LIST_BYTES_MAX);
     entry->status = 0;
-    struct str head = attempt_get_head(branch->station, backend, backend->models_path,
+    entry->pages++;
+    struct str head = attempt_get_head(branch->station, backend, target_of(entry, &entry->call),
                                        &entry->call);
     const struct client_call call = {
         .head = head,
@@ -226,10 +319,18 @@ static void ask(struct models_entry *entry)
         .ctx = entry,
     };
     struct client_pool *pool = NULL;
-    timer_start(&entry->timer, ASK_MS);
     if (branch_pool(branch, backend, &pool, &e) != OK ||
         client_start(pool, &call, &entry->request, &e) != OK)
         finish(entry, e.detail);
+}
+
+static void ask(struct models_entry *entry)
+{
+    assert(entry->pages == 0 && entry->coming.n == 0);
+    buf_init(&entry->body, LIST_BYTES_MAX);
+    buf_init(&entry->next, NEXT_BYTES_MAX);
+    timer_start(&entry->timer, ASK_MS);
+    ask_page(entry);
 }
 
 struct models *models_new(struct branch *branch)
@@ -245,9 +346,11 @@ struct models *models_new(struct branch *branch)
         entry->models = models;
         entry->backend = &branch->site->backends->items[i];
         timer_init(&entry->timer, branch->station->loop, on_timer);
-        arena_init(&entry->arena, LIST_BYTES_MAX * 4, 4096, NULL);
+        arena_init(&entry->list.arena, LIST_BYTES_MAX * 4, 4096, NULL);
+        arena_init(&entry->coming.arena, LIST_BYTES_MAX * 4, 4096, NULL);
         arena_init(&entry->call, LIST_BYTES_MAX * 16, 4096, NULL);
         buf_init(&entry->body, LIST_BYTES_MAX);
+        buf_init(&entry->next, NEXT_BYTES_MAX);
     }
     return models;
 }
@@ -272,9 +375,11 @@ void models_free(struct models **models)
     for (size_t i = 0; i < entry_count(*models); i++) {
         struct models_entry *entry = &(*models)->entries[i];
         timer_stop(&entry->timer);
-        arena_fini(&entry->arena);
+        arena_fini(&entry->list.arena);
+        arena_fini(&entry->coming.arena);
         arena_fini(&entry->call);
         buf_fini(&entry->body);
+        buf_fini(&entry->next);
     }
     mem_free(*models);
     *models = NULL;
@@ -343,8 +448,8 @@ static void gather_backend(struct gather *gather, const struct models_entry *ent
         for (const char *const *id = backend->local->models; *id != NULL; id++)
             gather_id(gather, backend, str_c(*id));
     } else {
-        for (size_t i = 0; i < entry->n; i++)
-            gather_add(gather, &entry->items[i]);
+        for (size_t i = 0; i < entry->list.n; i++)
+            gather_add(gather, &entry->list.items[i]);
     }
 }
 
@@ -422,7 +527,7 @@ static const struct models_entry *known_entry(const struct models *models,
 
     assert(entry->backend == backend);
     /* What it said last, also where it has failed since; nothing: it never said any. */
-    return entry->known && (entry->n > 0 || !entry->failed) ? entry : NULL;
+    return entry->known && !entry->none && (entry->list.n > 0 || !entry->failed) ? entry : NULL;
 }
 
 static size_t local_count(const struct backend *backend)
@@ -441,7 +546,7 @@ size_t models_count(const struct models *models, const struct backend *backend)
     if (backend->local != NULL)
         return local_count(backend);
     const struct models_entry *entry = known_entry(models, backend);
-    return entry == NULL ? SIZE_MAX : entry->n;
+    return entry == NULL ? SIZE_MAX : entry->list.n;
 }
 
 int models_listed(const struct models *models, const struct backend *backend, struct str model)
@@ -461,8 +566,8 @@ int models_listed(const struct models *models, const struct backend *backend, st
     if (backend->local != NULL)
         return 0;
     const struct models_entry *entry = known_entry(models, backend);
-    for (size_t i = 0; entry != NULL && i < entry->n; i++) {
-        if (str_eq(str_from(entry->items[i].id, backend->name.n + 1), model))
+    for (size_t i = 0; entry != NULL && i < entry->list.n; i++) {
+        if (str_eq(str_from(entry->list.items[i].id, backend->name.n + 1), model))
             return 1;
     }
     return entry == NULL ? -1 : 0;

@@ -314,6 +314,120 @@ static void test_leaving_while_it_is_asked_for(void **state)
     teardown(&f);
 }
 
+/* The pages of a list: all of it is there at once, or the old one is. */
+static void test_pages(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f);
+    connect_client(&f);
+    get(&f, "/v1/models");
+    say(&f, 200, STR("{\"data\":[{\"id\":\"a/1\"}],\"has_more\":true}"), 4096);
+    assert_int_equal(f.client.got.n, 0);
+    assert_int_equal(times(&f.upstream, "GET /v1/models?after=a%2F1 HTTP/1.1"), 1);
+    say(&f, 200, STR("{\"data\":[{\"id\":\"b\"}],\"next_page_token\":\"t\"}"), 4096);
+    assert_int_equal(times(&f.upstream, "GET /v1/models?pageToken=t HTTP/1.1"), 1);
+    say(&f, 200, STR("{\"data\":[{\"id\":\"c\"}],\"has_more\":false}"), 4096);
+    assert_int_equal(status_of(&f), 200);
+    assert_true(has(&f.client, "openai:a/1") && has(&f.client, "openai:b") &&
+                has(&f.client, "openai:c"));
+    assert_false(has(&f.client, "x-llm-proxy-warnings"));
+
+    /* Meanwhile the old one, and where a later page fails. */
+    loop_test_advance(f.loop, KEEP_MS);
+    end_fini(&f.client);
+    connect_client(&f);
+    get(&f, "/v1/models");
+    say(&f, 200, STR("{\"data\":[{\"id\":\"n\"}],\"has_more\":true}"), 4096);
+    get(&f, "/v1/models");
+    assert_true(has(&f.client, "openai:a/1"));
+    assert_false(has(&f.client, "openai:n"));
+    say(&f, 500, STR("{}"), 4096);
+    get(&f, "/v1/models");
+    assert_true(has(&f.client, "openai:a/1") && has(&f.client, "openai:c"));
+    assert_false(has(&f.client, "openai:n"));
+    assert_true(has(&f.client, warning));
+    teardown(&f);
+}
+
+/* Catches: a list whose next page is always the same, or always another one, asked for on and on. */
+static void test_pages_end(void **state)
+{
+    struct fixture f;
+    size_t pages = 1;
+
+    (void)state;
+    setup(&f);
+    connect_client(&f);
+    get(&f, "/v1/models");
+    for (int i = 0; i < 2; i++)
+        say(&f, 200, STR("{\"data\":[{\"id\":\"a\"}],\"has_more\":true}"), 4096);
+    assert_int_equal(status_of(&f), 200);
+    assert_true(has(&f.client, "openai:a"));
+    teardown(&f);
+
+    setup(&f);
+    connect_client(&f);
+    get(&f, "/v1/models");
+    for (; f.client.got.n == 0 && pages < 1000; pages++) {
+        char page[100];
+        int n = snprintf(page, sizeof(page), "{\"data\":[{\"id\":\"m%zu\"}],\"has_more\":true}",
+                         pages);
+        say(&f, 200, str_of(page, (size_t)n), 4096);
+    }
+    assert_int_equal(pages, 65);
+    assert_true(has(&f.client, "openai:m1\"") && has(&f.client, "openai:m64\""));
+    teardown(&f);
+
+    /* The first pages of a list that has no old one are better than none. */
+    setup(&f);
+    connect_client(&f);
+    get(&f, "/v1/models");
+    say(&f, 200, STR("{\"data\":[{\"id\":\"a\"}],\"has_more\":true}"), 4096);
+    loop_test_advance(f.loop, ASK_MS + 10);
+    loop_test_run(f.loop);
+    assert_true(has(&f.client, "openai:a") && has(&f.client, warning));
+    teardown(&f);
+}
+
+/* Catches: a backend without a list that is told as a failure, or asked every few minutes. */
+static void test_no_list_at_all(void **state)
+{
+    static const int statuses[] = {404, 405, 501};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(statuses); i++) {
+        struct fixture f;
+
+        setup(&f);
+        connect_client(&f);
+        get(&f, "/v1/models");
+        say(&f, statuses[i], STR("{\"error\":{\"message\":\"no such path\"}}"), 4096);
+        assert_int_equal(status_of(&f), 200);
+        assert_true(has(&f.client, "demo:echo"));
+        assert_false(has(&f.client, "openai:"));
+        assert_false(has(&f.client, "x-llm-proxy-warnings"));
+        loop_test_advance(f.loop, 2 * KEEP_MS);
+        end_fini(&f.client);
+        buf_reset(&f.upstream.got);
+        connect_client(&f);
+        get(&f, "/v1/models");
+        assert_int_equal(status_of(&f), 200);
+        assert_int_equal(f.upstream.got.n, 0);
+        /* It may have one some day. */
+        loop_test_advance(f.loop, 60 * 60 * 1000);
+        end_fini(&f.client);
+        connect_client(&f);
+        get(&f, "/v1/models");
+        assert_int_equal(times(&f.upstream, "GET /v1/models "), 1);
+        say(&f, 200, STR(LIST), 4096);
+        get(&f, "/v1/models");
+        assert_true(has(&f.client, "openai:m-1"));
+        teardown(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +437,9 @@ int main(void)
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_no_list_in_time),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_pages_end),
+        cmocka_unit_test(test_no_list_at_all),
         cmocka_unit_test(test_leaving_while_it_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

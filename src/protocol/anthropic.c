@@ -14,6 +14,7 @@
 
 #include "canon/failure.h"
 #include "protocol/turns.h"
+#include "text/url.h"
 #include "text/utf8.h"
 
 enum { MESSAGE_BYTES_MAX = 2048, DEPTH_MAX = 64, STATUS_BILLING = 402, STATUS_OVERLOADED = 529 };
@@ -390,11 +391,14 @@ void anthropic_add_text(struct anthropic_texts *texts, struct str text, struct a
 /* --- models ------------------------------------------------------------------------------- */
 
 static bool models_decode(struct str body, struct arena *arena,
-                          void (*add)(void *ctx, struct str id, struct str source), void *ctx)
+                          void (*add)(void *ctx, struct str id, struct str source), void *ctx,
+                          struct str *ret_next)
 {
     const struct json_read_options options = {.depth_max = DEPTH_MAX, .allow_invalid_utf8 = true};
     struct error ignored;
-    yyjson_val *list = json_get(json_read(body, &options, arena, &ignored), STR("data"));
+    struct str last = STR_NULL;
+    yyjson_val *root = json_read(body, &options, arena, &ignored);
+    yyjson_val *list = json_get(root, STR("data"));
     size_t at;
     size_t count;
     yyjson_val *model;
@@ -404,9 +408,17 @@ static bool models_decode(struct str body, struct arena *arena,
     yyjson_arr_foreach(list, at, count, model)
     {
         struct str id = json_get_str(model, STR("id"));
-        if (id.n > 0)
-            add(ctx, utf8_repair(id, arena), json_text(model, arena));
+        if (id.n == 0)
+            continue;
+        last = utf8_repair(id, arena);
+        add(ctx, last, json_text(model, arena));
     }
+    if (json_get_str(root, STR("last_id")).n > 0)
+        last = json_get_str(root, STR("last_id"));
+    *ret_next = last.n > 0 && yyjson_is_true(json_get(root, STR("has_more")))
+                    ? str_print(arena, "limit=1000&after_id=%.*s",
+                                STR_ARG(url_encode(last, "", arena)))
+                    : STR_NULL;
     return true;
 }
 

@@ -370,7 +370,13 @@ static void test_models_decode(void **state)
     static const struct {
         const char *body;
         const char *want; /* NULL: no list */
+        const char *next;
     } cases[] = {
+        {"{\"data\":[{\"id\":\"a\"}],\"has_more\":true,\"first_id\":\"a\",\"last_id\":\"a+b\"}",
+         "a={\"id\":\"a\"} ", "limit=1000&after_id=a%2Bb"},
+        {"{\"data\":[{\"id\":\"a\"}],\"has_more\":true,\"last_id\":null}", "a={\"id\":\"a\"} ",
+         "limit=1000&after_id=a"},
+        {"{\"data\":[],\"has_more\":true}", ""},
         {"{\"data\":[{\"id\":\"a\",\"x\":1.0},{\"type\":\"model\"},7,{\"id\":\"\"},"
          "{\"id\":\"b/c\"}],\"has_more\":false}",
          "a={\"id\":\"a\",\"x\":1.0} b/c={\"id\":\"b/c\"} "},
@@ -389,7 +395,10 @@ static void test_models_decode(void **state)
     arena_init(&arena, OUT_MAX, 512, NULL);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         buf_reset(&out);
-        bool ok = protocol_anthropic.models_decode(str_c(cases[i].body), &arena, add_id, &out);
+        struct str next = STR_NULL;
+        bool ok = protocol_anthropic.models_decode(str_c(cases[i].body), &arena, add_id, &out,
+                                                   &next);
+        expect(next, cases[i].next == NULL ? "" : cases[i].next);
         assert_int_equal(ok, cases[i].want != NULL);
         expect(buf_str(&out), cases[i].want == NULL ? "" : cases[i].want);
     }

@@ -13,6 +13,7 @@
 
 #include "canon/failure.h"
 #include "protocol/turns.h"
+#include "text/url.h"
 #include "text/utf8.h"
 
 /* --- errors that we make ------------------------------------------------------------------ */
@@ -227,14 +228,16 @@ struct str gemini_model_bare(struct str model)
 }
 
 static bool models_decode(struct str body, struct arena *arena,
-                          void (*add)(void *ctx, struct str id, struct str source), void *ctx)
+                          void (*add)(void *ctx, struct str id, struct str source), void *ctx,
+                          struct str *ret_next)
 {
     const struct json_read_options options = {
         .depth_max = GEMINI_DEPTH_MAX,
         .allow_invalid_utf8 = true,
     };
     struct error ignored;
-    yyjson_val *list = json_get(json_read(body, &options, arena, &ignored), STR("models"));
+    yyjson_val *root = json_read(body, &options, arena, &ignored);
+    yyjson_val *list = json_get(root, STR("models"));
     size_t at;
     size_t count;
     yyjson_val *model;
@@ -247,6 +250,10 @@ static bool models_decode(struct str body, struct arena *arena,
         if (name.n > 0)
             add(ctx, utf8_repair(name, arena), json_text(model, arena));
     }
+    struct str token = json_get_str(root, STR("nextPageToken"));
+    *ret_next = token.n == 0 ? STR_NULL
+                             : str_print(arena, "pageSize=1000&pageToken=%.*s",
+                                         STR_ARG(url_encode(token, "", arena)));
     return true;
 }
 

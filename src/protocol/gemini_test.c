@@ -174,23 +174,28 @@ static void test_models(void **state)
     };
     struct arena arena;
     struct buf out;
+    struct str next = STR("untouched");
 
     (void)state;
     arena_init(&arena, BYTES_MAX, 512, NULL);
     buf_init(&out, BYTES_MAX);
     assert_true(protocol_gemini.models_decode(
         STR("{\"models\":[{\"name\":\"models/m1\"},{\"name\":\"m2\"},{\"x\":1},7]}"), &arena,
-        add_id, &out));
+        add_id, &out, &next));
     assert_true(str_eq(buf_str(&out), STR("m1 m2 ")));
-    assert_false(protocol_gemini.models_decode(STR("{\"data\":[]}"), &arena, add_id, &out));
-    assert_false(protocol_gemini.models_decode(STR("no"), &arena, add_id, &out));
+    assert_true(str_is_null(next));
+    assert_true(protocol_gemini.models_decode(STR("{\"models\":[],\"nextPageToken\":\"a=\"}"),
+                                              &arena, add_id, &out, &next));
+    assert_true(str_eq(next, STR("pageSize=1000&pageToken=a%3D")));
+    assert_false(protocol_gemini.models_decode(STR("{\"data\":[]}"), &arena, add_id, &out, &next));
+    assert_false(protocol_gemini.models_decode(STR("no"), &arena, add_id, &out, &next));
 
     /* What is written is read. */
     struct buf list;
     buf_init(&list, BYTES_MAX);
     buf_reset(&out);
     protocol_gemini.models_encode(models, 2, false, &list);
-    assert_true(protocol_gemini.models_decode(buf_str(&list), &arena, add_id, &out));
+    assert_true(protocol_gemini.models_decode(buf_str(&list), &arena, add_id, &out, &next));
     assert_true(str_eq(buf_str(&out), STR("a:x b:\"y\" ")));
     buf_reset(&list);
     protocol_gemini.models_encode(models, 1, true, &list);

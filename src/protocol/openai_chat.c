@@ -12,6 +12,7 @@
 #include "protocol/openai_chat_decode_priv.h"
 
 #include "canon/failure.h"
+#include "text/url.h"
 #include "text/utf8.h"
 
 #include "protocol/openai_chat_lint.h"
@@ -344,17 +345,54 @@ void openai_chat_add_usage(struct buf *out, const struct usage *usage)
 
 /* --- models ------------------------------------------------------------------------------- */
 
+/* Vendors' lists: {"data":[…]}, the bare list (Together, GitHub), {"models":[…]}, in which a model
+ * may have no id but a name. */
+static yyjson_val *models_list(yyjson_val *root, bool *ret_named)
+{
+    yyjson_val *list = yyjson_is_arr(root) ? root : json_get(root, STR("data"));
+
+    *ret_named = !yyjson_is_arr(list);
+    return yyjson_is_arr(list) ? list : json_get(root, STR("models"));
+}
+
+static struct str model_id(yyjson_val *model, bool named)
+{
+    struct str id = json_get_str(model, STR("id"));
+
+    return id.n == 0 && named ? json_get_str(model, STR("name")) : id;
+}
+
+/* The two ways in which vendors have pages: a cursor of OpenAI's other lists, and a token. */
+static struct str next_page(yyjson_val *root, struct str last_id, struct arena *arena)
+{
+    struct str token = json_get_str(root, STR("next_page_token"));
+    struct str last = json_get_str(root, STR("last_id"));
+
+    if (token.n == 0)
+        token = json_get_str(root, STR("nextPageToken"));
+    if (token.n > 0)
+        return str_print(arena, "pageToken=%.*s", STR_ARG(url_encode(token, "", arena)));
+    if (!yyjson_is_true(json_get(root, STR("has_more"))))
+        return STR_NULL;
+    if (last.n == 0)
+        last = last_id;
+    return last.n == 0 ? STR_NULL
+                       : str_print(arena, "after=%.*s", STR_ARG(url_encode(last, "", arena)));
+}
+
 static bool models_decode(struct str body, struct arena *arena,
-                          void (*add)(void *ctx, struct str id, struct str source), void *ctx)
+                          void (*add)(void *ctx, struct str id, struct str source), void *ctx,
+                          struct str *ret_next)
 {
     const struct json_read_options options = {
         .depth_max = MODELS_DEPTH_MAX,
         .allow_invalid_utf8 = true,
     };
     struct error ignored;
+    struct str last = STR_NULL;
     yyjson_val *root = json_read(body, &options, arena, &ignored);
-    /* Together answers with the bare list. */
-    yyjson_val *list = yyjson_is_arr(root) ? root : json_get(root, STR("data"));
+    bool named = false;
+    yyjson_val *list = models_list(root, &named);
     size_t at;
     size_t count;
     yyjson_val *model;
@@ -363,10 +401,13 @@ static bool models_decode(struct str body, struct arena *arena,
         return false;
     yyjson_arr_foreach(list, at, count, model)
     {
-        struct str id = json_get_str(model, STR("id"));
-        if (id.n > 0)
-            add(ctx, utf8_repair(id, arena), json_text(model, arena));
+        struct str id = model_id(model, named);
+        if (id.n == 0)
+            continue;
+        last = utf8_repair(id, arena);
+        add(ctx, last, json_text(model, arena));
     }
+    *ret_next = next_page(root, last, arena);
     return true;
 }
 

@@ -174,12 +174,22 @@ static void test_models_decode(void **state)
     static const struct {
         const char *body;
         const char *ids; /* NULL: no list */
+        const char *next;
     } cases[] = {
         {"{\"object\":\"list\",\"data\":[{\"id\":\"a\",\"object\":\"model\"},{\"id\":\"b/c\"}]}",
          "a;b/c;"},
         {"[{\"id\":\"a\",\"created\":1}]", "a;"},
         {"{\"data\":[{\"name\":\"a\"},7,{\"id\":\"\"},{\"id\":\"b\"}]}", "b;"},
         {"{\"data\":[]}", ""},
+        {"{\"models\":[{\"name\":\"a:b\"},{\"id\":\"c\",\"name\":\"C\"},{}]}", "a:b;c;"},
+        {"{\"data\":[{\"id\":\"a\"}],\"models\":[{\"name\":\"b\"}]}", "a;"},
+        {"{\"data\":[{\"id\":\"a\"},{\"id\":\"b/c\"}],\"has_more\":true}", "a;b/c;", "after=b%2Fc"},
+        {"{\"data\":[{\"id\":\"a\"}],\"has_more\":true,\"last_id\":\"z\"}", "a;", "after=z"},
+        {"{\"data\":[{\"id\":\"a\"}],\"has_more\":false,\"last_id\":\"a\"}", "a;"},
+        {"{\"data\":[],\"has_more\":true}", ""},
+        {"{\"models\":[{\"name\":\"a\"}],\"nextPageToken\":\"t&u\"}", "a;", "pageToken=t%26u"},
+        {"{\"data\":[{\"id\":\"a\"}],\"next_page_token\":\"\"}", "a;"},
+        {"{\"data\":[{\"id\":\"a\"}],\"next_page_token\":\"2\"}", "a;", "pageToken=2"},
         {"{\"error\":{\"message\":\"x\"}}", NULL},
         {"<html>", NULL},
         {"", NULL},
@@ -189,9 +199,11 @@ static void test_models_decode(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct buf ids;
         buf_init(&ids, OUT_MAX);
-        bool ok = chat()->models_decode(str_c(cases[i].body), &arena, join_id, &ids);
+        struct str next = STR_NULL;
+        bool ok = chat()->models_decode(str_c(cases[i].body), &arena, join_id, &ids, &next);
         assert_int_equal(ok, cases[i].ids != NULL);
         expect(buf_str(&ids), str_c(cases[i].ids));
+        expect(next, str_c(cases[i].next));
         buf_fini(&ids);
     }
 }

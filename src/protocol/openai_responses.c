@@ -191,9 +191,10 @@ static void error_decode(int status, struct str body, struct arena *arena, struc
 /* --- models and counts -------------------------------------------------------------------- */
 
 static bool models_decode(struct str body, struct arena *arena,
-                          void (*add)(void *ctx, struct str id, struct str source), void *ctx)
+                          void (*add)(void *ctx, struct str id, struct str source), void *ctx,
+                          struct str *ret_next)
 {
-    return protocol_openai_chat.models_decode(body, arena, add, ctx);
+    return protocol_openai_chat.models_decode(body, arena, add, ctx, ret_next);
 }
 
 static void models_encode(const struct model_entry *models, size_t n, bool one, struct buf *out)
