@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "gateway/gateway_priv.h"
+#include "gateway/opaque.h"
 #include "gateway/origin.h"
 #include "gateway/peer.h"
 #include "gateway/strikes.h"
@@ -95,6 +96,8 @@ const struct protocol *admit_shape(const struct message *m)
         return protocol_table[0];
     if (is_models_path(m->path))
         marked = models_shape(&m->headers);
+    else if (opaque_is_anthropic(m))
+        marked = protocol_find(STR("anthropic"));
     return marked != NULL ? marked : protocol_of_path(m->method_name, m->path);
 }
 
@@ -263,6 +266,21 @@ static enum error_code take_rest(struct exchange *x, struct str rest, struct err
     return OK;
 }
 
+/* Which methods an opaque path has its backend knows; those that are none at all are refused here.
+ */
+static enum error_code admit_opaque(struct exchange *x, const struct message *m, bool *ret_options,
+                                    struct error *e)
+{
+    *ret_options = m->method == HTTP_OPTIONS;
+    if (m->method != HTTP_OTHER && !*ret_options)
+        return OK;
+    x->allow = opaque_methods();
+    if (*ret_options)
+        return OK;
+    return FAIL(e, ERR_METHOD_NOT_ALLOWED, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
+                STR_ARG(str_head(m->path, 100)));
+}
+
 /* *ret_options: it only asks which methods there are. */
 static enum error_code match_protocol(struct exchange *x, const struct message *m,
                                       bool *ret_options, struct error *e)
@@ -280,6 +298,8 @@ static enum error_code match_protocol(struct exchange *x, const struct message *
         return FAIL(e, ERR_METHOD_NOT_ALLOWED, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
                     STR_ARG(str_head(m->path, 100)));
     }
+    if (match.protocol == NULL && opaque_admit(x, m))
+        return admit_opaque(x, m, ret_options, e);
     if (match.protocol == NULL)
         return FAIL(e, ERR_NOT_FOUND, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
                     STR_ARG(str_head(m->path, 100)));
@@ -315,10 +335,12 @@ static enum error_code check_body(struct exchange *x, const struct message *m, s
     const struct config *config = x->call.config;
     size_t in_flight = atomic_load_explicit(&gateway->inflight.used, memory_order_relaxed);
 
-    if (m->has_length && m->content_length > config->body_bytes_max)
+    if (m->has_length && m->content_length > config->body_bytes_max && x->opaque == NULL)
         return FAIL(e, ERR_TOO_LARGE, "the body is larger than body_bytes_max (%zu bytes)",
                     config->body_bytes_max);
     size_t length = m->has_length ? (size_t)m->content_length : 0;
+    if (x->opaque != NULL && length > config->opaque_peek_bytes)
+        length = config->opaque_peek_bytes; /* more is never held */
     if (in_flight + length > config->inflight_bytes_max)
         return FAIL(e, ERR_OVERLOADED, "requests in flight hold more than inflight_bytes_max");
     return str_is_null(m->content_encoding) ? OK : check_coding(x, m, e);

@@ -8,13 +8,15 @@
 #include "base/log.h"
 #include "gateway/admit.h"
 #include "gateway/gateway_priv.h"
+#include "gateway/opaque.h"
 #include "gateway/origin.h"
 #include "gateway/peer.h"
 #include "gateway/quota.h"
 #include "pipeline/session_key.h"
 
 /* Of what is refused for want of room: a moment later there may be some. */
-#define RETRY_AFTER "retry-after: 1\r\n"
+#define EVENT_STREAM STR("text/event-stream")
+#define RETRY_AFTER  "retry-after: 1\r\n"
 
 /* Which of the upstream's headers go down (contract, section 2). Retry-After and ids apart. */
 static bool goes_down(struct str name)
@@ -89,7 +91,8 @@ static void headers_down(const struct exchange *x, const struct message *m, int6
             continue;
         if (str_eq_nocase(header->name, STR("retry-after"))) {
             add_retry_after(out, header->value, now_ms);
-        } else if (same && (goes_down(header->name) || is_id(header->name))) {
+        } else if (same && (goes_down(header->name) || is_id(header->name) ||
+                            (x->opaque != NULL && opaque_goes_down(header->name)))) {
             add_line(out, header->name, header->value);
         } else if (!same && str_eq_nocase(header->name, STR("x-should-retry"))) {
             add_line(out, header->name, header->value);
@@ -210,7 +213,7 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
     buf_reset(lines);
     if (!str_is_null(content_type))
         add_line(lines, STR("content-type"), content_type);
-    if (length < 0) {
+    if (length < 0 && (x->opaque == NULL || str_starts_nocase(content_type, EVENT_STREAM))) {
         /* A stream: buffering proxies on the way must not hold it back. */
         (void)buf_add(lines, STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n"));
     }

@@ -580,8 +580,8 @@ static bool has_line(const struct backend *backend, struct str forwarded, struct
 }
 
 /* Servers of Anthropic's protocol refuse what does not say which version it is of. */
-static void add_version(struct buf *head, const struct backend *backend,
-                        const struct protocol *protocol, struct str forwarded)
+void attempt_add_version(struct buf *head, const struct backend *backend,
+                         const struct protocol *protocol, struct str forwarded)
 {
     if (str_eq(str_c(protocol->name), STR("anthropic")) &&
         !has_line(backend, forwarded, STR("anthropic-version:")))
@@ -589,8 +589,8 @@ static void add_version(struct buf *head, const struct backend *backend,
 }
 
 /* The lines that every request to this backend has: host, agent, key, the configured ones. */
-static void add_common(struct buf *head, const struct station *station,
-                       const struct backend *backend, const struct backend_key *key)
+void attempt_add_common(struct buf *head, const struct station *station,
+                        const struct backend *backend, const struct backend_key *key)
 {
     static const char *const lines[] = {
         [KEY_BEARER] = "authorization: Bearer ",
@@ -624,8 +624,8 @@ struct str attempt_get_head(struct station *station, const struct backend *backe
     (void)buf_add(head, STR("GET "));
     (void)buf_add(head, target);
     (void)buf_add(head, STR(" HTTP/1.1\r\naccept: application/json\r\n"));
-    add_common(head, station, backend, plan_key(backend));
-    add_version(head, backend, backend->protocol, STR_NULL);
+    attempt_add_common(head, station, backend, plan_key(backend));
+    attempt_add_version(head, backend, backend->protocol, STR_NULL);
     (void)buf_add(head, STR("\r\n"));
     struct str text = str_copy(arena, buf_str(head));
     buf_reset(head);
@@ -654,7 +654,7 @@ struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
         (void)buf_add_int64(head, (int64_t)wire->body_bytes);
         (void)buf_add(head, STR("\r\n"));
     }
-    add_common(head, x->station, backend, key);
+    attempt_add_common(head, x->station, backend, key);
     (void)buf_add(head, x->call.intake.forward_headers);
     (void)buf_add(head, STR("\r\n"));
     struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
@@ -697,8 +697,8 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
     (void)buf_add(head, request->stream && !request->array
                             ? STR("\r\naccept: text/event-stream\r\n")
                             : STR("\r\naccept: application/json\r\n"));
-    add_common(head, x->station, backend, x->attempt.key);
-    add_version(head, backend, x->attempt.protocol, forwarded);
+    attempt_add_common(head, x->station, backend, x->attempt.key);
+    attempt_add_version(head, backend, x->attempt.protocol, forwarded);
     (void)buf_add(head, forwarded);
     (void)buf_add(head, STR("\r\n"));
     struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
@@ -747,13 +747,21 @@ static bool is_key_of(const struct backend_key *key, const struct backend_config
     return key == NULL || (key >= config->keys && key < config->keys + config->keys_n);
 }
 
+enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool, struct error *e)
+{
+    assert(is_key_of(x->attempt.key, x->attempt.backend->config));
+    if (x->door == NULL || x->attempt.backend != door_backend(x->door))
+        return branch_pool(x->branch, x->attempt.backend, ret_pool, e);
+    *ret_pool = door_pool(x->door);
+    return OK;
+}
+
 static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
 {
     struct station *station = x->station;
     struct backend *backend = x->attempt.backend;
 
     assert(x->attempt.request == NULL);
-    assert(is_key_of(x->attempt.key, backend->config));
     struct str head = make_head(x, wire);
     if (exchange_overflowed(x, e))
         return e->code;
@@ -770,10 +778,7 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
         .ctx = x,
     };
     struct client_pool *pool = NULL;
-    if (x->door != NULL && backend == door_backend(x->door))
-        pool = door_pool(x->door);
-    else
-        TRY(branch_pool(x->branch, backend, &pool, e));
+    TRY(attempt_pool(x, &pool, e));
     reasoning_begin(x);
     x->sent_us = loop_now_us(station->loop);
     TRY(client_start(pool, &call, &x->attempt.request, e));

@@ -9,6 +9,7 @@
 
 struct backend;
 struct backend_key;
+struct client_pool;
 struct exchange;
 struct station;
 struct attempt_wait;
@@ -62,6 +63,16 @@ void attempt_blame(struct exchange *x);
 /* Cancels it if it runs. */
 void attempt_cancel(struct exchange *x);
 void attempt_fini(struct exchange *x);
+/* The lines that every request to this backend has: host, agent, key, the configured ones. */
+void attempt_add_common(struct buf *head, const struct station *station,
+                        const struct backend *backend, const struct backend_key *key);
+/* anthropic-version, where the protocol wants one and neither forwarded lines nor the configuration
+ * have it. */
+void attempt_add_version(struct buf *head, const struct backend *backend,
+                         const struct protocol *protocol, struct str forwarded);
+/* Where connections for x's attempt come from: its backend's, or its session's URL's. */
+NODISCARD enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool,
+                                       struct error *e);
 /* The head of a GET of that path (with its query) without body, in the arena. */
 struct str attempt_get_head(struct station *station, const struct backend *backend,
                             struct str target, struct arena *arena);

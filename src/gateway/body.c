@@ -9,6 +9,7 @@
 #include "gateway/body.h"
 
 #include "gateway/gateway_priv.h"
+#include "gateway/opaque.h"
 #include "gateway/unpack.h"
 
 /* Room in memory of its own, for a large body and for one that outgrows the connection's arena. */
@@ -60,6 +61,10 @@ void body_take(struct exchange *x, struct str bytes)
 {
     const struct config *config = x->call.config;
 
+    if (UNLIKELY(x->opaque != NULL)) {
+        opaque_body(x, bytes);
+        return;
+    }
     if (bytes.n > config->body_bytes_max - x->body_n) {
         FAIL(&x->call.error, ERR_TOO_LARGE, "the body is larger than body_bytes_max (%zu bytes)",
              config->body_bytes_max);
@@ -78,7 +83,7 @@ void body_take(struct exchange *x, struct str bytes)
 
 void body_come(struct exchange *x, struct str bytes)
 {
-    if (x->state != EXCHANGE_BODY)
+    if (x->state != EXCHANGE_BODY && x->state != EXCHANGE_OPAQUE)
         return; /* refused already: the rest of the body is dropped */
     if (UNLIKELY(x->unpack != NULL))
         unpack_feed(x->unpack, bytes);
@@ -88,12 +93,16 @@ void body_come(struct exchange *x, struct str bytes)
 
 void body_end(struct exchange *x)
 {
-    if (x->state != EXCHANGE_BODY)
+    if (x->state != EXCHANGE_BODY && x->state != EXCHANGE_OPAQUE)
         return;
     x->body_complete = true;
     if (UNLIKELY(x->unpack != NULL) && !unpack_complete(x->unpack))
         FAIL(&x->call.error, ERR_BAD_REQUEST, "the gzip body breaks off");
     unpack_free(&x->unpack);
+    if (UNLIKELY(x->opaque != NULL)) {
+        opaque_body_end(x);
+        return;
+    }
     if (UNLIKELY(x->large != NULL)) {
         large_body_end(x->large, x->body_n);
         x->body = NULL; /* it may have moved */

@@ -24,6 +24,7 @@
 #include "gateway/count.h"
 #include "gateway/failed.h"
 #include "gateway/models.h"
+#include "gateway/opaque.h"
 #include "gateway/stored.h"
 #include "gateway/stored_ask.h"
 #include "gateway/unpack.h"
@@ -198,6 +199,7 @@ static void forget(struct exchange *x, bool left)
     bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
     unpack_free(&x->unpack);
+    opaque_free(&x->opaque);
     ops_forget(x);
     exchange_settle(x);
     stored_free(&x->stored);
@@ -301,12 +303,44 @@ void exchange_reset_out(struct station *station)
 
 /* --- steps --- */
 
+static enum exchange_state begin_stages(struct exchange *x)
+{
+    struct call *call = &x->call;
+
+    if (exchange_overflowed(x, &call->error))
+        return EXCHANGE_FAIL;
+    pipeline_begin(call, &(struct pipeline_options){
+                             .stages = x->station->stages,
+                             .stages_n = x->station->stages_n,
+                             .arena = &x->answer,
+                             .hold_bytes_max = call->config->response_bytes_max,
+                             .sink = exchange_emit,
+                             .sink_ctx = x,
+                             .wake = exchange_wake,
+                         });
+    if (exchange_overflowed(x, &call->error)) {
+        call->pipeline = NULL; /* past its cap the arena gives that memory to others, too */
+        return EXCHANGE_FAIL;
+    }
+    return EXCHANGE_STAGES;
+}
+
+/* The stages decide where it goes, also of what they cannot look into. */
+static enum exchange_state opaque_came(struct exchange *x)
+{
+    if (!opaque_is_ready(x))
+        return EXCHANGE_BODY;
+    return opaque_look(x, &x->call.error) == OK ? begin_stages(x) : EXCHANGE_FAIL;
+}
+
 static enum exchange_state step_BODY(struct exchange *x)
 {
     if (x->call.error.code != OK)
         return EXCHANGE_FAIL;
     if (x->route != NULL)
         return EXCHANGE_ROUTE;
+    if (UNLIKELY(x->opaque != NULL))
+        return opaque_came(x);
     return x->body_complete ? EXCHANGE_DECODE : EXCHANGE_BODY;
 }
 
@@ -363,28 +397,6 @@ void exchange_wake(void *ctx)
     } else {
         exchange_run(x);
     }
-}
-
-static enum exchange_state begin_stages(struct exchange *x)
-{
-    struct call *call = &x->call;
-
-    if (exchange_overflowed(x, &call->error))
-        return EXCHANGE_FAIL;
-    pipeline_begin(call, &(struct pipeline_options){
-                             .stages = x->station->stages,
-                             .stages_n = x->station->stages_n,
-                             .arena = &x->answer,
-                             .hold_bytes_max = call->config->response_bytes_max,
-                             .sink = exchange_emit,
-                             .sink_ctx = x,
-                             .wake = exchange_wake,
-                         });
-    if (exchange_overflowed(x, &call->error)) {
-        call->pipeline = NULL; /* past its cap the arena gives that memory to others, too */
-        return EXCHANGE_FAIL;
-    }
-    return EXCHANGE_STAGES;
 }
 
 struct request_limits exchange_limits(const struct exchange *x)
@@ -500,6 +512,11 @@ static enum exchange_state step_PLAN(struct exchange *x)
 {
     bool large = x->body_n > LARGE_BYTES;
 
+    if (UNLIKELY(x->opaque != NULL)) {
+        bool started = opaque_plan(x, &x->call.error) == OK && plan_next(x, &x->call.error) == OK &&
+                       opaque_start(x, &x->call.error) == OK;
+        return started ? EXCHANGE_OPAQUE : EXCHANGE_FAIL;
+    }
     if (UNLIKELY(large) && !large_is_read(x->large)) {
         read_large(x);
         return EXCHANGE_PARSE;
@@ -660,6 +677,11 @@ static enum exchange_state step_RELAY(struct exchange *x)
     flush(x);
     exchange_release(x);
     return EXCHANGE_RELAY;
+}
+
+static enum exchange_state step_OPAQUE(struct exchange *x)
+{
+    return opaque_run(x);
 }
 
 static enum exchange_state step_WHOLE(struct exchange *x)
@@ -951,6 +973,6 @@ bool exchange_emit(void *ctx, struct frame *frame)
 void exchange_fail(struct exchange *x)
 {
     assert(x->call.error.code != OK);
-    assert(x->state == EXCHANGE_BODY);
+    assert(x->state == EXCHANGE_BODY || (x->state == EXCHANGE_OPAQUE && !x->committed));
     exchange_run(x);
 }

@@ -34,6 +34,7 @@ struct stored;
 struct stored_ask;
 struct exchange;
 struct models;
+struct opaque;
 struct reasoning;
 struct replies;
 struct restore;
@@ -173,6 +174,7 @@ struct exchange {
     struct str origin;     /* of a web page that may read the answer; null: no page, or our own */
     struct str preflight;  /* lines of the answer to a preflight */
     struct unpack *unpack; /* of the request's body; NULL: it comes as it is */
+    struct opaque *opaque; /* of an opaque path; NULL: it is none */
     char id[ID_SIZE];
     int64_t sent_us;  /* the attempt began */
     int64_t first_us; /* the first answer byte came */

@@ -84,6 +84,8 @@ static const struct protocol *protocol_for(const struct exchange *x, const struc
     const struct protocol *also = backend->also;
     bool counts = x->call.intake.operation == OP_COUNT_TOKENS;
 
+    if (UNLIKELY(x->opaque != NULL))
+        return x->call.intake.protocol; /* opaque_start has looked whether it speaks that */
     if (also == NULL)
         return backend->protocol;
     if (also == x->call.intake.protocol)

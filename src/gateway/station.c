@@ -67,7 +67,8 @@ static void on_head(struct server_conn *client, struct message *m)
         return;
     }
     /* admitted: at most body_bytes_max; of a coded body it says nothing */
-    body_expect(x, m->has_length && x->unpack == NULL ? (size_t)m->content_length : 0);
+    if (LIKELY(x->opaque == NULL))
+        body_expect(x, m->has_length && x->unpack == NULL ? (size_t)m->content_length : 0);
     if (x->call.error.code == OK)
         server_accept(client);
     else

@@ -92,6 +92,7 @@ bool stored_ask_serves(enum operation operation)
     case OP_COUNT_TOKENS:
     case OP_MODELS:
     case OP_MODEL:
+    case OP_OPAQUE:
     case OP_COUNT:
         return false;
     }
@@ -267,6 +268,7 @@ static enum error_code answer(struct exchange *x, struct str owner, struct buf *
     case OP_MODEL:
     case OP_COMPACT:
     case OP_CONVERSATIONS:
+    case OP_OPAQUE:
     case OP_COUNT:
         break;
     }
@@ -425,6 +427,7 @@ static enum error_code decide(struct exchange *x, struct buf *out, struct target
     case OP_COUNT_TOKENS:
     case OP_MODELS:
     case OP_MODEL:
+    case OP_OPAQUE:
     case OP_COUNT:
         BUG("not served here");
     }

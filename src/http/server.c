@@ -65,7 +65,8 @@ static bool answer_open(const struct server_conn *c)
 static void drop(struct server_conn *c)
 {
     /* Where the end of the connection is the end of the body, EOF would look like success. */
-    if (c->conn != NULL && c->until_eof && (answer_open(c) || conn_queued(c->conn) > 0))
+    if (c->conn != NULL && c->until_eof &&
+        (c->broken || answer_open(c) || conn_queued(c->conn) > 0))
         conn_reset(&c->conn);
     timer_stop(&c->timer);
     timer_stop(&c->write_timer);
@@ -116,6 +117,10 @@ void server_finish(struct server_conn *c)
 {
     bool all_read = c->input == INPUT_DONE && c->carry.n == 0;
 
+    if (c->broken && c->until_eof) {
+        drop(c);
+        return;
+    }
     /* TLS wants to say goodbye first. */
     if (all_read && conn_queued(c->conn) == 0 && !conn_is_tls(c->conn)) {
         drop(c);
@@ -189,7 +194,7 @@ static void flush(struct server_conn *c)
 
     if (c->batch == NULL)
         return;
-    if (write_send(c->batch, c->conn, c->chunked, c->ended, &bytes) == CONN_FULL)
+    if (write_send(c->batch, c->conn, c->chunked, c->ended && !c->broken, &bytes) == CONN_FULL)
         c->full = true;
     c->given += bytes;
     write_give(&c->server->writes, &c->batch);
@@ -638,6 +643,13 @@ void server_end(struct server_conn *c)
     if (c->chunked)
         (void)batch_of(c);
     wake(c);
+}
+
+void server_break(struct server_conn *c)
+{
+    c->broken = true;
+    c->close_after = true;
+    server_end(c);
 }
 
 void server_close_after(struct server_conn *c)

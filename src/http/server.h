@@ -119,6 +119,10 @@ void server_body(struct server_conn *c, struct str bytes);
 /* The answer is complete; what of the request's body has not come yet is for nobody. A body shorter
  * than its declared length closes the connection. */
 void server_end(struct server_conn *c);
+/* The answer breaks off here: what was given so far goes out, and then the connection closes
+ * without last chunk, or short of the length; where its end would look like the answer's, by a
+ * reset. `done` follows as after server_end. */
+void server_break(struct server_conn *c);
 /* The connection will close after this answer. */
 void server_close_after(struct server_conn *c);
 /* Body bytes not yet given to the kernel are above the mark: SERVER_FULL, `writable` follows. */

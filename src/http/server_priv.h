@@ -65,6 +65,7 @@ struct server_conn {
     bool no_body;
     bool length_known;
     bool until_eof; /* the body ends with the connection */
+    bool broken;    /* it ended before its end */
 
     struct server *server;
     struct conn *conn; /* NULL: closed */

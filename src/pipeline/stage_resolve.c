@@ -127,11 +127,26 @@ static enum error_code resolve_session(struct call *call, struct backend_choice 
     return OK;
 }
 
+/* Of a session only its backend counts, for what names none: its model answers chats. */
+static enum error_code resolve_opaque(struct call *call, struct backend_choice *ret_choice)
+{
+    const struct settings *settings = call->settings;
+    struct backend *preferred = pipeline_default_backend(call);
+
+    if (settings != NULL && !str_is_null(settings->backend))
+        TRY(find_backend(call, settings->backend, &preferred));
+    return backend_resolve_for(call->backends, preferred,
+                               model_alias(call->config, call->request.model, call->arena),
+                               ret_choice, &call->error);
+}
+
 static enum error_code resolve(struct call *call, struct resolve_state *s,
                                struct backend_choice *ret_choice)
 {
     const struct settings *settings = call->settings;
 
+    if (call->intake.operation == OP_OPAQUE)
+        return resolve_opaque(call, ret_choice);
     if (settings == NULL || (str_is_null(settings->backend) && str_is_null(settings->model) &&
                              str_is_null(settings->oneoff)))
         return backend_resolve_for(call->backends, pipeline_default_backend(call),

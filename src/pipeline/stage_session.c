@@ -138,6 +138,18 @@ static enum verdict enter(struct call *call, struct session_state *s,
     return NEXT;
 }
 
+/* Of a session that the head names. One is not begun for what has no conversation. */
+static enum verdict enter_opaque(struct call *call, struct session_state *s)
+{
+    struct session_look look = {.state = s, .generates = false};
+
+    look.id = session_key_of_head(&call->intake, &look.room);
+    if (!str_is_null(look.id))
+        return enter(call, s, &look);
+    pipeline_ignore(call, LISTENS);
+    return NEXT;
+}
+
 static enum verdict session_request(struct call *call, void *state)
 {
     struct session_state *s = state;
@@ -147,6 +159,8 @@ static enum verdict session_request(struct call *call, void *state)
         pipeline_ignore(call, LISTENS);
         return NEXT;
     }
+    if (call->intake.operation == OP_OPAQUE)
+        return enter_opaque(call, s);
     if (s->look != NULL)
         return enter(call, s, s->look);
     now.state = s;

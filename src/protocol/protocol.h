@@ -38,6 +38,8 @@ enum operation {
     OP_REPLY_CANCEL, /* and what only a backend of the same protocol can do: */
     OP_COMPACT,
     OP_CONVERSATIONS,
+    /* No path of a protocol: goes to a backend, and comes back, as it is. */
+    OP_OPAQUE,
     OP_COUNT
 };
 

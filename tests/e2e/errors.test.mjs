@@ -171,8 +171,8 @@ test("errors: 30 kB of headers, under the limit, are fine", async () => {
 });
 
 test("errors: an unknown path is 404 with method and path", async () => {
-    for (const [method, path] of [["POST", "/v1/nothing/here"], ["GET", "/nope"],
-        ["POST", "/v1/chat/completions/x"], ["GET", "/v3/models"]]) {
+    for (const [method, path] of [["POST", "/v4/nothing/here"], ["GET", "/nope"],
+        ["POST", "/v1/chat/completions/"], ["GET", "/v3/models"]]) {
         is_error(await proxy.call({ method, path, body: method === "POST" ? "{}" : null }), 404,
             "invalid_request_error", "not_found",
             new RegExp(`${method}.*${path.replaceAll("/", "\\/")}`));

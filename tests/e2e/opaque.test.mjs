@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opaque paths: every path of OpenAI's API that the proxy has no words of its own for. What goes up
+ * and comes down is held against what was sent, byte by byte; the rest is where it goes.
+ */
+import assert from "node:assert/strict";
+import { after, before } from "node:test";
+
+import { within } from "./lib/http1.mjs";
+import { LAST_CHUNK, Mock, chunk, head_bytes } from "./lib/mock.mjs";
+import { backend, start, stop_all, test } from "./lib/proxy.mjs";
+import { random } from "./lib/random.mjs";
+
+const rng = random("opaque");
+const BINARY = Buffer.from(Array.from({ length: 70_000 }, (_, i) => (i * 31 + (i >> 8)) & 255));
+
+let mock;
+let other;
+let anthropic;
+let proxy;
+
+/* Tells what came, so that a test sees it from the client's side. */
+async function echo(ex) {
+    await ex.json_answer({ method: ex.method, target: ex.target, bytes: ex.body.length,
+        usage: { prompt_tokens: 3, total_tokens: 3 } }, { headers: { "x-request-id": "up-1" } });
+}
+
+async function scripted() {
+    const one = await Mock.start({ fallback: echo });
+    one.on_get = echo;
+    return one;
+}
+
+before(async () => {
+    [mock, other, anthropic] = [await scripted(), await scripted(), await scripted()];
+    proxy = await start({ config: {
+        default_backend: "mock",
+        model_aliases: { "^small$": "other:embed-small" },
+        backends: {
+            mock: backend(mock),
+            other: backend(other, { api_keys: ["upstream-key-2"] }),
+            claude: { protocol: "anthropic", api_url: anthropic.url, api_keys: ["upstream-key-3"] },
+        },
+    }, args: ["--demo"] });
+});
+
+after(() => stop_all(proxy, mock, other, anthropic));
+
+async function ask(method, path, { body = null, headers = {}, ...more } = {}) {
+    mock.requests.length = 0;
+    other.requests.length = 0;
+    anthropic.requests.length = 0;
+    return proxy.call({ method, path, headers, body, ...more });
+}
+
+async function until(holds, what) {
+    await within(20_000, what, (async () => {
+        while (!holds()) {
+            await new Promise((wake) => setTimeout(wake, 2));
+        }
+    })());
+}
+
+const json = (value) => ({ body: JSON.stringify(value) });
+
+function form(fields, boundary = "----b-17") {
+    const parts = fields.map(([name, value, more = ""]) => Buffer.concat([
+        Buffer.from(`--${boundary}\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n`),
+        Buffer.from(value), Buffer.from("\r\n")]));
+    return { body: Buffer.concat([...parts, Buffer.from(`--${boundary}--\r\n`)]),
+        headers: { "Content-Type": `multipart/form-data; boundary=${boundary}` } };
+}
+
+const PATHS = [
+    ["POST", "/embeddings"], ["POST", "/completions"], ["POST", "/images/generations"],
+    ["POST", "/audio/speech"], ["POST", "/moderations"], ["POST", "/rerank"],
+    ["GET", "/files"], ["GET", "/files/file-1"], ["GET", "/files/file-1/content"],
+    ["DELETE", "/files/file-1"], ["POST", "/batches"], ["POST", "/batches/batch_1/cancel"],
+    ["GET", "/fine_tuning/jobs?limit=2&after=x%20y"], ["POST", "/fine_tuning/jobs/ft-1/cancel"],
+    ["POST", "/vector_stores"], ["POST", "/vector_stores/vs_1/search"],
+    ["PUT", "/vendor/thing"], ["PATCH", "/vendor/thing"], ["POST", "/uploads/u_1/complete"],
+    ["GET", "/chat/completions/chatcmpl-1"],
+];
+
+test("every family of paths, under /v1 and /v2: method, path, query and body as they came",
+    async () => {
+        for (const [method, path] of PATHS) {
+            for (const version of ["/v1", "/v2"]) {
+                const body = method === "GET" || method === "DELETE" ? null : '{ "x" :1}';
+                const answer = await ask(method, version + path, { body });
+                assert.equal(answer.status, 200, `${method} ${path}: ${answer.text}`);
+                assert.equal(answer.json.target, "/v1" + path);
+                assert.equal(answer.json.method, method);
+                assert.equal(mock.requests[0].body.toString(), body ?? "");
+                assert.equal(mock.requests[0].get("content-length"),
+                    body === null ? undefined : String(body.length));
+                assert.equal(mock.requests[0].get("authorization"), "Bearer upstream-key-1");
+            }
+        }
+    });
+
+test("a model's prefix chooses the backend, and goes; everything else stays to the byte",
+    async () => {
+        const answer = await ask("POST", "/v1/embeddings", { body:
+            '{ "input": ["other:x"], "nested": {"model": "other:no"},\n"model" : "other:e-1" }' });
+        assert.equal(answer.status, 200, answer.text);
+        assert.equal(mock.requests.length, 0);
+        assert.equal(other.requests[0].body.toString(),
+            '{ "input": ["other:x"], "nested": {"model": "other:no"},\n"model" : "e-1" }');
+        assert.equal(other.requests[0].get("authorization"), "Bearer upstream-key-2");
+        assert.equal(answer.get("x-llm-proxy-backend"), "other");
+        assert.equal(answer.get("x-llm-proxy-model"), "e-1");
+        assert.equal(answer.get("x-request-id"), "up-1");
+    });
+
+test("the prefix in a query and in a form; a file beside it stays as it is", async () => {
+    let answer = await ask("GET", "/v1/things?a=1&model=other%3Am%2F1&key=secret&b=2");
+    assert.equal(answer.json.target, "/v1/things?a=1&model=m%2F1&b=2");
+    assert.equal(other.requests.length, 1);
+    const sent = form([["file", BINARY, '; filename="a.wav"\r\nContent-Type: audio/wav'],
+        ["model", "other:whisper-1"], ["language", "en"]]);
+    answer = await ask("POST", "/v1/audio/transcriptions", sent);
+    assert.equal(answer.status, 200, answer.text);
+    const expected = form([["file", BINARY, '; filename="a.wav"\r\nContent-Type: audio/wav'],
+        ["model", "whisper-1"], ["language", "en"]]);
+    assert.ok(other.requests[0].body.equals(expected.body));
+    assert.equal(other.requests[0].get("content-type"), sent.headers["Content-Type"]);
+});
+
+test("an alias, a name without prefix, and none at all", async () => {
+    await ask("POST", "/v1/embeddings", json({ model: "small" }));
+    assert.deepEqual(other.requests[0].json, { model: "embed-small" });
+    await ask("POST", "/v1/embeddings", json({ model: "plain" }));
+    assert.deepEqual(mock.requests[0].json, { model: "plain" });
+    await ask("POST", "/v1/moderations", json({ input: "x" }));
+    assert.deepEqual(mock.requests[0].json, { input: "x" });
+});
+
+test("a session's backend is the default one; its model is for chats", async () => {
+    const set = await proxy.chat({ model: "m1", messages: [{ role: "user",
+        content: "!/set(backend=other) !/set(model=other:chatty)" }] },
+    { headers: { "x-session-id": "s-1" } });
+    assert.equal(set.status, 200, set.text);
+    const answer = await ask("POST", "/v1/embeddings",
+        { ...json({ model: "e" }), headers: { "x-session-id": "s-1" } });
+    assert.deepEqual(other.requests[0].json, { model: "e" });
+    assert.equal(answer.get("x-session-id"), "s-1");
+    await ask("POST", "/v1/embeddings",
+        { ...json({ model: "mock:e" }), headers: { "x-session-id": "s-1" } });
+    assert.deepEqual(mock.requests[0].json, { model: "e" });
+});
+
+test("headers up: the contract's list, the client's type and accept, and no other", async () => {
+    await ask("POST", "/v1/embeddings", { ...json({ model: "m" }), headers: {
+        "Accept": "audio/mpeg", "OpenAI-Beta": "b", "Idempotency-Key": "i-1", "Cookie": "c=1",
+        "OpenAI-Organization": "org", "X-Stainless-Lang": "js", "Range": "bytes=0-1",
+        "X-Forwarded-For": "10.0.0.9", "User-Agent": "x", "Accept-Encoding": "gzip" } });
+    const got = Object.fromEntries(mock.requests[0].head.fields.map(
+        ([n, v]) => [n.toLowerCase(), v]));
+    const { "user-agent": agent, ...rest } = got;
+    assert.match(agent, /^llm-proxy\//);
+    assert.deepEqual(rest, { host: `127.0.0.1:${mock.port}`, "content-type": "application/json",
+        "content-length": "13", accept: "audio/mpeg", "accept-encoding": "identity",
+        authorization: "Bearer upstream-key-1", "openai-beta": "b", "idempotency-key": "i-1" });
+});
+
+test("answers: status, the contract's headers, and the bytes, whatever coding", async () => {
+    mock.next((ex) => ex.respond({ status: 206, body: BINARY, headers: {
+        "content-type": "audio/mpeg", "content-encoding": "br", "etag": '"e"',
+        "content-range": "bytes 0-1/9", "accept-ranges": "bytes", "set-cookie": "a=b",
+        "content-disposition": 'attachment; filename="x"', "server": "s", "alt-svc": "x",
+        "last-modified": "Sun, 06 Nov 1994 08:49:37 GMT", "openai-version": "1",
+        "x-ratelimit-limit-requests": "5" } }));
+    const answer = await ask("POST", "/v1/audio/speech", json({ model: "tts" }));
+    assert.equal(answer.status, 206);
+    assert.ok(answer.body.equals(BINARY));
+    const get = (name) => answer.get(name);
+    assert.deepEqual(["content-type", "content-encoding", "etag", "content-range", "accept-ranges",
+        "content-disposition", "last-modified", "openai-version", "x-ratelimit-limit-requests",
+        "content-length", "set-cookie", "server", "alt-svc", "cache-control"].map(get),
+    ["audio/mpeg", "br", '"e"', "bytes 0-1/9", "bytes", 'attachment; filename="x"',
+        "Sun, 06 Nov 1994 08:49:37 GMT", "1", "5", String(BINARY.length), undefined, undefined,
+        undefined, undefined]);
+});
+
+test("part of a file, and only if it has changed: ranges and conditions of GET and HEAD go up",
+    async () => {
+        const headers = { "Range": "bytes=2-5", "If-Range": '"e"', "If-None-Match": '"f"',
+            "If-Modified-Since": "Sun, 06 Nov 1994 08:49:37 GMT" };
+        mock.on_get = (ex) => ex.respond({ status: 304, headers: { etag: '"f"' }, body: "", framing: "length" });
+        const answer = await ask("GET", "/v1/files/f/content", { headers });
+        mock.on_get = echo;
+        assert.equal(answer.status, 304);
+        assert.equal(answer.get("etag"), '"f"');
+        for (const [name, value] of Object.entries(headers)) {
+            assert.equal(mock.requests[0].get(name), value);
+        }
+    });
+
+test("HEAD, 204, an empty body, a length that is not said", async () => {
+    mock.on_get = (ex) => ex.write(head_bytes(200, { "content-length": "123",
+        "content-type": "audio/wav" }));
+    let answer = await ask("HEAD", "/v1/files/f/content");
+    assert.deepEqual([answer.status, answer.get("content-length"), answer.body.length],
+        [200, "123", 0]);
+    assert.equal(mock.requests[0].method, "HEAD");
+    mock.on_get = (ex) => ex.write(head_bytes(204, {}));
+    answer = await ask("DELETE", "/v1/files/f");
+    assert.deepEqual([answer.status, answer.body.length], [204, 0]);
+    mock.on_get = echo;
+    mock.next((ex) => ex.respond({ body: "", headers: {} }));
+    answer = await ask("POST", "/v1/batches/b/cancel", { body: "", headers:
+        { "Content-Length": "0" } });
+    assert.deepEqual([answer.status, answer.body.length], [200, 0]);
+    assert.equal(mock.requests[0].get("content-length"), "0");
+    for (const framing of ["chunked", "close"]) {
+        mock.next((ex) => ex.respond({ body: BINARY, framing, cuts: 9, rng, headers:
+            { "content-type": "image/png" } }));
+        answer = await ask("POST", "/v1/images/edits", json({}));
+        assert.ok(answer.body.equals(BINARY), framing);
+    }
+});
+
+test("a stream's pieces come as they come", async () => {
+    let go_on;
+    const waits = new Promise((resolve) => { go_on = resolve; });
+    mock.next(async (ex) => {
+        await ex.open_stream();
+        await ex.write(chunk("data: {\"a\":1}\n\n"));
+        await waits;
+        await ex.write(chunk("data: [DONE]\n\n"));
+        await ex.write(LAST_CHUNK);
+    });
+    const client = await proxy.connect();
+    client.send({ method: "POST", path: "/v1/completions", headers: proxy.headers(),
+        body: JSON.stringify({ model: "m", stream: true }), port: proxy.port });
+    const answer = await client.head();
+    await until(() => answer.text.includes("\"a\":1"), "the first event");
+    assert.equal(answer.get("x-accel-buffering"), "no");
+    go_on();
+    await answer.done;
+    assert.equal(answer.text, "data: {\"a\":1}\n\ndata: [DONE]\n\n");
+    client.destroy();
+});
