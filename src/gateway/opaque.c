@@ -235,10 +235,12 @@ static struct str make_head(struct exchange *x, uint64_t length)
     struct str query = query_up(x);
 
     buf_reset(head);
-    (void)buf_print(head, "%.*s %.*s%.*s", STR_ARG(intake->method), STR_ARG(backend->base_path),
-                    STR_ARG(o->rest));
+    (void)buf_add(head, intake->method);
+    (void)buf_add_char(head, ' ');
+    backend_path(backend, o->rest, x->model_sent, head);
     if (query.n > 0)
         (void)buf_print(head, "?%.*s", STR_ARG(query));
+    backend_path_query(backend, query.n == 0, head);
     (void)buf_add(head, STR(" HTTP/1.1\r\n"));
     add_line(head, "accept", str_is_null(o->accept) ? STR("*/*") : o->accept);
     add_line(head, "content-type", o->content_type);
