@@ -65,6 +65,8 @@ static void add_metrics(struct buf *out)
             (void)buf_add(out, STR("`code`"));
         else if (str_eq(str_c(line->label), STR("TURN")))
             (void)buf_add(out, STR("`le`"));
+        else if (str_eq(str_c(line->label), STR("BACKEND_TIME")))
+            (void)buf_add(out, STR("`backend`, `le`"));
         else if (!str_eq(str_c(line->label), STR("NONE"))) {
             (void)buf_add_char(out, '`');
             add_lower(out, line->label);

@@ -15,6 +15,8 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 /* Of histograms of turns of a loop: the bounds of their buckets are in metric.c; the sum is kept in
  * microseconds. */
 enum { METRIC_TURN_BUCKETS = 11 };
+/* The same of histograms of how long a backend's requests took. */
+enum { METRIC_TIME_BUCKETS = 16 };
 
 /* Number of slots a label has. The last one of BACKEND is for what the others have no room for: a
  * configuration has at most 64 backends, but a process may see more names in its life. */
@@ -24,6 +26,7 @@ enum {
     METRIC_SLOTS_ERROR = ERROR_COUNT,
     METRIC_SLOTS_STATUS = 5,                     /* 1xx … 5xx: status / 100 - 1 */
     METRIC_SLOTS_TURN = METRIC_TURN_BUCKETS + 1, /* the last one: the sum */
+    METRIC_SLOTS_BACKEND_TIME = METRIC_SLOTS_BACKEND * (METRIC_TIME_BUCKETS + 1), /* likewise */
 };
 
 /* The position of each metric's first slot: METRIC_requests_total and so on. */
@@ -48,8 +51,10 @@ static inline void metric_add(struct metrics *m, enum metric metric, size_t slot
                           memory_order_relaxed);
 }
 
-/* A value of a histogram. Only the owning thread calls it. */
+/* A value of a histogram of turns. Only the owning thread calls it. */
 void metric_observe_us(struct metrics *m, enum metric metric, int64_t us);
+/* The same of a backend's, by its slot. */
+void metric_observe_backend_us(struct metrics *m, enum metric metric, size_t slot, int64_t us);
 
 /* Of one set; any thread. */
 static inline int64_t metric_get(const struct metrics *m, enum metric metric, size_t slot)

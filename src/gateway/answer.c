@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "gateway/admit.h"
+#include "gateway/exchange.h"
 #include "gateway/gateway_priv.h"
 #include "gateway/opaque.h"
 #include "gateway/origin.h"
@@ -224,6 +225,10 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
         origin_lines(x->origin, lines);
     (void)buf_add(lines, x->preflight);
     add_own_lines(x, lines);
+    attempt_answered(x);
+    exchange_enter(x, length < 0 ? PHASE_STREAM : PHASE_SEND);
+    if (LIKELY(x->admitted))
+        timing_header(&x->timing, lines);
     assert(buf_ok(lines));
     server_head(x->client, status, buf_str(lines), length);
     buf_reset(lines);

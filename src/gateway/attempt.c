@@ -36,6 +36,8 @@ static bool has_name(struct str detail, struct str name)
     return false;
 }
 
+enum { NOTE_BYTES_MAX = 1024 }; /* of an error's text, looked through for keys */
+
 void attempt_blame(struct exchange *x)
 {
     struct error *e = &x->call.error;
@@ -52,6 +54,20 @@ void attempt_blame(struct exchange *x)
     e->line = told.line;
 }
 
+void attempt_note(struct exchange *x, int status, const char *code, struct str text)
+{
+    struct gateway *gateway = x->station->gateway;
+    const struct backend *backend = x->attempt.backend;
+    const struct perf_fault fault = {
+        .time_ms = loop_wall_ms(x->station->loop),
+        .status = status,
+        .code = code,
+    };
+
+    text = plan_redact(backend, str_head(text, NOTE_BYTES_MAX), &x->station->scratch);
+    perf_fault_set(&gateway->slots.faults, backend->slot, &fault, text);
+}
+
 void attempt_fail(struct exchange *x, const struct error *e)
 {
     if (x->attempt.failed)
@@ -60,6 +76,8 @@ void attempt_fail(struct exchange *x, const struct error *e)
     x->call.error = *e;
     attempt_blame(x);
     metric_add(&x->station->metrics, METRIC_attempt_failures_total, x->attempt.backend->slot, 1);
+    if (!x->error_event && e->code != ERR_OVERLOADED)
+        attempt_note(x, x->attempt.status, error_name(e->code), str_c(x->call.error.detail));
 }
 
 enum {
@@ -150,6 +168,7 @@ static void error_came(struct exchange *x, struct frame *frame, struct event *ev
         return;
     x->error_event = true;
     x->error_status = event->error.status;
+    attempt_note(x, event->error.status, NULL, event->error.message);
     metric_add(&x->station->metrics, METRIC_upstream_errors_total, backend->slot, 1);
 }
 
@@ -425,6 +444,7 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     x->attempt.status = m->status;
     x->attempt.streams = is_stream(x, m);
     x->first_us = loop_now_us(x->station->loop);
+    x->attempt.head_turn = loop_turn(x->station->loop);
     if (m->status >= 400)
         metric_add(&x->station->metrics, METRIC_upstream_errors_total, x->attempt.backend->slot, 1);
     start_coders(x);
@@ -434,6 +454,16 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     struct error e = {.code = OK};
     if (exchange_overflowed(x, &e))
         attempt_fail(x, &e);
+}
+
+void attempt_answered(struct exchange *x)
+{
+    const struct attempt *attempt = &x->attempt;
+
+    if (x->committed || x->timing.phase != PHASE_BACKEND || x->first_us == 0)
+        return;
+    bool now = attempt->head_turn == loop_turn(x->station->loop);
+    timing_enter(&x->timing, PHASE_ENCODE, now ? x->first_us : loop_now_us(x->station->loop));
 }
 
 static void keep(struct exchange *x, struct str bytes)
@@ -508,6 +538,7 @@ static void on_end(struct client_request *r, void *ctx)
         attempt_complete(x);
     }
     x->attempt.ended = !x->attempt.failed;
+    attempt_answered(x);
 }
 
 static void on_batch(struct client_request *r, void *ctx)
@@ -554,7 +585,17 @@ static void on_sent(struct client_request *r, void *ctx)
     exchange_release(x);
 }
 
+static void on_connected(struct client_request *r, void *ctx)
+{
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    assert(r == x->attempt.request);
+    exchange_enter(x, PHASE_BACKEND);
+}
+
 static const struct client_events attempt_events = {
+    .connected = on_connected,
     .sent = on_sent,
     .head = on_head,
     .body = on_body,
@@ -782,7 +823,12 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
     reasoning_begin(x);
     x->sent_us = loop_now_us(station->loop);
     TRY(client_start(pool, &call, &x->attempt.request, e));
+    timing_enter(&x->timing,
+                 UNLIKELY(client_is_connecting(x->attempt.request)) ? PHASE_CONNECT : PHASE_BACKEND,
+                 x->sent_us);
     x->attempts++;
+    metric_add(&station->metrics, METRIC_upstream_sent_bytes_total, backend->slot,
+               (int64_t)wire->body_bytes);
     metric_add(&station->metrics, METRIC_attempts_total, backend->slot, 1);
     return OK;
 }

@@ -35,6 +35,7 @@ struct attempt {
     bool said;                  /* a stream: more than its beginning came, it may be committed */
     bool waited;                /* it came to be so by time alone */
     uint32_t beginnings;        /* its frames until then */
+    uint64_t head_turn;         /* the loop's, in which the answer's head came */
     struct str span;            /* a whole body so far, lent until the batch */
     struct buf body;            /* the same, kept; of a stream what waits for its commit */
     struct attempt_wait *hold;  /* of that; NULL: nothing waited */
@@ -51,8 +52,14 @@ NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
 enum push attempt_frame(void *ctx, struct frame *frame);
 /* Forgets the attempt that has ended, for another one. Before commit only. */
 void attempt_again(struct exchange *x);
+/* What is waited for of the answer is there: from here on, before the commit, the time is the
+ * proxy's. All that came in one read was there with its head. */
+void attempt_answered(struct exchange *x);
 /* The attempt has failed with *e, which is copied; of several failures the first counts. */
 void attempt_fail(struct exchange *x, const struct error *e);
+/* The backend failed, or said an error: for /v2/backends. status: its answer's, 0 without one. code:
+ * of error.def, NULL where it answered. text: what it said, or what happened; keys are taken out. */
+void attempt_note(struct exchange *x, int status, const char *code, struct str text);
 /* Keeps what was encoded of a stream's beginning until more of it comes, which commits it, or an
  * error, which the client is then told by a status; but not for long. false: it cannot wait. */
 NODISCARD bool attempt_hold(struct exchange *x);

@@ -54,6 +54,25 @@ static const struct state_row {
 #undef STATE
 };
 
+/* Whose its time is in a state; PHASE_NONE: as it was, or as the state itself says. */
+static const uint8_t phases[EXCHANGE_STATE_COUNT] = {
+    [EXCHANGE_ROUTE] = PHASE_ENCODE,   [EXCHANGE_DECODE] = PHASE_DECODE,
+    [EXCHANGE_PARSE] = PHASE_DECODE,   [EXCHANGE_EXPAND] = PHASE_DECODE,
+    [EXCHANGE_STAGES] = PHASE_COMMAND, [EXCHANGE_PLAN] = PHASE_ROUTE,
+    [EXCHANGE_COUNT] = PHASE_ENCODE,   [EXCHANGE_WRITE] = PHASE_ROUTE,
+    [EXCHANGE_RELAY] = PHASE_STREAM,   [EXCHANGE_WHOLE] = PHASE_ENCODE,
+    [EXCHANGE_DIGEST] = PHASE_ENCODE,  [EXCHANGE_ENCODE] = PHASE_ENCODE,
+    [EXCHANGE_HAND] = PHASE_SEND,      [EXCHANGE_FINISH] = PHASE_ENCODE,
+    [EXCHANGE_BREAK] = PHASE_ENCODE,   [EXCHANGE_FAIL] = PHASE_ENCODE,
+    [EXCHANGE_MODELS] = PHASE_BACKEND, [EXCHANGE_ASK] = PHASE_BACKEND,
+    [EXCHANGE_SENT] = PHASE_SEND,
+};
+
+void exchange_enter(struct exchange *x, enum phase phase)
+{
+    timing_enter(&x->timing, phase, loop_now_us(x->station->loop));
+}
+
 static void check_invariants(const struct exchange *x)
 {
     assert(x->magic == EXCHANGE_MAGIC);
@@ -75,6 +94,8 @@ void exchange_run(struct exchange *x)
             break;
         assert(next == EXCHANGE_OVER || (states[x->state].successors & (1u << next)) != 0);
         x->state = next;
+        if (phases[next] != PHASE_NONE && phases[next] != x->timing.phase)
+            exchange_enter(x, phases[next]);
     }
     x->running = false;
 }
@@ -114,15 +135,10 @@ struct exchange *exchange_new(struct station *station, struct server_conn *clien
     /* What is remembered of the answer, and the coders themselves. */
     arena_init(&x->answer, x->call.config->response_bytes_max + ANSWER_EXTRA, ANSWER_BLOCK_SIZE,
                &station->gateway->inflight);
-    x->begin_us = server_begin_us(client);
+    timing_begin(&x->timing, server_begin_us(client));
     server_set_user(client, x);
     metric_add(&station->metrics, METRIC_requests_active, 0, 1);
     return x;
-}
-
-static int64_t ms_between(int64_t from_us, int64_t to_us)
-{
-    return from_us == 0 ? -1 : (to_us - from_us) / 1000;
 }
 
 static const char *outcome(const struct exchange *x, bool left)
@@ -152,26 +168,43 @@ void exchange_settle(struct exchange *x)
     pipeline_done(&x->call);
 }
 
+/* From sending the request to the first byte of the answer; -1: none came. */
+static int64_t first_byte_us(const struct exchange *x)
+{
+    return x->first_us == 0 ? -1 : x->first_us - x->sent_us;
+}
+
 /* The one wide line of an exchange. */
 static void tell(const struct exchange *x, bool left)
 {
     const struct call *call = &x->call;
-    int64_t now_us = loop_now_us(x->station->loop);
     bool failed = call->error.code != OK;
     struct str backend = x->attempt.backend == NULL ? STR_NULL : x->attempt.backend->name;
+    const struct backend_key *key = x->attempt.key;
+    char total[TIMING_SECONDS_MAX];
+    char breakdown[TIMING_TEXT_MAX];
+    char overhead[TIMING_SECONDS_MAX];
+    char first[TIMING_SECONDS_MAX];
+    size_t total_n = timing_seconds(timing_total_us(&x->timing), 3, total);
+    size_t breakdown_n = timing_breakdown(&x->timing, breakdown);
+    size_t overhead_n = timing_seconds(timing_own_us(&x->timing), 6, overhead);
+    size_t first_n = timing_seconds(x->first_us == 0 ? 0 : first_byte_us(x), 6, first);
 
     LOG(GATEWAY, INFO, "PERF_SUMMARY",
         F_IF(!str_is_null(call->session_id), F_STR("session", call->session_id)),
-        F_INT("total", ms_between(x->begin_us, now_us)),
+        F_STR("total", str_of(total, total_n)),
         F_IF(!str_is_null(backend), F_STR("backend", backend)),
         F_IF(!str_is_null(x->model_sent), F_STR("model", x->model_sent)),
-        F_IF(x->first_us != 0, F_INT("first_byte", ms_between(x->sent_us, x->first_us))),
+        F_STR("breakdown", str_of(breakdown, breakdown_n)),
+        F_STR("overhead", str_of(overhead, overhead_n)),
+        F_IF(x->first_us != 0, F_STR("first_byte", str_of(first, first_n))),
         F_STR("request", str_of(x->id, ID_SIZE)),
         F_IF(call->intake.client != NULL,
              F_STR("client", call->intake.client == NULL ? STR_NULL : call->intake.client->name)),
         F_STR("peer", str_of(x->peer, x->peer_n)), F_INT("status", x->status),
-        F_INT("bytes_up", x->bytes_up), F_INT("bytes_down", x->bytes_down),
-        F_INT("frames", x->frames),
+        F_IF(key != NULL, F_STR("key", key == NULL ? STR_NULL : key->name)),
+        F_IF(x->attempts > 0, F_INT("attempts", x->attempts)), F_INT("bytes_up", x->bytes_up),
+        F_INT("bytes_down", x->bytes_down), F_INT("frames", x->frames),
         F_IF(call->usage.input >= 0, F_INT("tokens_in", call->usage.input)),
         F_IF(call->usage.output >= 0, F_INT("tokens_out", call->usage.output)),
         F_Z("outcome", outcome(x, left)), F_IF(failed, F_Z("detail", call->error.detail)));
@@ -182,8 +215,38 @@ static void tell_response(const struct exchange *x, bool left)
 {
     LOG(GATEWAY, INFO, "response.sent", F_STR("request", str_of(x->id, ID_SIZE)),
         F_INT("status", x->status), F_INT("bytes", x->bytes_down),
-        F_INT("ms", ms_between(x->begin_us, loop_now_us(x->station->loop))),
-        F_Z("outcome", outcome(x, left)));
+        F_INT("ms", timing_total_us(&x->timing) / 1000), F_Z("outcome", outcome(x, left)));
+}
+
+/* What is counted of an exchange that is over. */
+static void count(struct exchange *x, bool left)
+{
+    struct metrics *metrics = &x->station->metrics;
+    const struct timing *timing = &x->timing;
+    const struct backend *backend = x->attempt.backend;
+    size_t slot = backend == NULL ? PERF_PROXY : backend->slot;
+    bool failed = x->call.error.code != OK || x->error_event || x->attempt.status >= 400;
+
+    if (x->status != 0)
+        metric_add(metrics, METRIC_requests_total, (size_t)(x->status / 100 - 1), 1);
+    metric_add(metrics, METRIC_requests_active, 0, -1);
+    metric_add(metrics, METRIC_client_bytes_up_total, 0, (int64_t)x->bytes_up);
+    metric_add(metrics, METRIC_client_bytes_down_total, 0, (int64_t)x->bytes_down);
+    if (x->admitted)
+        perf_observe(&x->station->perf, slot,
+                     left     ? PERF_CANCELLED
+                     : failed ? PERF_ERROR
+                              : PERF_OK,
+                     timing, first_byte_us(x));
+    if (backend == NULL)
+        return;
+    metric_add(metrics, METRIC_frames_total, slot, (int64_t)x->frames);
+    if (x->first_us != 0)
+        metric_observe_backend_us(metrics, METRIC_first_byte_seconds, slot, first_byte_us(x));
+    if (left)
+        return;
+    metric_observe_backend_us(metrics, METRIC_request_seconds, slot, timing_total_us(timing));
+    metric_observe_backend_us(metrics, METRIC_upstream_seconds, slot, timing_upstream_us(timing));
 }
 
 static void forget(struct exchange *x, bool left)
@@ -195,6 +258,7 @@ static void forget(struct exchange *x, bool left)
         x->bytes_down = server_body_bytes(x->client);
         server_set_user(x->client, NULL);
     }
+    exchange_enter(x, PHASE_NONE);
     models_forget(x->branch->models, x);
     bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
@@ -206,18 +270,13 @@ static void forget(struct exchange *x, bool left)
     stored_ask_free(&x->ask);
     large_free(&x->large);
     large_free(&x->large_answer);
-    if (x->status != 0)
-        metric_add(&station->metrics, METRIC_requests_total, (size_t)(x->status / 100 - 1), 1);
     if (!x->quiet)
         tell(x, left);
     if (UNLIKELY(x->call.config->logging_response_logging))
         tell_response(x, left);
     if (left && was_running)
         metric_add(&station->metrics, METRIC_cancelled_total, x->attempt.backend->slot, 1);
-    metric_add(&station->metrics, METRIC_requests_active, 0, -1);
-    if (x->attempt.backend != NULL)
-        metric_add(&station->metrics, METRIC_frames_total, x->attempt.backend->slot,
-                   (int64_t)x->frames);
+    count(x, left);
     arena_fini(&x->answer);
     door_leave(&x->door);
     branch_leave(x->branch);
@@ -333,7 +392,7 @@ static enum exchange_state opaque_came(struct exchange *x)
     return opaque_look(x, &x->call.error) == OK ? begin_stages(x) : EXCHANGE_FAIL;
 }
 
-static enum exchange_state step_BODY(struct exchange *x)
+static enum exchange_state body_next(struct exchange *x)
 {
     if (x->call.error.code != OK)
         return EXCHANGE_FAIL;
@@ -342,6 +401,16 @@ static enum exchange_state step_BODY(struct exchange *x)
     if (UNLIKELY(x->opaque != NULL))
         return opaque_came(x);
     return x->body_complete ? EXCHANGE_DECODE : EXCHANGE_BODY;
+}
+
+static enum exchange_state step_BODY(struct exchange *x)
+{
+    enum exchange_state next = body_next(x);
+
+    /* All of it was there at once, and was not waited for. */
+    if (next != EXCHANGE_BODY && LIKELY(server_began_now(x->client)))
+        x->timing.phase = PHASE_ADMISSION;
+    return next;
 }
 
 /* A short answer that is there already, in the turn's buffer. */
@@ -594,6 +663,7 @@ static void flush(struct exchange *x)
     exchange_reset_out(x->station);
     if (full && !x->attempt.paused && x->attempt.request != NULL) {
         x->attempt.paused = true;
+        exchange_enter(x, PHASE_SEND);
         client_pause(x->attempt.request, true);
     }
 }
@@ -605,6 +675,8 @@ void exchange_writable(struct exchange *x)
     if (!x->attempt.paused)
         return;
     x->attempt.paused = false;
+    if (x->state == EXCHANGE_RELAY)
+        exchange_enter(x, PHASE_STREAM);
     if (x->attempt.request != NULL)
         client_pause(x->attempt.request, false);
 }

@@ -6,6 +6,8 @@
 
 #include "gateway/gateway_priv.h"
 
+/* From now on its time is this phase's. */
+void exchange_enter(struct exchange *x, enum phase phase);
 /* It asks for a number of tokens. */
 bool exchange_counts(const struct exchange *x);
 /* Everything after the head is sent: the request is not needed any more. */

@@ -102,6 +102,8 @@ struct gateway *gateway_new(const struct gateway_options *options)
     gateway->version = options->version;
     gateway->one_listener = options->one_listener || !worker_listeners_balance();
     gateway->strikes = strikes_new();
+    gateway->start_ms = clock_real_ms();
+    perf_faults_init(&gateway->slots.faults);
     gateway->replies = replies_new(options->config->responses_store_max_bytes,
                                    replies_ttl_s(options->config));
     gateway->detours = detour_new(gateway->replies);
@@ -336,6 +338,7 @@ void gateway_free(struct gateway **gateway_ptr)
         assert(atomic_load(&gateway->slots.loads[i].connections) == 0 &&
                atomic_load(&gateway->slots.loads[i].busy) == 0);
     arena_fini(&gateway->arena);
+    perf_faults_fini(&gateway->slots.faults);
     strikes_free(&gateway->strikes);
     detour_free(&gateway->detours);
     replies_free(&gateway->replies);

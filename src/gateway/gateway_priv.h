@@ -15,7 +15,9 @@
 #include "gateway/gateway.h"
 #include "gateway/large.h"
 #include "gateway/ops.h"
+#include "gateway/perf.h"
 #include "gateway/site.h"
+#include "gateway/timing.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "io/conn.h"
@@ -51,6 +53,7 @@ struct gateway_slots {
     struct backend_load loads[METRIC_SLOTS_BACKEND];
     atomic_size_t n;
     atomic_bool other; /* the last slot is in use */
+    struct perf_faults faults;
 };
 
 struct gateway {
@@ -74,6 +77,7 @@ struct gateway {
     struct sessions *sessions;
     struct str repository; /* that it was started with, and its folder */
     struct str file_path;
+    int64_t start_ms; /* wall clock */
     atomic_size_t connections;
     atomic_bool draining;
     atomic_size_t running;
@@ -116,6 +120,7 @@ struct station {
     size_t stages_n;
     struct id_source ids;
     struct metrics metrics;
+    struct perf perf;
     struct buf out;       /* body bytes made in this turn for one answer */
     struct buf head;      /* header lines made in this turn */
     struct arena scratch; /* events of the frame being pushed */
@@ -176,11 +181,11 @@ struct exchange {
     struct unpack *unpack; /* of the request's body; NULL: it comes as it is */
     struct opaque *opaque; /* of an opaque path; NULL: it is none */
     char id[ID_SIZE];
+    struct timing timing;
     int64_t sent_us;  /* the attempt began */
     int64_t first_us; /* the first answer byte came */
     uint64_t bytes_up;
     uint64_t bytes_down;
-    int64_t begin_us;
     uint64_t frames;
     int status;   /* what the client got; 0: nothing yet */
     bool running; /* the driver is inside */

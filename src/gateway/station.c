@@ -343,6 +343,7 @@ void station_fini(struct station *station)
     LIST_FOREACH(node, &station->free_exchanges)
     mem_free(LIST_ENTRY(node, struct exchange, link));
     json_memory_free(&station->memory);
+    perf_fini(&station->perf);
     buf_fini(&station->out);
     buf_fini(&station->head);
     arena_fini(&station->scratch);

@@ -82,9 +82,20 @@ static enum exchange_state send_error(struct exchange *x, struct str body)
     return whole_send(x, attempt->status, whole_type(attempt), body);
 }
 
+static void note_error(struct exchange *x, struct str body)
+{
+    struct event event = {.kind = EVENT_ERROR};
+
+    x->attempt.protocol->error_decode(x->attempt.status, str_head(body, LARGE_BYTES), x->call.arena,
+                                      &event);
+    attempt_note(x, x->attempt.status, NULL, event.error.message);
+}
+
 /* An upstream's error: its own body where the client can read it. */
 static enum exchange_state whole_error(struct exchange *x, struct str body, bool json)
 {
+    if (x->attempt.status >= 400)
+        note_error(x, body);
     if (x->attempt.status < 400 || !exchange_is_same(x) || !json) {
         failed_whole(x, str_head(body, LARGE_BYTES));
         return EXCHANGE_FAIL;

@@ -245,6 +245,12 @@ static void request_stands(struct client_request *r)
     request_begin(r);
 }
 
+static void tell_connected(struct client_request *r)
+{
+    if (r->state != CLIENT_OVER && r->call.events->connected != NULL)
+        r->call.events->connected(r, r->call.ctx);
+}
+
 static void tunnel_stands(void *ctx, struct conn *conn)
 {
     struct client_request *r = NULL;
@@ -254,7 +260,9 @@ static void tunnel_stands(void *ctx, struct conn *conn)
     r->tunnel = NULL;
     r->conn = conn;
     conn_set_events(conn, &client_conn_events, r);
-    request_stands(r);
+    tell_connected(r);
+    if (r->state == CLIENT_CONNECTING)
+        request_stands(r);
     event_end(r);
 }
 
@@ -374,7 +382,9 @@ static void event_connected(struct conn *conn, void *ctx)
     CAST(r, ctx, CLIENT_MAGIC);
     assert(r->conn == conn);
     event_begin(r);
-    request_stands(r);
+    tell_connected(r);
+    if (r->state == CLIENT_CONNECTING)
+        request_stands(r);
     event_end(r);
 }
 
@@ -502,6 +512,12 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
     request_connect(r);
     *ret_request = r;
     return OK;
+}
+
+bool client_is_connecting(const struct client_request *r)
+{
+    assert(r->magic == CLIENT_MAGIC);
+    return r->state == CLIENT_CONNECTING;
 }
 
 void client_cancel(struct client_request **request)

@@ -5,7 +5,8 @@
  * A pool belongs to one worker and one origin (scheme, host, port). client_start takes an idle
  * connection (the youngest) or makes a new one and sends one request on it.
  *
- * Life of a request: client_start ─► [sent] ─► head ─► body… ─► end, or failed at any point.
+ * Life of a request: client_start ─► [connected] ─► [sent] ─► head ─► body… ─► end, or failed at
+ * any point.
  *   `batch` comes at the end of each read's callback in which head, body or end came: the moment
  *   to flush what was made of it. Bytes passed to body are lent until `batch` of the same read
  *   returns; if the read ends with `failed`, its batch comes before that. (Of a coded answer one
@@ -43,6 +44,9 @@ struct forward;
 struct tls_context;
 
 struct client_events {
+    /* A connection stands, where client_is_connecting was true, or where one was replaced that was
+     * stale; or NULL. */
+    void (*connected)(struct client_request *r, void *ctx);
     void (*sent)(struct client_request *r, void *ctx); /* the conn has taken all; or NULL */
     void (*head)(struct client_request *r, void *ctx, const struct message *m); /* arena's */
     void (*body)(struct client_request *r, void *ctx, struct str bytes);
@@ -109,6 +113,8 @@ struct client_call {
 /* ERR_OVERLOADED past connections_max; else OK and events follow. */
 NODISCARD enum error_code client_start(struct client_pool *pool, const struct client_call *call,
                                        struct client_request **ret_request, struct error *e);
+/* Whether it has no connection yet. */
+bool client_is_connecting(const struct client_request *r);
 /* Takes NULL; nulls. */
 void client_cancel(struct client_request **request);
 /* Stops and resumes reading the answer. While paused the silence time-out stands still. */

@@ -532,6 +532,11 @@ int64_t server_begin_us(const struct server_conn *c)
     return c->begin_us;
 }
 
+bool server_began_now(const struct server_conn *c)
+{
+    return c->begin_turn == loop_turn(c->server->loop);
+}
+
 void server_accept(struct server_conn *c)
 {
     static const struct str go_on = {.p = "HTTP/1.1 100 Continue\r\n\r\n", .n = 25};

@@ -103,6 +103,8 @@ bool server_served(const struct server_conn *c);
 bool server_is_tls(const struct server_conn *c);
 /* Of the request's first byte, microseconds, loop_now_us's clock. */
 int64_t server_begin_us(const struct server_conn *c);
+/* Whether that byte came in the present turn: what came since then was all there at once. */
+bool server_began_now(const struct server_conn *c);
 
 /* The body may come (sends 100 Continue when the client waits for it). */
 void server_accept(struct server_conn *c);

@@ -37,6 +37,7 @@ static void request_begin(struct server_conn *c)
     c->timed = false;
     c->message_gone = false;
     c->begin_us = loop_now_us(server->loop);
+    c->begin_turn = loop_turn(server->loop);
     arena_init(&c->arena, server->options.arena_bytes_max, ARENA_BLOCK, server->options.budget);
     parse_reset(&c->parser);
     c->parser.head_bytes_max = server->options.header_bytes_max; /* may have changed */

@@ -80,6 +80,7 @@ struct server_conn {
     struct arena arena;
     struct parser parser;
     int64_t begin_us;
+    uint64_t begin_turn;
     int64_t read_ms;        /* of the last piece of body */
     uint64_t body_left;     /* of the request's body, with has_length */
     uint64_t answer_length; /* with length_known */

@@ -42,6 +42,7 @@ enum { TLS_DEPTH = 2 }; /* TLS within TLS, no deeper */
 struct loop {
     uv_loop_t *uv;          /* NULL: a test loop */
     int64_t now_ms;         /* the clock of a test loop */
+    uint64_t turns;         /* that are over */
     int64_t wall_offset_ms; /* wall clock minus monotonic clock */
     struct list deferred;   /* for the end of this turn */
     struct list ready;      /* turns to come that wait for nothing from outside */

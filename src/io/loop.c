@@ -64,6 +64,11 @@ int64_t loop_now_us(const struct loop *loop)
     return loop->uv != NULL ? clock_mono_us() : loop->now_ms * 1000;
 }
 
+uint64_t loop_turn(const struct loop *loop)
+{
+    return loop->turns;
+}
+
 void loop_defer(struct loop *loop, struct deferred *deferred, void (*run)(struct deferred *))
 {
     assert(run != NULL);
@@ -112,6 +117,7 @@ void loop_turn_end(struct loop *loop)
         while (!list_empty(&now))
             run_first(&now);
     }
+    loop->turns++;
 }
 
 bool loop_work(struct loop *loop, int turns)

@@ -49,6 +49,8 @@ int64_t loop_now_ms(const struct loop *loop);
 int64_t loop_wall_ms(const struct loop *loop);
 /* Monotonic microseconds, asked of the kernel now: for time measurements only. */
 int64_t loop_now_us(const struct loop *loop);
+/* The number of the present turn. */
+uint64_t loop_turn(const struct loop *loop);
 
 /* A loop without sockets and with a clock that stands still until loop_test_advance, for tests and
  * for nothing else; mem conns and timers work on it. */

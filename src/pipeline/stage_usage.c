@@ -36,6 +36,11 @@ static void usage_done(struct call *call, void *state)
         metric_add(call->metrics, METRIC_tokens_output_total, slot, call->usage.output);
     if (call->usage.cached > 0)
         metric_add(call->metrics, METRIC_tokens_cached_total, slot, call->usage.cached);
+    if (call->usage.cache_written > 0)
+        metric_add(call->metrics, METRIC_tokens_cache_written_total, slot,
+                   call->usage.cache_written);
+    if (call->usage.reasoning > 0)
+        metric_add(call->metrics, METRIC_tokens_reasoning_total, slot, call->usage.reasoning);
 }
 
 const struct stage stage_usage = {
