@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include "admin/admin_backends.h"
+#include "admin/admin_performance.h"
 #include "admin/admin_sessions.h"
 #include "base/log.h"
 #include "gateway/site.h"
@@ -56,8 +58,7 @@ static int answer_readyz(const struct gateway_ask *ask, struct buf *out, struct 
     return 200;
 }
 
-/* Resident memory in bytes; 0 where the system does not tell it this way. */
-static long long resident_bytes(void)
+long long admin_resident_bytes(void)
 {
     long long pages = 0;
     long long resident = 0;
@@ -77,12 +78,12 @@ static long long resident_bytes(void)
 static int answer_metrics(const struct gateway_ask *ask, struct buf *out, struct error *e)
 {
     (void)e;
-    gateway_metrics(ask->gateway, ask->site, out);
+    gateway_metrics(ask->gateway, ask->site, ask->mono_ms, out);
     (void)buf_print(out,
                     "# HELP process_resident_memory_bytes Resident memory.\n"
                     "# TYPE process_resident_memory_bytes gauge\n"
                     "process_resident_memory_bytes %lld\n",
-                    resident_bytes());
+                    admin_resident_bytes());
     (void)buf_print(out,
                     "# HELP llm_proxy_log_lines_dropped_total Lines that the log's queue had no "
                     "room for.\n"
@@ -107,6 +108,14 @@ const struct gateway_route admin_routes[] = {
      .public_by_metrics = true,
      .content_type = "text/plain; version=0.0.4; charset=utf-8",
      .answer = answer_metrics},
+    {.path = "/v2/backends",
+     .access = ACCESS_ADMIN,
+     .content_type = "application/json",
+     .answer = admin_backends},
+    {.path = "/v2/performance",
+     .access = ACCESS_ADMIN,
+     .content_type = "application/json",
+     .answer = admin_performance},
     {.path = "/v2/sessions",
      .access = ACCESS_CLIENT,
      .content_type = "application/json",

@@ -7,3 +7,5 @@
 
 extern const struct gateway_route admin_routes[];
 extern const size_t admin_routes_n;
+/* Resident memory in bytes; 0 where the system does not tell it this way. */
+long long admin_resident_bytes(void);

@@ -9,8 +9,7 @@
  */
 #include "admin/admin_sessions.h"
 
-#include <time.h>
-
+#include "admin/admin_json.h"
 #include "gateway/site.h"
 #include "text/json.h"
 #include "text/url.h"
@@ -67,27 +66,10 @@ static enum error_code read_scope(const struct gateway_ask *ask, struct session_
 
 /* --- JSON --- */
 
-/* RFC 3339, UTC, to the millisecond. */
-static void add_time(struct buf *out, int64_t ms)
-{
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
-
-    if (ms < 0 || gmtime_r(&seconds, &tm) == NULL) {
-        (void)buf_add(out, STR("null"));
-        return;
-    }
-    (void)buf_print(out, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"", tm.tm_year + 1900,
-                    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
-}
-
 static void add_text(struct buf *out, const char *name, struct str value)
 {
     (void)buf_print(out, ",\"%s\":", name);
-    if (str_is_null(value))
-        (void)buf_add(out, STR("null"));
-    else
-        (void)json_add_string(out, value);
+    admin_json_text(out, value);
 }
 
 /* -1: not said. */
@@ -115,7 +97,7 @@ static void add_stats(struct buf *out, const struct session_stats *stats)
 static void add_item(struct buf *out, const struct session_item *item)
 {
     (void)buf_add(out, STR("{\"time\":"));
-    add_time(out, item->time_ms);
+    admin_json_time(out, item->time_ms);
     add_text(out, "handler", item->by_proxy ? STR("proxy") : STR("backend"));
     (void)buf_print(out, ",\"failed\":%s", item->failed ? "true" : "false");
     add_text(out, "prompt", item->prompt);
@@ -135,9 +117,9 @@ static void add_session(struct buf *out, const struct session_view *view)
     (void)json_add_string(out, view->id);
     add_text(out, "client", view->client);
     (void)buf_add(out, STR(",\"created\":"));
-    add_time(out, view->stats.created_ms);
+    admin_json_time(out, view->stats.created_ms);
     (void)buf_add(out, STR(",\"last_seen\":"));
-    add_time(out, view->stats.seen_ms);
+    admin_json_time(out, view->stats.seen_ms);
     (void)buf_add(out, STR(",\"settings\":"));
     (void)settings_write(&view->settings, out);
     add_stats(out, &view->stats);

@@ -226,7 +226,7 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
     (void)buf_add(lines, x->preflight);
     add_own_lines(x, lines);
     attempt_answered(x);
-    exchange_enter(x, length < 0 ? PHASE_STREAM : PHASE_SEND);
+    exchange_enter(x, x->attempt.request != NULL ? PHASE_STREAM : PHASE_SEND);
     if (LIKELY(x->admitted))
         timing_header(&x->timing, lines);
     assert(buf_ok(lines));

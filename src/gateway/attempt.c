@@ -585,7 +585,7 @@ static void on_sent(struct client_request *r, void *ctx)
     exchange_release(x);
 }
 
-static void on_connected(struct client_request *r, void *ctx)
+void attempt_connected(struct client_request *r, void *ctx)
 {
     struct exchange *x;
 
@@ -595,7 +595,7 @@ static void on_connected(struct client_request *r, void *ctx)
 }
 
 static const struct client_events attempt_events = {
-    .connected = on_connected,
+    .connected = attempt_connected,
     .sent = on_sent,
     .head = on_head,
     .body = on_body,
@@ -797,6 +797,27 @@ enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool, 
     return OK;
 }
 
+void attempt_began(struct exchange *x, uint64_t body_bytes)
+{
+    struct metrics *metrics = &x->station->metrics;
+    size_t slot = x->attempt.backend->slot;
+    bool connects = client_is_connecting(x->attempt.request);
+
+    timing_enter(&x->timing, UNLIKELY(connects) ? PHASE_CONNECT : PHASE_BACKEND, x->sent_us);
+    x->attempts++;
+    metric_add(metrics, METRIC_attempts_total, slot, 1);
+    metric_add(metrics, METRIC_upstream_sent_bytes_total, slot, (int64_t)body_bytes);
+}
+
+void attempt_pause(struct exchange *x)
+{
+    if (x->attempt.paused || x->attempt.request == NULL)
+        return;
+    x->attempt.paused = true;
+    exchange_enter(x, PHASE_SEND);
+    client_pause(x->attempt.request, true);
+}
+
 static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
 {
     struct station *station = x->station;
@@ -823,13 +844,7 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
     reasoning_begin(x);
     x->sent_us = loop_now_us(station->loop);
     TRY(client_start(pool, &call, &x->attempt.request, e));
-    timing_enter(&x->timing,
-                 UNLIKELY(client_is_connecting(x->attempt.request)) ? PHASE_CONNECT : PHASE_BACKEND,
-                 x->sent_us);
-    x->attempts++;
-    metric_add(&station->metrics, METRIC_upstream_sent_bytes_total, backend->slot,
-               (int64_t)wire->body_bytes);
-    metric_add(&station->metrics, METRIC_attempts_total, backend->slot, 1);
+    attempt_began(x, wire->body_bytes);
     return OK;
 }
 

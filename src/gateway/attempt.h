@@ -52,6 +52,12 @@ NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
 enum push attempt_frame(void *ctx, struct frame *frame);
 /* Forgets the attempt that has ended, for another one. Before commit only. */
 void attempt_again(struct exchange *x);
+/* client_start has begun it, at x->sent_us: counts it. */
+void attempt_began(struct exchange *x, uint64_t body_bytes);
+/* An event of its request, for other kinds of attempts too. ctx: x. */
+void attempt_connected(struct client_request *r, void *ctx);
+/* The client does not take what came: the upstream is held back until exchange_writable. */
+void attempt_pause(struct exchange *x);
 /* What is waited for of the answer is there: from here on, before the commit, the time is the
  * proxy's. All that came in one read was there with its head. */
 void attempt_answered(struct exchange *x);

@@ -606,7 +606,7 @@ static void test_names_keep_their_metrics(void **unused)
         assert_int_equal(slot, nth < METRIC_SLOTS_BACKEND - 1 ? nth : METRIC_SLOTS_BACKEND - 1);
         metric_add(&s.f.station.metrics, METRIC_attempts_total, slot, i == 100 ? 1 : 0);
     }
-    gateway_metrics(s.f.gateway, s.f.gateway->site, &out);
+    gateway_metrics(s.f.gateway, s.f.gateway->site, loop_now_ms(s.f.loop), &out);
     struct str text = buf_str(&out);
     assert_true(str_find(text, STR("attempts_total{backend=\"openai\"} 5\n"), 0) != SIZE_MAX);
     assert_true(str_find(text, STR("attempts_total{backend=\"name-1\"} 0\n"), 0) != SIZE_MAX);

@@ -440,6 +440,8 @@ static enum exchange_state step_ROUTE(struct exchange *x)
         .rest = call->intake.rest,
         .query = call->intake.query,
         .now_ms = call->now_ms,
+        .mono_ms = loop_now_ms(x->station->loop),
+        .branch = x->branch,
         .arena = call->arena,
     };
     int status = x->route->answer(&ask, out, &call->error);
@@ -661,11 +663,8 @@ static void flush(struct exchange *x)
     if (UNLIKELY(x->attempt.body.n > 0)) /* it waited for the commit */
         buf_fini(&x->attempt.body);
     exchange_reset_out(x->station);
-    if (full && !x->attempt.paused && x->attempt.request != NULL) {
-        x->attempt.paused = true;
-        exchange_enter(x, PHASE_SEND);
-        client_pause(x->attempt.request, true);
-    }
+    if (full)
+        attempt_pause(x);
 }
 
 void exchange_writable(struct exchange *x)
@@ -675,7 +674,7 @@ void exchange_writable(struct exchange *x)
     if (!x->attempt.paused)
         return;
     x->attempt.paused = false;
-    if (x->state == EXCHANGE_RELAY)
+    if (x->state == EXCHANGE_RELAY || x->state == EXCHANGE_OPAQUE)
         exchange_enter(x, PHASE_STREAM);
     if (x->attempt.request != NULL)
         client_pause(x->attempt.request, false);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gateway/detour.h"
+#include "gateway/models.h"
 #include "gateway/strikes.h"
 #include "io/address.h"
 #include "state/replies.h"
@@ -60,9 +61,9 @@ static void assign_slots(struct gateway *gateway, struct backend_set *set)
     }
 }
 
-static const char *slot_name(void *ctx, size_t slot)
+const char *gateway_slot_name(const struct gateway *gateway, size_t slot)
 {
-    const struct gateway *gateway = ctx;
+    assert(slot < METRIC_SLOTS_BACKEND);
 
     if (slot == SLOT_OTHER && atomic_load_explicit(&gateway->slots.other, memory_order_relaxed))
         return "other";
@@ -79,6 +80,11 @@ static void adopt_keys(const struct backend_set *before, struct backend_set *set
         if (same != NULL)
             keyring_adopt(set->items[i].keyring, same->keyring);
     }
+}
+
+static const char *slot_name(void *ctx, size_t slot)
+{
+    return gateway_slot_name(ctx, slot);
 }
 
 /* --- life --- */
@@ -414,8 +420,33 @@ struct str gateway_key_path(const struct gateway *gateway)
     return gateway->site->key_path;
 }
 
+static void add_connections(struct metrics *set, size_t slot, const struct backend_load *load)
+{
+    size_t open = atomic_load_explicit(&load->connections, memory_order_relaxed);
+    size_t busy = atomic_load_explicit(&load->busy, memory_order_relaxed);
+
+    metric_add(set, METRIC_upstream_connections, slot, (int64_t)open);
+    metric_add(set, METRIC_upstream_connections_busy, slot, (int64_t)busy);
+    /* The two are not of the same moment. */
+    metric_add(set, METRIC_upstream_connections_idle, slot,
+               open > busy ? (int64_t)(open - busy) : 0);
+}
+
+static void add_keys(struct metrics *set, const struct backend *backend, int64_t now_ms)
+{
+    for (size_t i = 0; i < backend->config->keys_n; i++) {
+        struct keyring_view view;
+        keyring_view(backend->keyring, i, now_ms, &view);
+        metric_add(set,
+                   view.invalid          ? METRIC_keys_invalid
+                   : view.cooling_ms > 0 ? METRIC_keys_cooling
+                                         : METRIC_keys_usable,
+                   backend->slot, 1);
+    }
+}
+
 /* What is counted for the whole process is one more set beside the workers'. */
-static void shared_metrics(const struct gateway *gateway, const struct site *site,
+static void shared_metrics(const struct gateway *gateway, const struct site *site, int64_t now_ms,
                            struct metrics *set)
 {
     const struct gateway_slots *slots = &gateway->slots;
@@ -432,27 +463,65 @@ static void shared_metrics(const struct gateway *gateway, const struct site *sit
     metric_add(set, METRIC_vault_evictions_total, 0, (int64_t)vault.evictions);
     metric_add(set, METRIC_vault_hits_total, 0, (int64_t)vault.hits);
     metric_add(set, METRIC_vault_misses_total, 0, (int64_t)vault.misses);
-    for (size_t i = 0; i < n; i++) {
-        size_t open = atomic_load_explicit(&slots->loads[i].connections, memory_order_relaxed);
-        metric_add(set, METRIC_upstream_connections, i, (int64_t)open);
-    }
+    for (size_t i = 0; i < n; i++)
+        add_connections(set, i, &slots->loads[i]);
     for (size_t i = 0; i < site->backends->n; i++) {
         const struct backend *backend = &site->backends->items[i];
-        if (backend->slot != SLOT_OTHER)
-            continue;
-        size_t open = atomic_load_explicit(&backend->load->connections, memory_order_relaxed);
-        metric_add(set, METRIC_upstream_connections, SLOT_OTHER, (int64_t)open);
+        if (backend->slot == SLOT_OTHER)
+            add_connections(set, SLOT_OTHER, backend->load);
+        add_keys(set, backend, now_ms);
     }
 }
 
-void gateway_metrics(const struct gateway *gateway, const struct site *site, struct buf *out)
+void gateway_metrics(const struct gateway *gateway, const struct site *site, int64_t now_ms,
+                     struct buf *out)
 {
     struct metrics shared = {0};
     const struct metrics **sets = mem_new((gateway->stations_n + 1) * sizeof(struct metrics *));
 
-    shared_metrics(gateway, site, &shared);
+    shared_metrics(gateway, site, now_ms, &shared);
     memcpy(sets, gateway->metrics, gateway->stations_n * sizeof(struct metrics *));
     sets[gateway->stations_n] = &shared;
     metric_print(sets, gateway->stations_n + 1, slot_name, (void *)(uintptr_t)gateway, out);
     mem_free(sets);
+}
+
+int64_t gateway_start_ms(const struct gateway *gateway)
+{
+    return gateway->start_ms;
+}
+
+void gateway_perf(const struct gateway *gateway, size_t slot, size_t measure,
+                  struct histogram_sum *sum)
+{
+    for (size_t i = 0; i < gateway->stations_n; i++)
+        perf_add(&gateway->stations[i].perf, slot, measure, sum);
+}
+
+uint64_t gateway_perf_count(const struct gateway *gateway, size_t slot, enum perf_outcome outcome)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < gateway->stations_n; i++)
+        n += perf_count(&gateway->stations[i].perf, slot, outcome);
+    return n;
+}
+
+int64_t gateway_attempts(const struct gateway *gateway, size_t slot)
+{
+    int64_t n = 0;
+
+    for (size_t i = 0; i < gateway->stations_n; i++)
+        n += metric_get(&gateway->stations[i].metrics, METRIC_attempts_total, slot);
+    return n;
+}
+
+void gateway_fault(const struct gateway *gateway, size_t slot, struct perf_fault *ret_fault)
+{
+    perf_fault_get(&gateway->slots.faults, slot, ret_fault);
+}
+
+size_t gateway_models(const struct gateway_ask *ask, const struct backend *backend)
+{
+    return models_count(ask->branch->models, backend);
 }

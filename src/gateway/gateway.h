@@ -10,8 +10,10 @@
 
 #include "backend/backend.h"
 #include "base/metric.h"
+#include "gateway/perf.h"
 #include "state/session.h"
 
+struct branch;
 struct gateway;
 struct site;
 
@@ -32,6 +34,8 @@ struct gateway_ask {
     struct str rest;                 /* what the path's '*' took, percent-decoded */
     struct str query;                /* null without one */
     int64_t now_ms;                  /* wall clock */
+    int64_t mono_ms;                 /* the clock of keys that cool */
+    const struct branch *branch;     /* the worker's, for gateway_models */
     struct arena *arena;             /* the request's */
 };
 
@@ -105,4 +109,20 @@ bool gateway_forget_session(const struct gateway_ask *ask, const struct session_
                             struct str id);
 uint16_t gateway_port(const struct gateway *gateway);
 struct str gateway_host(const struct gateway *gateway);
-void gateway_metrics(const struct gateway *gateway, const struct site *site, struct buf *out);
+/* now_ms: monotonic. */
+void gateway_metrics(const struct gateway *gateway, const struct site *site, int64_t now_ms,
+                     struct buf *out);
+/* When the process began, wall clock. */
+int64_t gateway_start_ms(const struct gateway *gateway);
+/* What a slot of the BACKEND label is called; NULL: it is not in use. */
+const char *gateway_slot_name(const struct gateway *gateway, size_t slot);
+/* What all workers have observed (gateway/perf.h), added to *sum. */
+void gateway_perf(const struct gateway *gateway, size_t slot, size_t measure,
+                  struct histogram_sum *sum);
+uint64_t gateway_perf_count(const struct gateway *gateway, size_t slot, enum perf_outcome outcome);
+/* Requests sent to the backends of a slot. */
+int64_t gateway_attempts(const struct gateway *gateway, size_t slot);
+/* What went wrong last with the backends of a slot. */
+void gateway_fault(const struct gateway *gateway, size_t slot, struct perf_fault *ret_fault);
+/* How many models the backend's list has; SIZE_MAX: it is not known (nothing is asked). */
+size_t gateway_models(const struct gateway_ask *ask, const struct backend *backend);

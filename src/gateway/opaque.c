@@ -353,6 +353,7 @@ static void on_failed(struct client_request *r, void *ctx, const struct error *e
 }
 
 static const struct client_events opaque_events = {
+    .connected = attempt_connected,
     .sent = on_sent,
     .head = on_head,
     .body = on_body,
@@ -421,8 +422,7 @@ enum error_code opaque_start(struct exchange *x, struct error *e)
                          .ctx = x,
                      },
                      &x->attempt.request, e));
-    x->attempts++;
-    metric_add(&x->station->metrics, METRIC_attempts_total, x->attempt.backend->slot, 1);
+    attempt_began(x, bytes);
     return OK;
 }
 
@@ -531,12 +531,8 @@ static enum exchange_state before_commit(struct exchange *x)
 /* What this read brought goes down; who is slow holds the upstream back. */
 static enum exchange_state relay(struct exchange *x)
 {
-    bool full = server_flush(x->client) == SERVER_FULL;
-
-    if (full && !x->attempt.paused && x->attempt.request != NULL) {
-        x->attempt.paused = true;
-        client_pause(x->attempt.request, true);
-    }
+    if (server_flush(x->client) == SERVER_FULL)
+        attempt_pause(x);
     return EXCHANGE_OPAQUE;
 }
 

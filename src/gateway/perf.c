@@ -104,10 +104,12 @@ void perf_fault_set(struct perf_faults *faults, size_t slot, const struct perf_f
     pthread_mutex_unlock(&faults->lock);
 }
 
-void perf_fault_get(struct perf_faults *faults, size_t slot, struct perf_fault *ret_fault)
+void perf_fault_get(const struct perf_faults *faults, size_t slot, struct perf_fault *ret_fault)
 {
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&faults->lock;
+
     assert(slot < METRIC_SLOTS_BACKEND);
-    pthread_mutex_lock(&faults->lock);
+    pthread_mutex_lock(lock);
     *ret_fault = faults->slots[slot];
-    pthread_mutex_unlock(&faults->lock);
+    pthread_mutex_unlock(lock);
 }

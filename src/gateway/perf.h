@@ -67,4 +67,4 @@ void perf_faults_fini(struct perf_faults *faults);
 /* Any thread. text is cut where it is too long. */
 void perf_fault_set(struct perf_faults *faults, size_t slot, const struct perf_fault *fault,
                     struct str text);
-void perf_fault_get(struct perf_faults *faults, size_t slot, struct perf_fault *ret_fault);
+void perf_fault_get(const struct perf_faults *faults, size_t slot, struct perf_fault *ret_fault);
