@@ -821,7 +821,6 @@ void attempt_pause(struct exchange *x)
 static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
 {
     struct station *station = x->station;
-    struct backend *backend = x->attempt.backend;
 
     assert(x->attempt.request == NULL);
     struct str head = make_head(x, wire);
