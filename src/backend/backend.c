@@ -183,6 +183,8 @@ static struct backend merge(const struct backend_config *config,
     if (backend.local == NULL && !str_is_null(config->protocol))
         backend.protocol = protocol_find(config->protocol);
     backend.dialect = plain || config->quirks_off ? (struct dialect){0} : vendor->dialect;
+    backend.dialect.mend = !plain && !config->quirks_off && vendor->local == NULL &&
+                           !vendor->dialect.answers_plain;
     backend.dialect.think_tags = chosen(config->think_tags, backend.dialect.think_tags);
     backend.key_header = plain ? key_header_of(config->protocol) : vendor->key_header;
     backend.colon_names = chosen(config->colon_names, vendor->colon_names);

@@ -380,22 +380,34 @@ static uint32_t choices_wanted(const struct request *request)
     return str_to_int64(request->params.n, &n) && n > 1 && n < UINT32_MAX ? (uint32_t)n : 1;
 }
 
+struct decoder_options attempt_decoding(struct exchange *x)
+{
+    const struct dialect *dialect = &x->attempt.backend->dialect;
+
+    return (struct decoder_options){
+        .event_bytes_max = x->call.config->sse_event_bytes_max,
+        .depth_max = (size_t)x->call.config->json_depth_max,
+        .dialect = dialect,
+        .mend = dialect->mend && exchange_is_same(x),
+        .id = str_of(x->id, ID_SIZE),
+        .model = x->model_sent,
+        .now_s = loop_wall_ms(x->station->loop) / 1000,
+    };
+}
+
 static void start_decoder(struct exchange *x, bool upstream_streams)
 {
     const struct protocol *up = x->attempt.protocol;
-    const struct config *config = x->call.config;
+    struct decoder_options options = attempt_decoding(x);
 
+    options.stream = upstream_streams;
+    options.array = x->attempt.array;
+    options.scratch = &x->station->scratch;
+    options.arena = &x->answer;
+    options.sink = attempt_frame;
+    options.sink_ctx = x;
     x->decoder = arena_zalloc(&x->answer, up->decoder_size);
-    up->decoder_init(x->decoder, &(struct decoder_options){
-                                     .stream = upstream_streams,
-                                     .array = x->attempt.array,
-                                     .event_bytes_max = config->sse_event_bytes_max,
-                                     .depth_max = (size_t)config->json_depth_max,
-                                     .scratch = &x->station->scratch,
-                                     .arena = &x->answer,
-                                     .sink = attempt_frame,
-                                     .sink_ctx = x,
-                                 });
+    up->decoder_init(x->decoder, &options);
     x->restore = restore_new(&(struct restore_options){
         .translation = x->translation,
         .think_tags = x->attempt.backend->dialect.think_tags,

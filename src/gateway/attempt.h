@@ -86,6 +86,9 @@ void attempt_add_version(struct buf *head, const struct backend *backend,
 /* Where connections for x's attempt come from: its backend's, or its session's URL's. */
 NODISCARD enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool,
                                        struct error *e);
+/* How an answer of the running attempt is decoded; where its memory is, and how it is framed, are
+ * left to the caller. What it points at lives as long as the exchange. */
+struct decoder_options attempt_decoding(struct exchange *x);
 /* The head of a GET of that path (with its query) without body, in the arena. */
 struct str attempt_get_head(struct station *station, const struct backend *backend,
                             struct str target, struct arena *arena);

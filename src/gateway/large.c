@@ -68,6 +68,8 @@ struct large {
     const struct protocol *protocol; /* the client's; of answers the upstream's */
     const struct protocol *upstream;
     struct request_limits limits;
+    struct decoder_options decoding;
+    struct dialect dialect; /* decoding's */
     struct request request;
     struct json_edits edits; /* of the body, also when the request has a source of its own by now */
     struct encode_request how;
@@ -305,6 +307,26 @@ static enum push keep_frame(void *ctx, struct frame *frame)
     return PUSH_OK;
 }
 
+/* Mended bytes take the body's place; nothing else that was read lies in it. */
+static enum error_code keep_mended(struct large *large)
+{
+    struct buf mended;
+
+    if (large->frame.raw.p == large->body.p)
+        return OK;
+    buf_init(&mended, large->frame.raw.n + 1);
+    buf_set_budget(&mended, large->budget);
+    if (!buf_add(&mended, large->frame.raw)) {
+        buf_tell(&mended, &large->work);
+        buf_fini(&mended);
+        return FAIL(&large->error, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
+    }
+    buf_fini(&large->body);
+    large->body = mended;
+    large->frame.raw = buf_str(&large->body);
+    return OK;
+}
+
 static enum error_code read_answer(struct large *large)
 {
     const struct protocol *protocol = large->protocol;
@@ -313,18 +335,18 @@ static enum error_code read_answer(struct large *large)
     assert(arena_bytes(&large->out) == 0);
     if (arena_overflowed(&large->work))
         return FAIL(&large->error, ERR_UPSTREAM_TOO_LARGE, "the answer does not fit into memory");
-    protocol->decoder_init(decoder, &(struct decoder_options){
-                                        .stream = false,
-                                        .event_bytes_max = large->body.n,
-                                        .depth_max = large->limits.depth_max,
-                                        .scratch = &large->kept,
-                                        .arena = &large->work,
-                                        .sink = keep_frame,
-                                        .sink_ctx = large,
-                                    });
+    large->decoding.stream = false;
+    large->decoding.event_bytes_max = large->body.n;
+    large->decoding.scratch = &large->kept;
+    large->decoding.arena = &large->work;
+    large->decoding.sink = keep_frame;
+    large->decoding.sink_ctx = large;
+    protocol->decoder_init(decoder, &large->decoding);
     enum error_code code = protocol->response_decode(decoder, buf_str(&large->body), true,
                                                      &large->error);
     protocol->decoder_fini(decoder);
+    if (code == OK && large->framed && keep_mended(large) != OK)
+        return large->error.code;
     if (code != OK || !large->framed || large->restore == NULL)
         return code;
     /* A stop sequence that is met ends what there is of it, which is all. */
@@ -574,12 +596,17 @@ void large_adopt(struct large *large, struct buf *body)
     buf_trim(&large->body);
 }
 
-void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max,
-                       struct restore *restore)
+void large_read_answer(struct large *large, const struct protocol *upstream,
+                       const struct decoder_options *how, struct restore *restore)
 {
     large->protocol = upstream;
     large->restore = restore;
-    large->limits = (struct request_limits){.depth_max = depth_max};
+    large->decoding = *how;
+    large->decoding.id = str_copy(&large->work, how->id);
+    large->decoding.model = str_copy(&large->work, how->model);
+    if (how->dialect != NULL)
+        large->dialect = *how->dialect;
+    large->decoding.dialect = how->dialect == NULL ? NULL : &large->dialect;
     start(large, JOB_ANSWER);
 }
 

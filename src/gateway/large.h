@@ -87,9 +87,10 @@ void large_let_go(struct large *large, struct call *call);
 
 /* Takes the body out of *body, whose memory counts in inflight_bytes_max. */
 void large_adopt(struct large *large, struct buf *body);
-/* Starts to read it. restore: puts its events into the client's terms; NULL: nothing to do. */
-void large_read_answer(struct large *large, const struct protocol *upstream, size_t depth_max,
-                       struct restore *restore);
+/* Starts to read it. how: its limits and the dialect, what it points at is copied. restore: puts
+ * its events into the client's terms; NULL: nothing to do. */
+void large_read_answer(struct large *large, const struct protocol *upstream,
+                       const struct decoder_options *how, struct restore *restore);
 /* Its one frame, NULL without one; alive until large_forget_events. */
 NODISCARD enum error_code large_take_frame(struct large *large, struct frame **ret_frame,
                                            struct error *e);

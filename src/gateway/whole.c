@@ -72,14 +72,23 @@ static bool refuses_usage(struct exchange *x, struct str body)
 }
 
 /* An upstream's error with its own bytes, unless they are our key's. */
-static enum exchange_state send_error(struct exchange *x, struct str body)
+static enum exchange_state send_error(struct exchange *x, int status, struct str body)
 {
     const struct attempt *attempt = &x->attempt;
 
     body = plan_redact_keys(attempt->backend, body, x->call.arena);
     if (exchange_overflowed(x, &x->call.error))
         return EXCHANGE_FAIL;
-    return whole_send(x, attempt->status, whole_type(attempt), body);
+    return whole_send(x, status, whole_type(attempt), body);
+}
+
+/* The status of an answer that is an error: its own, unless the vendor is known to say errors with
+ * status 200, which clients take for answers. */
+static int status_of_error(const struct exchange *x)
+{
+    if (!x->attempt.backend->dialect.mend)
+        return x->attempt.status;
+    return x->error_status >= 400 ? x->error_status : 502;
 }
 
 static void note_error(struct exchange *x, struct str body)
@@ -100,7 +109,7 @@ static enum exchange_state whole_error(struct exchange *x, struct str body, bool
         failed_whole(x, str_head(body, LARGE_BYTES));
         return EXCHANGE_FAIL;
     }
-    return send_error(x, body);
+    return send_error(x, x->attempt.status, body);
 }
 
 /* Nobody could count: it is done here. */
@@ -140,7 +149,7 @@ static enum exchange_state whole_answer(struct exchange *x, struct str body)
     if (attempt->failed)
         return EXCHANGE_FAIL;
     if (x->error_event && exchange_is_same(x))
-        return send_error(x, body);
+        return send_error(x, status_of_error(x), str_is_null(x->whole) ? body : x->whole);
     if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
         return EXCHANGE_FINISH;
     if (!str_is_null(x->whole)) {
@@ -167,11 +176,12 @@ enum exchange_state whole_came(struct exchange *x)
     if (UNLIKELY(body.n > LARGE_BYTES)) {
         x->large_answer = large_new(x->branch, exchange_wake, x);
         large_adopt(x->large_answer, &attempt->body);
-        if (is_success(attempt))
-            large_read_answer(x->large_answer, up, (size_t)x->call.config->json_depth_max,
-                              x->restore);
-        else
+        if (is_success(attempt)) {
+            const struct decoder_options how = attempt_decoding(x);
+            large_read_answer(x->large_answer, up, &how, x->restore);
+        } else {
             large_check_json(x->large_answer);
+        }
         return EXCHANGE_DIGEST;
     }
     if (!is_success(attempt)) {

@@ -127,6 +127,9 @@ struct dialect {
                                * OpenAI's */
 
     /* --- answers --- */
+    bool answers_plain;            /* what it says is what the protocol's clients know */
+    bool mend;                     /* raw answers: what such a client would misread is put right in
+                                    * them. Of each vendor's but where answers_plain */
     enum dialect_reasoning_out reasoning_out;
     bool think_tags;               /* <think>…</think> in its text is reasoning (think_tags:) */
     bool usage_reasoning_excluded; /* completion_tokens is without reasoning_tokens */

@@ -160,6 +160,60 @@ static struct str detail_text(yyjson_val *root, struct arena *arena)
     return utf8_repair(utf8_head(json_text(detail, arena), MESSAGE_BYTES_MAX), arena);
 }
 
+static bool is_said_detail(yyjson_val *detail)
+{
+    return json_str(detail).n > 0 || yyjson_arr_size(detail) > 0;
+}
+
+/* MiniMax: {"base_resp":{"status_code":1008,"status_msg":"…"}} beside whatever else, with status
+ * 200; 0: all is well. */
+static yyjson_val *base_failure(yyjson_val *root)
+{
+    yyjson_val *base = json_get(root, STR("base_resp"));
+    int64_t code;
+
+    return json_to_int64(json_get(base, STR("status_code")), &code) && code != 0 ? base : NULL;
+}
+
+static bool read_base_failure(yyjson_val *root, struct arena *arena, struct event *ret_error)
+{
+    static const struct {
+        int code;
+        int status;
+    } known[] = {
+        {1001, 504}, {1002, 429}, {1004, 401}, {1008, 402}, {1026, 400}, {1027, 400},
+        {1039, 429}, {1041, 429}, {2013, 400}, {2049, 401}, {2056, 429},
+    };
+    yyjson_val *base = base_failure(root);
+    int64_t code;
+
+    if (base == NULL || !json_to_int64(json_get(base, STR("status_code")), &code))
+        return false;
+    struct str message = valid_text(base, "status_msg", arena);
+    *ret_error = (struct event){.kind = EVENT_ERROR, .block = EVENT_NO_BLOCK};
+    ret_error->error.message = str_is_null(message) ? STR("unknown error") : message;
+    ret_error->error.code = str_print(arena, "%lld", (long long)code);
+    ret_error->error.status = 502;
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        if (known[i].code == code)
+            ret_error->error.status = known[i].status;
+    }
+    return true;
+}
+
+bool openai_chat_is_bare_error(yyjson_val *root)
+{
+    bool has_message = yyjson_is_str(json_get(root, STR("message")));
+
+    if (str_eq(json_get_str(root, STR("object")), STR("error")) || base_failure(root) != NULL)
+        return true;
+    if (json_get(root, STR("choices")) != NULL || json_get_str(root, STR("id")).n > 0)
+        return false;
+    return (has_message && (status_in(root) != 0 || json_get(root, STR("type")) != NULL ||
+                            json_get(root, STR("code")) != NULL)) ||
+           is_said_detail(json_get(root, STR("detail")));
+}
+
 bool openai_chat_read_error(yyjson_val *root, struct arena *arena, struct event *ret_error)
 {
     if (yyjson_is_arr(root))
@@ -167,6 +221,8 @@ bool openai_chat_read_error(yyjson_val *root, struct arena *arena, struct event 
 
     yyjson_val *inner = json_get(root, STR("error"));
     yyjson_val *fields = yyjson_is_obj(inner) ? inner : root;
+    if (inner == NULL && read_base_failure(root, arena, ret_error))
+        return true;
     struct str message = valid_text(fields, "message", arena);
 
     if (str_is_null(message))

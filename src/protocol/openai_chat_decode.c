@@ -34,6 +34,8 @@ void openai_chat_decode_fini(void *decoder)
 
     if (d->options.stream)
         sse_fini(&d->sse);
+    if (d->mended.size_max > 0)
+        buf_fini(&d->mended);
 }
 
 /* --- frames ------------------------------------------------------------------------------- */
@@ -44,6 +46,8 @@ static void forget_events(struct openai_chat_decoder *d)
     d->events = NULL;
     d->n = 0;
     d->size = 0;
+    if (UNLIKELY(d->options.mend))
+        d->faults = (struct openai_chat_faults){.choices = NULL};
     if (arena_bytes(d->options.scratch) > 0 || arena_overflowed(d->options.scratch))
         arena_rewind(d->options.scratch);
 }
@@ -107,6 +111,18 @@ static void read_none(struct openai_chat_decoder *d, yyjson_val *root, struct st
     frame->hole = !harmless && !complete(d);
 }
 
+/* True: the frame has other bytes now. */
+static bool mend_event(struct openai_chat_decoder *d, const struct sse_frame *sse,
+                       struct frame *frame)
+{
+    struct str mended = openai_chat_mend_event(d, sse);
+
+    if (str_is_null(mended))
+        return false;
+    frame->raw = mended;
+    return true;
+}
+
 /* A frame that must be parsed. */
 static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse,
                       struct frame *frame)
@@ -124,9 +140,20 @@ static void read_data(struct openai_chat_decoder *d, const struct sse_frame *sse
     else
         openai_chat_delta_read(d, root, false, frame);
     frame_of_events(d, frame);
+    if (UNLIKELY(d->options.mend) && mend_event(d, sse, frame))
+        return;
     /* What was put together is no place to learn from. */
     if (!d->templates_off && !d->over && data.p == sse->data.p)
         openai_chat_template_learn(d, sse);
+}
+
+/* Choices that it ended have no finish reason in the upstream's bytes. */
+static void mend_terminator(struct openai_chat_decoder *d, struct frame *frame)
+{
+    struct str mended = openai_chat_mend_end(d, frame->raw);
+
+    if (!str_is_null(mended))
+        frame->raw = mended;
 }
 
 static bool is_terminator(const struct sse_frame *sse)
@@ -153,6 +180,8 @@ static void read_sse(struct openai_chat_decoder *d, const struct sse_frame *sse,
         d->terminated = true;
         openai_chat_delta_stop_all(d);
         frame_of_events(d, frame);
+        if (d->options.mend && d->n > 0)
+            mend_terminator(d, frame);
     } else if (!d->templates_off && openai_chat_template_match(d, sse->raw) == sse->raw.n) {
         frame_of_single(d, frame);
     } else {
@@ -237,6 +266,11 @@ static enum error_code decode_whole(struct openai_chat_decoder *d, struct str by
     if (!d->over && !yyjson_is_arr(json_get(root, STR("choices"))))
         return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not a chat completion");
     frame_of_events(d, &frame);
+    if (d->options.mend) {
+        struct str mended = openai_chat_mend_json(d, bytes, true);
+        if (!str_is_null(mended))
+            frame.raw = str_copy(d->options.arena, mended);
+    }
     return push(d, &frame, e);
 }
 

@@ -15,6 +15,17 @@ enum {
     OPENAI_CHAT_TEMPLATE_BYTES_MAX = 1024,
 };
 
+/* How usage was found. */
+enum openai_chat_usage_verdict {
+    OPENAI_CHAT_USAGE_NONE,
+    OPENAI_CHAT_USAGE_FINE,
+    OPENAI_CHAT_USAGE_MISREAD, /* by who reads the protocol's own members in their place */
+    OPENAI_CHAT_USAGE_EMPTY    /* an object that says nothing */
+};
+
+/* A `created` from here on counts milliseconds: as seconds it would be the year 5138. */
+#define OPENAI_CHAT_CREATED_MS_MIN INT64_C(100000000000)
+
 /* A tool call of a choice. */
 struct openai_chat_tool {
     struct openai_chat_tool *next;
@@ -24,6 +35,7 @@ struct openai_chat_tool {
     bool legacy;
     bool signature_said;
     bool index_said;    /* wire_index is the upstream's word, not a position */
+    uint32_t number;    /* among the choice's calls, in order of their begin; legacy: none */
     struct str id;      /* null: the upstream did not say yet */
     struct str name;    /* null: not said yet */
     struct str waiting; /* arguments that came before the name */
@@ -45,7 +57,11 @@ struct openai_chat_choice {
     uint32_t open;   /* the open text, reasoning or refusal block, or EVENT_NO_BLOCK */
     enum block_kind open_kind;
     bool stopped;
+    bool role_said;
+    bool ended_late;                /* the terminator had to */
+    struct str finish;              /* how it stopped, in the protocol's word */
     bool reasoning_said;            /* as text: reasoning_details repeat it */
+    uint32_t numbers;               /* of calls begun so far */
     struct openai_chat_tool *tools; /* in order of their begin */
     struct openai_chat_side *sides;
 };
@@ -77,8 +93,59 @@ struct openai_chat_template {
     size_t piece_n[3];
 };
 
+/* What a client that knows the protocol alone would misread of a choice, as bits. */
+enum openai_chat_wrong {
+    OPENAI_CHAT_WRONG_INDEX = 1 << 0,  /* none, or no number */
+    OPENAI_CHAT_WRONG_HOME = 1 << 1,   /* what was said stands in message instead of delta, or the
+                                        * other way round, or in neither */
+    OPENAI_CHAT_WRONG_ROLE = 1 << 2,   /* none at the begin, or another than assistant */
+    OPENAI_CHAT_WRONG_PARTS = 1 << 3,  /* content is a list of parts */
+    OPENAI_CHAT_WRONG_CALLS = 1 << 4,  /* tool_calls: numbers, ids, names, arguments */
+    OPENAI_CHAT_WRONG_LEGACY = 1 << 5, /* function_call that is none */
+    OPENAI_CHAT_WRONG_FINISH = 1 << 6, /* finish_reason */
+};
+/* And of the root. */
+enum openai_chat_wrong_root {
+    OPENAI_CHAT_WRONG_ID = 1 << 0,
+    OPENAI_CHAT_WRONG_OBJECT = 1 << 1,
+    OPENAI_CHAT_WRONG_CREATED = 1 << 2,
+    OPENAI_CHAT_WRONG_MODEL = 1 << 3,
+    OPENAI_CHAT_WRONG_CHOICES = 1 << 4, /* no list */
+    OPENAI_CHAT_WRONG_USAGE = 1 << 5,
+    OPENAI_CHAT_WRONG_ERROR = 1 << 6, /* an error in another form, or one that does not say so */
+};
+
+/* A choice of the frame in work that is misread; in scratch. */
+struct openai_chat_fault {
+    struct openai_chat_fault *next;
+    const struct openai_chat_choice *choice;
+    yyjson_val *message;
+    size_t at; /* in the list */
+    unsigned wrong;
+    uint32_t begin; /* the events that it was read as: events[begin, end) */
+    uint32_t end;
+    struct str finish; /* null: null */
+};
+
+/* What is to be mended of the frame in work. */
+struct openai_chat_faults {
+    struct openai_chat_fault *choices; /* in order */
+    struct openai_chat_fault **end;
+    unsigned root;
+    enum openai_chat_usage_verdict usage_verdict;
+    struct usage usage;
+};
+
 struct openai_chat_decoder {
     struct decoder_options options;
+    /* Of mends: what the answer's head says, in the answer's arena, and the frame that was made. */
+    struct str id;
+    struct str model;
+    int64_t created_s;
+    struct openai_chat_faults faults;
+    bool calls_wrong;      /* of the message in work */
+    struct event *failure; /* that the frame says in a choice; NULL: none */
+    struct buf mended;
     struct sse sse;
     struct json_halves halves;
     bool started;    /* START was emitted */
@@ -115,6 +182,29 @@ void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, boo
 void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root);
 /* Ends every choice that has no STOP yet: the answer is known to be complete. */
 void openai_chat_delta_stop_all(struct openai_chat_decoder *d);
+/* The usage that a chunk or body says, put right (dialect: NULL for none); filled for FINE and
+ * MISREAD. */
+enum openai_chat_usage_verdict openai_chat_usage_read(yyjson_val *root,
+                                                      const struct dialect *dialect,
+                                                      struct usage *ret_usage);
+/* source, a usage object (null: none), with these counts in the protocol's own members. */
+void openai_chat_usage_write(struct buf *out, struct str source, const struct usage *usage,
+                             struct arena *arena);
+
+/* --- mends: options.mend --- */
+
+/* Notes what of the root, or of a choice that was just read as events[begin, n), is misread. */
+void openai_chat_mend_root(struct openai_chat_decoder *d, yyjson_val *root);
+void openai_chat_mend_choice(struct openai_chat_decoder *d, const struct openai_chat_fault *fault);
+/* The JSON of a frame's data, put right where something was noted; else null. Valid until the next
+ * frame. */
+struct str openai_chat_mend_json(struct openai_chat_decoder *d, struct str json, bool whole);
+/* The same for an event of a stream: all its bytes. */
+struct str openai_chat_mend_event(struct openai_chat_decoder *d, const struct sse_frame *sse);
+/* The terminator's bytes with what finishes the choices that it ended: the frame's STOPs; null:
+ * there are none. */
+struct str openai_chat_mend_end(struct openai_chat_decoder *d, struct str raw);
+
 #define OPENAI_CHAT_HASH_BEGIN 0xcbf29ce484222325u
 /* Arguments of a tool call went out (FNV-1a: it must not matter how they were cut). */
 static inline void openai_chat_delta_count_args(struct openai_chat_tool *tool, struct str text)

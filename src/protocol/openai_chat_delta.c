@@ -24,9 +24,6 @@
 
 enum { EVENTS_STEP = 8 };
 
-/* A `created` from here on counts milliseconds: as seconds it would be the year 5138. */
-#define CREATED_MS_MIN INT64_C(100000000000)
-
 /* --- emitting ----------------------------------------------------------------------------- */
 
 static struct event *emit(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
@@ -174,6 +171,8 @@ struct tool_delta {
     bool custom;
     bool legacy;
     bool finishing; /* in the chunk with the finish reason */
+    bool type_said; /* that it is a function's, or a custom tool's */
+    bool odd_args;  /* no string */
     struct str id;
     struct str name;
     struct str args;
@@ -224,8 +223,14 @@ static struct openai_chat_tool *tool_find(struct openai_chat_choice *c,
         return tool_by_id_alone(c, delta);
     if (newest == NULL)
         return NULL;
+    if (delta->id.n > 0 && newest->id.n > 0 && !str_eq(delta->id, newest->id)) {
+        struct openai_chat_tool *other = tool_by_id(c, delta->id);
+        /* Some give each piece of a call an id of its own: what begins one has a name. */
+        bool piece = delta->name.n == 0 && delta->args.n > 0 && newest->name.n > 0;
+        return other == NULL && piece ? newest : other;
+    }
     if (delta->id.n > 0 && newest->id.n > 0)
-        return str_eq(delta->id, newest->id) ? newest : tool_by_id(c, delta->id);
+        return newest;
 
     if (delta->name.n == 0 || newest->name.n == 0)
         return newest;
@@ -270,6 +275,8 @@ static void tool_begin(struct openai_chat_decoder *d, struct openai_chat_choice 
     assert(tool->block == EVENT_NO_BLOCK);
     end_open(d, c);
     tool->block = block_begin(d, c, BLOCK_TOOL, tool->name);
+    if (!tool->legacy)
+        tool->number = c->numbers++;
     if (tool->block == EVENT_NO_BLOCK || d->n == 0)
         return;
 
@@ -281,6 +288,9 @@ static void tool_begin(struct openai_chat_decoder *d, struct openai_chat_choice 
     event->begin.custom = tool->custom;
     event->begin.legacy = tool->legacy;
     event->begin.index = tool->index_said ? tool->wire_index : EVENT_NO_INDEX;
+    /* What the client has seen is mended. */
+    if (d->options.mend && !tool->legacy)
+        event->begin.index = tool->number;
     if (tool->waiting.n > 0)
         emit_text(d, EVENT_TOOL_ARGS, c->index, tool->block, tool->waiting);
     tool->waiting = STR_NULL;
@@ -338,15 +348,36 @@ static void tool_sign(struct openai_chat_decoder *d, struct openai_chat_choice *
     d->version++;
 }
 
+/* Whether a client that knows the protocol alone would take the delta for something else. begins:
+ * the call did, with it. */
+static bool tool_is_misread(const struct openai_chat_decoder *d,
+                            const struct openai_chat_tool *tool, const struct tool_delta *delta,
+                            bool begins)
+{
+    if (tool == NULL || tool->block == EVENT_NO_BLOCK || delta->odd_args)
+        return true;
+    if (d->options.stream && (!delta->index_said || delta->index != tool->number))
+        return true;
+    if (begins)
+        return delta->id.n == 0 || !delta->type_said;
+    /* What stands there a second time is joined to the first. */
+    return delta->id.n > 0 || delta->name.n > 0;
+}
+
 static void tool_delta_apply(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                              const struct tool_delta *delta)
 {
     struct openai_chat_tool *tool = tool_of(d, c, delta);
+    bool begun = tool != NULL && tool->block != EVENT_NO_BLOCK;
+    bool waited = tool != NULL && tool->waiting.n > 0;
 
     d->place.known = false;
+    if (tool != NULL)
+        tool_name(d, c, tool, delta);
+    if (d->options.mend && !delta->legacy && (waited || tool_is_misread(d, tool, delta, !begun)))
+        d->calls_wrong = true;
     if (tool == NULL)
         return;
-    tool_name(d, c, tool, delta);
     tool_sign(d, c, tool, delta->signature);
     if (delta->args.n == 0)
         return;
@@ -380,14 +411,21 @@ static void read_tool_call(struct openai_chat_decoder *d, struct openai_chat_cho
     struct tool_delta delta = {.custom = is_custom, .finishing = finishing};
     int64_t index;
 
-    if (!yyjson_is_obj(call))
+    if (!yyjson_is_obj(call)) {
+        d->calls_wrong = true;
         return;
+    }
     delta.index_said = json_to_int64(json_get(call, STR("index")), &index) && index >= 0 &&
                        index < EVENT_NO_INDEX;
     delta.index = delta.index_said ? (uint32_t)index : (uint32_t)at;
     delta.id = member_text(d, call, "id");
     delta.name = member_text(d, inner, "name");
-    delta.args = read_args(d, json_get(inner, is_custom ? STR("input") : STR("arguments")));
+    yyjson_val *args = json_get(inner, is_custom ? STR("input") : STR("arguments"));
+    struct str type = json_get_str(call, STR("type"));
+    delta.args = read_args(d, args);
+    delta.odd_args = args != NULL && !yyjson_is_str(args) && !yyjson_is_null(args);
+    delta.odd_args |= !d->options.stream && !yyjson_is_str(args);
+    delta.type_said = str_eq(type, is_custom ? STR("custom") : STR("function"));
     yyjson_val *google = json_get(json_get(call, STR("extra_content")), STR("google"));
     delta.signature = member_text(d, google, "thought_signature");
     d->place.tool_at = at;
@@ -628,6 +666,12 @@ static void read_content(struct openai_chat_decoder *d, struct openai_chat_choic
         if (yyjson_is_obj(v))
             cite(d, c, v);
     }
+    /* As openai_chat_mend.c writes those that were parts of the content. */
+    yyjson_arr_foreach(member_of(d, message, STR("references")), at, count, v)
+    {
+        if (str_eq(json_get_str(v, STR("type")), STR("reference")))
+            cite(d, c, v);
+    }
 }
 
 static void read_logprobs(struct openai_chat_decoder *d, struct openai_chat_choice *c,
@@ -686,6 +730,20 @@ static enum stop_reason stop_reason_of(struct str native, bool tools)
     return reason;
 }
 
+/* The protocol's word; words that only the vendor's clients know are "stop". */
+static struct str finish_word(const struct openai_chat_choice *c, const struct event *stop)
+{
+    struct event known = *stop;
+    bool legacy = false;
+
+    if (known.stop.reason > STOP_TOOL && known.stop.reason != STOP_FILTER &&
+        known.stop.reason != STOP_CONTEXT)
+        known.stop.reason = STOP_END;
+    for (const struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next)
+        legacy |= tool->legacy;
+    return openai_chat_finish_word(&known, c->tools != NULL, legacy && c->numbers == 0);
+}
+
 static void stop(struct openai_chat_decoder *d, struct openai_chat_choice *c, struct str native)
 {
     if (c->stopped)
@@ -706,6 +764,8 @@ static void stop(struct openai_chat_decoder *d, struct openai_chat_choice *c, st
     event->stop.reason = stop_reason_of(native, c->tools != NULL);
     event->stop.native = native.n > 0 ? native : STR_NULL;
     c->stopped = true;
+    c->ended_late = d->terminated;
+    c->finish = finish_word(c, event);
     d->version++;
 }
 
@@ -722,14 +782,31 @@ static bool is_failure(struct str native)
     return false;
 }
 
-static void fail_answer(struct openai_chat_decoder *d, struct str native)
+/* The choice says that the answer failed, and perhaps how (OpenRouter); told behind all else that
+ * the frame says. */
+static void note_failure(struct openai_chat_decoder *d, yyjson_val *choice, struct str native)
 {
-    struct event *event = emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK);
+    struct event *failure = ARENA_NEW(d->options.scratch, struct event);
 
-    event->error.status = 502;
-    event->error.code = native;
-    event->error.message = str_print(d->options.scratch, "the answer ended with \"%.*s\"",
-                                     STR_ARG(native));
+    if (d->failure != NULL || arena_overflowed(d->options.scratch))
+        return;
+    if (!yyjson_is_obj(json_get(choice, STR("error"))) ||
+        !openai_chat_read_error(choice, d->options.scratch, failure)) {
+        *failure = (struct event){.kind = EVENT_ERROR, .block = EVENT_NO_BLOCK};
+        failure->error.code = native;
+        failure->error.message = str_print(d->options.scratch, "the answer ended with \"%.*s\"",
+                                           STR_ARG(native));
+    }
+    if (failure->error.status == 0)
+        failure->error.status = 502;
+    if (str_is_null(failure->error.type))
+        failure->error.type = STR("server_error");
+    d->failure = failure;
+}
+
+static void fail_answer(struct openai_chat_decoder *d)
+{
+    *emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK) = *d->failure;
     d->over = true;
     d->version++;
 }
@@ -741,139 +818,130 @@ void openai_chat_delta_stop_all(struct openai_chat_decoder *d)
         stop(d, c, STR_NULL);
 }
 
-static void read_choice(struct openai_chat_decoder *d, yyjson_val *choice, size_t at, bool whole)
+/* What of a choice, read as the frame's events from begin on, a client would misread. */
+static unsigned wrong_in(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                         yyjson_val *choice, yyjson_val *message, bool at_home)
 {
-    struct openai_chat_choice *c = yyjson_is_obj(choice) ? choice_of(d, choice, at) : NULL;
-    /* null, and "" (quirk 21): not yet. */
-    struct str native = member_text(d, choice, "finish_reason");
-    yyjson_val *message = json_get(choice, whole ? STR("message") : STR("delta"));
-    bool is_delta = !whole;
+    struct str role = json_get_str(message, STR("role"));
+    yyjson_val *calls = json_get(message, STR("tool_calls"));
+    yyjson_val *legacy = json_get(message, STR("function_call"));
+    unsigned wrong = 0;
+    int64_t index;
 
-    if (c == NULL || c->stopped)
+    if (!json_to_int64(json_get(choice, STR("index")), &index))
+        wrong |= OPENAI_CHAT_WRONG_INDEX;
+    if (!at_home || !yyjson_is_obj(message))
+        wrong |= OPENAI_CHAT_WRONG_HOME;
+    if (str_is_null(role) ? !c->role_said : !str_eq(role, STR("assistant")))
+        wrong |= OPENAI_CHAT_WRONG_ROLE;
+    if (yyjson_is_arr(json_get(message, STR("content"))))
+        wrong |= OPENAI_CHAT_WRONG_PARTS;
+    bool no_list = calls != NULL && !yyjson_is_null(calls) && !yyjson_is_arr(calls);
+    bool empty = !d->options.stream && yyjson_is_arr(calls) && yyjson_arr_size(calls) == 0;
+    if (d->calls_wrong || no_list || empty)
+        wrong |= OPENAI_CHAT_WRONG_CALLS;
+    if (yyjson_is_obj(legacy) && json_get_str(legacy, STR("name")).n == 0 &&
+        json_get_str(legacy, STR("arguments")).n == 0)
+        wrong |= OPENAI_CHAT_WRONG_LEGACY;
+    return wrong;
+}
+
+/* Whether the finish_reason says what is meant; finish: the right word, null for none. */
+static bool is_right_finish(yyjson_val *choice, struct str finish)
+{
+    yyjson_val *said = json_get(choice, STR("finish_reason"));
+
+    if (str_is_null(finish))
+        return said == NULL || yyjson_is_null(said);
+    return str_eq(json_str(said), finish);
+}
+
+static void note_wrong(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                       yyjson_val *choice, bool at_home, struct openai_chat_fault *fault)
+{
+    fault->choice = c;
+    fault->end = d->n;
+    fault->wrong = wrong_in(d, c, choice, fault->message, at_home);
+    fault->finish = c->stopped ? c->finish : STR_NULL;
+    if (!is_right_finish(choice, fault->finish))
+        fault->wrong |= OPENAI_CHAT_WRONG_FINISH;
+    if (!c->role_said)
+        d->version++;
+    c->role_said = true;
+    if (fault->wrong != 0)
+        openai_chat_mend_choice(d, fault);
+}
+
+/* Behind its end a choice says nothing more, but it may say once more how it ended. */
+static void read_stopped(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                         yyjson_val *choice, size_t at)
+{
+    struct openai_chat_fault fault = {.choice = c, .at = at, .begin = d->n, .end = d->n};
+
+    fault.finish = yyjson_is_str(json_get(choice, STR("finish_reason"))) ? c->finish : STR_NULL;
+    if (!d->options.mend || is_right_finish(choice, fault.finish))
         return;
-    if (!yyjson_is_obj(message)) {
-        message = json_get(choice, whole ? STR("delta") : STR("message"));
-        is_delta = whole;
-    }
+    fault.wrong = OPENAI_CHAT_WRONG_FINISH;
+    openai_chat_mend_choice(d, &fault);
+}
+
+static void read_message(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                         yyjson_val *choice, yyjson_val *message, bool finishes)
+{
     d->message = json_keys_of(message);
-    d->place.choice_at = at;
-    d->place.message = is_delta ? "delta" : "message";
-    d->place.inner = NULL;
-    d->place.known = false;
     read_reasoning(d, c, message);
     read_content(d, c, message);
     read_logprobs(d, c, choice);
     read_side(d, c, message, "audio");
     read_images(d, c, message);
     read_side(d, c, message, "executed_tools");
-    read_tool_calls(d, c, message, native.n > 0);
+    read_tool_calls(d, c, message, finishes);
     d->message.object = NULL;
-    if (is_failure(native))
-        fail_answer(d, native);
-    else if (native.n > 0 || whole)
+}
+
+static void read_choice(struct openai_chat_decoder *d, yyjson_val *choice, size_t at, bool whole)
+{
+    struct openai_chat_choice *c = yyjson_is_obj(choice) ? choice_of(d, choice, at) : NULL;
+    /* null, and "" (quirk 21): not yet. */
+    struct str native = member_text(d, choice, "finish_reason");
+    struct openai_chat_fault fault = {.at = at, .begin = d->n};
+    bool is_delta = !whole;
+
+    if (c != NULL && c->stopped)
+        read_stopped(d, c, choice, at);
+    if (c == NULL || c->stopped)
+        return;
+    fault.message = json_get(choice, whole ? STR("message") : STR("delta"));
+    if (!yyjson_is_obj(fault.message)) {
+        fault.message = json_get(choice, whole ? STR("delta") : STR("message"));
+        is_delta = whole;
+    }
+    d->calls_wrong = false;
+    d->place.choice_at = at;
+    d->place.message = is_delta ? "delta" : "message";
+    d->place.inner = NULL;
+    d->place.known = false;
+    read_message(d, c, choice, fault.message, native.n > 0);
+    bool failed = is_failure(native);
+    if (!failed && (native.n > 0 || whole))
         stop(d, c, native);
-}
-
-/* --- usage -------------------------------------------------------------------------------- */
-
-/* A count, or -1. Vendors' sums are guesses at times, ours must not overflow. */
-static int64_t read_count(yyjson_val *object, const char *key)
-{
-    const int64_t count_max = (int64_t)1 << 50;
-    int64_t value;
-
-    if (!json_to_int64(json_get(object, str_c(key)), &value) || value < 0)
-        return -1;
-    return value > count_max ? count_max : value;
-}
-
-static int64_t first_count(yyjson_val *object, const char *const *keys, size_t n)
-{
-    int64_t value = -1;
-
-    for (size_t i = 0; i < n && value < 0; i++)
-        value = read_count(object, keys[i]);
-    return value;
-}
-
-/* Vendors that count reasoning tokens beside the others, not within; and that say more cached
- * tokens than the prompt had: all of it then was, and the total stays (mapping.md, 10). */
-static void usage_correct(struct usage *usage)
-{
-    bool corrected = false;
-
-    if (usage->reasoning > 0 && usage->output >= 0 &&
-        (usage->reasoning > usage->output ||
-         (usage->input >= 0 && usage->total == usage->input + usage->output + usage->reasoning))) {
-        usage->output += usage->reasoning;
-        corrected = true;
-    }
-    if (usage->input >= 0 && usage->cached > usage->input)
-        usage->cached = usage->input;
-    if (usage->input >= 0 && usage->output >= 0 && (corrected || usage->total < 0))
-        usage->total = usage->input + usage->output;
-}
-
-static struct usage usage_of(yyjson_val *v)
-{
-    static const char *const cached[] = {"prompt_cache_hit_tokens", "cached_tokens",
-                                         "num_cached_tokens", "cache_read_input_tokens"};
-    static const char *const written[] = {"cache_creation_input_tokens"};
-    static const char *const reasoning[] = {"reasoning_tokens"};
-    yyjson_val *prompt = json_get(v, STR("prompt_tokens_details"));
-    yyjson_val *completion = json_get(v, STR("completion_tokens_details"));
-    struct usage usage = {
-        .input = read_count(v, "prompt_tokens"),
-        .output = read_count(v, "completion_tokens"),
-        .total = read_count(v, "total_tokens"),
-        .cached = read_count(prompt, "cached_tokens"),
-        .cache_written = read_count(prompt, "cache_write_tokens"),
-        .reasoning = read_count(completion, "reasoning_tokens"),
-    };
-
-    if (usage.cached < 0)
-        usage.cached = first_count(v, cached, COUNT_OF(cached));
-    if (usage.cache_written < 0)
-        usage.cache_written = first_count(v, written, COUNT_OF(written));
-    if (usage.reasoning < 0)
-        usage.reasoning = first_count(v, reasoning, COUNT_OF(reasoning));
-    return usage;
-}
-
-static bool read_usage(struct openai_chat_decoder *d, yyjson_val *v)
-{
-    if (!yyjson_is_obj(v))
-        return false;
-    struct usage usage = usage_of(v);
-    if (usage.input < 0 && usage.output < 0 && usage.total < 0)
-        return false;
-    usage_correct(&usage);
-    assert(usage.reasoning <= usage.output || usage.output < 0);
-    assert(usage.cached <= usage.input || usage.input < 0);
-    emit(d, EVENT_USAGE, 0, EVENT_NO_BLOCK)->usage = usage;
-    return true;
-}
-
-/* From any place where vendors put it (quirk 13). */
-static bool read_any_usage(struct openai_chat_decoder *d, yyjson_val *root)
-{
-    size_t at;
-    size_t count;
-    yyjson_val *choice;
-
-    if (read_usage(d, json_get(root, STR("usage"))))
-        return true;
-    if (read_usage(d, json_get(json_get(root, STR("x_groq")), STR("usage"))))
-        return true;
-    yyjson_arr_foreach(json_get(root, STR("choices")), at, count, choice)
-    {
-        if (read_usage(d, json_get(choice, STR("usage"))))
-            return true;
-    }
-    return false;
+    if (d->options.mend)
+        note_wrong(d, c, choice, is_delta != whole, &fault);
+    if (failed)
+        note_failure(d, choice, native);
 }
 
 /* --- a chunk ------------------------------------------------------------------------------ */
+
+/* What the client is told of the answer, in every frame. */
+static void remember_head(struct openai_chat_decoder *d, struct event *start)
+{
+    if (start->start.created_s <= 0)
+        start->start.created_s = d->options.now_s;
+    d->id = str_copy(d->options.arena, start->start.id);
+    d->model = str_copy(d->options.arena, start->start.model);
+    d->created_s = start->start.created_s;
+}
 
 static void start(struct openai_chat_decoder *d, yyjson_val *root)
 {
@@ -886,11 +954,21 @@ static void start(struct openai_chat_decoder *d, yyjson_val *root)
     event->start.id = id.n > 0 ? id : STR_NULL;
     event->start.model = model.n > 0 ? model : STR_NULL;
     if (json_to_int64(json_get(root, STR("created")), &created) && created > 0)
-        event->start.created_s = created >= CREATED_MS_MIN ? created / 1000 : created;
+        event->start.created_s = created >= OPENAI_CHAT_CREATED_MS_MIN ? created / 1000 : created;
+    if (d->options.mend)
+        remember_head(d, event);
     openai_chat_delta_count_args(&hash, id);
     d->id_hash = (uint32_t)(hash.args_hash ^ (hash.args_hash >> 32));
     d->started = true;
     d->version++;
+}
+
+/* Whether a client would know it for what it is: {"error":{"message":…}}, or {"error":"…"}. */
+static bool is_plain_error(yyjson_val *root)
+{
+    yyjson_val *error = json_get(root, STR("error"));
+
+    return json_str(error).n > 0 || yyjson_is_str(json_get(error, STR("message")));
 }
 
 void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root)
@@ -905,20 +983,49 @@ void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root)
     d->version++;
 }
 
-/* An error instead of, or within, an answer. */
+/* Something that a list or object fills. */
+static bool is_said(yyjson_val *error)
+{
+    return yyjson_is_obj(error) || json_str(error).n > 0;
+}
+
+/* An error instead of, or within, an answer; NULL: none. */
 static yyjson_val *error_in(yyjson_val *root, bool has_choices, bool whole)
 {
-    yyjson_val *error = json_get(root, STR("error"));
     yyjson_val *groq = json_get(root, STR("x_groq"));
 
     if (whole && has_choices)
         return NULL;
-    if (yyjson_is_obj(error) || (yyjson_is_str(error) && yyjson_get_len(error) > 0))
+    if (is_said(json_get(root, STR("error"))))
         return root;
-    error = json_get(groq, STR("error"));
-    if (yyjson_is_obj(error) || (yyjson_is_str(error) && yyjson_get_len(error) > 0))
+    if (is_said(json_get(groq, STR("error"))))
         return groq;
-    return NULL;
+    return !has_choices && openai_chat_is_bare_error(root) ? root : NULL;
+}
+
+/* Azure's first chunk has no id and no choices: it says nothing yet. */
+static bool starts(yyjson_val *root, bool has_choices, bool whole)
+{
+    return whole || has_choices || json_get_str(root, STR("id")).n > 0 ||
+           yyjson_is_obj(json_get(root, STR("usage")));
+}
+
+static void read_usage(struct openai_chat_decoder *d, yyjson_val *root, bool lone,
+                       struct frame *frame)
+{
+    struct usage usage;
+    enum openai_chat_usage_verdict verdict = openai_chat_usage_read(root, d->options.dialect,
+                                                                    &usage);
+
+    if (d->options.mend && verdict > OPENAI_CHAT_USAGE_FINE) {
+        d->faults.root |= OPENAI_CHAT_WRONG_USAGE;
+        d->faults.usage_verdict = verdict;
+        d->faults.usage = usage;
+    }
+    if (verdict != OPENAI_CHAT_USAGE_FINE && verdict != OPENAI_CHAT_USAGE_MISREAD)
+        return;
+    emit(d, EVENT_USAGE, 0, EVENT_NO_BLOCK)->usage = usage;
+    frame->usage_only = lone;
 }
 
 void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, bool whole,
@@ -934,18 +1041,22 @@ void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, boo
     assert(!d->over);
     assert(yyjson_is_obj(root));
     if (error != NULL) {
+        if (d->options.mend && (error != root || !is_plain_error(root)))
+            d->faults.root |= OPENAI_CHAT_WRONG_ERROR;
         openai_chat_delta_error(d, error);
         return;
     }
-    /* Azure's first chunk has no id and no choices: it says nothing yet. */
-    if (!d->started && (whole || has_choices || json_get_str(root, STR("id")).n > 0 ||
-                        yyjson_is_obj(json_get(root, STR("usage")))))
+    if (!d->started && starts(root, has_choices, whole))
         start(d, root);
+    d->failure = NULL;
     yyjson_arr_foreach(choices, at, count, choice)
     {
-        if (!d->over)
-            read_choice(d, choice, at, whole);
+        read_choice(d, choice, at, whole);
     }
-    if (d->started && !d->over && read_any_usage(d, root))
-        frame->usage_only = !whole && yyjson_is_arr(choices) && !has_choices;
+    if (d->options.mend && d->started)
+        openai_chat_mend_root(d, root);
+    if (d->started)
+        read_usage(d, root, !whole && !has_choices && yyjson_is_arr(choices), frame);
+    if (d->failure != NULL)
+        fail_answer(d);
 }

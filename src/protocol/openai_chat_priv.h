@@ -10,12 +10,14 @@
  *   openai_chat_upstream.c  request: canonical -> upstream's body, or edits of the client's
  *   openai_chat_decode.c    answer: bytes -> frames; completion
  *   openai_chat_delta.c     answer: one chunk's or body's JSON -> events; blocks and tool calls
+ *   openai_chat_usage.c     answer: its usage
+ *   openai_chat_mend.c      answer: raw frames as a client of the protocol alone reads them rightly
  *   openai_chat_template.c  answer: frames like an earlier one, without parsing them
  *   openai_chat_encode.c    answer: events -> raw or chunks
  *   openai_chat_collect.c   answer: events -> one whole body
  *   openai_chat_lint.c      a checker of what a client gets
  *
- * What the three of "answer: bytes -> frames" share stands in openai_chat_decode_priv.h.
+ * What those of "answer: bytes -> frames" share stands in openai_chat_decode_priv.h.
  */
 #pragma once
 
@@ -186,3 +188,5 @@ NODISCARD bool openai_chat_add_image(struct buf *out, struct str media);
 bool openai_chat_is_annotation(struct str json);
 /* The fields of an error in any of the shapes that upstreams use. false: nothing like one. */
 bool openai_chat_read_error(yyjson_val *root, struct arena *arena, struct event *ret_error);
+/* Whether what has no choices is an error although it has no member `error`. */
+bool openai_chat_is_bare_error(yyjson_val *root);

@@ -119,6 +119,14 @@ struct decoder_options {
     struct arena *arena;   /* lives as long as the answer (observed ids, block tables) */
     frame_sink_fn *sink;
     void *sink_ctx;
+    const struct dialect *dialect; /* the backend's; NULL: the plain protocol */
+    /* Raw frames go to a client that knows this protocol alone: what it would misread of the
+     * vendor's is put right in them (protocols whose vendors need it). What the upstream left out
+     * of heads is said as follows. */
+    bool mend;
+    struct str id; /* as the encoder's */
+    struct str model;
+    int64_t now_s;
 };
 
 /* decoder: zeroed memory of decoder_size bytes, placed by the caller, alive until fini. The scratch

@@ -8,6 +8,7 @@
 
 enum {
     ARENA_BYTES_MAX = 256 * 1024 * 1024,
+    NOW_S = 1700000000,
     EVENT_BYTES_MAX = 16 * 1024 * 1024,
     DEPTH_MAX = 64,
     LINT_SMALL = 4096
@@ -131,6 +132,11 @@ void trial_decode(struct trial *trial, const struct protocol *protocol, struct s
         .arena = &answer,
         .sink = keep,
         .sink_ctx = trial,
+        .dialect = cuts->dialect,
+        .mend = cuts->mend,
+        .id = STR("ours"),
+        .model = STR("our-model"),
+        .now_s = NOW_S,
     };
 
     assert(cuts->stream || (cuts->step == 0 && cuts->at == 0));
@@ -202,6 +208,12 @@ bool trial_check(const struct trial *trial, struct error *ret_why)
     }
     arena_fini(&arena);
     return ok;
+}
+
+void trial_raw(const struct trial *trial, struct buf *out)
+{
+    for (size_t i = 0; i < trial->n; i++)
+        (void)buf_add(out, trial->frames[i].raw);
 }
 
 bool trial_is_raw(const struct trial *trial, struct str bytes)
@@ -278,7 +290,7 @@ enum error_code trial_encode(const struct trial *trial, const struct protocol *p
     if (str_is_null(filled.model))
         filled.model = STR("our-model");
     if (filled.now_s == 0)
-        filled.now_s = 1700000000;
+        filled.now_s = NOW_S;
     protocol->encoder_init(encoder, &filled);
     for (size_t i = 0; i < trial->n && code == OK; i++) {
         struct str raw;
@@ -346,6 +358,8 @@ static enum error_code law_of_cuts(const struct protocol *protocol, struct str b
         struct trial_cuts cuts = others[i];
         cuts.stream = true;
         cuts.array = how->array;
+        cuts.dialect = how->dialect;
+        cuts.mend = how->mend;
         /* Byte by byte costs a call a byte: of long inputs the random cuts must do. */
         if (cuts.step == 1 && bytes.n > LINT_SMALL)
             continue;
@@ -387,6 +401,67 @@ static enum error_code law_of_writing(const struct trial *trial, bool stream, st
     return code;
 }
 
+/* Reasons for which a protocol's clients have no word of their own. */
+static void in_known_words(struct trial *trial)
+{
+    for (size_t i = 0; i < trial->n; i++) {
+        for (uint32_t k = 0; k < trial->frames[i].n; k++) {
+            struct event *event = &trial->frames[i].events[k];
+            if (event->kind == EVENT_ERROR && str_is_null(event->error.type))
+                event->error.type = STR("server_error");
+            if (event->kind != EVENT_STOP)
+                continue;
+            if (event->stop.reason == STOP_CONTEXT)
+                event->stop.reason = STOP_LENGTH;
+            else if (event->stop.reason != STOP_LENGTH && event->stop.reason != STOP_FILTER)
+                event->stop.reason = event->stop.reason == STOP_TOOL ? STOP_TOOL : STOP_END;
+        }
+    }
+}
+
+/* What was mended says the same as what came, and is mended: a second time nothing changes. Of what
+ * broke off nothing is asked. */
+static enum error_code law_of_mends(struct trial *trial, const struct trial_cuts *how,
+                                    struct error *e)
+{
+    const struct trial_cuts cuts = {.stream = how->stream, .dialect = how->dialect, .mend = true};
+    struct trial again;
+    struct buf raw;
+    struct buf bytes;
+    struct buf want;
+    struct buf got;
+
+    /* A whole body that is an error says nothing else. */
+    bool error = !how->stream && trial_has(trial, EVENT_ERROR);
+    if (trial->error.code != OK)
+        return OK;
+    buf_init(&raw, ARENA_BYTES_MAX);
+    buf_init(&bytes, ARENA_BYTES_MAX);
+    buf_init(&want, ARENA_BYTES_MAX);
+    buf_init(&got, ARENA_BYTES_MAX);
+    trial_raw(trial, &raw);
+    trial_decode(&again, trial->protocol, buf_str(&raw), &cuts);
+    trial_raw(&again, &bytes);
+    in_known_words(trial);
+    in_known_words(&again);
+    /* Usage that says nothing is none, and becomes zeros. */
+    bool usage = trial_has(trial, EVENT_USAGE);
+    trial_digest(trial, usage, &want);
+    trial_digest(&again, usage, &got);
+    if (again.error.code != OK)
+        (void)FAIL(e, ERR_INTERNAL, "what was mended is not complete: %s", again.error.detail);
+    else if (!str_eq(buf_str(&bytes), buf_str(&raw)))
+        (void)FAIL(e, ERR_INTERNAL, "what was mended is mended again");
+    else if (!error && !str_eq(buf_str(&got), buf_str(&want)))
+        (void)FAIL(e, ERR_INTERNAL, "what was mended says something else");
+    trial_fini(&again);
+    buf_fini(&raw);
+    buf_fini(&bytes);
+    buf_fini(&want);
+    buf_fini(&got);
+    return e->code;
+}
+
 enum error_code trial_laws(const struct protocol *protocol, struct str bytes,
                            const struct trial_cuts *how, struct error *e)
 {
@@ -399,6 +474,8 @@ enum error_code trial_laws(const struct protocol *protocol, struct str bytes,
     e->code = OK;
     if (!trial_check(&trial, e))
         assert(e->code != OK);
+    else if (how->mend)
+        e->code = law_of_mends(&trial, how, e);
     else if (!trial_is_raw(&trial, bytes))
         (void)FAIL(e, ERR_INTERNAL, "the frames are not what came");
     if (e->code == OK && how->stream)

@@ -24,6 +24,8 @@ struct trial_cuts {
     size_t at;                      /* not 0: one cut there, and step is nothing */
     uint64_t seed;                  /* not 0: 1 to step bytes at once */
     void (*prepare)(void *decoder); /* called before the first byte; NULL: nothing */
+    const struct dialect *dialect;  /* NULL: the plain protocol */
+    bool mend;
 };
 
 /* error.code says whether the answer was complete. The trial is to be given to _fini. */
@@ -58,8 +60,11 @@ NODISCARD enum error_code trial_encode(const struct trial *trial, const struct p
 NODISCARD enum error_code trial_lint(const struct protocol *protocol, struct str bytes, bool stream,
                                      struct error *e);
 
+/* The frames' bytes, as a client in raw mode gets them. */
+void trial_raw(const struct trial *trial, struct buf *out);
+
 /* What holds for whatever an upstream sends: the events are legal, raw frames are the bytes that
- * came, no cut changes anything; what is complete and written anew passes the checker, streamed and
+ * came (but for mends: those say the same and need no other), no cut changes anything; what is complete and written anew passes the checker, streamed and
  * whole, and is read again. OK, or INTERNAL with what does not hold. */
 NODISCARD enum error_code trial_laws(const struct protocol *protocol, struct str bytes,
                                      const struct trial_cuts *how, struct error *e);
