@@ -23,17 +23,36 @@ enum key_header {
     KEY_X_GOOG_API_KEY /* x-goog-api-key: K */
 };
 
+/* How the answer of a backend inside this process begins. */
+struct local_head {
+    int status;
+    int64_t wait_ms;       /* before it */
+    int64_t length;        /* of the body, as it is declared; -1: not declared */
+    int64_t retry_after_s; /* 0: not said */
+    bool silent;           /* nothing ever comes, not even this */
+};
+
+/* What follows a piece of its body. */
+enum local_move {
+    LOCAL_MORE,   /* the next one, after a pause */
+    LOCAL_END,    /* nothing: the answer is complete */
+    LOCAL_CUT,    /* nothing: the connection breaks here */
+    LOCAL_SILENT, /* nothing, and the connection stays */
+};
+
 /* A backend inside this process: a script of answers, pure like a protocol: the gateway gives it
  * the decoded request and sends what it makes over an in-memory connection, through the same
  * attempt code as any other. It speaks its line's protocol. */
 struct local_backend {
     size_t state_size; /* zeroed per request, in the request arena */
-    /* request is full. Returns the HTTP status; body of an error goes to out. */
-    int (*start)(void *state, const struct request *request, int64_t now_s, struct arena *arena,
-                 struct buf *out);
-    /* The next piece of the body goes to out; *ret_wait_ms: pause after it. False: that was all
-     * (a last piece may have gone to out, too). */
-    bool (*next)(void *state, struct buf *out, int64_t *ret_wait_ms);
+    /* request is full. Fills the zeroed *ret_head; the beginning of the body, of an error all of
+     * it, may go to out. Of an error (a status of 400 and above) nothing is asked of next. */
+    void (*start)(void *state, const struct request *request, int64_t now_s, struct arena *arena,
+                  struct buf *out, struct local_head *ret_head);
+    /* The next piece of the body goes to out (a last one, too); *ret_wait_ms: pause after it. */
+    enum local_move (*next)(void *state, struct buf *out, int64_t *ret_wait_ms);
+    /* Nothing more is asked for; whenever start was called, also when the client has left. */
+    void (*end)(void *state);
     const char *const *models; /* ids, ended by NULL; the first is the default */
 };
 

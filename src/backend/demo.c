@@ -2,46 +2,88 @@
 /*
  * The built-in demo backend.
  *
- * What      Answers like an OpenAI-compatible server, from inside this process: model `assistant`
- *           (the default) tells about the proxy itself, model `echo` says the last user message
- *           back. It is no language model, and says so.
- * How       start makes the whole answer with the protocol's own encoder and cuts it into pieces
- *           (a word each, in streams); next hands them out with a pause after each.
- * Owns      Nothing beyond the request's arena: whoever leaves early leaves nothing behind.
- * Not here  HTTP, sockets, timers; the texts of `assistant` (demo_text.c).
+ * What      Answers like an OpenAI-compatible server, from inside this process. Each of its models
+ *           is a script that shows one thing: answers about the proxy itself, tools, reasoning,
+ *           long and slow answers, answers that go wrong. None is a language model.
+ * How       start finds out what is to be said (struct demo_script) and hands it to demo_play,
+ *           which says it as the request wants it; next asks it for the pieces of a stream. What
+ *           goes wrong on purpose does so where the bytes are: half of them, then a cut.
+ * Owns      Nothing beyond the request's arena but the encoder, which ends with the request.
+ * Not here  HTTP, sockets, timers (gateway/local.c); how an answer is cut and encoded
+ *           (demo_play.c); the texts of `assistant` (demo_text.c); tools (demo_tools.c).
  */
 #include "backend/demo_text.h"
 
 #include "backend/backend.h"
-#include "base/id.h"
+#include "backend/demo_instance.h"
+#include "backend/demo_play.h"
+#include "backend/demo_tools.h"
+#include "text/json.h"
 #include "text/utf8.h"
 
 enum {
-    WORD_WAIT_MS = 28,
-    PIECES_MAX = 400,     /* a long echo gets larger pieces, not a longer wait */
-    PIECE_BYTES_MIN = 24, /* within text without blanks */
-    ANSWER_OVERHEAD = 4096,
-    CHUNK_OVERHEAD = 1024,
+    WORD_MS = 28,
+    SLOW_WORD_MS = 1000,
     NAME_SHOWN_MAX = 80,
+    FORMAT_BYTES_MAX = 256 * 1024,
+    PARTS_SHOWN_MAX = 16,
+    NOTES_BYTES_MAX = 8 * 1024,
+    LONG_BYTES = 16 * 1024,
+    LONG_BYTES_MAX = 1024 * 1024, /* where max_tokens asks for more */
+    LOOP_BYTES = 64 * 1024,
+    LINE_BYTES = 63,
+    RETRY_AFTER_S = 2,
+    CUT_AFTER_PIECES = 6,
 };
 
 extern const struct protocol protocol_openai_chat;
 extern const struct local_backend demo_backend;
 
-struct demo_piece {
-    struct str bytes;
-    int64_t wait_ms;
-};
-
 struct demo {
-    struct demo_piece *pieces;
-    size_t n;
-    size_t at;
+    struct demo_play play;
+    bool cut;           /* the answer breaks off, whatever it is */
+    size_t pieces_left; /* before that */
 };
 
-static const char *const models[] = {"assistant", "echo", NULL};
+typedef enum error_code say_fn(struct demo_script *script, const struct request *request,
+                               struct arena *arena, struct error *e);
 
-/* --- the answer's text --- */
+static say_fn say_assistant, say_echo, say_slow, say_reason, say_long, say_loop, say_cut;
+
+/* The first is the default. */
+static const struct model {
+    const char *id;
+    say_fn *say;       /* NULL: it does not come to that */
+    int status;        /* of those that fail: with this; 0: they do not */
+    bool cut;          /* breaks off in its midst */
+    const char *error; /* type, and what is said */
+    const char *message;
+} model_table[] = {
+    {.id = "assistant", .say = say_assistant},
+    {.id = "echo", .say = say_echo},
+    {.id = "tools", .say = demo_tools_answer},
+    {.id = "reason", .say = say_reason},
+    {.id = "long", .say = say_long},
+    {.id = "slow", .say = say_slow},
+    {.id = "loop", .say = say_loop},
+    {.id = "tool-loop", .say = demo_tools_loop},
+    {.id = "error-429",
+     .status = 429,
+     .error = "rate_limit_error\",\"param\":null,\"code\":\"rate_limit_exceeded",
+     .message = "The demo's rate limit is reached, as the model error-429 always says. Please try "
+                "again in 2s."},
+    {.id = "error-500",
+     .status = 500,
+     .error = "server_error\",\"param\":null,\"code\":\"internal_error",
+     .message = "The demo has failed, as the model error-500 always does."},
+    {.id = "error-cut", .say = say_cut, .cut = true},
+    {.id = "error-silent"},
+};
+
+static const char *const models[] = {
+    "assistant", "echo",      "tools",     "reason",    "long",         "slow", "loop",
+    "tool-loop", "error-429", "error-500", "error-cut", "error-silent", NULL,
+};
 
 /* The name without a backend's prefix; none of our models has a colon or a slash. */
 static struct str model_of(const struct request *request)
@@ -55,230 +97,348 @@ static struct str model_of(const struct request *request)
     return model;
 }
 
-/* Index in models, or SIZE_MAX. */
-static size_t model_index(struct str model)
+/* NULL: none of ours. */
+static const struct model *find_model(struct str name)
 {
-    if (model.n == 0)
-        return 0;
-    for (size_t i = 0; models[i] != NULL; i++) {
-        if (str_eq(model, str_c(models[i])))
-            return i;
+    if (name.n == 0)
+        return &model_table[0];
+    for (size_t i = 0; i < COUNT_OF(model_table); i++) {
+        assert(str_eq(str_c(models[i]), str_c(model_table[i].id)));
+        if (str_eq(name, str_c(models[i])))
+            return &model_table[i];
     }
-    return SIZE_MAX;
+    return NULL;
 }
 
-/* About four bytes a token: the usual estimate for English. */
-static int64_t tokens_of(size_t bytes)
+/* --- what came beside text ------------------------------------------------------------------ */
+
+static void note_part(const struct part *part, struct buf *out)
 {
-    return (int64_t)((bytes + 3) / 4);
+    struct str name = utf8_head(part->name, NAME_SHOWN_MAX);
+    struct str type = utf8_head(part->media_type, NAME_SHOWN_MAX);
+
+    (void)buf_print(out, "%s[%s", out->n > 0 ? "\n" : "", request_part_name(part->kind));
+    if (name.n > 0)
+        (void)buf_print(out, " %.*s", STR_ARG(name));
+    if (type.n > 0)
+        (void)buf_print(out, ", %.*s", STR_ARG(type));
+    if (part->is_url)
+        (void)buf_print(out, ", at %.*s", STR_ARG(utf8_head(part->data, 2 * NAME_SHOWN_MAX)));
+    else if (part->data.n > 0)
+        (void)buf_print(out, ", %zu bytes", part->data.n / 4 * 3);
+    else if (part->text.n > 0)
+        (void)buf_print(out, ", %zu bytes", part->text.n);
+    (void)buf_add_char(out, ']');
 }
 
-static struct usage estimate(const struct request *request, struct str answer)
+/* A line for each image, file and the like of the last user message; null without any. */
+static struct str notes_of(const struct request *request, struct arena *arena)
 {
-    struct usage usage = {.cached = -1, .cache_written = -1, .reasoning = -1};
-    size_t bytes = 0;
-
-    for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next) {
-        for (const struct part *part = turn->parts; part != NULL; part = part->next) {
-            bytes += part->text.n;
-            for (const struct part *inner = part->parts; inner != NULL; inner = inner->next)
-                bytes += inner->text.n;
-        }
-    }
-    usage.input = tokens_of(bytes);
-    usage.output = tokens_of(answer.n);
-    usage.total = usage.input + usage.output;
-    return usage;
-}
-
-/* The next word with the blanks after it, at least min bytes where the text goes on. */
-static struct str cut_piece(struct str *rest, size_t min)
-{
+    const struct turn *last = NULL;
+    struct str notes = STR_NULL;
+    struct buf out;
     size_t n = 0;
 
-    assert(min > 0 && rest->n > 0);
-    while (n < rest->n) {
-        bool blank = rest->p[n] == ' ' || rest->p[n] == '\n';
-        n++;
-        if (n < rest->n && ((unsigned char)rest->p[n] & 0xC0) == 0x80)
-            continue;
-        if (n >= min && (blank || n >= min + PIECE_BYTES_MIN))
-            break;
+    for (const struct turn *turn = request->turns; turn != NULL; turn = turn->next) {
+        if (turn->role == ROLE_USER)
+            last = turn;
     }
-    struct str piece = str_head(*rest, n);
-    *rest = str_from(*rest, n);
-    return piece;
-}
-
-/* --- encoding --- */
-
-struct maker {
-    const struct protocol *protocol;
-    void *encoder;
-    struct demo *demo;
-    struct arena *arena;
-    int64_t now_s;
-    struct buf out; /* of the frame in work */
-    bool failed;
-};
-
-static void keep_piece(struct maker *m, int64_t wait_ms)
-{
-    if (m->out.n == 0)
-        return;
-    assert(m->demo->n < PIECES_MAX + 8);
-    m->demo->pieces[m->demo->n++] = (struct demo_piece){
-        .bytes = str_copy(m->arena, buf_str(&m->out)),
-        .wait_ms = wait_ms,
-    };
-    buf_reset(&m->out);
-}
-
-/* A synthetic frame of these events becomes a piece. */
-static void push(struct maker *m, struct event *events, uint32_t n, int64_t wait_ms)
-{
-    assert(n > 0);
-    struct frame frame = {.raw = STR_NULL, .events = events, .n = n, .changed = true};
-    struct str bytes = STR_NULL;
-    struct error e;
-
-    if (m->failed)
-        return;
-    m->failed = m->protocol->response_encode(m->encoder, &frame, &m->out, &bytes, &e) != OK;
-    assert(str_is_null(bytes));
-    keep_piece(m, wait_ms);
-}
-
-static void push_text(struct maker *m, struct str text)
-{
-    /* Rounded up, so that there are never more than PIECES_MAX. */
-    size_t min = text.n / PIECES_MAX + 1;
-
-    while (text.n > 0) {
-        struct event event = {.kind = EVENT_TEXT};
-        event.text = cut_piece(&text, min);
-        push(m, &event, 1, WORD_WAIT_MS);
+    buf_init(&out, NOTES_BYTES_MAX);
+    for (const struct part *part = last == NULL ? NULL : last->parts; part != NULL;
+         part = part->next) {
+        if (part->kind != PART_TEXT && n++ < PARTS_SHOWN_MAX)
+            note_part(part, &out);
     }
+    if (n > PARTS_SHOWN_MAX)
+        (void)buf_print(&out, "\n[%zu more]", n - PARTS_SHOWN_MAX);
+    if (n > 0)
+        notes = str_copy(arena, buf_str(&out));
+    buf_fini(&out);
+    return notes;
 }
 
-/* What the answer is called, behind what the protocol puts in front of every such name. */
-static struct str answer_id(struct arena *arena)
-{
-    struct id_source ids;
-    char id[ID_SIZE];
+/* --- texts ---------------------------------------------------------------------------------- */
 
-    id_source_init(&ids);
-    id_make(&ids, id);
-    return str_print(arena, "demo%.*s", ID_SIZE, id);
+static void add_item(struct demo_script *script, enum block_kind kind, struct str text)
+{
+    assert(script->n < DEMO_ITEMS_MAX);
+    script->items[script->n++] = (struct demo_item){.kind = kind, .text = text};
 }
 
-static void push_answer(struct maker *m, struct str model, struct str text, struct usage usage)
+/* An instance of the schema that the request gives, or an object with the text in it. */
+static enum error_code to_format(const struct request *request, struct str *text,
+                                 struct arena *arena, struct error *e)
 {
-    struct event begin[] = {
-        {.kind = EVENT_START,
-         .block = EVENT_NO_BLOCK,
-         .start = {.model = model, .created_s = m->now_s}},
-        {.kind = EVENT_BLOCK_BEGIN, .begin = {.kind = BLOCK_TEXT}},
-    };
-    struct event end[] = {
-        {.kind = EVENT_BLOCK_END},
-        {.kind = EVENT_STOP, .block = EVENT_NO_BLOCK, .stop = {.reason = STOP_END}},
-    };
-    struct event count = {.kind = EVENT_USAGE, .block = EVENT_NO_BLOCK, .usage = usage};
+    const struct format *format = &request->params.format;
+    struct str message = str_head(request_last_user_text(request, arena), NAME_SHOWN_MAX * 10);
+    bool made = true;
+    struct buf out;
 
-    push(m, begin, COUNT_OF(begin), 0);
-    push_text(m, text);
-    push(m, end, COUNT_OF(end), 0);
-    push(m, &count, 1, 0);
-}
-
-static void make_answer(struct maker *m, const struct request *request, struct str text)
-{
-    struct str model = str_c(models[model_index(model_of(request))]);
-    struct error e;
-
-    struct encoder_options options = {
-        .stream = request->stream,
-        .include_usage = request->include_usage == 1,
-        .model = model,
-        .id = answer_id(m->arena),
-        .now_s = m->now_s,
-        .arena = m->arena,
-        .bytes_max = text.n + ANSWER_OVERHEAD,
-    };
-    m->encoder = arena_zalloc(m->arena, m->protocol->encoder_size);
-    if (arena_overflowed(m->arena)) {
-        m->failed = true;
-        return;
+    if (format->kind == FORMAT_ABSENT)
+        return OK;
+    buf_init(&out, FORMAT_BYTES_MAX + 6 * text->n);
+    if (format->kind == FORMAT_SCHEMA) {
+        made = demo_instance(format->schema, utf8_head(message, NAME_SHOWN_MAX * 10), arena, &out);
+    } else {
+        (void)buf_add(&out, STR("{\"text\":"));
+        (void)json_add_string(&out, *text);
+        made = buf_add_char(&out, '}');
     }
-    m->protocol->encoder_init(m->encoder, &options);
-    push_answer(m, model, text, estimate(request, text));
-    m->failed = m->failed || m->protocol->encoder_end(m->encoder, &m->out, &e) != OK;
-    keep_piece(m, 0);
-    m->protocol->encoder_fini(m->encoder);
+    if (made)
+        *text = str_copy(arena, buf_str(&out));
+    buf_fini(&out);
+    if (!made)
+        return FAIL(e, ERR_BAD_REQUEST,
+                    "the demo finds nothing that the schema of response_format accepts");
+    return OK;
 }
 
-/* The answer is an error in the protocol's shape; returns its status. */
-static int refuse(const struct error *e, struct buf *out)
+static enum error_code say_text(struct demo_script *script, const struct request *request,
+                                struct str text, struct arena *arena, struct error *e)
 {
+    TRY(to_format(request, &text, arena, e));
+    add_item(script, BLOCK_TEXT, text);
+    return OK;
+}
+
+static enum error_code say_assistant(struct demo_script *script, const struct request *request,
+                                     struct arena *arena, struct error *e)
+{
+    struct str text = demo_text_answer(request_last_user_text(request, arena));
+    struct str notes = notes_of(request, arena);
+
+    if (!str_is_null(notes))
+        text = str_print(arena, "Your message came with\n%.*s\nwhich I cannot look into.\n\n%.*s",
+                         STR_ARG(notes), STR_ARG(text));
+    return say_text(script, request, text, arena, e);
+}
+
+static enum error_code say_echo(struct demo_script *script, const struct request *request,
+                                struct arena *arena, struct error *e)
+{
+    struct str text = request_last_user_text(request, arena);
+    struct str notes = notes_of(request, arena);
+
+    if (!str_is_null(notes))
+        text = text.n == 0 ? notes : str_print(arena, "%.*s\n%.*s", STR_ARG(text), STR_ARG(notes));
+    return say_text(script, request, text, arena, e);
+}
+
+static enum error_code say_slow(struct demo_script *script, const struct request *request,
+                                struct arena *arena, struct error *e)
+{
+    script->word_ms = SLOW_WORD_MS;
+    return say_text(script, request,
+                    STR("One word each second: time enough to cancel this answer, to see its "
+                        "words arrive, or to meet a time-out."),
+                    arena, e);
+}
+
+static enum error_code say_cut(struct demo_script *script, const struct request *request,
+                               struct arena *arena, struct error *e)
+{
+    return say_text(script, request,
+                    STR("This answer breaks off in its midst, as if the connection to the backend "
+                        "were lost. What you get instead of its end is an error."),
+                    arena, e);
+}
+
+/* --- reasoning ------------------------------------------------------------------------------ */
+
+/* How many steps the thoughts have; 0: none. */
+static size_t steps_of(const struct params *params)
+{
+    static const struct {
+        struct str effort;
+        size_t steps;
+    } efforts[] = {
+        {STR_INIT("none"), 0}, {STR_INIT("minimal"), 1}, {STR_INIT("low"), 2},
+        {STR_INIT("high"), 8}, {STR_INIT("xhigh"), 12},  {STR_INIT("max"), 16},
+    };
+
+    if (params->reasoning == REASONING_OFF)
+        return 0;
+    for (size_t i = 0; i < COUNT_OF(efforts); i++) {
+        if (str_eq(efforts[i].effort, params->reasoning_effort))
+            return efforts[i].steps;
+    }
+    return 4;
+}
+
+static enum error_code say_reason(struct demo_script *script, const struct request *request,
+                                  struct arena *arena, struct error *e)
+{
+    static const char *const kinds[] = {"What is asked?", "What do I know of it?",
+                                        "What speaks against that?", "Is there a shorter way?"};
+    struct str effort = request->params.reasoning_effort;
+    struct str asked = str_trim(request_last_user_text(request, arena));
+    size_t steps = steps_of(&request->params);
+    struct buf thoughts;
+
+    buf_init(&thoughts, FORMAT_BYTES_MAX);
+    for (size_t i = 0; i < steps; i++)
+        (void)buf_print(&thoughts, "%sStep %zu of %zu: %s I am a script, so I only count.",
+                        i > 0 ? "\n" : "", i + 1, steps, kinds[i % COUNT_OF(kinds)]);
+    if (steps > 0)
+        add_item(script, BLOCK_REASONING, str_copy(arena, buf_str(&thoughts)));
+    buf_fini(&thoughts);
+    asked = utf8_head(asked, 4 * NAME_SHOWN_MAX);
+    return say_text(script, request,
+                    str_print(arena, "I thought in %zu step%s%s%.*s about: %.*s", steps,
+                              steps == 1 ? "" : "s", effort.n > 0 ? ", with effort " : "",
+                              STR_ARG(utf8_head(effort, NAME_SHOWN_MAX)), STR_ARG(asked)),
+                    arena, e);
+}
+
+/* --- long answers --------------------------------------------------------------------------- */
+
+/* As many bytes as max_tokens lets be said, and some more, so that it is seen to cut. */
+static size_t bytes_asked(const struct request *request, size_t none, size_t max)
+{
+    double tokens;
+
+    if (!str_to_double(request->params.max_tokens, &tokens) || tokens < 1)
+        return none;
+    return tokens * 4 + LINE_BYTES < (double)max ? (size_t)tokens * 4 + LINE_BYTES : max;
+}
+
+/* Lines of equal length, each other than all before. */
+static enum error_code say_long(struct demo_script *script, const struct request *request,
+                                struct arena *arena, struct error *e)
+{
+    static const char words[] = "A long answer has very many lines, and this is number 0000000.\n";
+    _Static_assert(sizeof(words) - 1 == LINE_BYTES, "lines are equally long");
+    size_t lines = bytes_asked(request, LONG_BYTES, LONG_BYTES_MAX) / LINE_BYTES;
+    char *text = arena_alloc(arena, lines * LINE_BYTES + 1);
+
+    if (arena_overflowed(arena))
+        return FAIL(e, ERR_TOO_LARGE, "there is no room for an answer of that length");
+    for (size_t i = 0; i < lines; i++) {
+        char *line = text + i * LINE_BYTES;
+        size_t number = i + 1;
+        memcpy(line, words, LINE_BYTES);
+        for (size_t at = LINE_BYTES - 3; number > 0; at--, number /= 10)
+            line[at] = (char)('0' + number % 10);
+    }
+    return say_text(script, request, str_of(text, lines * LINE_BYTES), arena, e);
+}
+
+static enum error_code say_loop(struct demo_script *script, const struct request *request,
+                                struct arena *arena, struct error *e)
+{
+    static const char paragraph[] =
+        "I have lost my way and say this paragraph again and again, as models sometimes do, until "
+        "somebody stops me or max_tokens does.\n\n";
+    size_t n = sizeof(paragraph) - 1;
+    size_t times = bytes_asked(request, LOOP_BYTES, LOOP_BYTES) / n + 1;
+    char *text = arena_alloc(arena, times * n);
+
+    if (arena_overflowed(arena))
+        return FAIL(e, ERR_TOO_LARGE, "there is no room for an answer of that length");
+    for (size_t i = 0; i < times; i++)
+        memcpy(text + i * n, paragraph, n);
+    return say_text(script, request, str_of(text, times * n), arena, e);
+}
+
+/* --- entry points --------------------------------------------------------------------------- */
+
+static void refuse(const struct error *e, struct buf *out, struct local_head *ret_head)
+{
+    buf_reset(out);
     protocol_openai_chat.error_encode(e, STR_NULL, false, out);
-    return error_status(e);
+    *ret_head = (struct local_head){.status = error_status(e)};
 }
 
-static int demo_start(void *state, const struct request *request, int64_t now_s,
-                      struct arena *arena, struct buf *out)
+static void fail_as_asked(const struct model *model, struct buf *out, struct local_head *ret_head)
+{
+    (void)buf_print(out, "{\"error\":{\"message\":\"%s\",\"type\":\"%s\"}}", model->message,
+                    model->error);
+    ret_head->status = model->status;
+    ret_head->retry_after_s = model->status == 429 ? RETRY_AFTER_S : 0;
+}
+
+static enum error_code say(struct demo *demo, const struct model *model,
+                           const struct request *request, struct arena *arena, struct error *e)
+{
+    struct demo_script *script = &demo->play.script;
+
+    script->model = str_c(model->id);
+    script->word_ms = WORD_MS;
+    TRY(model->say(script, request, arena, e));
+    if (arena_overflowed(arena))
+        return FAIL(e, ERR_TOO_LARGE, "the demo cannot answer a message of this size");
+    return OK;
+}
+
+static void demo_start(void *state, const struct request *request, int64_t now_s,
+                       struct arena *arena, struct buf *out, struct local_head *ret_head)
 {
     struct demo *demo = state;
-    struct str model = model_of(request);
-    size_t index = model_index(model);
+    struct str name = model_of(request);
+    const struct model *model = find_model(name);
     struct error e;
 
     assert(request->full);
-    assert(demo->n == 0);
-    if (index == SIZE_MAX) {
-        (void)FAIL(&e, ERR_MODEL_NOT_FOUND, "%.*s (the demo has assistant and echo)",
-                   STR_ARG(utf8_head(model, NAME_SHOWN_MAX)));
-        return refuse(&e, out);
+    *ret_head = (struct local_head){.status = 200, .length = -1};
+    if (model == NULL) {
+        (void)FAIL(&e, ERR_MODEL_NOT_FOUND,
+                   "%.*s (the demo has assistant, echo, tools, reason, "
+                   "long, slow and others: GET /v1/models)",
+                   STR_ARG(utf8_head(name, NAME_SHOWN_MAX)));
+        refuse(&e, out, ret_head);
+        return;
     }
-
-    struct str text = request_last_user_text(request, arena);
-    if (index == 0)
-        text = demo_text_answer(text);
-    struct maker m = {.protocol = &protocol_openai_chat,
-                      .demo = demo,
-                      .arena = arena,
-                      .now_s = now_s};
-    demo->pieces = arena_array(arena, PIECES_MAX + 8, sizeof(*demo->pieces));
-    if (!arena_overflowed(arena)) {
-        /* Escapes make six bytes of one at worst. */
-        buf_init(&m.out, 6 * text.n + ANSWER_OVERHEAD + CHUNK_OVERHEAD);
-        make_answer(&m, request, text);
-        buf_fini(&m.out);
+    if (model->status != 0) {
+        fail_as_asked(model, out, ret_head);
+        return;
     }
-    if (m.failed || arena_overflowed(arena)) {
-        demo->n = 0;
-        (void)FAIL(&e, ERR_TOO_LARGE, "the demo cannot answer a message of this size");
-        return refuse(&e, out);
+    if (model->say == NULL) {
+        ret_head->silent = true;
+        return;
     }
-    return 200;
+    if (say(demo, model, request, arena, &e) != OK ||
+        demo_play_start(&demo->play, request, now_s, arena, out, &e) != OK) {
+        refuse(&e, out, ret_head);
+        return;
+    }
+    if (!request->stream) {
+        ret_head->length = (int64_t)out->n;
+        ret_head->wait_ms = demo->play.script.word_ms > WORD_MS ? demo_play_wait_ms(&demo->play)
+                                                                : 0;
+    }
+    demo->cut = model->cut;
+    if (model->cut) {
+        demo->pieces_left = request->stream ? CUT_AFTER_PIECES : 0;
+        out->n = request->stream ? out->n : out->n / 2;
+    }
 }
 
-static bool demo_next(void *state, struct buf *out, int64_t *ret_wait_ms)
+static enum local_move demo_next(void *state, struct buf *out, int64_t *ret_wait_ms)
 {
     struct demo *demo = state;
 
-    if (demo->at == demo->n)
-        return false;
-    assert(demo->at < demo->n);
-    const struct demo_piece *piece = &demo->pieces[demo->at++];
-    (void)buf_add(out, piece->bytes);
-    *ret_wait_ms = piece->wait_ms;
-    return demo->at < demo->n;
+    size_t before = out->n;
+
+    if (demo->cut && demo->pieces_left-- == 0)
+        return LOCAL_CUT;
+    enum local_move move = demo_play_next(&demo->play, out, ret_wait_ms);
+    if (!demo->cut || move != LOCAL_END)
+        return move;
+    out->n = before; /* too short to break off earlier */
+    return LOCAL_CUT;
+}
+
+static void demo_end(void *state)
+{
+    struct demo *demo = state;
+
+    demo_play_end(&demo->play);
 }
 
 const struct local_backend demo_backend = {
     .state_size = sizeof(struct demo),
     .start = demo_start,
     .next = demo_next,
+    .end = demo_end,
     .models = models,
 };

@@ -4,160 +4,22 @@
  * protocol's own decoder and held against the grammar of events), an echo that is not verbatim, a
  * stream that comes at once.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "backend/demo_text.h"
 
-#include "backend/backend.h"
-#include "canon/check.h"
-#include "text/json.h"
-
-enum { ARENA_MAX = 64 * 1024 * 1024, BODY_MAX = 16 * 1024 * 1024 };
-
-extern const struct protocol protocol_openai_chat;
-extern const struct local_backend demo_backend;
-
-/* What an answer was. */
-struct answer {
-    int status;
-    struct buf body;
-    size_t pieces;
-    int64_t waited_ms;
-    /* decoded */
-    struct buf text;
-    struct check *check;
-    struct str model;
-    struct str id;
-    struct usage usage;
-    size_t usages;
-    size_t stops;
-    bool terminator;
-    struct arena arena;
-    struct arena scratch;
-};
-
-static void take_event(struct answer *a, const struct event *event)
-{
-    struct error e;
-
-    if (check_event(a->check, event, &e) != OK)
-        fail_msg("%s", e.detail);
-    if (event->kind == EVENT_START) {
-        a->model = str_copy(&a->arena, event->start.model);
-        a->id = str_copy(&a->arena, event->start.id);
-        assert_int_equal(event->start.created_s, 1700000000);
-    } else if (event->kind == EVENT_TEXT) {
-        (void)buf_add(&a->text, event->text);
-    } else if (event->kind == EVENT_USAGE) {
-        a->usage = event->usage;
-        a->usages++;
-    } else if (event->kind == EVENT_STOP) {
-        assert_int_equal(event->stop.reason, STOP_END);
-        a->stops++;
-    }
-}
-
-static enum push on_frame(void *ctx, struct frame *frame)
-{
-    struct answer *a = ctx;
-
-    for (uint32_t i = 0; i < frame->n; i++)
-        take_event(a, &frame->events[i]);
-    a->terminator |= frame->terminator;
-    return PUSH_OK;
-}
-
-static void decode_answer(struct answer *a, bool stream)
-{
-    const struct protocol *p = &protocol_openai_chat;
-    const struct decoder_options options = {
-        .stream = stream,
-        .event_bytes_max = BODY_MAX,
-        .depth_max = 64,
-        .scratch = &a->scratch,
-        .arena = &a->arena,
-        .sink = on_frame,
-        .sink_ctx = a,
-    };
-    void *decoder = arena_zalloc(&a->arena, p->decoder_size);
-    struct error e;
-
-    a->check = check_new(&a->arena);
-    p->decoder_init(decoder, &options);
-    if (p->response_decode(decoder, buf_str(&a->body), true, &e) != OK)
-        fail_msg("%s\n%.*s", e.detail, STR_ARG(buf_str(&a->body)));
-    p->decoder_fini(decoder);
-    if (check_end(a->check, true, &e) != OK)
-        fail_msg("%s", e.detail);
-    assert_int_equal(a->stops, 1);
-}
-
-/* Asks as the gateway does; an answer with status 200 must be a good one. */
-static void ask(struct answer *a, struct str body)
-{
-    const struct protocol *p = &protocol_openai_chat;
-    const struct request_limits limits = {.depth_max = 64};
-    struct request request;
-    struct error e;
-    int64_t wait_ms = 0;
-    bool more = true;
-
-    memset(a, 0, sizeof(*a));
-    arena_init(&a->arena, ARENA_MAX, 4096, NULL);
-    arena_init(&a->scratch, ARENA_MAX, 4096, NULL);
-    buf_init(&a->body, BODY_MAX);
-    buf_init(&a->text, BODY_MAX);
-    memset(&request, 0, sizeof(request));
-    if (p->request_decode(body, &limits, &a->arena, &request, &e) != OK ||
-        p->request_decode_full(&request, &limits, &a->arena, &e) != OK)
-        fail_msg("%s", e.detail);
-    void *state = arena_zalloc(&a->arena, demo_backend.state_size);
-    a->status = demo_backend.start(state, &request, 1700000000, &a->arena, &a->body);
-    if (a->status != 200)
-        return;
-    while (more) {
-        size_t before = a->body.n;
-        wait_ms = 0;
-        more = demo_backend.next(state, &a->body, &wait_ms);
-        assert_true(wait_ms >= 0 && wait_ms <= 100);
-        a->waited_ms += wait_ms;
-        a->pieces += a->body.n > before;
-    }
-    assert_false(demo_backend.next(state, &a->body, &wait_ms));
-    assert_false(arena_overflowed(&a->arena));
-    decode_answer(a, request.stream);
-}
-
-static void answer_fini(struct answer *a)
-{
-    buf_fini(&a->body);
-    buf_fini(&a->text);
-    arena_fini(&a->scratch);
-    arena_fini(&a->arena);
-}
-
-static void assert_text(const struct answer *a, const char *expected)
-{
-    if (!str_eq(buf_str(&a->text), str_c(expected)))
-        fail_msg("\"%.*s\" is not \"%s\"", STR_ARG(buf_str(&a->text)), expected);
-}
+#include "backend/demo_for_test.h"
 
 static void echo_streams(void **state)
 {
-    struct answer a;
+    struct demo_answer a;
 
     (void)state;
-    ask(&a, STR("{\"model\":\"demo:echo\",\"stream\":true,\"stream_options\":"
-                "{\"include_usage\":true},\"messages\":[{\"role\":\"user\",\"content\":\"first\"},"
-                "{\"role\":\"assistant\",\"content\":\"no\"},{\"role\":\"user\",\"content\":"
-                "\"one two\\n\\n  \\\"three\\\" \\u00e4\\ud83d\\ude00 \\u0001 end\"}]}"));
-    assert_int_equal(a.status, 200);
-    assert_text(&a, "one two\n\n  \"three\" \xC3\xA4\xF0\x9F\x98\x80 \x01 end");
+    demo_ask(&a,
+             STR("{\"model\":\"demo:echo\",\"stream\":true,\"stream_options\":"
+                 "{\"include_usage\":true},\"messages\":[{\"role\":\"user\",\"content\":\"first\"},"
+                 "{\"role\":\"assistant\",\"content\":\"no\"},{\"role\":\"user\",\"content\":"
+                 "\"one two\\n\\n  \\\"three\\\" \\u00e4\\ud83d\\ude00 \\u0001 end\"}]}"));
+    assert_int_equal(a.head.status, 200);
+    demo_expect_text(&a, "one two\n\n  \"three\" \xC3\xA4\xF0\x9F\x98\x80 \x01 end");
     assert_true(str_eq(a.model, STR("echo")));
     assert_true(str_starts(a.id, STR("chatcmpl-demo")));
     assert_true(a.id.n > strlen("chatcmpl-demo"));
@@ -168,18 +30,18 @@ static void echo_streams(void **state)
     /* Word by word: several pieces with a pause each, in all not long. */
     assert_true(a.pieces > 6);
     assert_true(a.waited_ms >= 6 * 25 && a.waited_ms < 2000);
-    answer_fini(&a);
+    demo_answer_fini(&a);
 }
 
 static void echo_whole(void **state)
 {
-    struct answer a;
+    struct demo_answer a;
 
     (void)state;
-    ask(&a, STR("{\"model\":\"echo\",\"messages\":[{\"role\":\"user\",\"content\":"
-                "[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}]}"));
-    assert_int_equal(a.status, 200);
-    assert_text(&a, "a\nb");
+    demo_ask(&a, STR("{\"model\":\"echo\",\"messages\":[{\"role\":\"user\",\"content\":"
+                     "[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]}]}"));
+    assert_int_equal(a.head.status, 200);
+    demo_expect_text(&a, "a\nb");
     assert_int_equal(a.usages, 1);
     assert_int_equal(a.waited_ms, 0);
     struct error e;
@@ -187,32 +49,32 @@ static void echo_whole(void **state)
     yyjson_val *root = json_read(buf_str(&a.body), &options, &a.arena, &e);
     assert_non_null(root);
     assert_true(str_eq(json_get_str(root, STR("object")), STR("chat.completion")));
-    answer_fini(&a);
+    demo_answer_fini(&a);
 }
 
 /* Usage in a stream only where it was asked for. */
 static void usage_on_demand(void **state)
 {
-    struct answer a;
+    struct demo_answer a;
 
     (void)state;
-    ask(&a, STR("{\"model\":\"echo\",\"stream\":true,\"messages\":"
-                "[{\"role\":\"user\",\"content\":\"hi\"}]}"));
-    assert_text(&a, "hi");
+    demo_ask(&a, STR("{\"model\":\"echo\",\"stream\":true,\"messages\":"
+                     "[{\"role\":\"user\",\"content\":\"hi\"}]}"));
+    demo_expect_text(&a, "hi");
     assert_int_equal(a.usages, 0);
     assert_true(a.terminator);
-    answer_fini(&a);
+    demo_answer_fini(&a);
 }
 
 static void nothing_to_echo(void **state)
 {
-    struct answer a;
+    struct demo_answer a;
 
     (void)state;
-    ask(&a, STR("{\"model\":\"echo\",\"stream\":true,\"messages\":"
-                "[{\"role\":\"system\",\"content\":\"be kind\"}]}"));
-    assert_text(&a, "");
-    answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"echo\",\"stream\":true,\"messages\":"
+                     "[{\"role\":\"system\",\"content\":\"be kind\"}]}"));
+    demo_expect_text(&a, "");
+    demo_answer_fini(&a);
 }
 
 /* A long message comes in larger pieces, whole, in bounded time; also without any blank. */
@@ -222,9 +84,9 @@ static void long_echo(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(units); i++) {
-        struct answer a;
+        struct demo_answer a;
         struct buf body;
-        buf_init(&body, BODY_MAX);
+        buf_init(&body, DEMO_BODY_MAX);
         (void)buf_add(&body, STR("{\"model\":\"echo\",\"stream\":true,\"messages\":[{\"role\":"
                                  "\"user\",\"content\":\""));
         size_t begin = body.n;
@@ -232,12 +94,12 @@ static void long_echo(void **state)
             (void)buf_add(&body, str_c(units[i]));
         size_t end = body.n;
         (void)buf_add(&body, STR("\"}]}"));
-        ask(&a, buf_str(&body));
-        assert_int_equal(a.status, 200);
-        assert_true(str_eq(buf_str(&a.text), str_of(body.p + begin, end - begin)));
+        demo_ask(&a, buf_str(&body));
+        assert_int_equal(a.head.status, 200);
+        assert_true(str_eq(demo_text_of(&a), str_of(body.p + begin, end - begin)));
         assert_true(a.pieces >= 200 && a.pieces <= 408);
         assert_true(a.waited_ms < 15000);
-        answer_fini(&a);
+        demo_answer_fini(&a);
         buf_fini(&body);
     }
 }
@@ -258,23 +120,23 @@ static void models(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct answer a;
+        struct demo_answer a;
         struct arena arena;
         arena_init(&arena, 4096, 512, NULL);
-        ask(&a, str_print(&arena,
-                          "{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":"
-                          "\"hi\"}]}",
-                          cases[i].model));
-        if (a.status != cases[i].status)
-            fail_msg("%s: %d", cases[i].model, a.status);
-        if (a.status == 404) {
+        demo_ask(&a, str_print(&arena,
+                               "{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":"
+                               "\"hi\"}]}",
+                               cases[i].model));
+        if (a.head.status != cases[i].status)
+            fail_msg("%s: %d", cases[i].model, a.head.status);
+        if (a.head.status == 404) {
             assert_true(str_find(buf_str(&a.body), STR("\"code\":\"model_not_found\""), 0) !=
                         SIZE_MAX);
             struct str begin = str_print(&arena, "{\"error\":{\"message\":\"Model not found: %s",
                                          cases[i].shown);
             assert_true(str_starts(buf_str(&a.body), begin));
         }
-        answer_fini(&a);
+        demo_answer_fini(&a);
         arena_fini(&arena);
     }
     assert_true(str_eq(str_c(demo_backend.models[0]), STR("assistant")));

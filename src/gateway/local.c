@@ -34,8 +34,11 @@ struct local {
     struct large *large; /* has the body, when that is read in a job; else NULL */
     struct request request;
     void *state;
+    struct local_head head;
     struct timer timer;
     struct buf out;
+    bool started; /* the script is */
+    bool said;    /* the answer's head is */
     bool waiting; /* for room in the connection */
 };
 
@@ -55,9 +58,22 @@ static const struct backend *backend_of(const struct branch *branch, const struc
 static void end_local(struct local *local)
 {
     timer_stop(&local->timer);
+    if (local->started)
+        local->backend->local->end(local->state);
     buf_fini(&local->out);
     large_free(&local->large);
     local->magic = 0;
+}
+
+/* The answer breaks off: what was said goes out, the end that is missing does not. */
+static void cut(struct local *local)
+{
+    struct server_conn *client = local->client;
+
+    (void)server_flush(client);
+    end_local(local);
+    server_set_user(client, NULL);
+    server_abort(client);
 }
 
 /* Sends the script's next pieces until it pauses, the connection is full, or it is over. */
@@ -68,16 +84,17 @@ static void play(struct local *local)
     for (;;) {
         int64_t wait_ms = 0;
         buf_reset(&local->out);
-        bool more = script->next(local->state, &local->out, &wait_ms);
+        enum local_move move = script->next(local->state, &local->out, &wait_ms);
         if (local->out.n > 0)
             server_body(local->client, buf_str(&local->out));
-        if (!more) {
-            server_end(local->client);
-            (void)server_flush(local->client);
+        if (move == LOCAL_CUT) {
+            cut(local);
             return;
         }
-        local->waiting = server_flush(local->client) == SERVER_FULL;
-        if (local->waiting)
+        if (move == LOCAL_END)
+            server_end(local->client);
+        local->waiting = server_flush(local->client) == SERVER_FULL && move == LOCAL_MORE;
+        if (move != LOCAL_MORE || local->waiting)
             return;
         if (wait_ms > 0) {
             timer_start(&local->timer, wait_ms);
@@ -86,26 +103,50 @@ static void play(struct local *local)
     }
 }
 
-static void on_timer(struct timer *timer)
+/* The head, and what of the body is known with it: of an error all. */
+static void say_head(struct local *local)
 {
-    play(CONTAINER_OF(timer, struct local, timer));
+    const struct local_head *head = &local->head;
+    bool error = head->status >= 400;
+    char retry[64] = "";
+    char lines[160];
+
+    assert(!local->said);
+    local->said = true;
+    if (head->retry_after_s > 0)
+        (void)snprintf(retry, sizeof(retry), "retry-after: %lld\r\n",
+                       (long long)head->retry_after_s);
+    (void)snprintf(lines, sizeof(lines), "content-type: %s\r\n%s",
+                   !error && local->request.stream ? "text/event-stream; charset=utf-8"
+                                                   : "application/json",
+                   retry);
+    server_head(local->client, head->status, str_c(lines),
+                error ? (int64_t)local->out.n : head->length);
+    if (local->out.n > 0)
+        server_body(local->client, buf_str(&local->out));
+    if (error)
+        server_end(local->client);
+    local->waiting = server_flush(local->client) == SERVER_FULL && !error;
+    if (!error && !local->waiting)
+        play(local);
 }
 
-static void send_error(struct local *local, int status)
+static void on_timer(struct timer *timer)
 {
-    server_head(local->client, status,
-                status == 503 ? STR("content-type: application/json\r\nretry-after: 1\r\n")
-                              : STR("content-type: application/json\r\n"),
-                (int64_t)local->out.n);
-    server_body(local->client, buf_str(&local->out));
-    server_end(local->client);
-    (void)server_flush(local->client);
+    struct local *local = CONTAINER_OF(timer, struct local, timer);
+
+    if (local->said)
+        play(local);
+    else
+        say_head(local);
 }
 
 static void refuse(struct local *local, const struct error *e)
 {
     local->backend->protocol->error_encode(e, STR("local"), false, &local->out);
-    send_error(local, error_status(e));
+    local->head = (struct local_head){.status = error_status(e)};
+    local->head.retry_after_s = local->head.status == 503 ? 1 : 0;
+    say_head(local);
 }
 
 static void refuse_starved(struct local *local)
@@ -119,20 +160,17 @@ static void refuse_starved(struct local *local)
 /* The request was read. */
 static void answer(struct local *local)
 {
-    const struct local_backend *script = local->backend->local;
-
-    int status = script->start(local->state, &local->request,
-                               loop_wall_ms(local->branch->station->loop) / 1000,
-                               server_arena(local->client), &local->out);
-    if (status != 200) {
-        send_error(local, status);
+    local->started = true;
+    local->backend->local->start(local->state, &local->request,
+                                 loop_wall_ms(local->branch->station->loop) / 1000,
+                                 server_arena(local->client), &local->out, &local->head);
+    if (local->head.silent)
         return;
-    }
-    server_head(local->client, 200,
-                local->request.stream ? STR("content-type: text/event-stream; charset=utf-8\r\n")
-                                      : STR("content-type: application/json\r\n"),
-                -1);
-    play(local);
+    assert(local->head.status >= 200);
+    if (local->head.wait_ms > 0)
+        timer_start(&local->timer, local->head.wait_ms);
+    else
+        say_head(local);
 }
 
 static void on_large_read(void *ctx)

@@ -7,6 +7,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import { after, before } from "node:test";
 
+import { DEMO_MODELS } from "./lib/demo.mjs";
 import { request, sse_data } from "./lib/http1.mjs";
 import { PROGRAM, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
 
@@ -64,7 +65,7 @@ test("demo: the banner says where commands in the chat are listed", async () => 
 
 test("demo: its models are in the list", async () => {
     const answer = await proxy.call({ method: "GET", path: "/v1/models" });
-    assert.deepEqual(answer.json.data.map((m) => m.id).sort(), ["demo:assistant", "demo:echo"]);
+    assert.deepEqual(answer.json.data.map((m) => m.id), DEMO_MODELS);
 });
 
 test("demo: a stream's words arrive one by one, not in a heap at the end", async () => {

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { after, beforeEach } from "node:test";
 
+import { DEMO_MODELS } from "./lib/demo.mjs";
 import { LAST_CHUNK, Mock, chunk } from "./lib/mock.mjs";
 import { NAMES, PROTOCOLS } from "./lib/protocols.mjs";
 import { KEY, start, stop_all, test } from "./lib/proxy.mjs";
@@ -260,7 +261,7 @@ test("translate_gateway: HEAD is GET without its body", async () => {
 });
 
 test("translate_gateway: each protocol's list of models, and one of them", async () => {
-    const ids = ["oc:m1", "or:m1", "an:m1", "ge:m1", "demo:assistant", "demo:echo"];
+    const ids = ["oc:m1", "or:m1", "an:m1", "ge:m1", ...DEMO_MODELS];
     const get = (path, headers = {}) => proxy.call({ method: "GET", path, headers });
     for (const path of ["/v1/models", "/v2/models"]) {
         const { json } = await get(path);

@@ -1,0 +1,973 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An instance of a JSON Schema.
+ *
+ * What      Writes a value that a schema accepts: required members, types, bounds, enums, nested.
+ * How       A value is made from *layers*: all the schemas that it has to satisfy at once. $ref and
+ *           allOf add layers, of anyOf and oneOf the first that is possible does. Each question
+ *           (which type, which minimum, what of this member) is then asked of all layers. A
+ *           scalar is a candidate (enum, const, what the message offers, default, examples) that all layers
+ *           take, else one that is made.
+ *           Depth, values and bytes are bounded; members that are not required are left out, so
+ *           that schemas which refer to themselves end where they can.
+ * Owns      Nothing.
+ * Not here  Checking whether a value satisfies a schema, beyond scalars.
+ */
+#include "backend/demo_instance.h"
+
+#include <math.h>
+
+#include "backend/demo_pattern.h"
+#include "text/json.h"
+#include "text/utf8.h"
+
+enum {
+    LAYERS_MAX = 48,
+    DEPTH_MAX = 48,
+    VALUES_MAX = 2000,
+    STEPS_MAX = 200 * 1000,
+    TEXT_SHOWN_MAX = 200,
+    PATTERN_BYTES_MAX = 64 * 1024,
+    SCHEMA_DEPTH_MAX = 128,
+};
+
+struct maker {
+    yyjson_val *root;
+    struct str message;
+    struct arena *arena;
+    struct buf *out;
+    size_t values;
+    size_t steps;
+    size_t depth;
+    bool failed;
+};
+
+struct layers {
+    yyjson_val *items[LAYERS_MAX];
+    size_t n;
+    bool impossible; /* one is `false` */
+};
+
+/* Which types are allowed, a bit each. */
+enum type {
+    TYPE_STRING = 1,
+    TYPE_NUMBER = 2,
+    TYPE_INTEGER = 4,
+    TYPE_BOOLEAN = 8,
+    TYPE_OBJECT = 16,
+    TYPE_ARRAY = 32,
+    TYPE_NULL = 64,
+    TYPE_ALL = 127,
+};
+
+static void make_value(struct maker *m, const struct layers *layers, size_t variant,
+                       struct str name);
+
+static void fail(struct maker *m)
+{
+    m->failed = true;
+}
+
+static bool step(struct maker *m)
+{
+    if (++m->steps > STEPS_MAX || arena_overflowed(m->arena))
+        fail(m);
+    return !m->failed;
+}
+
+/* --- layers -------------------------------------------------------------------------------- */
+
+/* A step of a JSON pointer: ~1 is /, ~0 is ~, and %XX as in any URL. */
+static struct str pointer_key(struct maker *m, struct str token)
+{
+    char *to = arena_alloc(m->arena, token.n + 1);
+    size_t n = 0;
+
+    if (arena_overflowed(m->arena))
+        return STR("");
+    for (size_t i = 0; i < token.n; i++) {
+        char c = token.p[i];
+        if (c == '~' && i + 1 < token.n) {
+            c = token.p[++i] == '1' ? '/' : '~';
+        } else if (c == '%' && i + 2 < token.n && str_hex_digit(token.p[i + 1]) >= 0 &&
+                   str_hex_digit(token.p[i + 2]) >= 0) {
+            c = (char)(str_hex_digit(token.p[i + 1]) * 16 + str_hex_digit(token.p[i + 2]));
+            i += 2;
+        }
+        to[n++] = c;
+    }
+    return str_of(to, n);
+}
+
+/* What "#/$defs/x" refers to; NULL: nothing. */
+static yyjson_val *referred(struct maker *m, struct str ref)
+{
+    yyjson_val *at = m->root;
+    struct str token;
+
+    if (!str_starts(ref, STR("#")))
+        return NULL;
+    struct str rest = str_from(ref, 1);
+    if (rest.n == 0)
+        return at;
+    if (rest.p[0] != '/')
+        return NULL;
+    rest = str_from(rest, 1);
+    while (at != NULL && str_cut(&rest, '/', &token)) {
+        int64_t index;
+        if (yyjson_is_arr(at))
+            at = str_to_int64(token, &index) && index >= 0 ? yyjson_arr_get(at, (size_t)index)
+                                                           : NULL;
+        else
+            at = json_get(at, pointer_key(m, token));
+    }
+    return at;
+}
+
+static void add_layer(struct maker *m, struct layers *layers, yyjson_val *schema, size_t deep);
+
+/* The first of the branches that is possible together with what there is. */
+static void add_branch(struct maker *m, struct layers *layers, yyjson_val *branches, size_t deep);
+
+static bool same_const(yyjson_val *a, yyjson_val *b, struct arena *arena)
+{
+    return str_eq(json_text(a, arena), json_text(b, arena));
+}
+
+static void add_layer(struct maker *m, struct layers *layers, yyjson_val *schema, size_t deep)
+{
+    yyjson_val *inner;
+    size_t i;
+    size_t n;
+
+    if (schema == NULL || !step(m))
+        return;
+    if (yyjson_is_false(schema)) {
+        layers->impossible = true;
+        return;
+    }
+    if (!yyjson_is_obj(schema))
+        return;
+    for (size_t k = 0; k < layers->n; k++) {
+        if (layers->items[k] == schema)
+            return;
+    }
+    if (layers->n == LAYERS_MAX || deep > DEPTH_MAX) {
+        fail(m);
+        return;
+    }
+    layers->items[layers->n++] = schema;
+    struct str ref = json_get_str(schema, STR("$ref"));
+    if (!str_is_null(ref)) {
+        yyjson_val *target = referred(m, ref);
+        if (target == NULL)
+            fail(m);
+        add_layer(m, layers, target, deep + 1);
+    }
+    yyjson_arr_foreach(json_get(schema, STR("allOf")), i, n, inner)
+        add_layer(m, layers, inner, deep + 1);
+    add_branch(m, layers, json_get(schema, STR("anyOf")), deep + 1);
+    add_branch(m, layers, json_get(schema, STR("oneOf")), deep + 1);
+}
+
+static struct layers layers_of(struct maker *m, yyjson_val *schema)
+{
+    struct layers layers = {.n = 0};
+
+    add_layer(m, &layers, schema, 0);
+    return layers;
+}
+
+/* --- what all layers say ------------------------------------------------------------------- */
+
+static unsigned type_named(struct str name)
+{
+    static const struct {
+        struct str name;
+        unsigned type;
+    } types[] = {
+        {STR_INIT("string"), TYPE_STRING},   {STR_INIT("number"), TYPE_NUMBER | TYPE_INTEGER},
+        {STR_INIT("integer"), TYPE_INTEGER}, {STR_INIT("boolean"), TYPE_BOOLEAN},
+        {STR_INIT("object"), TYPE_OBJECT},   {STR_INIT("array"), TYPE_ARRAY},
+        {STR_INIT("null"), TYPE_NULL},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        if (str_eq_nocase(types[i].name, name))
+            return types[i].type;
+    }
+    return 0;
+}
+
+static unsigned types_of_layer(yyjson_val *schema)
+{
+    yyjson_val *said = json_get(schema, STR("type"));
+    yyjson_val *one;
+    unsigned types = 0;
+    size_t i;
+    size_t n;
+
+    if (yyjson_is_str(said))
+        types = type_named(json_str(said));
+    yyjson_arr_foreach(said, i, n, one) types |= type_named(json_str(one));
+    if (types == 0)
+        return TYPE_ALL;
+    return yyjson_is_true(json_get(schema, STR("nullable"))) ? types | TYPE_NULL : types;
+}
+
+static unsigned types_of(const struct layers *layers)
+{
+    unsigned types = TYPE_ALL;
+
+    for (size_t i = 0; i < layers->n; i++)
+        types &= types_of_layer(layers->items[i]);
+    return types;
+}
+
+static bool says(const struct layers *layers, struct str key)
+{
+    for (size_t i = 0; i < layers->n; i++) {
+        if (json_get(layers->items[i], key) != NULL)
+            return true;
+    }
+    return false;
+}
+
+static bool number_of(yyjson_val *v, double *ret_value)
+{
+    struct str token = json_number_token(v);
+
+    return token.n > 0 && str_to_double(token, ret_value);
+}
+
+/* The strictest of a bound over the layers. */
+static double bound_of(const struct layers *layers, struct str key, bool lower, double none)
+{
+    double bound = none;
+    double value;
+
+    for (size_t i = 0; i < layers->n; i++) {
+        if (number_of(json_get(layers->items[i], key), &value))
+            bound = lower ? fmax(bound, value) : fmin(bound, value);
+    }
+    return bound;
+}
+
+static size_t count_of(const struct layers *layers, struct str key, bool lower, size_t none)
+{
+    double value = bound_of(layers, key, lower, lower ? (double)none : (double)UINT32_MAX);
+
+    if (!lower && value >= (double)UINT32_MAX)
+        return none;
+    return value <= 0 ? 0 : value >= (double)UINT32_MAX ? UINT32_MAX : (size_t)value;
+}
+
+/* --- numbers ------------------------------------------------------------------------------- */
+
+struct bounds {
+    double min;
+    double max;
+    bool above; /* min itself is not allowed */
+    bool below;
+    double multiple; /* 0: of none */
+    bool integer;
+};
+
+/* exclusiveMinimum is a number, or (draft 4) makes minimum one. */
+static void read_exclusive(yyjson_val *schema, struct bounds *b)
+{
+    double value;
+
+    if (number_of(json_get(schema, STR("exclusiveMinimum")), &value) && value >= b->min) {
+        b->min = value;
+        b->above = true;
+    }
+    if (number_of(json_get(schema, STR("exclusiveMaximum")), &value) && value <= b->max) {
+        b->max = value;
+        b->below = true;
+    }
+    b->above |= yyjson_is_true(json_get(schema, STR("exclusiveMinimum")));
+    b->below |= yyjson_is_true(json_get(schema, STR("exclusiveMaximum")));
+}
+
+static struct bounds bounds_of(const struct layers *layers, bool integer)
+{
+    struct bounds b = {
+        .min = bound_of(layers, STR("minimum"), true, -HUGE_VAL),
+        .max = bound_of(layers, STR("maximum"), false, HUGE_VAL),
+        .integer = integer,
+    };
+    double value;
+
+    for (size_t i = 0; i < layers->n; i++) {
+        read_exclusive(layers->items[i], &b);
+        if (number_of(json_get(layers->items[i], STR("multipleOf")), &value) && value > 0)
+            b.multiple = fmax(b.multiple, value);
+    }
+    return b;
+}
+
+static bool number_fits(const struct bounds *b, double value)
+{
+    if (value < b->min || value > b->max || (b->above && value <= b->min) ||
+        (b->below && value >= b->max))
+        return false;
+    if (b->integer && value != floor(value))
+        return false;
+    if (b->multiple > 0) {
+        double times = value / b->multiple;
+        return fabs(times - round(times)) < 1e-9 * fmax(1, fabs(times));
+    }
+    return true;
+}
+
+/* How far from one number that may fit to the next. */
+static double unit_of(const struct bounds *b)
+{
+    double width = b->max - b->min;
+
+    if (b->multiple > 0)
+        return b->multiple;
+    return !b->integer && width > 0 && width < 64 ? width / 64 : 1;
+}
+
+/* Where the search begins: at a bound, at 1 where there is none in its way. */
+static double first_of(const struct bounds *b, double unit, bool down)
+{
+    double from = down ? b->max : b->min;
+
+    if (isinf(from))
+        from = b->max < 1 ? b->max : 1;
+    if (!b->integer && b->multiple <= 0)
+        return from;
+    return (down ? floor(from / unit) : ceil(from / unit)) * unit;
+}
+
+/* The variant-th number that fits, counted upwards, or downwards from a low upper bound. */
+static bool make_number(const struct bounds *b, size_t variant, double *ret_value)
+{
+    bool down = isinf(b->min) && b->max < 1;
+    double unit = unit_of(b);
+    double first = first_of(b, unit, down);
+    size_t found = 0;
+
+    for (size_t i = 0; i < variant + 1024; i++) {
+        double value = first + (down ? -unit : unit) * (double)i;
+        if (!number_fits(b, value))
+            continue;
+        if (found++ == variant) {
+            *ret_value = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void write_number(struct maker *m, double value)
+{
+    if (value == floor(value) && fabs(value) < 9e15)
+        (void)buf_print(m->out, "%.0f", value == 0 ? 0.0 : value);
+    else
+        (void)buf_print(m->out, "%.15g", value);
+}
+
+/* --- what the message offers --------------------------------------------------------------- */
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || ((unsigned char)c & 0x80) != 0;
+}
+
+static struct str without_marks(struct str word)
+{
+    while (word.n > 0 && str_find_char(STR(".,;:!?\"'()"), word.p[word.n - 1], 0) != SIZE_MAX)
+        word.n--;
+    while (word.n > 0 && str_find_char(STR("\"'("), word.p[0], 0) != SIZE_MAX)
+        word = str_from(word, 1);
+    return word;
+}
+
+/* The nth number of the message. */
+static bool message_number(const struct maker *m, size_t nth, double *ret_value)
+{
+    struct str rest = str_head(m->message, 4 * TEXT_SHOWN_MAX);
+    struct str word;
+
+    while (str_cut(&rest, ' ', &word)) {
+        if (str_to_double(without_marks(word), ret_value) && nth-- == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The nth of the message's names: capitalised words within a sentence. */
+static struct str message_name(const struct maker *m, size_t nth)
+{
+    struct str rest = str_head(m->message, 4 * TEXT_SHOWN_MAX);
+    struct str word;
+    bool first = true;
+
+    while (str_cut(&rest, ' ', &word)) {
+        bool begins = first;
+        first = word.n == 0 ? first : str_find_char(STR(".!?"), word.p[word.n - 1], 0) != SIZE_MAX;
+        word = without_marks(word);
+        if (!begins && word.n > 1 && word.p[0] >= 'A' && word.p[0] <= 'Z' && is_letter(word.p[1]) &&
+            utf8_valid(word) && nth-- == 0)
+            return word;
+    }
+    return STR_NULL;
+}
+
+static bool name_is(struct str name, const char *const *words)
+{
+    for (; *words != NULL; words++) {
+        struct str word = str_c(*words);
+        for (size_t at = 0; at + word.n <= name.n; at++) {
+            if (str_eq_nocase(str_of(name.p + at, word.n), word))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* What is wanted by the name of the member. What would be run or written somewhere is nothing of
+ * the message's: the call may really be made. */
+static struct str offer_text(const struct maker *m, struct str name, size_t variant)
+{
+    static const char *const run[] = {"command", "cmd", "script", "code", "shell", NULL};
+    static const char *const file[] = {"path", "file", "dir", NULL};
+    static const char *const url[] = {"url", "uri", "link", NULL};
+    static const char *const whole[] = {"query",  "question", "text",   "message",
+                                        "prompt", "input",    "search", NULL};
+    struct str word;
+
+    if (name_is(name, run))
+        return STR("echo demo");
+    if (name_is(name, file))
+        return STR("demo.txt");
+    if (name_is(name, url))
+        return STR("https://example.com/");
+    if (variant == 0 && name_is(name, whole) && m->message.n > 0) {
+        word = utf8_head(m->message, TEXT_SHOWN_MAX);
+        return utf8_valid(word) ? word : STR_NULL;
+    }
+    word = message_name(m, variant);
+    return str_is_null(word) && variant == 0 ? message_name(m, 0) : word;
+}
+
+/* --- strings ------------------------------------------------------------------------------- */
+
+struct text_bounds {
+    size_t min; /* characters */
+    size_t max;
+    struct str format;
+    struct str pattern;
+    bool patterns; /* more than one: not to be had */
+};
+
+static struct text_bounds text_bounds_of(const struct layers *layers)
+{
+    struct text_bounds b = {
+        .min = count_of(layers, STR("minLength"), true, 0),
+        .max = count_of(layers, STR("maxLength"), false, SIZE_MAX),
+    };
+
+    for (size_t i = 0; i < layers->n; i++) {
+        struct str format = json_get_str(layers->items[i], STR("format"));
+        struct str pattern = json_get_str(layers->items[i], STR("pattern"));
+        if (!str_is_null(format))
+            b.format = format;
+        if (!str_is_null(pattern)) {
+            b.patterns |= !str_is_null(b.pattern);
+            b.pattern = pattern;
+        }
+    }
+    return b;
+}
+
+static size_t chars_of(struct str text)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < text.n; i++)
+        n += ((unsigned char)text.p[i] & 0xC0) != 0x80;
+    return n;
+}
+
+/* A text of that format, other for each variant; null: the format says nothing. */
+static struct str of_format(struct maker *m, struct str format, size_t variant)
+{
+    static const struct {
+        struct str format;
+        const char *before; /* a number from 10 to 59 */
+        const char *after;
+    } formats[] = {
+        {STR_INIT("date-time"), "2026-01-15T12:30:", "Z"},
+        {STR_INIT("date"), "20", "-01-15"},
+        {STR_INIT("time"), "12:30:", "Z"},
+        {STR_INIT("duration"), "PT", "M"},
+        {STR_INIT("email"), "demo", "@example.com"},
+        {STR_INIT("hostname"), "demo", ".example.com"},
+        {STR_INIT("ipv4"), "192.0.2.", ""},
+        {STR_INIT("ipv6"), "2001:db8::", ""},
+        {STR_INIT("uri"), "https://example.com/", ""},
+        {STR_INIT("url"), "https://example.com/", ""},
+        {STR_INIT("uuid"), "00000000-0000-4000-8000-0000000000", ""},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(formats); i++) {
+        if (str_eq(formats[i].format, format))
+            return str_print(m->arena, "%s%zu%s", formats[i].before, 10 + variant % 50,
+                             formats[i].after);
+    }
+    return STR_NULL;
+}
+
+/* Cut or filled to the bounds. */
+static struct str to_length(struct maker *m, struct str text, const struct text_bounds *b)
+{
+    size_t chars = chars_of(text);
+
+    while (chars > b->max) {
+        do
+            text.n--;
+        while (text.n > 0 && ((unsigned char)text.p[text.n] & 0xC0) == 0x80);
+        chars--;
+    }
+    if (chars >= b->min)
+        return text;
+    if (b->min > PATTERN_BYTES_MAX) {
+        fail(m);
+        return STR("");
+    }
+    size_t more = b->min - chars;
+    char *to = arena_alloc(m->arena, text.n + more);
+    if (arena_overflowed(m->arena))
+        return STR("");
+    if (text.n > 0)
+        memcpy(to, text.p, text.n);
+    for (size_t i = 0; i < more; i++)
+        to[text.n + i] = "demo "[(chars + i) % 5];
+    return str_of(to, text.n + more);
+}
+
+/* Variants differ in length. */
+static struct str of_pattern(struct maker *m, const struct text_bounds *b, size_t variant)
+{
+    struct buf text;
+    size_t min = variant < b->max - b->min ? b->min + variant : b->max;
+    struct str made = STR("");
+
+    buf_init(&text, PATTERN_BYTES_MAX);
+    if (b->patterns || !demo_pattern(b->pattern, min, &text))
+        fail(m);
+    else
+        made = str_copy(m->arena, buf_str(&text));
+    buf_fini(&text);
+    if (chars_of(made) < b->min || chars_of(made) > b->max)
+        fail(m);
+    return made;
+}
+
+static void make_string(struct maker *m, const struct layers *layers, size_t variant,
+                        struct str name)
+{
+    struct text_bounds b = text_bounds_of(layers);
+    struct str text = of_format(m, b.format, variant);
+
+    if (!str_is_null(b.pattern)) {
+        text = of_pattern(m, &b, variant);
+    } else if (str_is_null(text)) {
+        text = offer_text(m, name, variant);
+        if (str_is_null(text))
+            text = variant == 0 ? STR("demo") : str_print(m->arena, "%zu demo", variant + 1);
+        else if (variant > 0 && !str_is_null(message_name(m, variant)))
+            text = message_name(m, variant);
+        else if (variant > 0)
+            text = str_print(m->arena, "%zu %.*s", variant + 1, STR_ARG(text));
+        text = to_length(m, text, &b);
+    }
+    (void)json_add_string(m->out, text);
+}
+
+/* --- candidates ---------------------------------------------------------------------------- */
+
+static unsigned type_of_value(yyjson_val *v)
+{
+    double number;
+
+    if (yyjson_is_str(v))
+        return TYPE_STRING;
+    if (yyjson_is_bool(v))
+        return TYPE_BOOLEAN;
+    if (yyjson_is_null(v))
+        return TYPE_NULL;
+    if (yyjson_is_obj(v))
+        return TYPE_OBJECT;
+    if (yyjson_is_arr(v))
+        return TYPE_ARRAY;
+    if (number_of(v, &number) && number == floor(number))
+        return TYPE_INTEGER;
+    return TYPE_NUMBER;
+}
+
+/* Whether it stands in each layer's enum and const. */
+static bool is_listed(struct maker *m, const struct layers *layers, yyjson_val *v)
+{
+    for (size_t i = 0; i < layers->n; i++) {
+        yyjson_val *only = json_get(layers->items[i], STR("const"));
+        yyjson_val *list = json_get(layers->items[i], STR("enum"));
+        yyjson_val *one;
+        size_t at;
+        size_t n;
+        bool found = !yyjson_is_arr(list);
+
+        if (only != NULL && !same_const(only, v, m->arena))
+            return false;
+        yyjson_arr_foreach(list, at, n, one)
+        {
+            if (found || !step(m))
+                break;
+            found = same_const(one, v, m->arena);
+        }
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+/* Whether all layers take it, as far as that can be said. */
+static bool is_taken(struct maker *m, const struct layers *layers, yyjson_val *v)
+{
+    unsigned type = type_of_value(v);
+    double number;
+
+    if ((types_of(layers) & type) == 0 || !is_listed(m, layers, v))
+        return false;
+    if (number_of(v, &number)) {
+        struct bounds b = bounds_of(layers, false);
+        return number_fits(&b, number);
+    }
+    if (type == TYPE_STRING) {
+        struct text_bounds b = text_bounds_of(layers);
+        size_t chars = chars_of(json_str(v));
+        return chars >= b.min && chars <= b.max;
+    }
+    return true;
+}
+
+/* The variant-th value of const or enum. False: there is no such list. */
+static bool make_listed(struct maker *m, const struct layers *layers, size_t variant)
+{
+    bool listed = false;
+
+    for (size_t i = 0; i < layers->n && !m->failed; i++) {
+        yyjson_val *only = json_get(layers->items[i], STR("const"));
+        yyjson_val *list = json_get(layers->items[i], STR("enum"));
+        yyjson_val *one;
+        size_t at;
+        size_t n;
+        size_t found = 0;
+
+        listed |= only != NULL || yyjson_is_arr(list);
+        if (only != NULL && variant == 0 && is_taken(m, layers, only)) {
+            (void)buf_add(m->out, json_text(only, m->arena));
+            return true;
+        }
+        yyjson_arr_foreach(list, at, n, one)
+        {
+            if (!is_taken(m, layers, one) || found++ != variant)
+                continue;
+            (void)buf_add(m->out, json_text(one, m->arena));
+            return true;
+        }
+    }
+    if (listed)
+        fail(m);
+    return listed;
+}
+
+/* default and examples, of scalars: what is in objects and lists would have to be looked into. */
+static bool make_given(struct maker *m, const struct layers *layers)
+{
+    for (size_t i = 0; i < layers->n; i++) {
+        yyjson_val *given[] = {json_get(layers->items[i], STR("default")),
+                               yyjson_arr_get_first(json_get(layers->items[i], STR("examples")))};
+        for (size_t k = 0; k < COUNT_OF(given); k++) {
+            if (given[k] == NULL || yyjson_is_ctn(given[k]) || yyjson_is_null(given[k]) ||
+                says(layers, STR("pattern")) || !is_taken(m, layers, given[k]))
+                continue;
+            (void)buf_add(m->out, json_text(given[k], m->arena));
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- containers ---------------------------------------------------------------------------- */
+
+/* All that the layers say of a member. */
+static struct layers member_layers(struct maker *m, const struct layers *layers, struct str key)
+{
+    struct layers member = {.n = 0};
+
+    for (size_t i = 0; i < layers->n; i++) {
+        yyjson_val *said = json_get(json_get(layers->items[i], STR("properties")), key);
+        add_layer(m, &member,
+                  said != NULL ? said : json_get(layers->items[i], STR("additionalProperties")), 0);
+    }
+    return member;
+}
+
+enum { MEMBERS_MAX = 128 };
+
+struct members {
+    struct str keys[MEMBERS_MAX];
+    size_t n;
+};
+
+static void want(struct maker *m, struct members *members, struct str key)
+{
+    for (size_t i = 0; i < members->n; i++) {
+        if (str_eq(members->keys[i], key) || !step(m))
+            return;
+    }
+    if (members->n == MEMBERS_MAX)
+        fail(m);
+    else
+        members->keys[members->n++] = key;
+}
+
+static void want_list(struct maker *m, struct members *members, yyjson_val *list)
+{
+    yyjson_val *one;
+    size_t i;
+    size_t n;
+
+    yyjson_arr_foreach(list, i, n, one)
+    {
+        if (yyjson_is_str(one))
+            want(m, members, json_str(one));
+    }
+}
+
+/* Of what is not required: as many as minProperties asks for; of an object that requires nothing
+ * the first, so that there is something to see. */
+static void want_more(struct maker *m, const struct layers *layers, struct members *members)
+{
+    size_t min = count_of(layers, STR("minProperties"), true, 0);
+    yyjson_val *key;
+    yyjson_val *value;
+    size_t at;
+    size_t n;
+
+    if (min == 0 && members->n == 0 && m->depth == 1 &&
+        count_of(layers, STR("maxProperties"), false, SIZE_MAX) > 0)
+        min = 1;
+    for (size_t i = 0; i < layers->n && members->n < min; i++) {
+        yyjson_obj_foreach(json_get(layers->items[i], STR("properties")), at, n, key, value)
+        {
+            struct layers member = member_layers(m, layers, json_str(key));
+            if (members->n < min && !member.impossible && !m->failed)
+                want(m, members, json_str(key));
+        }
+    }
+    if (!says(layers, STR("minProperties")))
+        return;
+    for (size_t i = 1; members->n < min && !m->failed; i++)
+        want(m, members, str_print(m->arena, "member%zu", i));
+}
+
+static void want_all(struct maker *m, const struct layers *layers, struct members *members)
+{
+    for (size_t i = 0; i < layers->n; i++)
+        want_list(m, members, json_get(layers->items[i], STR("required")));
+    want_more(m, layers, members);
+    /* What is wanted because of another; the list grows while it is walked. */
+    for (size_t k = 0; k < members->n && !m->failed; k++) {
+        for (size_t i = 0; i < layers->n; i++) {
+            want_list(m, members,
+                      json_get(json_get(layers->items[i], STR("dependentRequired")),
+                               members->keys[k]));
+        }
+    }
+}
+
+static void make_object(struct maker *m, const struct layers *layers, size_t variant)
+{
+    struct members *members = ARENA_NEW(m->arena, struct members);
+
+    want_all(m, layers, members);
+    (void)buf_add_char(m->out, '{');
+    for (size_t i = 0; i < members->n && !m->failed; i++) {
+        struct layers member = member_layers(m, layers, members->keys[i]);
+        if (i > 0)
+            (void)buf_add_char(m->out, ',');
+        (void)json_add_string(m->out, members->keys[i]);
+        (void)buf_add_char(m->out, ':');
+        make_value(m, &member, variant, members->keys[i]);
+    }
+    (void)buf_add_char(m->out, '}');
+}
+
+/* All that the layers say of an array's element. */
+static struct layers element_layers(struct maker *m, const struct layers *layers, size_t index)
+{
+    struct layers element = {.n = 0};
+
+    for (size_t i = 0; i < layers->n; i++) {
+        yyjson_val *items = json_get(layers->items[i], STR("items"));
+        yyjson_val *prefix = json_get(layers->items[i], STR("prefixItems"));
+        if (yyjson_is_arr(items)) { /* before 2020 */
+            prefix = items;
+            items = json_get(layers->items[i], STR("additionalItems"));
+        }
+        add_layer(m, &element,
+                  index < yyjson_arr_size(prefix) ? yyjson_arr_get(prefix, index) : items, 0);
+        if (index == 0)
+            add_layer(m, &element, json_get(layers->items[i], STR("contains")), 0);
+    }
+    return element;
+}
+
+static void make_array(struct maker *m, const struct layers *layers, struct str name)
+{
+    size_t min = count_of(layers, STR("minItems"), true, 0);
+    size_t max = count_of(layers, STR("maxItems"), false, SIZE_MAX);
+    size_t n = min > 0 ? min : max > 0 && (m->depth < 8 || says(layers, STR("contains"))) ? 1 : 0;
+    bool unique = false;
+
+    for (size_t i = 0; i < layers->n; i++)
+        unique |= yyjson_is_true(json_get(layers->items[i], STR("uniqueItems")));
+    (void)buf_add_char(m->out, '[');
+    for (size_t i = 0; i < n && !m->failed; i++) {
+        struct layers element = element_layers(m, layers, i);
+        if (element.impossible && i >= min)
+            break;
+        if (i > 0)
+            (void)buf_add_char(m->out, ',');
+        make_value(m, &element, unique || !says(&element, STR("enum")) ? i : 0, name);
+    }
+    (void)buf_add_char(m->out, ']');
+}
+
+/* --- values -------------------------------------------------------------------------------- */
+
+/* Without a type, what the layers speak of. */
+static unsigned type_spoken_of(const struct layers *layers, unsigned types)
+{
+    static const struct {
+        struct str key;
+        unsigned type;
+    } signs[] = {
+        {STR_INIT("properties"), TYPE_OBJECT}, {STR_INIT("required"), TYPE_OBJECT},
+        {STR_INIT("items"), TYPE_ARRAY},       {STR_INIT("prefixItems"), TYPE_ARRAY},
+        {STR_INIT("minItems"), TYPE_ARRAY},    {STR_INIT("pattern"), TYPE_STRING},
+        {STR_INIT("minLength"), TYPE_STRING},  {STR_INIT("format"), TYPE_STRING},
+        {STR_INIT("minimum"), TYPE_NUMBER},    {STR_INIT("multipleOf"), TYPE_NUMBER},
+        {STR_INIT("maximum"), TYPE_NUMBER},    {STR_INIT("minProperties"), TYPE_OBJECT},
+    };
+
+    if (types != TYPE_ALL)
+        return types;
+    for (size_t i = 0; i < COUNT_OF(signs); i++) {
+        if (says(layers, signs[i].key))
+            return signs[i].type;
+    }
+    return TYPE_STRING;
+}
+
+static void make_scalar(struct maker *m, const struct layers *layers, size_t variant,
+                        struct str name, unsigned types)
+{
+    double value;
+
+    if ((types & TYPE_STRING) != 0) {
+        make_string(m, layers, variant, name);
+    } else if ((types & (TYPE_NUMBER | TYPE_INTEGER)) != 0) {
+        struct bounds b = bounds_of(layers, (types & TYPE_NUMBER) == 0);
+        bool offered = variant == 0 && message_number(m, 0, &value) && number_fits(&b, value);
+        if (offered || make_number(&b, variant, &value))
+            write_number(m, value);
+        else
+            fail(m);
+    } else if ((types & TYPE_BOOLEAN) != 0) {
+        (void)buf_add(m->out, variant % 2 == 0 ? STR("true") : STR("false"));
+    } else {
+        (void)buf_add(m->out, STR("null"));
+    }
+}
+
+static void make_value(struct maker *m, const struct layers *layers, size_t variant,
+                       struct str name)
+{
+    unsigned types = types_of(layers);
+
+    if (m->failed || ++m->values > VALUES_MAX || m->depth == DEPTH_MAX || types == 0 ||
+        layers->impossible || !buf_ok(m->out)) {
+        fail(m);
+        return;
+    }
+    m->depth++;
+    if (make_listed(m, layers, variant) || (variant == 0 && make_given(m, layers))) {
+        m->depth--;
+        return;
+    }
+    types = type_spoken_of(layers, types);
+    /* At depth a list may end empty, and a null may end what refers to itself. */
+    if ((types & TYPE_NULL) != 0 && m->depth > DEPTH_MAX / 4)
+        (void)buf_add(m->out, STR("null"));
+    else if ((types & TYPE_OBJECT) != 0)
+        make_object(m, layers, variant);
+    else if ((types & TYPE_ARRAY) != 0)
+        make_array(m, layers, name);
+    else
+        make_scalar(m, layers, variant, name, types);
+    m->depth--;
+}
+
+static bool is_possible(const struct layers *layers)
+{
+    return !layers->impossible && types_of(layers) != 0;
+}
+
+static void add_branch(struct maker *m, struct layers *layers, yyjson_val *branches, size_t deep)
+{
+    yyjson_val *branch;
+    size_t i;
+    size_t n;
+
+    if (!yyjson_is_arr(branches) || yyjson_arr_size(branches) == 0)
+        return;
+    /* null last: it is said of what may be left out. */
+    for (int nulls = 0; nulls < 2; nulls++) {
+        yyjson_arr_foreach(branches, i, n, branch)
+        {
+            struct layers with = *layers;
+            add_layer(m, &with, branch, deep + 1);
+            if (m->failed)
+                return;
+            if (is_possible(&with) && (nulls == 1 || types_of(&with) != TYPE_NULL)) {
+                *layers = with;
+                return;
+            }
+        }
+    }
+    layers->impossible = true;
+}
+
+bool demo_instance(struct str schema, struct str message, struct arena *arena, struct buf *out)
+{
+    const struct json_read_options options = {.depth_max = SCHEMA_DEPTH_MAX};
+    struct error e;
+
+    if (str_is_null(schema))
+        return buf_add(out, STR("{}"));
+    yyjson_val *root = json_read(schema, &options, arena, &e);
+    if (root == NULL)
+        return false;
+    struct maker m = {.root = root, .message = message, .arena = arena, .out = out};
+    struct layers layers = layers_of(&m, root);
+    make_value(&m, &layers, 0, STR(""));
+    return !m.failed && buf_ok(out) && !arena_overflowed(arena);
+}

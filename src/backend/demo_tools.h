@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* What the demo's models `tools` and `tool-loop` do. */
+#pragma once
+
+#include "backend/demo_play.h"
+
+/* Adds the calls of tools that the request offers and its tool_choice lets be called, or the text
+ * that says why there is none; after a tool's result what came. BAD_REQUEST: tool_choice asks for a
+ * tool that is not there. */
+NODISCARD enum error_code demo_tools_answer(struct demo_script *script,
+                                            const struct request *request, struct arena *arena,
+                                            struct error *e);
+/* The same call each time, whatever came of it. */
+NODISCARD enum error_code demo_tools_loop(struct demo_script *script, const struct request *request,
+                                          struct arena *arena, struct error *e);
