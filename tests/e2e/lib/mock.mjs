@@ -142,9 +142,9 @@ export class Exchange {
 }
 
 export class Mock {
-    constructor({ fallback = openai } = {}) {
+    constructor({ fallback = openai, on_get = openai } = {}) {
         this.fallback = fallback;
-        this.on_get = openai;
+        this.on_get = on_get;
         this.requests = [];
         this.connections = 0;
         this.sockets = new Set();
@@ -157,7 +157,7 @@ export class Mock {
         this.waiting = [];
     }
 
-    static async start({ tls: options = null, ...rest } = {}) {
+    static async start({ tls: options = null, port = 0, ...rest } = {}) {
         const mock = new Mock(rest);
         const accept = (socket) => mock.accept(socket);
         mock.server = options ? tls.createServer({ ...options, allowHalfOpen: true }, accept) :
@@ -169,7 +169,7 @@ export class Mock {
                 socket.on("close", () => mock.raw.delete(socket));
             });
         }
-        mock.server.listen(0, "127.0.0.1");
+        mock.server.listen(port, "127.0.0.1");
         await once(mock.server, "listening");
         open.add(mock);
         mock.port = mock.server.address().port;
