@@ -67,16 +67,25 @@ static void add_line(struct buf *out, struct str name, struct str value)
 }
 
 /* Whole seconds, rounded up, also from a date; nonsense is left out. */
-static void add_retry_after(struct buf *out, struct str value, int64_t now_ms)
+static bool add_retry_after(struct buf *out, struct str value, int64_t now_ms)
 {
     double seconds = 0;
 
     if (!quota_retry_after(value, now_ms, &seconds))
-        return;
+        return false;
     int64_t whole = (int64_t)seconds;
     if ((double)whole < seconds)
         whole++;
     (void)buf_print(out, "retry-after: %lld\r\n", (long long)whole);
+    return true;
+}
+
+/* When to try again: in whole seconds for all, and to the millisecond for who reads that. */
+static void add_wait(int64_t wait_ms, struct buf *lines)
+{
+    (void)buf_print(lines, "retry-after: %lld\r\n", (long long)((wait_ms + 999) / 1000));
+    if (wait_ms % 1000 != 0)
+        (void)buf_print(lines, "retry-after-ms: %lld\r\n", (long long)wait_ms);
 }
 
 /* Header lines of the upstream's answer that go down, appended to out. */
@@ -85,13 +94,14 @@ static void headers_down(const struct exchange *x, const struct message *m, int6
 {
     bool same = exchange_is_same(x);
     bool waits = x->call.error.wait_ms > 0; /* said by add_wait */
+    bool said = waits;
 
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
         if (waits && str_starts_nocase(header->name, STR("retry-after")))
             continue;
         if (str_eq_nocase(header->name, STR("retry-after"))) {
-            add_retry_after(out, header->value, now_ms);
+            said = add_retry_after(out, header->value, now_ms) || said;
         } else if (same && (goes_down(header->name) || is_id(header->name) ||
                             (x->opaque != NULL && opaque_goes_down(header->name)))) {
             add_line(out, header->name, header->value);
@@ -99,6 +109,9 @@ static void headers_down(const struct exchange *x, const struct message *m, int6
             add_line(out, header->name, header->value);
         }
     }
+    /* It was named in other words, or a key cools as long as we say. */
+    if (!said && m->status == 429 && x->attempt.keys.wait_ms > 0)
+        add_wait(x->attempt.keys.wait_ms, out);
     if (!same)
         quota_lines(x->attempt.protocol, x->call.intake.protocol, m, now_ms, out);
 }
@@ -174,12 +187,17 @@ static void add_own_lines(struct exchange *x, struct buf *lines)
     (void)buf_add(lines, STR("\r\n"));
 }
 
-/* When to try again: in whole seconds for all, and to the millisecond for who reads that. */
-static void add_wait(int64_t wait_ms, struct buf *lines)
+/* All keys of the backend cool down. When: in seconds since 1970. */
+static void add_limit(const struct exchange *x, struct buf *lines)
 {
-    (void)buf_print(lines, "retry-after: %lld\r\n", (long long)((wait_ms + 999) / 1000));
-    if (wait_ms % 1000 != 0)
-        (void)buf_print(lines, "retry-after-ms: %lld\r\n", (long long)wait_ms);
+    const struct loop *loop = x->station->loop;
+    int64_t limit = keyring_limit(x->attempt.backend->keyring, loop_now_ms(loop));
+    int64_t at_ms = loop_wall_ms(loop) + x->call.error.wait_ms;
+
+    if (limit >= 0)
+        (void)buf_print(lines, "x-ratelimit-limit: %lld\r\n", (long long)limit);
+    (void)buf_print(lines, "x-ratelimit-remaining: 0\r\nx-ratelimit-reset: %lld\r\n",
+                    (long long)((at_ms + 999) / 1000));
 }
 
 /* What a refusal of ours says besides its body; an upstream's error has its own lines, or none. */
@@ -195,6 +213,8 @@ static void add_error_lines(const struct exchange *x, int status, struct buf *li
         add_wait(x->call.error.wait_ms, lines);
     if (x->upstreams_error)
         return;
+    if (code == ERR_RATE_LIMITED && x->attempt.backend != NULL)
+        add_limit(x, lines);
     if (code == ERR_UNAUTHORIZED) /* RFC 9110, 15.5.2: it must have a challenge */
         (void)buf_add(lines, STR("www-authenticate: Bearer\r\n"));
     if (code == ERR_UPGRADE_REQUIRED) /* RFC 9110, 15.5.22: it must say which protocol */

@@ -281,18 +281,32 @@ static void let_go(struct exchange *x)
         attempt_complete(x);
 }
 
-/* Looks for errors. True: the client speaks another protocol, and gets it as one of ours. */
-static bool error_is_ours(struct exchange *x, struct frame *frame)
+/* The client is not to see it: nothing reached it yet, and another key may do. */
+static bool tries_again(struct exchange *x, const struct event *event, struct str body, bool first)
+{
+    if (!keys_told(x, event, body) || !first)
+        return false;
+    x->attempt.failed = true;
+    x->attempt.again = true;
+    return true;
+}
+
+/* Looks for errors. first: nothing was said before. True: the client speaks another protocol, and
+ * gets it as one of ours, or does not get it at all. */
+static bool error_is_ours(struct exchange *x, struct frame *frame, bool first)
 {
     for (uint32_t i = 0; i < frame->n; i++) {
         struct event *event = &frame->events[i];
         bool cut = false;
         if (LIKELY(event->kind != EVENT_ERROR))
             continue;
+        struct str body = frame->whole ? str_head(frame->raw, LARGE_BYTES) : STR_NULL;
         error_came(x, frame, event);
+        if (tries_again(x, event, body, first))
+            return true;
         if (exchange_is_same(x))
             continue;
-        failed_told(x, event, frame->whole ? str_head(frame->raw, LARGE_BYTES) : STR_NULL);
+        failed_told(x, event, body);
         struct error e = x->call.error;
         frame->n = i;
         if (i > 0 && x->attempt.streams)
@@ -317,9 +331,10 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     }
     x->frames++;
     x->terminated = x->terminated || frame->terminator;
-    if (UNLIKELY(!x->attempt.said))
+    bool first = !x->attempt.said;
+    if (UNLIKELY(first))
         look_for_more(x, frame);
-    if (error_is_ours(x, frame))
+    if (error_is_ours(x, frame, first))
         return PUSH_STOP;
     switch (pass(x, frame, &cut)) {
     case PIPELINE_OK:
@@ -677,7 +692,7 @@ struct str attempt_get_head(struct station *station, const struct backend *backe
     (void)buf_add(head, STR("GET "));
     (void)buf_add(head, target);
     (void)buf_add(head, STR(" HTTP/1.1\r\naccept: application/json\r\n"));
-    attempt_add_common(head, station, backend, plan_key(backend));
+    attempt_add_common(head, station, backend, plan_key_first(backend, loop_now_ms(station->loop)));
     attempt_add_version(head, backend, backend->protocol, STR_NULL);
     (void)buf_add(head, STR("\r\n"));
     struct str text = str_copy(arena, buf_str(head));
@@ -730,6 +745,20 @@ static void add_query(struct exchange *x, const struct wire *wire, struct buf *h
     backend_path_query(x->attempt.backend, query.n == 0, head);
 }
 
+/* One key per exchange, the same on each of its attempts (contract, section 4): the client's, where
+ * it goes up, else ours, where there may be a second attempt and the protocol knows the header. */
+static void add_idempotency(const struct exchange *x, struct str forwarded, struct buf *head)
+{
+    const struct backend *backend = x->attempt.backend;
+
+    if (LIKELY(backend->keyring->n == 1) || !backend_is_openai(backend) ||
+        has_line(backend, forwarded, STR("idempotency-key:")))
+        return;
+    (void)buf_add(head, STR("idempotency-key: llm-proxy-"));
+    (void)buf_add(head, str_of(x->id, ID_SIZE));
+    (void)buf_add(head, STR("\r\n"));
+}
+
 /* The request head, built afresh (contract, section 2, "Headers up"); null when it is too long. */
 static struct str make_head(struct exchange *x, const struct wire *wire)
 {
@@ -753,6 +782,7 @@ static struct str make_head(struct exchange *x, const struct wire *wire)
     attempt_add_common(head, x->station, backend, x->attempt.key);
     attempt_add_version(head, backend, x->attempt.protocol, forwarded);
     (void)buf_add(head, forwarded);
+    add_idempotency(x, forwarded, head);
     (void)buf_add(head, STR("\r\n"));
     struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
     buf_reset(head);
@@ -815,6 +845,7 @@ void attempt_began(struct exchange *x, uint64_t body_bytes)
     size_t slot = x->attempt.backend->slot;
     bool connects = client_is_connecting(x->attempt.request);
 
+    keys_begin(x);
     timing_enter(&x->timing, UNLIKELY(connects) ? PHASE_CONNECT : PHASE_BACKEND, x->sent_us);
     x->attempts++;
     metric_add(metrics, METRIC_attempts_total, slot, 1);
@@ -936,6 +967,7 @@ void attempt_cancel(struct exchange *x)
 
 void attempt_fini(struct exchange *x)
 {
+    keys_over(x);
     attempt_cancel(x);
     wait_stop(&x->attempt.grace);
     wait_stop(&x->attempt.hold);
@@ -960,4 +992,16 @@ void attempt_again(struct exchange *x)
     x->call.element = NULL;
     x->translation = NULL;
     x->first_us = 0;
+    x->call.error.code = OK;
+    x->call.error.wait_ms = 0;
+    x->call.usage = (struct usage){-1, -1, -1, -1, -1, -1};
+    x->error_event = false;
+    x->error_status = 0;
+    x->upstreams_error = false;
+    x->terminated = false;
+    x->taken_over = false;
+    x->whole = STR_NULL;
+    x->large_frame = NULL;
+    large_free(&x->large_answer);
+    exchange_reset_out(x->station);
 }

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "canon/event.h"
+#include "gateway/keys.h"
 #include "protocol/protocol.h"
 
 struct backend;
@@ -20,7 +21,8 @@ struct message;
 struct attempt {
     struct client_request *request; /* NULL: none runs */
     struct backend *backend;
-    const struct backend_key *key;   /* that it gets; NULL: none */
+    const struct backend_key *key; /* that it gets; NULL: none */
+    struct keys_attempt keys;
     const struct protocol *protocol; /* that is spoken with it */
     const struct message *head;      /* of the answer; in the request arena, gone at commit */
     int status;
@@ -31,6 +33,7 @@ struct attempt {
     size_t received; /* bytes of its body */
     bool ended;      /* complete */
     bool failed;     /* the call's error says why */
+    bool again;      /* it failed, and keys_again is to be asked; the call's error says nothing */
     bool paused;
     bool said;                  /* a stream: more than its beginning came, it may be committed */
     bool waited;                /* it came to be so by time alone */
@@ -50,7 +53,7 @@ void attempt_write(struct exchange *x);
 NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
 /* A frame of the upstream's, on its way up. ctx: x. */
 enum push attempt_frame(void *ctx, struct frame *frame);
-/* Forgets the attempt that has ended, for another one. Before commit only. */
+/* Forgets the attempt that has ended, and what it left, for another one. Before commit only. */
 void attempt_again(struct exchange *x);
 /* client_start has begun it, at x->sent_us: counts it. */
 void attempt_began(struct exchange *x, uint64_t body_bytes);

@@ -64,8 +64,8 @@ static const uint8_t phases[EXCHANGE_STATE_COUNT] = {
     [EXCHANGE_DIGEST] = PHASE_ENCODE,  [EXCHANGE_ENCODE] = PHASE_ENCODE,
     [EXCHANGE_HAND] = PHASE_SEND,      [EXCHANGE_FINISH] = PHASE_ENCODE,
     [EXCHANGE_BREAK] = PHASE_ENCODE,   [EXCHANGE_FAIL] = PHASE_ENCODE,
-    [EXCHANGE_MODELS] = PHASE_BACKEND, [EXCHANGE_ASK] = PHASE_BACKEND,
-    [EXCHANGE_SENT] = PHASE_SEND,
+    [EXCHANGE_PAUSE] = PHASE_BACKEND,  [EXCHANGE_MODELS] = PHASE_BACKEND,
+    [EXCHANGE_ASK] = PHASE_BACKEND,    [EXCHANGE_SENT] = PHASE_SEND,
 };
 
 void exchange_enter(struct exchange *x, enum phase phase)
@@ -260,6 +260,7 @@ static void forget(struct exchange *x, bool left)
     }
     exchange_enter(x, PHASE_NONE);
     models_forget(x->branch->models, x);
+    keys_forget(x);
     bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
     unpack_free(&x->unpack);
@@ -584,8 +585,10 @@ static enum exchange_state step_PLAN(struct exchange *x)
     bool large = x->body_n > LARGE_BYTES;
 
     if (UNLIKELY(x->opaque != NULL)) {
-        bool started = opaque_plan(x, &x->call.error) == OK && plan_next(x, &x->call.error) == OK &&
-                       opaque_start(x, &x->call.error) == OK;
+        if (opaque_plan(x, &x->call.error) != OK || plan_next(x, &x->call.error) != OK)
+            return EXCHANGE_FAIL;
+        keys_fix(x, plan_key(x->attempt.backend));
+        bool started = keys_take(x, &x->call.error) == OK && opaque_start(x, &x->call.error) == OK;
         return started ? EXCHANGE_OPAQUE : EXCHANGE_FAIL;
     }
     if (UNLIKELY(large) && !large_is_read(x->large)) {
@@ -599,6 +602,8 @@ static enum exchange_state step_PLAN(struct exchange *x)
         return EXCHANGE_FAIL;
     if (UNLIKELY(exchange_counts(x)) && count_is_ours(x))
         return EXCHANGE_COUNT;
+    if (keys_take(x, &x->call.error) != OK)
+        return EXCHANGE_FAIL;
     if (UNLIKELY(large)) {
         attempt_write(x);
         return EXCHANGE_WRITE;
@@ -706,12 +711,24 @@ static bool waits(struct exchange *x, bool nothing)
     return nothing && !attempt->waited;
 }
 
+static enum exchange_state step_PAUSE(struct exchange *x)
+{
+    return x->keys.paused ? EXCHANGE_PAUSE : EXCHANGE_PLAN;
+}
+
+enum exchange_state exchange_again(struct exchange *x)
+{
+    return keys_again(x) ? EXCHANGE_PLAN : EXCHANGE_PAUSE;
+}
+
 static enum exchange_state step_AWAIT(struct exchange *x)
 {
     const struct attempt *attempt = &x->attempt;
     bool stream = attempt->streams && x->call.request.stream;
     bool nothing = x->station->out.n == 0 && attempt->body.n == 0;
 
+    if (UNLIKELY(attempt->again))
+        return exchange_again(x);
     /* What came before a failure goes down before it, also where one read had both. */
     if (attempt->failed && (!stream || !attempt->said || nothing))
         return EXCHANGE_FAIL;
@@ -937,6 +954,7 @@ static enum exchange_state step_ASK(struct exchange *x)
 
 static enum exchange_state step_SENT(struct exchange *x)
 {
+    keys_over(x);
     attempt_cancel(x);
     return EXCHANGE_SENT;
 }

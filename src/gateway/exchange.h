@@ -16,5 +16,7 @@ void exchange_commit(struct exchange *x, int status, struct str content_type, in
 void exchange_send_out(struct exchange *x, int status, struct str content_type);
 /* The turn's buffer is empty again; what one large answer made of it is not kept. */
 void exchange_reset_out(struct station *station);
+/* Another key may do what this attempt's could not: the state in which it is tried. */
+enum exchange_state exchange_again(struct exchange *x);
 /* Of the client's stream. */
 struct str exchange_stream_type(const struct exchange *x);

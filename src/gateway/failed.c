@@ -15,19 +15,22 @@
 
 enum { WAIT_S_MAX = 7 * 24 * 3600 };
 
-/* How long to wait: by the answer's own header, else its words, else its limits. */
-static int64_t wait_of(struct exchange *x, const struct event *error, struct str body)
+/* By the answer's own header, else its words, else its limits. */
+int64_t failed_wait_ms(struct exchange *x, const struct event *error, struct str body)
 {
     const struct message *head = x->attempt.head; /* NULL after commit */
     int64_t now_ms = loop_wall_ms(x->station->loop);
-    double wait_s = head == NULL ? 0 : quota_told_s(head, now_ms);
+    double wait_s = head == NULL ? -1 : quota_told_s(head, now_ms);
 
-    if (wait_s <= 0)
+    if (wait_s < 0) {
         wait_s = failure_wait_s(error, body, &x->answer);
-    if (wait_s <= 0 && head != NULL)
-        wait_s = quota_wait_s(head, now_ms);
-    if (wait_s <= 0 || wait_s > WAIT_S_MAX)
-        return 0;
+        if (wait_s <= 0 && head != NULL)
+            wait_s = quota_wait_s(head, now_ms);
+        if (wait_s <= 0)
+            return -1;
+    }
+    if (wait_s > WAIT_S_MAX)
+        return -1;
     int64_t wait_ms = (int64_t)(wait_s * 1000);
     return (double)wait_ms < wait_s * 1000 ? wait_ms + 1 : wait_ms;
 }
@@ -48,7 +51,11 @@ void failed_told(struct exchange *x, const struct event *error, struct str body)
     failure_make(&event, &names, &x->call.error);
     x->call.error.said = str_copy(&x->answer, x->call.error.said);
     x->upstreams_error = true;
-    x->call.error.wait_ms = wait_of(x, error, body);
+    int64_t wait_ms = failed_wait_ms(x, error, body);
+    /* Of several keys the first that may be used again. */
+    if (x->attempt.keys.wait_ms > 0)
+        wait_ms = x->attempt.keys.wait_ms;
+    x->call.error.wait_ms = wait_ms > 0 ? wait_ms : 0;
 }
 
 void failed_whole(struct exchange *x, struct str body)

@@ -13,6 +13,7 @@
 #include "gateway/body.h"
 #include "gateway/door.h"
 #include "gateway/gateway.h"
+#include "gateway/keys.h"
 #include "gateway/large.h"
 #include "gateway/ops.h"
 #include "gateway/perf.h"
@@ -153,6 +154,7 @@ struct exchange {
     struct call call;
     struct door *door; /* of openai-url; NULL: none was taken */
     struct attempt attempt;
+    struct keys_use keys;
     char *body; /* the request's, in its arena, or in large */
     size_t body_n;
     size_t body_size;

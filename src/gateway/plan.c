@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What      Chooses the element of the plan, and the key, for the next attempt; takes keys out of
- *           what a backend says.
- * Not here  Making the plan (pipeline/stage_resolve).
+ * What      Chooses the element of the plan for the next attempt; finds keys by name; takes keys out
+ *           of what a backend says.
+ * Not here  Making the plan (pipeline/stage_resolve), the key of an attempt (keys).
  */
 #include "gateway/plan.h"
 
@@ -11,6 +11,13 @@
 const struct backend_key *plan_key(const struct backend *backend)
 {
     return backend->config->keys_n > 0 ? &backend->config->keys[0] : NULL;
+}
+
+const struct backend_key *plan_key_first(const struct backend *backend, int64_t now_ms)
+{
+    const struct backend_config *config = backend->config;
+
+    return config->keys_n > 0 ? &config->keys[keyring_first(backend->keyring, now_ms)] : NULL;
 }
 
 const struct backend_key *plan_key_named(const struct backend *backend, struct str name)
@@ -124,6 +131,5 @@ enum error_code plan_next(struct exchange *x, struct error *e)
     x->call.element = element;
     x->attempt.backend = backend;
     x->attempt.protocol = protocol_for(x, backend);
-    x->attempt.key = plan_key(backend);
     return OK;
 }

@@ -6,10 +6,12 @@
 
 struct exchange;
 
-/* The element for the next attempt and the key to use (x->attempt.key). */
+/* The element for the next attempt. */
 NODISCARD enum error_code plan_next(struct exchange *x, struct error *e);
-/* The key for what no element chose; NULL: the backend needs none. */
+/* The first key, for what no model's name led to (files, batches); NULL: the backend needs none. */
 const struct backend_key *plan_key(const struct backend *backend);
+/* The first that works at present, as far as is known, for what any of them may ask. */
+const struct backend_key *plan_key_first(const struct backend *backend, int64_t now_ms);
 /* The key of that name, which made what is asked for; another configuration may have dropped it:
  * then the backend is to say whether another key of its may have it. */
 const struct backend_key *plan_key_named(const struct backend *backend, struct str name);

@@ -9,6 +9,7 @@
  */
 #include "gateway/quota.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #include "http/message.h"
@@ -245,23 +246,64 @@ void quota_lines(const struct protocol *from_protocol, const struct protocol *to
     }
 }
 
+enum { NAME_SIZE_MAX = 96 };
+
+/* If the header says that a limit is used up: what the header with its `member` ("reset") says;
+ * null otherwise. x-ratelimit-remaining-KIND, anthropic-ratelimit-KIND-remaining; whatever kind. */
+static struct str used_up(const struct message *m, const struct http_header *header,
+                          struct str member, enum family *ret_family)
+{
+    static const struct str openai = STR_INIT("x-ratelimit-remaining-");
+    static const struct str anthropic = STR_INIT("anthropic-ratelimit-");
+    static const struct str left = STR_INIT("-remaining");
+    char room[NAME_SIZE_MAX];
+    struct str name = header->name;
+
+    if (!str_eq(header->value, STR("0")) || name.n > NAME_SIZE_MAX / 2)
+        return STR_NULL;
+    int n = 0;
+    if (str_starts_nocase(name, openai)) {
+        *ret_family = FAMILY_OPENAI;
+        n = snprintf(room, sizeof(room), "x-ratelimit-%.*s-%.*s", STR_ARG(member),
+                     STR_ARG(str_from(name, openai.n)));
+    } else if (str_starts_nocase(name, anthropic) && name.n > anthropic.n + left.n &&
+               str_eq_nocase(str_from(name, name.n - left.n), left)) {
+        *ret_family = FAMILY_ANTHROPIC;
+        n = snprintf(room, sizeof(room), "%.*s-%.*s", STR_ARG(str_head(name, name.n - left.n)),
+                     STR_ARG(member));
+    }
+    if (n <= 0 || (size_t)n >= sizeof(room))
+        return STR_NULL;
+    return http_headers_get(&m->headers, str_of(room, (size_t)n));
+}
+
 /* Of what is used up, the longest. */
 static double reset_wait_s(const struct message *m, int64_t now_ms)
 {
-    static const enum family families[] = {FAMILY_OPENAI, FAMILY_ANTHROPIC};
     double longest = 0;
 
-    for (size_t i = 0; i < COUNT_OF(families); i++) {
-        for (size_t kind = 0; kind < KINDS; kind++) {
-            double wait_s = 0;
-            if (!str_eq(value_of(m, families[i], kind, REMAINING), STR("0")))
-                continue;
-            struct str reset = value_of(m, families[i], kind, RESET);
-            if (read_reset(families[i], reset, now_ms, &wait_s) && wait_s > longest)
-                longest = wait_s;
-        }
+    for (size_t i = 0; i < m->headers.n; i++) {
+        enum family family = FAMILY_NONE;
+        double wait_s = 0;
+        struct str reset = used_up(m, &m->headers.items[i], STR("reset"), &family);
+        if (read_reset(family, reset, now_ms, &wait_s) && wait_s > longest)
+            longest = wait_s;
     }
     return longest;
+}
+
+int64_t quota_limit(const struct message *m)
+{
+    int64_t limit = -1;
+
+    for (size_t i = 0; i < m->headers.n; i++) {
+        enum family family;
+        struct str value = used_up(m, &m->headers.items[i], STR("limit"), &family);
+        if (str_to_int64(value, &limit) && limit >= 0)
+            return limit;
+    }
+    struct str value = http_headers_get(&m->headers, STR("x-ratelimit-limit"));
+    return str_to_int64(value, &limit) && limit >= 0 ? limit : -1;
 }
 
 double quota_told_s(const struct message *m, int64_t now_ms)
@@ -269,10 +311,10 @@ double quota_told_s(const struct message *m, int64_t now_ms)
     struct str value = http_headers_get(&m->headers, STR("retry-after-ms"));
     double wait = 0;
 
-    if (str_to_double(value, &wait) && wait > 0)
+    if (str_to_double(value, &wait) && wait >= 0 && wait <= 1e12)
         return wait / 1000;
     value = http_headers_get(&m->headers, STR("retry-after"));
-    return quota_retry_after(value, now_ms, &wait) ? wait : 0;
+    return quota_retry_after(value, now_ms, &wait) ? wait : -1;
 }
 
 double quota_wait_s(const struct message *m, int64_t now_ms)

@@ -14,7 +14,9 @@ void quota_lines(const struct protocol *from, const struct protocol *to, const s
 /* Retry-After's value, a number or a date (RFC 9110, 10.2.3), as seconds from now; false: it is
  * neither. */
 bool quota_retry_after(struct str value, int64_t now_ms, double *ret_s);
-/* Seconds to wait that retry-after-ms, else retry-after, says; 0: none. */
+/* Seconds to wait that retry-after-ms, else retry-after, says; -1: none. */
 double quota_told_s(const struct message *m, int64_t now_ms);
 /* The same by what other headers say (resets of what is used up). */
 double quota_wait_s(const struct message *m, int64_t now_ms);
+/* The limit that is used up, as headers name it; -1: none. */
+int64_t quota_limit(const struct message *m);

@@ -109,6 +109,17 @@ static void test_wait(void **state)
           "2027-01-01T00:00:07Z"},
          0},
         {{"X-RateLimit-Reset", "1767225605000"}, 5},
+        {{"x-ratelimit-remaining-requests", "5", "x-ratelimit-reset-requests", "1h",
+          "x-ratelimit-remaining-tokens", "0", "x-ratelimit-reset-tokens", "6m0s"},
+         360},
+        {{"x-ratelimit-remaining-requests", "-1", "x-ratelimit-reset-requests", "9s"}, 0},
+        {{"x-ratelimit-remaining-requests", "0", "x-ratelimit-reset-requests", "-9s"}, 0},
+        {{"anthropic-ratelimit-input-tokens-remaining", "0",
+          "anthropic-ratelimit-input-tokens-reset", "2026-01-01T00:00:11Z",
+          "anthropic-ratelimit-requests-remaining", "7", "anthropic-ratelimit-requests-reset",
+          "2026-01-01T01:00:00Z"},
+         11},
+        {{"anthropic-ratelimit--remaining", "0", "anthropic-ratelimit-remaining", "0"}, 0},
         {{"X-RateLimit-Reset", "1767225600"}, 0},
     };
     struct http_header items[HEADERS_MAX];
@@ -129,19 +140,21 @@ static void test_told(void **state)
         const char *lines[HEADERS_MAX + 1];
         double expected;
     } rows[] = {
-        {{NULL}, 0},
+        {{NULL}, -1},
         {{"retry-after-ms", "1500"}, 1.5},
         {{"retry-after-ms", "1500", "retry-after", "9"}, 1.5},
-        {{"retry-after-ms", "soon"}, 0},
+        {{"retry-after-ms", "0"}, 0},
+        {{"retry-after", "0"}, 0},
+        {{"retry-after-ms", "soon"}, -1},
         {{"retry-after-ms", "soon", "retry-after", "9"}, 9},
         {{"retry-after-ms", "-1", "retry-after", "0.25"}, 0.25},
         {{"retry-after", "Thu, 01 Jan 2026 00:00:20 GMT"}, 20},
         {{"retry-after", "Wed, 31 Dec 2025 00:00:20 GMT"}, 0},
-        {{"retry-after", "Thu, 01 Jxn 2026 00:00:20 GMT"}, 0},
-        {{"retry-after", "1e12"}, 0},
-        {{"retry-after", "-4"}, 0},
-        {{"retry-after", "nan"}, 0},
-        {{"retry-after", ""}, 0},
+        {{"retry-after", "Thu, 01 Jxn 2026 00:00:20 GMT"}, -1},
+        {{"retry-after", "1e12"}, -1},
+        {{"retry-after", "-4"}, -1},
+        {{"retry-after", "nan"}, -1},
+        {{"retry-after", ""}, -1},
     };
     struct http_header items[HEADERS_MAX];
 
@@ -154,12 +167,39 @@ static void test_told(void **state)
     }
 }
 
+static void test_limit(void **state)
+{
+    static const struct {
+        const char *lines[HEADERS_MAX + 1];
+        int64_t expected;
+    } rows[] = {
+        {{NULL}, -1},
+        {{"x-ratelimit-limit-requests", "60", "x-ratelimit-remaining-requests", "1"}, -1},
+        {{"x-ratelimit-limit-requests", "60", "x-ratelimit-remaining-requests", "0"}, 60},
+        {{"X-RateLimit-Limit", "20"}, 20},
+        {{"X-RateLimit-Limit", "-1"}, -1},
+        {{"x-ratelimit-limit-tokens", "many", "x-ratelimit-remaining-tokens", "0"}, -1},
+        {{"anthropic-ratelimit-output-tokens-limit", "8000",
+          "anthropic-ratelimit-output-tokens-remaining", "0"},
+         8000},
+    };
+    struct http_header items[HEADERS_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct message m = message_with(items, rows[i].lines);
+        if (quota_limit(&m) != rows[i].expected)
+            fail_msg("row %zu: %lld", i, (long long)quota_limit(&m));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_told),
+        cmocka_unit_test(test_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -421,7 +421,7 @@ enum error_code stored_pin(struct exchange *x, struct error *e)
                     STR_ARG(str_head(x->stored->previous, 80)), STR_ARG(str_head(name, 40)));
     if (element->backend == maker) {
         /* At another URL (openai-url) it has other keys, or none. */
-        x->attempt.key = plan_key_named(x->attempt.backend, x->stored->key);
+        keys_fix(x, plan_key_named(x->attempt.backend, x->stored->key));
         return OK;
     }
     if ((!str_is_null(element->model) && !str_is_null(x->call.request.model)) || is_steered(x))
@@ -430,7 +430,7 @@ enum error_code stored_pin(struct exchange *x, struct error *e)
     element->backend = maker;
     element->model = STR_NULL;
     x->attempt.backend = maker;
-    x->attempt.key = plan_key_named(maker, x->stored->key);
+    keys_fix(x, plan_key_named(maker, x->stored->key));
     x->attempt.protocol = x->call.intake.protocol;
     return OK;
 }

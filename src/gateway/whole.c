@@ -146,6 +146,8 @@ static enum exchange_state whole_answer(struct exchange *x, struct str body)
 {
     const struct attempt *attempt = &x->attempt;
 
+    if (attempt->again)
+        return exchange_again(x);
     if (attempt->failed)
         return EXCHANGE_FAIL;
     if (x->error_event && exchange_is_same(x))
@@ -171,6 +173,8 @@ enum exchange_state whole_came(struct exchange *x)
     const struct protocol *up = attempt->protocol;
     struct str body = str_is_null(attempt->span) ? buf_str(&attempt->body) : attempt->span;
 
+    if (!is_success(attempt) && keys_answered(x, body))
+        return exchange_again(x);
     if (UNLIKELY(exchange_counts(x)))
         return counted(x, body);
     if (UNLIKELY(body.n > LARGE_BYTES)) {

@@ -40,6 +40,50 @@ static void unlock(struct session_shard *shard)
     pthread_mutex_unlock(&shard->lock);
 }
 
+/* --- keys of backends --- */
+
+static uint32_t key_backend(uint64_t pair)
+{
+    return (uint32_t)(pair >> 32);
+}
+
+uint32_t session_key(const struct session *session, uint32_t backend)
+{
+    for (size_t i = 0; i < SESSION_KEYS; i++) {
+        uint64_t pair = atomic_load_explicit(&session->keys[i], memory_order_relaxed);
+        if (key_backend(pair) == backend)
+            return (uint32_t)pair;
+    }
+    return 0;
+}
+
+/* In the place that it has, else an empty one, else one that depends on the backend. Two at once
+ * may take the same place: then one of them is forgotten, and its next request is as a new
+ * session's. */
+void session_keep_key(struct session *session, uint32_t backend, uint32_t key)
+{
+    size_t place = backend % SESSION_KEYS;
+
+    assert(backend != 0 && key != 0);
+    for (size_t i = SESSION_KEYS; i-- > 0;) {
+        uint32_t there = key_backend(atomic_load_explicit(&session->keys[i], memory_order_relaxed));
+        if (there == 0)
+            place = i;
+        if (there == backend) {
+            place = i;
+            break;
+        }
+    }
+    atomic_store_explicit(&session->keys[place], (uint64_t)backend << 32 | key,
+                          memory_order_relaxed);
+}
+
+static void forget_keys(struct session *session)
+{
+    for (size_t i = 0; i < SESSION_KEYS; i++)
+        atomic_store_explicit(&session->keys[i], 0, memory_order_relaxed);
+}
+
 /* --- finding --- */
 
 static bool is_pristine(const struct session *session)
@@ -60,6 +104,7 @@ static struct session_value *renew(struct session_shard *shard, struct session *
                                                            memory_order_acq_rel);
 
     session_history_clear(session->history);
+    forget_keys(session);
     session->stats = (struct session_stats){.created_ms = now_ms, .seen_ms = now_ms};
     session_table_soil(shard, session);
     return value;

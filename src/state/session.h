@@ -85,6 +85,14 @@ struct str session_take_oneoff(struct session *session, struct arena *arena);
 /* The call has failed: it is there again, unless another one was set meanwhile. */
 void session_return_oneoff(struct session *session, struct str oneoff);
 
+/* --- keys of backends --- */
+
+/* Which of a backend's keys the session's requests went with last, so that prompt caches stay
+ * useful; both by numbers of the caller's, other than 0. In memory only, and of a few backends. 0:
+ * not known (any more). No lock. */
+uint32_t session_key(const struct session *session, uint32_t backend);
+void session_keep_key(struct session *session, uint32_t backend, uint32_t key);
+
 /* --- history --- */
 
 /* One exchange of it. Of texts the beginning is kept, SESSION_BEGINNING_MAX bytes of UTF-8. */

@@ -27,6 +27,8 @@ enum {
     SESSIONS_QUEUE_MAX = 4096, /* changes that wait to be written */
 };
 
+enum { SESSION_KEYS = 4 };
+
 struct session {
     struct session *next; /* in its bucket */
     struct list lru;      /* in its shard, the latest in front; of those that leave: to be freed */
@@ -42,9 +44,11 @@ struct session {
     struct session_scope scope;
     atomic_uint refs;
     atomic_uint client_hash; /* of client; 0: none */
-    bool linked;             /* it is found */
-    bool stored;             /* the database may have a row of it */
-    bool in_transaction;     /* pending is meant, also where it is NULL; the writer's */
+    /* Keys of backends: a backend's number in the upper half, its key's below. */
+    _Atomic(uint64_t) keys[SESSION_KEYS];
+    bool linked;         /* it is found */
+    bool stored;         /* the database may have a row of it */
+    bool in_transaction; /* pending is meant, also where it is NULL; the writer's */
     unsigned char id_n;
     char id[];
 };

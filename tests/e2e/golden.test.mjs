@@ -31,7 +31,8 @@ const turns_of = (one) => one.turns ?? [one];
 
 /* A key that is refused, or met its limit, cools down: such a case has a backend of its own. */
 const alone = (one) => one.options || one.vendor || turns_of(one).some((turn) =>
-    [401, 403, 429].includes(plain(turn.upstream?.status)));
+    [401, 402, 403, 429].includes(plain(turn.upstream?.status)) ||
+    /"(RESOURCE_EXHAUSTED|rate_limit\w*|insufficient_quota)"/.test(write(turn.upstream ?? null)));
 
 const mock = await Mock.start();
 const no_backend = await missing_backends();

@@ -24,7 +24,8 @@ const proxies = new Map(await Promise.all(NAMES.map(async (name) => {
         backends[`${short}${i}`] = { protocol: name, api_keys: [`upstream-secret-${i}`],
             api_url: mock.url.replace(/\/v1$/, base) };
     }
-    return [name, await start({ config: { retries: 0, proxy_timeout: "2s", backends } })];
+    return [name, await start({ config: { retries: 0, retry_wait_max: 0,
+        proxy_timeout: "2s", backends } })];
 })));
 const no_client = await missing_clients(proxies.get("openai-chat"));
 const used = new Map();
