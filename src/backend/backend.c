@@ -182,7 +182,7 @@ static struct backend merge(const struct backend_config *config,
     backend.protocol = vendor->protocol;
     if (backend.local == NULL && !str_is_null(config->protocol))
         backend.protocol = protocol_find(config->protocol);
-    backend.dialect = plain || config->quirks_off ? (struct dialect){0} : vendor->dialect;
+    backend.dialect = plain ? (struct dialect){0} : vendor->dialect;
     backend.dialect.mend = !plain && !config->quirks_off && vendor->local == NULL &&
                            !vendor->dialect.answers_plain;
     backend.dialect.think_tags = chosen(config->think_tags, backend.dialect.think_tags);

@@ -177,7 +177,8 @@ static void vendors(void **state)
         {false, false, true, KEY_BEARER, "m-1", "api.openai.com"},
         {true, false, true, KEY_BEARER, "", "127.0.0.1"},
         {true, false, false, KEY_BEARER, "", "h"},
-        {true, false, false, KEY_BEARER, "", "api.openai.com"},
+        /* What it leaves alone is for who sends a request to see: translated ones are edited. */
+        {true, false, true, KEY_BEARER, "", "api.openai.com"},
         {true, true, false, KEY_BEARER, "assistant", ""},
         {true, true, false, KEY_BEARER, "assistant", ""},
         {true, false, false, KEY_X_API_KEY, "", "h"},

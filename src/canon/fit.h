@@ -67,6 +67,9 @@ NODISCARD enum error_code fit_request(const struct request *request, const struc
  * text apart. */
 const struct turn *fit_conversation(const struct request *fitted);
 
+/* A call's id as that kind of ids has it: itself where it is one, else made of it, the same each
+ * time. */
+struct str fit_calls_id(enum fit_ids ids, struct str id, struct arena *arena);
 /* JSON text of an object from a call's arguments: "" and null are {}, other values are wrapped as
  * {"value":…}, what is no JSON as {"_invalid_json":"…"} with a warning (5.5). */
 struct str fit_arguments(struct str text, struct translation *t, struct arena *arena);

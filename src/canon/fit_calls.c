@@ -70,11 +70,11 @@ static bool is_legal(enum fit_ids ids, struct str id)
 }
 
 /* Nine of 62 characters: the hash's digits. */
-static struct str mistral_id(const struct fitter *f, struct str id, uint32_t number)
+static struct str mistral_id(struct arena *arena, struct str id, uint32_t number)
 {
     static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     uint64_t value = (uint64_t)fit_hash(id, number) << 32 | fit_hash(id, ~number);
-    char *to = arena_alloc(f->arena, 9);
+    char *to = arena_alloc(arena, 9);
 
     for (size_t i = 0; i < 9; i++) {
         to[i] = digits[value % 62];
@@ -84,9 +84,8 @@ static struct str mistral_id(const struct fitter *f, struct str id, uint32_t num
 }
 
 /* number: of those with the same id, from 0. */
-static struct str new_id(const struct fitter *f, struct str id, uint32_t number)
+static struct str new_id(enum fit_ids ids, struct arena *arena, struct str id, uint32_t number)
 {
-    enum fit_ids ids = f->rules->ids;
     size_t keep = id_max(ids) == SIZE_MAX ? id.n : id_max(ids) - 9;
     size_t n = id.n < keep ? id.n : keep;
     char hex[9];
@@ -95,9 +94,9 @@ static struct str new_id(const struct fitter *f, struct str id, uint32_t number)
     if (number == 0 && is_legal(ids, id))
         return id;
     if (ids == FIT_IDS_MISTRAL)
-        return mistral_id(f, id, number);
-    to = arena_alloc(f->arena, n + 9);
-    if (arena_overflowed(f->arena))
+        return mistral_id(arena, id, number);
+    to = arena_alloc(arena, n + 9);
+    if (arena_overflowed(arena))
         return STR("lost");
     for (size_t i = 0; i < n; i++) {
         bool keep_it = is_plain(id.p[i]) || id.p[i] == '_' || id.p[i] == '-';
@@ -110,6 +109,11 @@ static struct str new_id(const struct fitter *f, struct str id, uint32_t number)
     to[n] = '_';
     memcpy(to + n + 1, hex, 8);
     return str_of(to, n + 9);
+}
+
+struct str fit_calls_id(enum fit_ids ids, struct str id, struct arena *arena)
+{
+    return new_id(ids, arena, id, 0);
 }
 
 /* --- the table ---------------------------------------------------------------------------- */
@@ -153,7 +157,7 @@ static void take_call(struct fitter *f, struct entry *entry, struct fit_use *use
         entry->last->next = use;
     entry->last = use;
     entry->turn = use->turn;
-    use->part->id = new_id(f, id, entry->calls++);
+    use->part->id = new_id(f->rules->ids, f->arena, id, entry->calls++);
 }
 
 static void take_result(struct entry *entry, struct fit_use *use)

@@ -13,7 +13,8 @@ enum thinking_kind {
     THINKING_BUDGET,   /* a number of tokens */
     THINKING_ADAPTIVE, /* the model decides; effort guides it */
     THINKING_LEVEL,    /* a word (Gemini 3) */
-    THINKING_EFFORT    /* a word (OpenAI) */
+    THINKING_EFFORT,   /* a word (OpenAI) */
+    THINKING_SWITCH    /* on or off, in its vendor's words (Qwen, GLM) */
 };
 
 /* Efforts a model knows, as bits. */
@@ -39,6 +40,10 @@ struct traits {
     bool sampling_refused;  /* temperature, top_p, top_k; of OpenAI's: penalties and logprobs too */
     bool sampling_when_off; /* taken after all while reasoning is off */
     bool stop_refused;      /* stop sequences */
+    bool penalties_refused; /* frequency_penalty, presence_penalty */
+    bool effort_refused;    /* reasoning_effort, whatever it says */
+    bool required_refused;  /* that some tool must be called */
+    bool history_refused;   /* reasoning of earlier turns */
     bool prefill_refused;   /* an assistant's text must not stand last */
     bool developer;         /* system texts go as developer */
     bool custom_tools;      /* custom tools, allowed_tools, verbosity (OpenAI's newer ones) */

@@ -798,6 +798,7 @@ static bool asks_usage(const struct backend *backend)
 /* How the request is to be said to the element's backend; *ret_full: from its conversation. */
 static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
 {
+    static const struct dialect plain;
     const struct request *request = &x->call.request;
     const struct backend *backend = x->attempt.backend;
     bool same = exchange_is_same(x);
@@ -816,7 +817,7 @@ static struct encode_request how_to_say(struct exchange *x, bool *ret_full)
     return (struct encode_request){
         .model = x->call.element->model,
         .steer = &x->call.element->steer,
-        .dialect = &backend->dialect,
+        .dialect = same && backend->config->quirks_off ? &plain : &backend->dialect,
         .operation = x->call.intake.operation,
         .same_protocol = same,
         .add_usage = x->usage_added,
@@ -913,12 +914,11 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     struct encode_request how = how_to_say(x, &full);
     if (full)
         TRY(protocol_read_full(x->call.intake.protocol, request, &limits, x->call.arena, e));
-    if (!how.same_protocol)
-        how.translation = &translation;
+    how.translation = &translation;
     const struct reasoning_way way = reasoning_way(x);
     TRY(reasoning_up(&way, request, &limits, x->call.arena, &told, e));
     TRY(x->attempt.protocol->request_encode(&told, &how, x->call.arena, &wire, e));
-    if (!how.same_protocol)
+    if (!how.same_protocol || translation.warnings_n > 0)
         keep_translation(x, &translation);
     return send(x, &wire, e);
 }
@@ -955,8 +955,9 @@ enum error_code attempt_written(struct exchange *x, struct error *e)
     struct wire wire;
 
     TRY(large_take_wire(x->large, &x->call.request, &wire, e));
-    if (!exchange_is_same(x))
-        keep_translation(x, large_translation(x->large));
+    const struct translation *translation = large_translation(x->large);
+    if (!exchange_is_same(x) || translation->warnings_n > 0)
+        keep_translation(x, translation);
     return send(x, &wire, e);
 }
 

@@ -533,7 +533,7 @@ void large_write(struct large *large, const struct request *request,
         large->how.steer = &large->steer;
     }
     large->translation = (struct translation){.arena = &large->out};
-    large->how.translation = how->same_protocol ? NULL : &large->translation;
+    large->how.translation = &large->translation;
     large->full = full;
     start(large, JOB_WRITE);
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "canon/fit.h"
+#include "canon/traits.h"
 
 /* How a stream's usage is had. */
 enum dialect_usage {
@@ -20,10 +21,16 @@ enum dialect_usage {
 };
 
 enum dialect_choice {
-    DIALECT_CHOICE_FULL,
-    DIALECT_CHOICE_WORDS, /* auto, none, required: a named tool is "required" of that tool alone */
-    DIALECT_CHOICE_NO_REQUIRED, /* auto, none, named tools; required becomes auto */
-    DIALECT_CHOICE_AUTO         /* auto, none; all else becomes auto */
+    DIALECT_CHOICE_FULL,  /* allowed_tools too */
+    DIALECT_CHOICE_NAMED, /* words and a named tool; of allowed_tools only those are offered */
+    DIALECT_CHOICE_WORDS, /* auto, none, required: a named tool is required, and offered alone */
+    DIALECT_CHOICE_AUTO   /* auto; with none no tools are offered, all else becomes auto */
+};
+
+enum dialect_cache {
+    DIALECT_CACHE_PLAIN,  /* a client's own cache_control goes up, translated ones do not */
+    DIALECT_CACHE_TAKEN,  /* on parts, messages and tools */
+    DIALECT_CACHE_REFUSED /* left out */
 };
 
 enum dialect_images {
@@ -39,16 +46,18 @@ enum dialect_json {
     DIALECT_JSON_NONE         /* neither: a text of the system's */
 };
 
-/* In which words reasoning is asked for. */
+/* In which words reasoning is asked for; of models with efforts (canon/traits.def) also, or only, by
+ * reasoning_effort. ENABLED, GROQ, MISTRAL and TEMPLATE, of whom many models are served, say it only
+ * of models that are known to have it. */
 enum dialect_reasoning {
     DIALECT_REASONING_EFFORT,     /* reasoning_effort */
     DIALECT_REASONING_OPENROUTER, /* reasoning {effort | max_tokens, enabled, exclude} */
-    DIALECT_REASONING_ENABLED,    /* reasoning {enabled} beside reasoning_effort (Together) */
+    DIALECT_REASONING_ENABLED,    /* reasoning {enabled} (Together) */
     DIALECT_REASONING_THINKING,   /* thinking {type}; reasoning_effort beside it where efforts */
     DIALECT_REASONING_BUDGET,     /* thinking {type, budget_tokens} */
     DIALECT_REASONING_SWITCH,     /* enable_thinking, thinking_budget */
     DIALECT_REASONING_GROQ,       /* reasoning_effort, reasoning_format */
-    DIALECT_REASONING_MISTRAL,    /* prompt_mode, or reasoning_effort where the model has efforts */
+    DIALECT_REASONING_MISTRAL,    /* prompt_mode: reasoning */
     DIALECT_REASONING_TEMPLATE,   /* chat_template_kwargs {enable_thinking} */
     DIALECT_REASONING_NONE        /* cannot be asked for */
 };
@@ -60,7 +69,7 @@ enum dialect_history {
     DIALECT_HISTORY_KEEP,  /* told in the turns that had some */
     DIALECT_HISTORY_EVERY, /* the same; once there is some, or with tools while the model thinks, all
                             * of the assistant's messages have the member, "" at least */
-    DIALECT_HISTORY_CALLS, /* told in the turns that called tools */
+    DIALECT_HISTORY_CALLS, /* told in the turns that called tools, to models known to reason */
     DIALECT_HISTORY_PARTS  /* as parts of the content: {"type":"thinking","thinking":[…]} */
 };
 
@@ -96,18 +105,17 @@ struct dialect {
     bool message_name_refused; /* no name beside a role */
     bool image_string;         /* image_url is a string, no object */
     bool json_word;            /* json_object needs the word JSON in the conversation */
-    bool json_no_tools;        /* response_format and tools exclude each other */
     bool strict_refused;       /* strict of tools */
     bool xhigh_is_max;         /* its greatest effort is meant by xhigh */
     bool top_k;                /* takes it */
     bool parallel_refused;     /* parallel_tool_calls */
-    bool cache_control;        /* takes it on parts, messages, tools; else it is left out */
     bool alternate;       /* after the system's texts user and assistant take turns: what stands
                                 * together is joined */
     bool content_empty;   /* an assistant's content is a string: "" for null */
     bool content_text;    /* texts are strings, lists of texts are joined */
     bool logprobs_number; /* logprobs is the number that top_logprobs says */
     enum dialect_choice tool_choice;
+    enum dialect_cache cache;
     enum fit_ids tool_ids; /* ANY: a client's own as they are, translated ones OPENAI */
     enum dialect_images images;
     enum dialect_json json;
@@ -115,16 +123,16 @@ struct dialect {
     enum dialect_history history;
     enum dialect_prefill prefill;
     enum dialect_schema schema;
-    unsigned efforts;        /* that all its models know, as bits of canon/traits.h; 0: by model */
-    unsigned stops_max;      /* 0: no bound */
-    unsigned n_max;          /* 1: one answer a request, more is refused here; 0: no bound */
-    unsigned max_tokens_min; /* fewer become so many; 0: no bound */
-    float temperature_max;   /* more becomes that; 0: no bound */
-    const char *seed;        /* its name of seed; NULL: seed */
-    const char *drop;        /* members of the root that are left out, separated by blanks; NULL */
-    const char
-        *service_tier; /* tiers that it knows, separated by blanks, others are left out; NULL:
-                               * OpenAI's */
+    unsigned efforts;         /* of the words that its models know the only ones, as bits of
+                              * canon/traits.h; 0: all */
+    unsigned stops_max;       /* 0: no bound */
+    unsigned n_max;           /* 1: one answer a request, more is refused here; 0: no bound */
+    unsigned max_tokens_min;  /* fewer become so many; 0: no bound */
+    float temperature_max;    /* more becomes that; 0: no bound */
+    const char *seed;         /* its name of seed; NULL: seed */
+    const char *drop;         /* members of the root that are left out, separated by blanks; NULL */
+    const char *service_tier; /* tiers that it knows, separated by blanks, others are left out;
+                               * NULL: OpenAI's */
 
     /* --- answers --- */
     bool answers_plain;            /* what it says is what the protocol's clients know */

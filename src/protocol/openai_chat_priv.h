@@ -8,6 +8,7 @@
  *   openai_chat_reasoning.c request: what vendors added about reasoning
  *   openai_chat_translate.c request: of another protocol -> in the form of this one
  *   openai_chat_upstream.c  request: canonical -> upstream's body, or edits of the client's
+ *   openai_chat_dialect*.c  request: a body made what a vendor takes
  *   openai_chat_decode.c    answer: bytes -> frames; completion
  *   openai_chat_delta.c     answer: one chunk's or body's JSON -> events; blocks and tool calls
  *   openai_chat_usage.c     answer: its usage
@@ -42,6 +43,28 @@ NODISCARD enum error_code openai_chat_translate_request(const struct request *re
                                                         struct arena *arena,
                                                         struct request *ret_request,
                                                         struct error *e);
+
+/* Whether a vendor's requests are the protocol's own. */
+PURE_FN bool openai_chat_dialect_is_plain(const struct dialect *dialect);
+/* The edits that make a body what how->dialect asks for; none where it fits. They may stand beside
+ * others of the model, of stream_options, and members that are added. model: the body's own.
+ * UNSUPPORTED, UNSUPPORTED_VALUE: what cannot be said to the vendor; TOO_LARGE. */
+NODISCARD enum error_code openai_chat_dialect_edit(const struct json_index *index,
+                                                   const struct encode_request *how,
+                                                   struct str model, struct json_edits *edits,
+                                                   struct arena *arena, struct error *e);
+/* The same of a body that was made: wire becomes what is left of it. */
+NODISCARD enum error_code openai_chat_dialect_body(const struct encode_request *how,
+                                                   struct str model, struct arena *arena,
+                                                   struct wire *wire, struct error *e);
+/* What must be done after all that: messages that may not stand together. */
+NODISCARD enum error_code openai_chat_dialect_alternate(const struct encode_request *how,
+                                                        struct arena *arena, struct wire *wire,
+                                                        struct error *e);
+/* ,"key":value … of how much shall be reasoned, in the vendor's words. */
+void openai_chat_dialect_reasoning_write(struct buf *out, const struct params *params,
+                                         const struct dialect *dialect,
+                                         const struct traits *traits);
 
 /* Reading a conversation: where we are, for the path in a type error. */
 struct openai_chat_reader {

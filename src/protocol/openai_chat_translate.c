@@ -19,7 +19,7 @@
 #include "canon/traits.h"
 #include "protocol/edits.h"
 
-enum { TOOLS_MAX = 128, STOPS_MAX = 4, NAME_MAX_BYTES = 64 };
+enum { TOOLS_MAX = 128, STOPS_MAX = 4, NAME_MAX_BYTES = 64, WORDS_BYTES_MAX = 4096 };
 
 struct translator {
     const struct encode_request *how;
@@ -339,7 +339,8 @@ static struct str reasoning_of(const struct translator *x, const struct turn *tu
 
     if (!x->keeps_reasoning)
         return STR_NULL;
-    return str_is_null(text) ? STR("") : text;
+    bool every = x->how->dialect->history == DIALECT_HISTORY_EVERY;
+    return str_is_null(text) && every ? STR("") : text;
 }
 
 /* A message has one text, one refusal, one reasoning, and its calls. */
@@ -515,7 +516,8 @@ static void fit_sampling(struct translator *x, struct params *params)
     bool off = x->traits->sampling_when_off && str_eq(params->reasoning_effort, STR("none"));
     double temperature;
 
-    drop(x, &params->top_k, -1, "dropped:top_k");
+    if (x->how->dialect == NULL || !x->how->dialect->top_k)
+        drop(x, &params->top_k, -1, "dropped:top_k");
     if (str_to_double(params->temperature, &temperature) && temperature > 2) {
         params->temperature = STR("2");
         translation_warn(x->t, "changed:temperature");
@@ -604,9 +606,35 @@ static struct str fit_format(struct translator *x, struct format *format)
     return note_of_format(x, &asked);
 }
 
+/* What was asked of reasoning, in the words of a vendor who has his own. */
+static void say_reasoning(struct translator *x, const struct params *asked)
+{
+    const struct dialect *dialect = x->how->dialect;
+    struct extra_end end = {.list = NULL};
+    struct json_member m;
+    struct buf words;
+    size_t cursor = 0;
+
+    if (dialect == NULL ||
+        (dialect->reasoning == DIALECT_REASONING_EFFORT && dialect->efforts == 0))
+        return;
+    x->request->params.reasoning_effort = STR_NULL;
+    buf_init(&words, WORDS_BYTES_MAX);
+    buf_add_char(&words, '{');
+    openai_chat_dialect_reasoning_write(&words, asked, dialect, x->traits);
+    buf_add_char(&words, '}');
+    struct str object = str_copy(x->arena, buf_str(&words));
+    buf_fini(&words);
+    while (json_object_next(object, &cursor, x->arena, &m))
+        (void)request_keep(&end, &x->request->extra, &m, x->arena);
+    if (object.n == 2 && asked->reasoning > REASONING_OFF)
+        translation_warn(x->t, "dropped:reasoning");
+}
+
 static void fit_params(struct translator *x)
 {
     struct params *params = &x->request->params;
+    const struct params asked = *params;
     const char *effort = NULL;
 
     if (x->traits->thinking == THINKING_EFFORT)
@@ -623,6 +651,7 @@ static void fit_params(struct translator *x)
     if (params->store == 0)
         params->store = -1;
     params->service_tier = tier_of(params->service_tier);
+    say_reasoning(x, &asked);
 }
 
 /* --- tools -------------------------------------------------------------------------------- */
@@ -743,8 +772,10 @@ struct str openai_chat_translate_steer(const struct request *request,
     /* A model that samples only while it does not reason goes on as the request wants it. */
     said |= x.traits->sampling_when_off && edits_samples(request) &&
             !str_eq(mine.params.reasoning_effort, STR("none"));
-    if (said)
+    if (said) {
         mine.params.reasoning_effort = STR_NULL;
+        mine.extra = NULL;
+    }
     buf_init(&out, 64 * 1024);
     buf_add_char(&out, '{');
     openai_chat_params_write(&out, &mine, arena);

@@ -8,7 +8,7 @@
  *           session_id, stream_options where we want usage, what settings ask for. The request
  *           itself stays as it is, so that it can be encoded again for the next attempt.
  * Owns      Nothing: pieces lie in the arena and in the client's body.
- * Not here  What a vendor wants otherwise: that is the dialect's, as edits made before.
+ * Not here  What a vendor wants otherwise (openai_chat_dialect.c), which is made of the result.
  */
 #include "protocol/openai_chat_priv.h"
 
@@ -61,18 +61,30 @@ static enum edits_names names(struct str has, struct str new_one)
     return n == 2 ? EDITS_INSTEAD : EDITS_OTHER;
 }
 
-static void edit_source(const struct request *request, const struct encode_request *how,
-                        struct arena *arena, struct wire *wire)
+/* The vendor's own wishes come last: where nothing but a member or two of ours is in the way in the
+ * same list of edits, else of what the others made. */
+static enum error_code edit_source(const struct request *request, const struct encode_request *how,
+                                   struct arena *arena, struct wire *wire, struct error *e)
 {
+    const struct steer *steer = edits_steer(how);
+    bool plain = openai_chat_dialect_is_plain(how->dialect);
+    bool alone = request->edits.n == 0 && steer == NULL;
     struct json_edits edits = edits_copy(request, arena);
 
     edits_model(request, how, &edits, arena);
     if (how->add_usage && request->stream && request->include_usage < 0)
         edit_usage(request, &edits, arena);
-    if (edits_steer(how) != NULL)
-        edits_merge(request, openai_chat_translate_steer(request, how, edits_steer(how), arena),
-                    names, &edits, arena);
+    if (steer != NULL)
+        edits_merge(request, openai_chat_translate_steer(request, how, steer, arena), names, &edits,
+                    arena);
+    if (!plain && alone)
+        TRY(openai_chat_dialect_edit(&request->index, how, request->model, &edits, arena, e));
     edits_apply(request, &edits, arena, wire);
+    if (plain)
+        return OK;
+    if (!alone)
+        TRY(openai_chat_dialect_body(how, request->model, arena, wire, e));
+    return openai_chat_dialect_alternate(how, arena, wire, e);
 }
 
 /* --- a body of our own -------------------------------------------------------------------- */
@@ -378,7 +390,11 @@ static enum error_code encode_body(struct request *request, const struct encode_
         TRY(openai_chat_translate_request(request, how, arena, &translated, e));
         request = &translated;
     }
-    return write_body(request, how, arena, wire, e);
+    TRY(write_body(request, how, arena, wire, e));
+    if (openai_chat_dialect_is_plain(how->dialect))
+        return OK;
+    TRY(openai_chat_dialect_body(how, request->model, arena, wire, e));
+    return openai_chat_dialect_alternate(how, arena, wire, e);
 }
 
 enum error_code openai_chat_upstream_encode(struct request *request,
@@ -393,7 +409,7 @@ enum error_code openai_chat_upstream_encode(struct request *request,
     };
 
     if (how->same_protocol)
-        edit_source(request, how, arena, &wire);
+        TRY(edit_source(request, how, arena, &wire, e));
     else
         TRY(encode_body(request, how, arena, &wire, e));
     if (arena_overflowed(arena))

@@ -92,7 +92,7 @@ struct encode_request {
     bool same_protocol;              /* the request came in this protocol: edit its source */
     bool add_usage;                  /* ask for usage in the stream although the client did not */
     struct str vendor;               /* the backend's: whose signatures it takes */
-    struct translation *translation; /* what is noted; NULL when same_protocol */
+    struct translation *translation; /* what is noted; NULL: nothing is, when same_protocol */
 };
 /* Makes the upstream's request. same_protocol: request->edits plus the model, without session_id,
  * applied to the source; else a body from the canonical fields (needs full), which holds nothing of

@@ -217,7 +217,7 @@ static size_t remove_run(struct output *out, const struct json_edit *const *edit
         from = blanks_before(source, before - 1);
     } else {
         assert(source.p[before - 1] == '{' || source.p[before - 1] == '[');
-        out->empty = source.p[before - 1] == '{';
+        out->empty = before - 1 == blanks_after(source, 0);
     }
     put_source(out, from);
     out->done = end;
