@@ -17,6 +17,7 @@
 #include "base/manual.h"
 #include "base/mem.h"
 #include "cli/completion.h"
+#include "cli/debug_stream.h"
 #include "cli/lint_stream.h"
 #include "cli/man_page.h"
 #include "command/command.h"
@@ -456,6 +457,8 @@ int main(int argc, char **argv)
     mem_setup();
     if (argc > 1 && strcmp(argv[1], "lint-stream") == 0)
         return lint_stream_run(argc - 2, argv + 2, stdin, stdout, stderr);
+    if (argc > 1 && strcmp(argv[1], "debug-stream") == 0)
+        return debug_stream_run(argc - 2, argv + 2, stdin, stdout, stderr);
     arena_init(&arena, CONFIG_ARENA_MAX, 4096, NULL);
     config_read(&source, &arena, &result);
     remember(&source, &result);
