@@ -237,6 +237,8 @@ static enum error_code read_prompt(const struct debug_ask *ask, FILE *in, struct
     }
     if (!buf_ok(prompt))
         return FAIL(e, ERR_TOO_LARGE, "the prompt is larger than %d bytes", PROMPT_BYTES_MAX);
+    if (prompt->n > 0 && prompt->p[prompt->n - 1] == '\n')
+        prompt->n--; /* the last line's end */
     if (str_trim(buf_str(prompt)).n == 0) {
         buf_reset(prompt);
         (void)buf_add(prompt, STR("Hello"));
