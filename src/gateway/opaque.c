@@ -6,10 +6,11 @@
  * What      Keeps the beginning of the request's body, sends the request, passes the answer on.
  * How       BODY    the beginning is collected: all of it, or opaque_peek_bytes
  *           STAGES  its model says which backend (as for any other request)
- *           OPAQUE  head ─► committed ─► pieces, each read in one write ─► end
+ *           OPAQUE  what is beyond the beginning goes up as it comes
+ *                   head ─► committed ─► pieces, each read in one write ─► end
  *                   An error (400 and above) is collected before it is told: it may repeat our key.
- *           The upstream is held back while the client does not take what came. An answer that
- *           breaks off after its head ends without last chunk, or short of its length.
+ *           Each side is held back while the other does not take what came: nothing grows with the
+ *           length of a body. An answer that breaks off after its head ends without last chunk, or short of its length.
  * Owns      x->opaque: the beginning of the body, an error's body, the copy of an answer in which
  *           usage is looked for.
  * Not here  What a path or a body says (opaque_look), the machine itself (exchange.c).
@@ -20,6 +21,7 @@
 #include "gateway/exchange.h"
 #include "gateway/opaque_look.h"
 #include "gateway/plan.h"
+#include "gateway/unpack.h"
 
 #include "base/mem.h"
 #include "http/coding.h"
@@ -38,7 +40,11 @@ struct opaque {
     struct str conditions; /* ready lines: what part of it, and if it has changed */
     struct buf peek;       /* the body, or its beginning */
     struct opaque_model model;
+    uint64_t length; /* of the body, as it goes up when nothing is changed in it */
     bool has_body;   /* or says that it has an empty one */
+    bool has_length;
+    bool streams;    /* the body is longer than what is kept of it */
+    bool paused;     /* the client's body is, until the upstream takes more */
     bool looks;      /* the answer is copied for its usage */
     bool collects;   /* the answer is an error */
     struct buf copy; /* of the answer, for either */
@@ -94,8 +100,10 @@ bool opaque_admit(struct exchange *x, const struct message *m)
     o->accept = http_headers_get(&m->headers, STR("accept"));
     o->conditions = conditions_of(x, m);
     o->has_body = m->has_length || m->chunked;
-    size_t peek = x->call.config->opaque_peek_bytes;
-    buf_init(&o->peek, peek);
+    o->has_length = m->has_length && str_is_null(m->content_encoding);
+    o->length = m->content_length;
+    /* What is beyond came with the last piece. */
+    buf_init(&o->peek, x->call.config->opaque_peek_bytes + CLIENT_SEND_MAX);
     buf_set_budget(&o->peek, &x->station->gateway->inflight);
     intake->protocol = opaque_is_anthropic(m) ? protocol_find(STR("anthropic"))
                                               : protocol_find(STR("openai-chat"));
@@ -106,39 +114,92 @@ bool opaque_admit(struct exchange *x, const struct message *m)
     return true;
 }
 
-void opaque_body(struct exchange *x, struct str bytes)
+/* The client's body waits until opaque_resume, or the end. */
+static void pause(struct exchange *x)
+{
+    x->opaque->paused = true;
+    server_pause(x->client, true);
+}
+
+static void resume(struct exchange *x)
+{
+    x->opaque->paused = false;
+    if (x->unpack == NULL || !unpack_resume(x->unpack))
+        server_pause(x->client, false);
+}
+
+bool opaque_is_paused(const struct exchange *x)
+{
+    return x->opaque != NULL && x->opaque->paused;
+}
+
+static void keep(struct exchange *x, struct str bytes)
 {
     struct opaque *o = x->opaque;
 
-    x->bytes_up += bytes.n;
-    if (x->state != EXCHANGE_BODY)
-        return;
-    if (buf_add(&o->peek, bytes))
-        return;
-    if (o->peek.starved)
+    if (o->peek.n == 0 && o->has_length)
+        buf_expect(&o->peek, o->length < x->call.config->opaque_peek_bytes
+                                 ? (size_t)o->length
+                                 : x->call.config->opaque_peek_bytes);
+    if (!buf_add(&o->peek, bytes)) {
+        assert(o->peek.starved); /* a piece is at most CLIENT_SEND_MAX bytes */
         exchange_fail_starved(x, &x->call.error);
-    else
-        FAIL(&x->call.error, ERR_TOO_LARGE, "the body is larger than opaque_peek_bytes (%zu bytes)",
-             o->peek.size_max);
+    } else if (o->peek.n > x->call.config->opaque_peek_bytes) {
+        o->streams = true;
+        pause(x);
+    } else {
+        return;
+    }
     exchange_run(x);
+}
+
+/* Whether somebody up there still takes what comes. */
+static bool is_wanted(const struct exchange *x)
+{
+    return x->attempt.request != NULL && x->attempt.status < 400 && !x->attempt.failed;
+}
+
+void opaque_body(struct exchange *x, struct str bytes)
+{
+    assert(bytes.n <= CLIENT_SEND_MAX);
+    x->bytes_up += bytes.n;
+    if (x->state == EXCHANGE_BODY) {
+        keep(x, bytes);
+        return;
+    }
+    if (!is_wanted(x))
+        return;
+    metric_add(&x->station->metrics, METRIC_upstream_sent_bytes_total, x->attempt.backend->slot,
+               (int64_t)bytes.n);
+    if (client_send(x->attempt.request, bytes, false) == CLIENT_FULL)
+        pause(x);
 }
 
 void opaque_body_end(struct exchange *x)
 {
-    exchange_run(x);
+    if (x->state == EXCHANGE_BODY || x->call.error.code != OK)
+        exchange_run(x);
+    else if (is_wanted(x))
+        (void)client_send(x->attempt.request, STR(""), true);
 }
 
 bool opaque_is_ready(const struct exchange *x)
 {
-    return x->body_complete;
+    return x->body_complete || x->opaque->streams;
+}
+
+bool opaque_is_whole(const struct exchange *x)
+{
+    return !x->opaque->streams;
 }
 
 enum error_code opaque_look(struct exchange *x, struct error *e)
 {
     struct opaque *o = x->opaque;
 
-    TRY(opaque_look_model(x->call.intake.query, o->content_type, buf_str(&o->peek), x->call.arena,
-                          &o->model, e));
+    TRY(opaque_look_model(x->call.intake.query, o->content_type,
+                          str_head(buf_str(&o->peek), x->call.config->opaque_peek_bytes),
+                          x->call.arena, &o->model, e));
     x->call.request.model = o->model.name;
     return exchange_overflowed(x, e) ? e->code : OK;
 }
@@ -226,7 +287,7 @@ static void add_line(struct buf *head, const char *name, struct str value)
 }
 
 /* Built afresh (contract, section 2, "Headers up"); null when it is too long. */
-static struct str make_head(struct exchange *x, uint64_t length)
+static struct str make_head(struct exchange *x, uint64_t length, bool chunked)
 {
     const struct opaque *o = x->opaque;
     const struct intake *intake = &x->call.intake;
@@ -244,7 +305,9 @@ static struct str make_head(struct exchange *x, uint64_t length)
     (void)buf_add(head, STR(" HTTP/1.1\r\n"));
     add_line(head, "accept", str_is_null(o->accept) ? STR("*/*") : o->accept);
     add_line(head, "content-type", o->content_type);
-    if (o->has_body)
+    if (chunked)
+        (void)buf_add(head, STR("transfer-encoding: chunked\r\n"));
+    else if (o->has_body)
         (void)buf_print(head, "content-length: %llu\r\n", (unsigned long long)length);
     (void)buf_add(head, o->conditions);
     attempt_add_common(head, x->station, backend, x->attempt.key);
@@ -266,12 +329,32 @@ static struct exchange *exchange_of(void *ctx)
     return x;
 }
 
+/* The upstream has the request whole, and has answered: it is needed no more. */
+static void release(struct exchange *x)
+{
+    if (!x->attempt.sent || !x->committed || x->released || x->state != EXCHANGE_OPAQUE)
+        return;
+    x->released = true;
+    buf_fini(&x->opaque->peek);
+    server_arena_release(x->client);
+}
+
 static void on_sent(struct client_request *r, void *ctx)
 {
     struct exchange *x = exchange_of(ctx);
 
     assert(r == x->attempt.request);
     x->attempt.sent = true;
+    release(x);
+}
+
+static void on_writable(struct client_request *r, void *ctx)
+{
+    struct exchange *x = exchange_of(ctx);
+
+    assert(r == x->attempt.request);
+    if (x->opaque->paused)
+        resume(x);
 }
 
 static void on_head(struct client_request *r, void *ctx, const struct message *m)
@@ -360,6 +443,7 @@ static const struct client_events opaque_events = {
     .end = on_end,
     .batch = on_batch,
     .failed = on_failed,
+    .writable = on_writable,
 };
 
 /* The body's beginning with the model's other name in it: at most three pieces. */
@@ -396,6 +480,7 @@ static void note_model(struct exchange *x)
 
 enum error_code opaque_start(struct exchange *x, struct error *e)
 {
+    struct opaque *o = x->opaque;
     struct client_pool *pool = NULL;
     struct str *parts;
     uint64_t bytes;
@@ -403,7 +488,9 @@ enum error_code opaque_start(struct exchange *x, struct error *e)
     assert(x->attempt.request == NULL);
     note_model(x);
     size_t n = body_up(x, &parts, &bytes);
-    struct str head = make_head(x, bytes);
+    /* Contract, section 2: a longer body whose prefix is stripped gets chunked encoding. */
+    bool chunked = o->streams && (n > 1 || !o->has_length);
+    struct str head = make_head(x, o->streams ? o->length : bytes, chunked);
     if (exchange_overflowed(x, e))
         return e->code;
     if (str_is_null(head))
@@ -415,6 +502,8 @@ enum error_code opaque_start(struct exchange *x, struct error *e)
                          .head = head,
                          .body = parts,
                          .body_n = n,
+                         .more = o->streams,
+                         .chunked = chunked,
                          .is_head = x->call.intake.is_head,
                          .as_is = true,
                          .arena = x->call.arena,
@@ -423,6 +512,8 @@ enum error_code opaque_start(struct exchange *x, struct error *e)
                      },
                      &x->attempt.request, e));
     attempt_began(x, bytes);
+    if (o->streams)
+        resume(x);
     return OK;
 }
 
@@ -531,7 +622,10 @@ static enum exchange_state before_commit(struct exchange *x)
 /* What this read brought goes down; who is slow holds the upstream back. */
 static enum exchange_state relay(struct exchange *x)
 {
-    if (server_flush(x->client) == SERVER_FULL)
+    bool full = server_flush(x->client) == SERVER_FULL;
+
+    release(x);
+    if (full)
         attempt_pause(x);
     return EXCHANGE_OPAQUE;
 }
@@ -543,7 +637,7 @@ enum exchange_state opaque_run(struct exchange *x)
         if (!x->committed || next != EXCHANGE_OPAQUE || !x->attempt.ended)
             return next;
     }
-    if (x->attempt.failed) {
+    if (x->attempt.failed || x->call.error.code != OK) {
         attempt_cancel(x);
         exchange_settle(x);
         metric_add(&x->station->metrics, METRIC_errors_total, (size_t)x->call.error.code, 1);

@@ -20,6 +20,10 @@ bool opaque_is_anthropic(const struct message *m);
 /* A piece of the request's body, decoded, and its end. */
 void opaque_body(struct exchange *x, struct str bytes);
 void opaque_body_end(struct exchange *x);
+/* Its body waits until the upstream takes more. */
+bool opaque_is_paused(const struct exchange *x);
+/* All of the body is kept: it may be sent again (opaque_start). */
+bool opaque_is_whole(const struct exchange *x);
 /* BODY: whether enough of the body is there to go on: all of it, or all that is looked into. */
 bool opaque_is_ready(const struct exchange *x);
 /* Looks for the model: fills the call's request. */

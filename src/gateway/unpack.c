@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "gateway/gateway_priv.h"
+#include "gateway/opaque.h"
 #include "http/coding.h"
 
 enum { PIECE_SIZE = 16 * 1024, TURN_BYTES = 1024 * 1024, REST_BYTES_MAX = 256 * 1024 };
@@ -19,6 +20,7 @@ struct unpack {
     struct exchange *x;
     struct decoding *decoding;
     struct buf rest;
+    bool waits; /* rest does, though it may be empty: the decoder may have more */
     struct timer timer;
 };
 
@@ -42,8 +44,19 @@ struct unpack *unpack_new(struct exchange *x)
     return unpack;
 }
 
-/* A turn's part. False: there is more to be done with the same bytes. */
-static bool take_part(struct unpack *unpack, struct str *bytes)
+enum unpack_part {
+    PART_ALL,  /* nothing is left, or nobody wants it */
+    PART_TURN, /* there is more to be done with the same bytes, in another turn */
+    PART_WAIT  /* the same, when there is room for it */
+};
+
+static bool is_wanted(const struct exchange *x)
+{
+    return x->state == EXCHANGE_BODY || x->state == EXCHANGE_OPAQUE;
+}
+
+/* A turn's part. */
+static enum unpack_part take_part(struct unpack *unpack, struct str *bytes)
 {
     struct exchange *x = unpack->x;
     char buffer[PIECE_SIZE];
@@ -57,7 +70,7 @@ static bool take_part(struct unpack *unpack, struct str *bytes)
             body_take(x, piece);
             break;
         case DECODING_MORE:
-            return true;
+            return PART_ALL;
         case DECODING_BOMB:
             (void)FAIL(&x->call.error, ERR_TOO_LARGE,
                        "unpacked, the body is larger than body_bytes_max (%zu bytes)",
@@ -68,21 +81,26 @@ static bool take_part(struct unpack *unpack, struct str *bytes)
             exchange_run(x);
             break;
         }
-        if (x->state != EXCHANGE_BODY)
-            return true;
+        if (!is_wanted(x))
+            return PART_ALL;
+        if (opaque_is_paused(x))
+            return PART_WAIT;
     }
-    return false;
+    return PART_TURN;
 }
 
 void unpack_feed(struct unpack *unpack, struct str bytes)
 {
     assert(unpack->rest.n == 0 && !timer_armed(&unpack->timer));
-    if (take_part(unpack, &bytes))
+    enum unpack_part part = take_part(unpack, &bytes);
+    if (part == PART_ALL)
         return;
+    unpack->waits = true;
     bool kept = buf_add(&unpack->rest, bytes);
     assert(kept); /* a piece is one read, or a carry-over */
     server_pause(unpack->x->client, true);
-    timer_start(&unpack->timer, 0);
+    if (part == PART_TURN)
+        timer_start(&unpack->timer, 0);
 }
 
 static void on_turn(struct timer *timer)
@@ -91,18 +109,28 @@ static void on_turn(struct timer *timer)
     struct str bytes = buf_str(&unpack->rest);
     struct exchange *x = unpack->x;
 
-    if (x->state != EXCHANGE_BODY) /* refused meanwhile: it was not read on in time */
+    if (!is_wanted(x)) /* refused meanwhile: it was not read on in time */
         return;
-    bool all = take_part(unpack, &bytes);
-    if (x->state != EXCHANGE_BODY)
+    enum unpack_part part = take_part(unpack, &bytes);
+    if (!is_wanted(x))
         return;
     buf_drop(&unpack->rest, unpack->rest.n - bytes.n);
-    if (!all) {
-        timer_start(timer, 0);
+    if (part != PART_ALL) {
+        if (part == PART_TURN)
+            timer_start(timer, 0);
         return;
     }
+    timer_stop(timer);
+    unpack->waits = false;
     buf_fini(&unpack->rest);
     server_pause(x->client, false);
+}
+
+bool unpack_resume(struct unpack *unpack)
+{
+    if (unpack->waits && !timer_armed(&unpack->timer))
+        timer_start(&unpack->timer, 0);
+    return unpack->waits;
 }
 
 bool unpack_complete(const struct unpack *unpack)

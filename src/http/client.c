@@ -81,7 +81,7 @@ static void request_lost(struct client_request *r, const struct error *e)
     bool unsent = r->state == CLIENT_SENDING;
     int64_t now_ms = loop_now_ms(r->pool->loop);
 
-    if (r->reused && !r->replaced && !r->answered &&
+    if (r->reused && !r->replaced && !r->answered && client_send_is_kept(r) &&
         (unsent || (r->state == CLIENT_SENT && now_ms - r->sent_ms <= STALE_MS))) {
         r->replaced = true;
         r->reused = false;
@@ -183,6 +183,15 @@ void client_run_soon(struct client_request *r)
     loop_defer(r->pool->loop, &r->deferred, request_run);
 }
 
+void client_sent(struct client_request *r)
+{
+    assert(r->state == CLIENT_SENDING);
+    r->state = CLIENT_SENT;
+    r->sent_ms = loop_now_ms(r->pool->loop);
+    if (!r->sent_told)
+        client_run_soon(r);
+}
+
 /* As much as the conn takes. */
 static void request_send(struct client_request *r)
 {
@@ -204,10 +213,8 @@ static void request_send(struct client_request *r)
         if (taken < total)
             return; /* `writable` follows */
     }
-    r->state = CLIENT_SENT;
-    r->sent_ms = loop_now_ms(r->pool->loop);
-    if (!r->sent_told)
-        client_run_soon(r);
+    if (client_send_go_on(r))
+        client_sent(r);
 }
 
 /* The connection stands: the silence time-out begins. */
@@ -420,7 +427,7 @@ static void request_fire(struct timer *timer)
         client_pool_close(r);
     } else {
         int64_t left_ms = r->read_ms + options->silence_timeout_ms - loop_now_ms(r->pool->loop);
-        if (r->paused)
+        if (r->paused || client_send_waits(r))
             left_ms = options->silence_timeout_ms;
         if (left_ms > 0) {
             timer_start(timer, left_ms);
@@ -453,6 +460,7 @@ static void request_set(struct client_request *r, const struct client_call *call
     r->batch_due = false;
     r->keep = false;
     r->paused = false;
+    client_send_begin(r);
 }
 
 static enum error_code overloaded(const struct client_pool *pool, struct error *e)
@@ -460,6 +468,13 @@ static enum error_code overloaded(const struct client_pool *pool, struct error *
     return FAIL(e, ERR_OVERLOADED,
                 "all %zu connections to the backend are in use (upstream_connections_max)",
                 pool->options.connections_max);
+}
+
+static enum error_code no_room(const struct arena *arena, struct error *e)
+{
+    if (arena_over_budget(arena))
+        return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
+    return FAIL(e, ERR_TOO_LARGE, "the request's head takes too much memory");
 }
 
 /* A proxy that makes no tunnel gets the request in a form of its own. */
@@ -473,9 +488,7 @@ static enum error_code proxy_head(const struct client_pool *pool, struct client_
     call->head = forward_head(forward, call->head, call->arena);
     if (!arena_overflowed(call->arena))
         return OK;
-    if (arena_over_budget(call->arena))
-        return FAIL(e, ERR_OVERLOADED, "requests in flight hold all of inflight_bytes_max");
-    return FAIL(e, ERR_TOO_LARGE, "the request's head for the proxy takes too much memory");
+    return no_room(call->arena, e);
 }
 
 enum error_code client_start(struct client_pool *pool, const struct client_call *call,
@@ -488,6 +501,8 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
     assert(call->head.n > 0 && call->arena != NULL);
     assert(call->body != NULL || call->body_n == 0);
     TRY(proxy_head(pool, &sent, e));
+    if (!client_send_frame(&sent))
+        return no_room(call->arena, e);
     if (!client_pool_request_up(pool))
         return overloaded(pool, e);
     if (!list_empty(&pool->idle)) {

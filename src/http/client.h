@@ -15,6 +15,10 @@
  *   a keep-alive connection went back to its pool. client_cancel ends it at any time before: closes
  *   the connection at once, no event follows.
  * Events never come from within client_start, client_cancel or client_pause.
+ * A body need not be there whole (client_call.more): then its rest is given by client_send, as fast
+ * as it is taken. What came with the call stays borrowed and goes again where the connection is
+ * replaced; once a byte beyond it was given there is no replacement. While it is the user who is
+ * waited for, the silence time-out stands still.
  * 1xx answers are skipped. A body without length and chunks ends with EOF. Answers that are not
  * HTTP, have contradicting lengths, or break off are `failed` with ERR_UPSTREAM_BROKEN; the error
  * says whether it broke before the first byte.
@@ -43,6 +47,10 @@ struct conn_filter;
 struct forward;
 struct tls_context;
 
+enum client_push { CLIENT_OK, CLIENT_FULL };
+
+enum { CLIENT_SEND_MAX = 256 * 1024 }; /* bytes of one client_send */
+
 struct client_events {
     /* A connection stands, where client_is_connecting was true, or where one was replaced that was
      * stale; or NULL. */
@@ -53,6 +61,8 @@ struct client_events {
     void (*end)(struct client_request *r, void *ctx);
     void (*batch)(struct client_request *r, void *ctx);
     void (*failed)(struct client_request *r, void *ctx, const struct error *e);
+    void (*writable)(struct client_request *r, void *ctx); /* after CLIENT_FULL; may be NULL where
+                                                              client_send is not used */
 };
 
 struct client_pool_options {
@@ -102,6 +112,8 @@ struct client_call {
     struct str head;
     const struct str *body;
     size_t body_n;
+    bool more;                /* body is its beginning: client_send gives the rest */
+    bool chunked;             /* with more: the head says so, and sizes of chunks are added here */
     bool is_head;             /* method HEAD: the answer has no body */
     bool as_is;               /* the body is told as it comes, whatever its coding */
     size_t decoded_bytes_max; /* of a body that was coded; 0: no bound but the ratio */
@@ -115,6 +127,11 @@ NODISCARD enum error_code client_start(struct client_pool *pool, const struct cl
                                        struct client_request **ret_request, struct error *e);
 /* Whether it has no connection yet. */
 bool client_is_connecting(const struct client_request *r);
+/* More of the body, at most CLIENT_SEND_MAX bytes, lent for the call. end: all of it was given. FULL:
+ * `writable` follows; nothing may be given until then (never together with end). Legal from
+ * client_start on, also where the connection does not stand yet. After an answer's head that ended
+ * the sending, what is given is dropped. Its length is the user's to keep where the head says it. */
+enum client_push client_send(struct client_request *request, struct str bytes, bool end);
 /* Takes NULL; nulls. */
 void client_cancel(struct client_request **request);
 /* Stops and resumes reading the answer. While paused the silence time-out stands still. */

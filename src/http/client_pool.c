@@ -39,7 +39,7 @@ void client_pool_give(struct client_request *r)
 
     assert(r->state == CLIENT_OVER && r->conn == NULL);
     assert(!timer_armed(&r->timer));
-    assert(r->coded == NULL);
+    assert(r->coded == NULL && r->upload == NULL);
     r->magic = 0;
     if (HAVE_ASAN || pool->spare_count == SPARE_MAX) {
         mem_free(r);
@@ -104,6 +104,7 @@ void client_pool_close(struct client_request *r)
     struct client_pool *pool = r->pool;
 
     assert(r->state != CLIENT_OVER);
+    client_send_forget(r);
     client_answer_forget(r);
     if (r->state == CLIENT_IDLE) {
         list_remove(&r->link);
@@ -131,6 +132,7 @@ void client_pool_park(struct client_request *r)
         client_pool_close(r);
         return;
     }
+    client_send_forget(r);
     client_answer_forget(r);
     pool->running_count--;
     pool->idle_count++;

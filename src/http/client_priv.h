@@ -2,6 +2,7 @@
 /*
  * What the files of the client share: a pool, and a request with the connection that it is on.
  *   client.c         the life of a request: connecting, sending, failing, time-outs
+ *   client_send.c    bodies that come piece by piece
  *   client_answer.c  what comes back, decoded
  *   client_pool.c    places, idle connections, spare memory
  */
@@ -44,6 +45,7 @@ struct client_pool {
 };
 
 struct client_coded;
+struct client_upload;
 
 struct client_request {
     uint32_t magic;
@@ -67,8 +69,9 @@ struct client_request {
     struct timer timer;
     struct deferred deferred;
     struct client_call call;
-    struct client_coded *coded; /* NULL: no byte of a coded body came */
-    size_t part;                /* sending stands here: 0 the head, then the pieces of the body */
+    struct client_coded *coded;   /* NULL: no byte of a coded body came */
+    struct client_upload *upload; /* NULL: the body was there whole */
+    size_t part;                  /* sending stands here: 0 the head, then the pieces of the body */
     size_t offset;
     int64_t read_ms; /* of the last sign of life */
     int64_t sent_ms;
@@ -93,6 +96,23 @@ void client_tell_sent(struct client_request *r);
 void client_run_soon(struct client_request *r);
 /* The request is over; memory goes with the event. */
 void client_fail(struct client_request *r, const struct error *e);
+
+/* The last byte was taken by the conn. */
+void client_sent(struct client_request *r);
+
+/* client_send.c */
+/* Where the call has more. */
+void client_send_begin(struct client_request *r);
+/* Takes what has none. */
+void client_send_forget(struct client_request *r);
+/* What the call has of a chunked body becomes a chunk. False: the arena has overflowed. */
+NODISCARD bool client_send_frame(struct client_call *call);
+/* What the call had is sent. True: so is the rest. Tells `writable`. */
+NODISCARD bool client_send_go_on(struct client_request *r);
+/* Nothing was sent that could not be sent again. */
+PURE_FN bool client_send_is_kept(const struct client_request *r);
+/* It is the user's turn. */
+PURE_FN bool client_send_waits(const struct client_request *r);
 
 /* client_answer.c; within an event. */
 /* The bytes of one read. */

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bodies that are not there whole when a request begins.
+ *
+ * What      Takes the rest of a body piece by piece, frames it, and says when there is room.
+ * How       What the call had goes first, and may go again on another connection. Then each piece
+ *           goes to the conn at once, which copies what the kernel does not take; past its mark the
+ *           user is to wait for `writable`. A piece that comes before its turn (the connection does
+ *           not stand yet, or is replaced by another) is held: one at most, as the user then waits.
+ *
+ *           client_start ─► what the call had ─► held ─► pieces ─► end ─► SENT
+ *
+ * Owns      The piece that is held; the framing of what the call had lies in the call's arena.
+ * Not here  Connecting, replacing, time-outs (client.c).
+ */
+#include "base/buf.h"
+#include "base/mem.h"
+#include "http/client_priv.h"
+
+enum { FRAMING_MAX = 32 };
+
+struct client_upload {
+    struct buf held; /* framed */
+    bool full;       /* the user waits for `writable` */
+    bool given;      /* bytes beyond what the call had are on their way: they are not kept */
+    bool ended;
+};
+
+static const struct str last_chunk = STR_INIT("0\r\n\r\n");
+
+/* "1f40" CRLF, at the end of room. */
+static struct str chunk_size(size_t n, char room[FRAMING_MAX])
+{
+    char *at = room + FRAMING_MAX;
+
+    *--at = '\n';
+    *--at = '\r';
+    do {
+        *--at = "0123456789abcdef"[n & 15];
+        n >>= 4;
+    } while (n > 0);
+    return str_of(at, (size_t)(room + FRAMING_MAX - at));
+}
+
+void client_send_begin(struct client_request *r)
+{
+    assert(r->upload == NULL);
+    if (!r->call.more)
+        return;
+    r->upload = mem_new(sizeof(*r->upload));
+    buf_init(&r->upload->held, CLIENT_SEND_MAX + 2 * FRAMING_MAX);
+}
+
+void client_send_forget(struct client_request *r)
+{
+    if (r->upload == NULL)
+        return;
+    buf_fini(&r->upload->held);
+    mem_free(r->upload);
+    r->upload = NULL;
+}
+
+bool client_send_frame(struct client_call *call)
+{
+    size_t total = 0;
+
+    assert(call->more || !call->chunked);
+    for (size_t i = 0; i < call->body_n; i++)
+        total += call->body[i].n;
+    if (!call->chunked || total == 0)
+        return true;
+    struct str *parts = arena_array(call->arena, call->body_n + 2, sizeof(*parts));
+    char *room = arena_alloc(call->arena, FRAMING_MAX);
+    if (arena_overflowed(call->arena))
+        return false;
+    parts[0] = chunk_size(total, room);
+    for (size_t i = 0; i < call->body_n; i++)
+        parts[1 + i] = call->body[i];
+    parts[1 + call->body_n] = STR("\r\n");
+    call->body = parts;
+    call->body_n += 2;
+    return true;
+}
+
+bool client_send_is_kept(const struct client_request *r)
+{
+    return r->upload == NULL || !r->upload->given;
+}
+
+bool client_send_waits(const struct client_request *r)
+{
+    return r->upload != NULL && r->state == CLIENT_SENDING && !r->upload->full &&
+           !r->upload->ended && !r->refused;
+}
+
+bool client_send_go_on(struct client_request *r)
+{
+    struct client_upload *upload = r->upload;
+    struct str held = STR_NULL;
+
+    assert(r->state == CLIENT_SENDING);
+    if (upload == NULL)
+        return true;
+    if (upload->held.n > 0) {
+        held = buf_str(&upload->held);
+        upload->given = true;
+        bool full = conn_write(r->conn, &held, 1) == CONN_FULL;
+        buf_fini(&upload->held);
+        if (full && !upload->ended)
+            return false;
+    }
+    if (upload->ended)
+        return true;
+    if (upload->full) {
+        assert(r->in_event);
+        upload->full = false;
+        r->call.events->writable(r, r->call.ctx);
+    }
+    return false;
+}
+
+/* The piece as it goes to the wire. Returns how many parts. */
+static size_t frame(const struct client_request *r, struct str bytes, char room[FRAMING_MAX],
+                    struct str parts[4])
+{
+    bool chunked = r->call.chunked;
+    size_t n = 0;
+
+    if (chunked && bytes.n > 0)
+        parts[n++] = chunk_size(bytes.n, room);
+    if (bytes.n > 0)
+        parts[n++] = bytes;
+    if (chunked && bytes.n > 0)
+        parts[n++] = STR("\r\n");
+    if (chunked && r->upload->ended)
+        parts[n++] = last_chunk;
+    return n;
+}
+
+/* It is not its turn yet. */
+static void hold(struct client_upload *upload, const struct str *parts, size_t n)
+{
+    bool held = upload->held.n == 0;
+
+    for (size_t i = 0; i < n; i++)
+        held = buf_add(&upload->held, parts[i]) && held;
+    assert(held); /* one piece */
+}
+
+enum client_push client_send(struct client_request *r, struct str bytes, bool end)
+{
+    struct client_upload *upload = r->upload;
+    char room[FRAMING_MAX];
+    struct str parts[4];
+
+    client_check(r);
+    if (r->state != CLIENT_CONNECTING && r->state != CLIENT_SENDING)
+        return CLIENT_OK; /* in its last event: nobody wants it any more */
+    assert(upload != NULL && !upload->ended && !upload->full);
+    assert(bytes.n <= CLIENT_SEND_MAX);
+    upload->ended = end;
+    if (r->refused)
+        return CLIENT_OK;
+    r->read_ms = loop_now_ms(r->pool->loop);
+    size_t n = frame(r, bytes, room, parts);
+    if (r->state == CLIENT_CONNECTING || r->part <= r->call.body_n) {
+        hold(upload, parts, n);
+        upload->full = bytes.n > 0 && !end;
+        return upload->full ? CLIENT_FULL : CLIENT_OK;
+    }
+    upload->given = upload->given || n > 0;
+    bool full = n > 0 && conn_write(r->conn, parts, n) == CONN_FULL;
+    if (end) {
+        client_sent(r);
+        return CLIENT_OK;
+    }
+    upload->full = full;
+    return full ? CLIENT_FULL : CLIENT_OK;
+}
