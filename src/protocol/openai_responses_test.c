@@ -165,12 +165,13 @@ static void test_models(void **state)
     static const struct model_entry model = {.id = STR_INIT("b:m"), .owner = STR_INIT("b")};
     struct buf out;
     struct buf ids;
+    struct str next;
 
     (void)state;
     buf_init(&out, OUT_MAX);
     buf_init(&ids, OUT_MAX);
     responses()->models_encode(&model, 1, false, &out);
-    assert_true(responses()->models_decode(buf_str(&out), &arena, add_model, &ids));
+    assert_true(responses()->models_decode(buf_str(&out), &arena, add_model, &ids, &next));
     expect(buf_str(&ids), STR("b:m "));
     buf_fini(&out);
     buf_fini(&ids);
