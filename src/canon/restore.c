@@ -21,7 +21,7 @@
 #include "canon/needles.h"
 #include "canon/unwrap.h"
 
-enum { BLOCKS_STEP = 8, LEAD_MAX = 8, EVENTS_STEP = 16 };
+enum { BLOCKS_STEP = 8, LEAD_MAX = 8, EVENTS_STEP = 16, TAGS = 4 };
 
 enum block_mode {
     MODE_AS_IS,
@@ -33,9 +33,10 @@ enum block_mode {
 struct tagged {
     uint32_t tag; /* search for the next tag */
     bool thinking;
-    bool breaks;  /* a tag was just there: line breaks are left out */
-    bool said;    /* something visible, since the last tag */
-    bool settled; /* text was said, or thoughts ended: tags are text from there on */
+    bool breaks;   /* a tag was just there: line breaks are left out */
+    bool said;     /* something visible, since the last tag */
+    bool settled;  /* text was said, or thoughts ended: tags are text from there on */
+    uint8_t which; /* tag opened the thoughts */
     uint8_t lead_n;
     char lead[LEAD_MAX]; /* blanks before it */
 };
@@ -60,6 +61,7 @@ struct restore_choice {
     uint32_t index;
     bool stopped;
     bool has_tool;
+    bool reasons;   /* the upstream tells reasoning apart: it has no tags */
     uint32_t out_n; /* blocks of the client's so far */
     uint32_t n;
     uint32_t size;
@@ -79,7 +81,7 @@ struct restore {
     uint32_t choices_stopped;
     const struct needles *stops; /* NULL: none */
     const struct needles *opening;
-    const struct needles *closing;
+    const struct needles *closing[TAGS]; /* made when the first one opens */
     struct restore_choice *choices;
 };
 
@@ -98,8 +100,10 @@ struct flow {
     struct restore_block *block;
 };
 
-static const struct str tag_opening = STR_INIT("<think>");
-static const struct str tag_closing = STR_INIT("</think>");
+static const struct str tags_opening[TAGS] = {STR_INIT("<think>"), STR_INIT("<thinking>"),
+                                              STR_INIT("<reasoning>"), STR_INIT("<seed:think>")};
+static const struct str tags_closing[TAGS] = {STR_INIT("</think>"), STR_INIT("</thinking>"),
+                                              STR_INIT("</reasoning>"), STR_INIT("</seed:think>")};
 
 struct restore *restore_new(const struct restore_options *options)
 {
@@ -116,8 +120,7 @@ struct restore *restore_new(const struct restore_options *options)
     restore->think_tags = options->think_tags;
     restore->choices_wanted = options->choices == 0 ? 1 : options->choices;
     if (options->think_tags) {
-        restore->opening = needles_new(&tag_opening, 1, arena);
-        restore->closing = needles_new(&tag_closing, 1, arena);
+        restore->opening = needles_new(tags_opening, TAGS, arena);
     }
     if (t != NULL && t->stop_n > 0)
         restore->stops = needles_new(t->stop, t->stop_n, arena);
@@ -341,9 +344,27 @@ static void say_run(struct flow *flow, struct str text)
     put_text(flow, EVENT_REASONING, text);
 }
 
-static void turn_over(struct flow *flow)
+/* What is looked for next in it. */
+static const struct needles *next_tag(const struct restore *restore, const struct tagged *tagged)
 {
+    return tagged->thinking ? restore->closing[tagged->which] : restore->opening;
+}
+
+/* which: the tag that was found. False: there is no memory. */
+static bool turn_over(struct flow *flow, size_t which)
+{
+    struct restore *restore = flow->restore;
     struct tagged *tagged = &flow->block->tagged;
+
+    assert(which < TAGS);
+    if (!tagged->thinking) {
+        tagged->which = (uint8_t)which;
+        if (restore->closing[which] == NULL)
+            restore->closing[which] = needles_new(&tags_closing[which], 1, restore->arena);
+        restore->full |= restore->closing[which] == NULL;
+        if (restore->full)
+            return false;
+    }
 
     if (!tagged->thinking)
         let_go(flow);
@@ -353,6 +374,7 @@ static void turn_over(struct flow *flow)
     tagged->breaks = true;
     tagged->said = false;
     tagged->lead_n = 0;
+    return true;
 }
 
 /* Tags stand at the beginning; later ones are what the model speaks of. */
@@ -369,16 +391,15 @@ static void say_tagged(struct flow *flow, struct str text)
     bool match = true;
 
     while (match && found.rest.n > 0 && !flow->choice->stopped && !tags_are_text(tagged)) {
-        match = needles_feed(tagged->thinking ? restore->closing : restore->opening, &tagged->tag,
-                             found.rest, &found);
+        match = needles_feed(next_tag(restore, tagged), &tagged->tag, found.rest, &found);
         say_run(flow, found.held);
         say_run(flow, found.text);
         if (!match || flow->choice->stopped)
             continue;
         if (tagged->settled)
-            say_run(flow, tag_opening);
-        else
-            turn_over(flow);
+            say_run(flow, tags_opening[found.which]);
+        else if (!turn_over(flow, found.which))
+            return;
     }
     if (flow->choice->stopped || !tags_are_text(tagged))
         return;
@@ -395,8 +416,7 @@ static void let_go_tagged(struct flow *flow)
 {
     const struct restore *restore = flow->restore;
     struct tagged *tagged = &flow->block->tagged;
-    struct str held = needles_held(tagged->thinking ? restore->closing : restore->opening,
-                                   tagged->tag);
+    struct str held = needles_held(next_tag(restore, tagged), tagged->tag);
 
     tagged->tag = NEEDLES_BEGIN;
     say_run(flow, held);
@@ -564,10 +584,11 @@ static bool text_follows(const struct flow *flow, const struct event *begin)
 {
     const struct event *next = &flow->frame->events[flow->read + 1];
 
-    return flow->restore->stops == NULL && flow->read + 1 < flow->frame->n &&
-           next->kind == EVENT_TEXT && next->choice == begin->choice &&
-           next->block == begin->block && next->text.n > 0 && next->text.p[0] != '<' &&
-           count_leading(next->text, " \t\r\n") == 0;
+    if (flow->restore->stops != NULL || flow->read + 1 >= flow->frame->n ||
+        next->kind != EVENT_TEXT || next->choice != begin->choice || next->block != begin->block)
+        return false;
+    size_t blanks = count_leading(next->text, " \t\r\n");
+    return blanks < next->text.n && next->text.p[blanks] != '<';
 }
 
 static void begin_block(struct flow *flow, const struct event *event)
@@ -585,9 +606,13 @@ static void begin_block(struct flow *flow, const struct event *event)
         begin_tool(flow, &begin);
         return;
     }
-    if (begin.begin.kind == BLOCK_TEXT && (restore->think_tags || restore->stops != NULL)) {
+    choice->reasons = choice->reasons || begin.begin.kind == BLOCK_REASONING;
+    bool tagged = restore->think_tags && !choice->reasons;
+    if (begin.begin.kind == BLOCK_TEXT && (tagged || restore->stops != NULL)) {
         flow->block->mode = MODE_TEXT;
-        if (restore->think_tags && !text_follows(flow, event))
+        flow->block->tagged.settled = !tagged;
+        flow->block->tagged.said = !tagged;
+        if (tagged && !text_follows(flow, event))
             return;
     }
     put_begin(flow, &begin);

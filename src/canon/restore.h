@@ -5,11 +5,12 @@
  * arguments as text, stop sequences found, <think> tags as reasoning. Works event by event, however
  * the answer was cut, and holds back only what may be the beginning of a stop sequence or a tag.
  *
- * Stop sequences are looked for in each block of text, not in reasoning. <think> is a tag at the
- * beginning of a text, behind blanks at most; later ones are what the model speaks of, and so is a
+ * Stop sequences are looked for in each block of text, not in reasoning. <think> (or <thinking>,
+ * <reasoning>, <seed:think>, each closed by its own) is a tag at the beginning of a text, behind blanks at most; later ones are what the model speaks of, and so is a
  * </think> that nothing opened: what stood before it has been told. Of a tagged text, line breaks
  * right behind a tag and blanks alone before <think> are left out, and no block is made of
- * nothing: what <think></think> encloses is no reasoning when it is empty.
+ * nothing: what <think></think> encloses is no reasoning when it is empty. Where the upstream told
+ * reasoning apart by itself, its text has no tags.
  */
 #pragma once
 

@@ -308,6 +308,7 @@ static bool is_replaced(const struct openai_chat_fault *fault, struct str key)
 static void write_message(struct buf *out, struct openai_chat_decoder *d,
                           const struct openai_chat_fault *fault, struct str source, bool whole)
 {
+    bool content = !whole || (fault->wrong & OPENAI_CHAT_WRONG_PARTS) != 0;
     struct json_member member;
     size_t cursor = 0;
 
@@ -322,8 +323,13 @@ static void write_message(struct buf *out, struct openai_chat_decoder *d,
            json_object_next(source, &cursor, d->options.scratch, &member)) {
         if (is_replaced(fault, member.key))
             continue;
+        content |= str_eq(member.key, STR("content"));
         openai_chat_add_key(out, member.key);
         buf_add(out, member.value);
+    }
+    if (!content) {
+        openai_chat_add_key(out, STR("content"));
+        buf_add(out, STR("null"));
     }
     if ((fault->wrong & OPENAI_CHAT_WRONG_CALLS) != 0)
         write_calls(out, d, fault, whole);
