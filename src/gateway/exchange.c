@@ -181,10 +181,10 @@ static void tell(const struct exchange *x, bool left)
     bool failed = call->error.code != OK;
     struct str backend = x->attempt.backend == NULL ? STR_NULL : x->attempt.backend->name;
     const struct backend_key *key = x->attempt.key;
-    char total[TIMING_SECONDS_MAX];
-    char breakdown[TIMING_TEXT_MAX];
-    char overhead[TIMING_SECONDS_MAX];
-    char first[TIMING_SECONDS_MAX];
+    UNINITIALIZED char total[TIMING_SECONDS_MAX];
+    UNINITIALIZED char breakdown[TIMING_TEXT_MAX];
+    UNINITIALIZED char overhead[TIMING_SECONDS_MAX];
+    UNINITIALIZED char first[TIMING_SECONDS_MAX];
     size_t total_n = timing_seconds(timing_total_us(&x->timing), 3, total);
     size_t breakdown_n = timing_breakdown(&x->timing, breakdown);
     size_t overhead_n = timing_seconds(timing_own_us(&x->timing), 6, overhead);

@@ -18,9 +18,9 @@ struct perf_row {
 
 static struct perf_row *row_of(struct perf *perf, size_t slot)
 {
+    assert(slot < PERF_SLOTS);
     struct perf_row *row = atomic_load_explicit(&perf->rows[slot], memory_order_relaxed);
 
-    assert(slot < PERF_SLOTS);
     if (UNLIKELY(row == NULL)) {
         row = mem_new(sizeof(*row));
         atomic_store_explicit(&perf->rows[slot], row, memory_order_release);
@@ -48,10 +48,12 @@ void perf_observe(struct perf *perf, size_t slot, enum perf_outcome outcome,
                           memory_order_relaxed);
     if (outcome == PERF_CANCELLED)
         return;
-    for (size_t i = PHASE_NONE + 1; i < PHASE_COUNT; i++) {
-        if (timing->us[i] > 0 || timing_phases[i].kind == PHASE_OWN)
-            histogram_observe(&row->measures[i], timing->us[i]);
-    }
+        /* One after the other without a loop, as every request comes here. */
+#define PHASE(id, name, kind, what)                              \
+    if (PHASE_##kind == PHASE_OWN || timing->us[PHASE_##id] > 0) \
+        histogram_observe(&row->measures[PHASE_##id], timing->us[PHASE_##id]);
+#include "gateway/phase.def"
+#undef PHASE
     histogram_observe(&row->measures[PERF_TOTAL], timing_total_us(timing));
     histogram_observe(&row->measures[PERF_OVERHEAD], timing_own_us(timing));
     if (first_byte_us >= 0)

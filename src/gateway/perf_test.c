@@ -31,6 +31,8 @@ static void test_observe(void **state)
     t.us[PHASE_DECODE] = 3;
     t.us[PHASE_ENCODE] = 4;
     t.us[PHASE_BACKEND] = 20;
+    t.begin_us = 100;
+    t.mark_us = 127;
     perf_observe(&perf, 2, PERF_OK, &t, 11);
     perf_observe(&perf, 2, PERF_ERROR, &t, -1);
     perf_observe(&perf, 2, PERF_CANCELLED, &t, 12);

@@ -33,15 +33,6 @@ static const struct piece {
 _Static_assert(PHASE_COUNT *(PIECE_SIZE + NUMBER_MAX) + 64 <= TIMING_TEXT_MAX,
                "there is room for each phase");
 
-int64_t timing_total_us(const struct timing *t)
-{
-    int64_t us = 0;
-
-    for (size_t i = 0; i < PHASE_COUNT; i++)
-        us += t->us[i];
-    return us;
-}
-
 int64_t timing_own_us(const struct timing *t)
 {
     return t->us[PHASE_ADMISSION] + t->us[PHASE_DECODE] + t->us[PHASE_COMMAND] +
@@ -114,7 +105,7 @@ void timing_header(const struct timing *t, struct buf *out)
 {
     static const char name[] = "server-timing: ";
     static const char total[] = "total;dur=";
-    char text[TIMING_TEXT_MAX];
+    UNINITIALIZED char text[TIMING_TEXT_MAX];
     char *at = text;
 
     memcpy(at, name, sizeof(name) - 1);

@@ -26,6 +26,7 @@ extern const struct phase_row timing_phases[PHASE_COUNT];
 
 /* Microseconds of loop_now_us's clock. */
 struct timing {
+    int64_t begin_us;
     int64_t mark_us;         /* the present phase goes on since then */
     enum phase phase;        /* the present one */
     int64_t us[PHASE_COUNT]; /* of what is over */
@@ -34,6 +35,7 @@ struct timing {
 /* t: zeroed. */
 static inline void timing_begin(struct timing *t, int64_t begin_us)
 {
+    t->begin_us = begin_us;
     t->mark_us = begin_us;
     t->phase = PHASE_RECEIVE;
 }
@@ -48,7 +50,10 @@ static inline void timing_enter(struct timing *t, enum phase phase, int64_t now_
 }
 
 /* Up to the last mark. */
-int64_t timing_total_us(const struct timing *t);
+static inline int64_t timing_total_us(const struct timing *t)
+{
+    return t->mark_us - t->begin_us;
+}
 /* Of these the proxy's own work, and waiting for backends. */
 int64_t timing_own_us(const struct timing *t);
 int64_t timing_upstream_us(const struct timing *t);
