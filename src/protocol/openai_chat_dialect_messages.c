@@ -602,6 +602,7 @@ struct row {
     enum role role;
     struct str first; /* the messages' sources */
     struct str last;
+    size_t cursor; /* in the list, in front of the first */
     size_t n;
     bool lists; /* one of them has a list as its content */
 };
@@ -612,7 +613,7 @@ static void join_row(struct openai_chat_dialect_work *w, const struct row *row)
     struct str span = str_of(row->first.p, (size_t)(row->last.p + row->last.n - row->first.p));
     struct buf out;
     struct str one;
-    size_t cursor = 0;
+    size_t cursor = row->cursor;
     size_t n = 0;
     struct str list = w->has[DIALECT_KEY_messages]->value;
 
@@ -620,7 +621,6 @@ static void join_row(struct openai_chat_dialect_work *w, const struct row *row)
     buf_add(&out, row->role == ROLE_USER ? STR("{\"role\":\"user\",\"content\":")
                                          : STR("{\"role\":\"assistant\",\"content\":"));
     buf_add(&out, row->lists ? STR("[") : STR("\""));
-    cursor = (size_t)(row->first.p - list.p);
     while (n < row->n && json_array_next(list, &cursor, &one)) {
         struct message message = read(w, one);
         struct str content = message.has[M_CONTENT].value;
@@ -651,6 +651,7 @@ void openai_chat_dialect_messages_alternate(struct openai_chat_dialect_work *w)
     struct row row = {.role = ROLE_COUNT};
     struct str one;
     size_t cursor = 0;
+    size_t before = 0;
 
     if (messages == NULL || !is_kind(messages->value, JSON_ARRAY))
         return;
@@ -665,12 +666,13 @@ void openai_chat_dialect_messages_alternate(struct openai_chat_dialect_work *w)
             row.last = one;
             row.n++;
             row.lists |= list;
-            continue;
+        } else {
+            end_row(w, &row);
+            row = (struct row){message.role, one, one, before, 1, list};
+            if (is_there(&message, M_CALLS))
+                row.role = ROLE_COUNT;
         }
-        end_row(w, &row);
-        row = (struct row){message.role, one, one, 1, list};
-        if (is_there(&message, M_CALLS))
-            row.role = ROLE_COUNT;
+        before = cursor;
     }
     end_row(w, &row);
 }
