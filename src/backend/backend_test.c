@@ -313,6 +313,162 @@ static void vendor_and_second_protocol(void **state)
     secret_free(&key.key);
 }
 
+/* Catches: a request to a deployment that misses it, a name in the path that ends it, a version that
+ * is asked for where there is none. */
+static void deployments(void **state)
+{
+    static const struct {
+        const char *api_url;
+        const char *version; /* NULL: not said */
+        const char *path;
+        const char *model;
+        const char *target;
+        const char *models_path;
+    } cases[] = {
+        {"https://x.openai.azure.com", NULL, "/chat/completions", "gpt-4o",
+         "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
+         "/openai/models?api-version=2024-10-21"},
+        {"https://x.openai.azure.com/", "2025-01-01-preview", "/embeddings", "a/b c?d%",
+         "/openai/deployments/a%2Fb%20c%3Fd%25/embeddings?api-version=2025-01-01-preview",
+         "/openai/models?api-version=2025-01-01-preview"},
+        {"https://x.openai.azure.com/openai", NULL, "/files", "gpt-4o",
+         "/openai/files?api-version=2024-10-21", "/openai/models?api-version=2024-10-21"},
+        {"https://gateway/x", NULL, "/audio/speech", "tts",
+         "/x/openai/deployments/tts/audio/speech?api-version=2024-10-21",
+         "/x/openai/models?api-version=2024-10-21"},
+        {"https://x.openai.azure.com", NULL, "/chat/completions", NULL,
+         "/openai/chat/completions?api-version=2024-10-21",
+         "/openai/models?api-version=2024-10-21"},
+        {"https://x.openai.azure.com/openai/v1", "2024-10-21", "/chat/completions", "gpt-4o",
+         "/openai/v1/chat/completions", "/openai/v1/models"},
+        {"https://x.openai.azure.com/openai/v1/", NULL, "/embeddings", "e", "/openai/v1/embeddings",
+         "/openai/v1/models"},
+        {"https://x.services.ai.azure.com/models", NULL, "/chat/completions", "Phi-4",
+         "/models/chat/completions?api-version=2024-05-01-preview",
+         "/models/models?api-version=2024-05-01-preview"},
+    };
+    struct backend_key key = {.name = STR("a"), .key = secret_new(STR("k-1"))};
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct backend_config entry = {.name = STR("mine"),
+                                       .type = STR("azure"),
+                                       .api_url = str_c(cases[i].api_url),
+                                       .api_version = str_c(cases[i].version),
+                                       .keys = &key,
+                                       .keys_n = 1};
+        struct backend_set *set = set_with(&entry, 1, *state);
+        const struct backend *backend = &set->items[0];
+        struct buf out;
+        buf_init(&out, 4096);
+        backend_path(backend, str_c(cases[i].path), str_c(cases[i].model), &out);
+        backend_path_query(backend, true, &out);
+        assert_str(buf_str(&out), cases[i].target);
+        assert_str(backend->models_path, cases[i].models_path);
+        assert_int_equal(backend->key_header, KEY_API_KEY);
+        buf_reset(&out);
+        backend_path_query(backend, false, &out);
+        assert_true(out.n == 0 || out.p[0] == '&');
+        buf_fini(&out);
+        set_release(set);
+    }
+    secret_free(&key.key);
+}
+
+/* A deployment has no URL of its vendor's, which needs no key where a header has a token. */
+static void deployments_need(void **state)
+{
+    struct backend_key key = {.name = STR("a"), .key = secret_new(STR("k-1"))};
+    struct str token = STR("authorization: Bearer t");
+    struct str url = STR("https://x.openai.azure.com");
+    struct backend_config entries[] = {
+        {.name = STR("azure"), .keys = &key, .keys_n = 1},
+        {.name = STR("a"), .type = STR("azure"), .api_url = url},
+        {.name = STR("b"), .type = STR("azure"), .api_url = url, .keys = &key, .keys_n = 1},
+        {.name = STR("c"), .type = STR("azure"), .api_url = url, .headers = {&token, 1}},
+    };
+    static const bool functional[] = {false, false, true, true};
+    struct backend_set *set = set_with(entries, COUNT_OF(entries), *state);
+
+    for (size_t i = 0; i < set->n; i++)
+        assert_int_equal(set->items[i].functional, functional[i]);
+    assert_str(backend_why(&set->items[0], *state), "it has no api_url (set AZURE_API_BASE_URL)");
+    assert_str(backend_why(&set->items[1], *state), "it has no key (set backends.a.api_keys)");
+    set_release(set);
+    secret_free(&key.key);
+}
+
+/* The URLs that vendors' own programs have, and where their lists are. */
+static void bases(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *api_url; /* NULL: its own */
+        const char *authority;
+        const char *base_path;
+        const char *models_path;
+    } cases[] = {
+        {"openai", NULL, "api.openai.com", "/v1", "/v1/models"},
+        {"openrouter", NULL, "openrouter.ai", "/api/v1", "/api/v1/models"},
+        {"groq", NULL, "api.groq.com", "/openai/v1", "/openai/v1/models"},
+        {"deepseek", NULL, "api.deepseek.com", "", "/models"},
+        {"deepseek", "https://api.deepseek.com/v1", "api.deepseek.com", "/v1", "/v1/models"},
+        {"deepseek", "https://api.deepseek.com/beta", "api.deepseek.com", "/beta", "/beta/models"},
+        {"perplexity", NULL, "api.perplexity.ai", "", "/v1/models"},
+        {"perplexity", "http://h/", "h", "", "/v1/models"},
+        {"perplexity", "http://h/p/v1", "h", "/p/v1", "/p/v1/models"},
+        {"github", NULL, "models.github.ai", "/inference", "/catalog/models"},
+        {"github", "https://models.github.ai/orgs/o/inference", "models.github.ai",
+         "/orgs/o/inference", "/orgs/o/inference/models"},
+        {"zai", NULL, "api.z.ai", "/api/paas/v4", "/api/paas/v4/models"},
+        {"deepinfra", NULL, "api.deepinfra.com", "/v1/openai", "/v1/openai/models"},
+        {"qwen", "https://dashscope.aliyuncs.com/compatible-mode/v1", "dashscope.aliyuncs.com",
+         "/compatible-mode/v1", "/compatible-mode/v1/models"},
+        {"ollama", NULL, "localhost:11434", "/v1", "/v1/models"},
+        {"ollama", "http://192.168.1.2:11434", "192.168.1.2:11434", "/v1", "/v1/models"},
+        {"lmstudio", NULL, "localhost:1234", "/v1", "/v1/models"},
+        {"vllm", NULL, "localhost:8000", "/v1", "/v1/models"},
+        {"llamacpp", NULL, "localhost:8080", "/v1", "/v1/models"},
+        {"gemini", NULL, "generativelanguage.googleapis.com", "/v1beta", "/v1beta/models"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct backend_config entry = {.name = str_c(cases[i].name),
+                                       .api_url = str_c(cases[i].api_url)};
+        struct backend_set *set = set_with(&entry, 1, *state);
+        const struct backend *backend = &set->items[0];
+        assert_str(backend->authority, cases[i].authority);
+        assert_str(backend->base_path, cases[i].base_path);
+        assert_str(backend->models_path, cases[i].models_path);
+        assert_true(str_is_null(backend->query) && !backend->deployments);
+        assert_int_equal(backend->functional, cases[i].api_url != NULL || !backend->url.https);
+        set_release(set);
+    }
+}
+
+/* Contract, section 4: whose names have colons, whose slashes; and what an entry says of it. */
+static void names(void **state)
+{
+    static const char *const colons[] = {"ollama", "openrouter", "huggingface"};
+    static const char *const slashes[] = {"openrouter",  "groq",    "together",  "fireworks",
+                                          "huggingface", "nvidia",  "deepinfra", "github",
+                                          "vllm",        "lmstudio"};
+    static const char *const none[] = {"openai", "mistral", "deepseek", "xai",  "cerebras",
+                                       "zai",    "azure",   "moonshot", "qwen", "llamacpp"};
+    struct backend_config entries[3];
+    struct backend_set *set;
+
+    for (size_t i = 0; i < COUNT_OF(slashes); i++) {
+        entries[0] = (struct backend_config){.name = str_c(slashes[i])};
+        entries[1] = (struct backend_config){.name = str_c(colons[i % COUNT_OF(colons)])};
+        entries[2] = (struct backend_config){.name = str_c(none[i])};
+        set = set_with(entries, 3, *state);
+        assert_true(set->items[0].slash_names);
+        assert_true(set->items[1].colon_names);
+        assert_false(set->items[2].slash_names || set->items[2].colon_names);
+        set_release(set);
+    }
+}
+
 enum { OPENAI, TEAM, PLAIN, OTHER, N };
 
 static const struct {
@@ -414,9 +570,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(urls),      TEST(bad_urls), TEST(vendors),
-        TEST(preferred), TEST(checking), TEST(vendor_and_second_protocol),
-        TEST(elsewhere),
+        TEST(urls),      TEST(bad_urls),    TEST(vendors),
+        TEST(preferred), TEST(checking),    TEST(vendor_and_second_protocol),
+        TEST(elsewhere), TEST(deployments), TEST(deployments_need),
+        TEST(bases),     TEST(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -233,6 +233,111 @@ static void later(void **state)
         assert_has(f->result.report, names[i]);
 }
 
+/* --- vendors' variables --- */
+
+/* Catches: another name of a vendor's variable that is not read, or that wins over the first; a
+ * token of other purposes that becomes a backend. */
+static void vendors_variables(void **state)
+{
+    static char token[] = "HF_TOKEN=hf_1";
+    static char numbered[] = "HUGGINGFACE_API_KEY_2=hf_2";
+    static char single[] = "HUGGINGFACE_API_KEY=hf_3";
+    static char endpoint[] = "AZURE_OPENAI_ENDPOINT=https://x.openai.azure.com";
+    static char base[] = "AZURE_API_BASE_URL=https://y.openai.azure.com";
+    static char key[] = "AZURE_OPENAI_API_KEY=k";
+    static char version[] = "OPENAI_API_VERSION=2024-06-01";
+    static char own_version[] = "AZURE_API_VERSION=2024-08-01-preview";
+    static char github[] = "GITHUB_TOKEN=ghp_1";
+    static char local[] = "OLLAMA_API_BASE_URL=http://127.0.0.1:1";
+    struct fixture *f = *state;
+    char *one[] = {token, version, github, NULL};
+    const struct config *c = good(f, &(struct inputs){.environment = one});
+
+    assert_int_equal(c->backends_n, 1);
+    assert_str(c->backends[0].name, "huggingface");
+    assert_int_equal(c->backends[0].keys_n, 1);
+    assert_str(c->backends[0].keys[0].name, "HF_TOKEN");
+    assert_str(secret_reveal(&c->backends[0].keys[0].key), "hf_1");
+
+    char *first[] = {token, single, NULL};
+    c = good(f, &(struct inputs){.environment = first});
+    assert_int_equal(c->backends[0].keys_n, 1);
+    assert_str(secret_reveal(&c->backends[0].keys[0].key), "hf_3");
+    char *many[] = {token, numbered, NULL};
+    c = good(f, &(struct inputs){.environment = many});
+    assert_str(secret_reveal(&c->backends[0].keys[0].key), "hf_2");
+
+    char *azure[] = {endpoint, key, version, NULL};
+    c = good(f, &(struct inputs){.environment = azure});
+    assert_int_equal(c->backends_n, 1);
+    assert_str(c->backends[0].api_url, "https://x.openai.azure.com");
+    assert_str(c->backends[0].api_version, "2024-06-01");
+    assert_int_equal(c->backends[0].keys_n, 1);
+    char *both[] = {endpoint, base, own_version, version, NULL};
+    c = good(f, &(struct inputs){.environment = both,
+                                 .yaml = "backends:\n  azure: {api_key: f, api_version: a}\n"});
+    assert_str(c->backends[0].api_url, "https://y.openai.azure.com");
+    assert_str(c->backends[0].api_version, "2024-08-01-preview");
+    assert_str(secret_reveal(&c->backends[0].keys[0].key), "f");
+
+    char *server[] = {local, NULL};
+    c = good(f, &(struct inputs){.environment = server});
+    assert_int_equal(c->backends_n, 1);
+    assert_str(c->backends[0].name, "ollama");
+    c = good(f, &(struct inputs){.arguments = "--default-backend lmstudio"});
+    assert_int_equal(c->backends_n, 1);
+    assert_str(c->backends[0].name, "lmstudio");
+    assert_str(c->default_backend, "lmstudio");
+}
+
+static struct str bad(struct fixture *f, const char *yaml)
+{
+    read_config(f, &(struct inputs){.yaml = yaml});
+    assert_int_equal(f->result.faults, 1);
+    return f->result.report;
+}
+
+/* Requests to the proxy's own address would have no end. */
+static void own_address(void **state)
+{
+    static const char *const faults[] = {
+        "default_backend: vllm\n",
+        "backends: {vllm: {}}\n",
+        "port: 1234\nbackends: {lm: {type: lmstudio}}\n",
+        "backends: {a: {protocol: openai-chat, api_url: 'http://127.0.0.1:8000'}}\n",
+        "backends: {a: {type: openai, api_url: 'http://[::1]:8000/v1'}}\n",
+    };
+    static const char *const fine[] = {
+        "default_backend: vllm\nport: 8001\n",
+        "backends: {vllm: {api_url: 'http://localhost:8002'}}\n",
+        "backends: {vllm: {api_url: 'http://gpu:8000'}}\n",
+        "backends: {vllm: {protocol: openai-chat, api_url: 'http://gpu:8000'}}\n",
+        "default_backend: ollama\n",
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < COUNT_OF(faults); i++) {
+        struct str report = bad(f, faults[i]);
+        assert_has(report, ".api_url: at port ");
+        assert_has(report, "of this machine the proxy itself listens; start it with another "
+                           "--port");
+    }
+    for (size_t i = 0; i < COUNT_OF(fine); i++)
+        (void)good(f, &(struct inputs){.yaml = fine[i]});
+}
+
+/* It goes into each request's first line. */
+static void versions(void **state)
+{
+    struct fixture *f = *state;
+    const struct config *c = good(
+        f, &(struct inputs){.yaml = "backends: {azure: {api_version: 2024-10-21, api_key: k}}\n"});
+
+    assert_str(c->backends[0].api_version, "2024-10-21");
+    assert_has(bad(f, "backends: {azure: {api_version: '1 HTTP/1.1'}}\n"),
+               "config.yaml:1:33: error: backends.azure.api_version: must be letters, digits");
+}
+
 /* --- forward proxies --- */
 
 static void forward_proxies(void **state)
@@ -357,6 +462,9 @@ int main(void)
         TEST(backends_of_the_environment),
         TEST(tls_of_the_listener),
         TEST(later),
+        TEST(vendors_variables),
+        TEST(own_address),
+        TEST(versions),
         TEST(forward_proxies),
         TEST(wrong_proxies),
         TEST(wrong_lists),

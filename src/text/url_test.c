@@ -222,6 +222,14 @@ static void test_encode(void **state)
         all[i] = (char)i;
     struct str encoded = url_encode(str_of(all, sizeof(all)), "", &arena);
     check_str(url_decode(encoded, true, &arena), str_of(all, sizeof(all)));
+
+    struct buf out;
+    buf_init(&out, 4096);
+    url_add_encoded(&out, str_of(all, sizeof(all)), "");
+    check_str(buf_str(&out), encoded);
+    url_add_encoded(&out, STR("/:"), ":");
+    check_str(str_from(buf_str(&out), encoded.n), STR("%2F:"));
+    buf_fini(&out);
 }
 
 static void test_host(void **state)
