@@ -240,6 +240,12 @@ bool attempt_hold(struct exchange *x)
     return attempt->hold != NULL;
 }
 
+/* Whether raw frames of this answer are put right where its client would misread them. */
+static bool mends(const struct exchange *x)
+{
+    return x->attempt.backend->dialect.mend && exchange_is_same(x);
+}
+
 /* Whether the event is more than a beginning, which a client would not miss. */
 static bool says(const struct event *event)
 {
@@ -252,13 +258,14 @@ static bool says(const struct event *event)
 }
 
 /* Every frame until one says something: to clients of the backend's own protocol whatever can be
- * read, but no page of HTML. What the answer is must not depend on how it was cut into reads. */
+ * read, but no page of HTML; comments of a vendor whose answers are mended may stand in front of an
+ * error that is to have a status. What the answer is must not depend on how it was cut into reads. */
 static void look_for_more(struct exchange *x, const struct frame *frame)
 {
     struct attempt *attempt = &x->attempt;
 
     attempt->said = ++attempt->beginnings > BEGINNINGS_MAX ||
-                    (exchange_is_same(x) && is_comment(frame));
+                    (exchange_is_same(x) && !mends(x) && is_comment(frame));
     for (uint32_t i = 0; i < frame->n && !attempt->said; i++) {
         const struct event *event = &frame->events[i];
         attempt->said = exchange_is_same(x) ? event->kind != EVENT_KEEPALIVE : says(event);
@@ -291,8 +298,8 @@ static bool tries_again(struct exchange *x, const struct event *event, struct st
     return true;
 }
 
-/* Looks for errors. first: nothing was said before. True: the client speaks another protocol, and
- * gets it as one of ours, or does not get it at all. */
+/* Looks for errors. first: nothing was said before. True: the client gets it as one of ours, as it
+ * speaks another protocol, or as nothing was said before; or does not get it at all. */
 static bool error_is_ours(struct exchange *x, struct frame *frame, bool first)
 {
     for (uint32_t i = 0; i < frame->n; i++) {
@@ -304,8 +311,12 @@ static bool error_is_ours(struct exchange *x, struct frame *frame, bool first)
         error_came(x, frame, event);
         if (tries_again(x, event, body, first))
             return true;
-        if (exchange_is_same(x))
+        /* A vendor's client is to have a status, and comments that were held are no answer. */
+        first = first && i == 0 && mends(x) && x->attempt.streams && x->call.request.stream;
+        if (exchange_is_same(x) && !first)
             continue;
+        if (first)
+            x->attempt.said = false;
         failed_told(x, event, body);
         struct error e = x->call.error;
         frame->n = i;
@@ -403,7 +414,7 @@ struct decoder_options attempt_decoding(struct exchange *x)
         .event_bytes_max = x->call.config->sse_event_bytes_max,
         .depth_max = (size_t)x->call.config->json_depth_max,
         .dialect = dialect,
-        .mend = dialect->mend && exchange_is_same(x),
+        .mend = mends(x),
         .id = str_of(x->id, ID_SIZE),
         .model = x->model_sent,
         .now_s = loop_wall_ms(x->station->loop) / 1000,
