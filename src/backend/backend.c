@@ -427,6 +427,17 @@ static void check_keys(const struct backend *backend, struct buf *report)
     }
 }
 
+static void check_version(const struct backend *backend, struct buf *report)
+{
+    const struct backend_config *config = backend->config;
+
+    if (!str_is_null(config->api_version) && str_is_null(backend->query))
+        (void)buf_print(report,
+                        "%.*s: warning: backends.%.*s.api_version: has no effect: requests to "
+                        "this URL name no version\n",
+                        STR_ARG(config->where), STR_ARG(config->name));
+}
+
 size_t backend_check(const struct config *config, struct arena *arena, struct buf *report)
 {
     size_t faults = 0;
@@ -442,6 +453,7 @@ size_t backend_check(const struct config *config, struct arena *arena, struct bu
             continue;
         }
         check_keys(&backend, report);
+        check_version(&backend, report);
         if (backend.functional) {
             functional++;
             continue;

@@ -248,6 +248,7 @@ static void checking(void **state)
          .api_url = STR("https://elsewhere/v1")},
         {.name = STR("groq")},
         {.name = STR("azure"), .keys = &odd, .keys_n = 1},
+        {.name = STR("ollama"), .api_version = STR("1")},
         {.name = STR("claude"), .protocol = STR("telepathy"), .api_url = STR("http://h")},
         {.name = STR("bad"), .protocol = STR("openai-chat"), .api_url = STR("gopher://h")},
     };
@@ -260,6 +261,8 @@ static void checking(void **state)
         "GROQ_API_KEY)\n"
         "config.yaml:1:1: warning: backends.azure is not functional: it has no api_url (set "
         "AZURE_API_BASE_URL)\n"
+        "config.yaml:1:1: warning: backends.ollama.api_version: has no effect: requests to this "
+        "URL name no version\n"
         "config.yaml:1:1: warning: backends.claude is not functional: this version does not "
         "speak telepathy yet\n"
         "config.yaml:1:1: error: backends.bad.api_url: must not be a URL that does not begin "

@@ -876,8 +876,12 @@ void attempt_pause(struct exchange *x)
 static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
 {
     struct station *station = x->station;
+    const struct backend *backend = x->attempt.backend;
 
     assert(x->attempt.request == NULL);
+    if (UNLIKELY(backend->deployments) && x->model_sent.n == 0)
+        return FAIL(e, ERR_BAD_REQUEST, "model: missing: backend %.*s has it in the path",
+                    STR_ARG(str_head(backend->name, 40)));
     struct str head = make_head(x, wire);
     if (exchange_overflowed(x, e))
         return e->code;

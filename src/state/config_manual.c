@@ -74,12 +74,12 @@ static const char backends_text[] =
 
 static const char vendors_text[] =
     "\n## Vendors\n\n"
-    "A vendor's backend exists when `backends:` names it, when one of its variables is set, or\n"
-    "when `default_backend` (`--default-backend`, `LLM_BACKEND`) does. Those at `localhost` need no\n"
-    "key; `make run` looks whether one of them listens, and starts with it as the default. The\n"
-    "usual port of vLLM is the proxy's own, too: with `--port 8001` it has another one (`make run`\n"
-    "does so by itself). They load a model on the first request, which may take minutes, within\n"
-    "`proxy_timeout`.\n\n"
+    "A vendor's backend exists when `backends:` names it, when one of its variables is set (its\n"
+    "key, numbered keys, `VENDOR_API_BASE_URL`), or when `default_backend` (`--default-backend`,\n"
+    "`LLM_BACKEND`) names it. Those at `localhost` need no key; `make run` looks whether one of\n"
+    "them listens, and starts with it as the default. The usual port of vLLM is the proxy's own,\n"
+    "too: with `--port 8001` it has another one (`make run` does so by itself). They load a model\n"
+    "on the first request, which may take minutes, within `proxy_timeout`.\n\n"
     "Several backends of one vendor have names of their own: `backends: team: {type: openai,\n"
     "api_keys: [...]}` is used as `team:gpt-4o`.\n\n"
     "`azure`: with `api_url: https://NAME.openai.azure.com` a model is a deployment, whose name\n"
@@ -89,6 +89,9 @@ static const char vendors_text[] =
     "(2024-05-01-preview) in the query. The list of models that Azure gives is of what may be\n"
     "deployed: `models:` names your deployments. A token instead of a key: `headers:\n"
     "{authorization: Bearer ...}`.\n\n"
+    "Where names of models have colons or slashes, `colon_names` and `slash_names` are on. Two\n"
+    "protocols: clients of the second one are served in it, at the vendor's own URL; those of all\n"
+    "others by translation.\n\n"
     "`github`: `GITHUB_TOKEN` is not read, as it is set in many places for other purposes;\n"
     "`api_keys: ${GITHUB_TOKEN}` in the config file takes it.\n";
 
@@ -150,14 +153,40 @@ static void add_aliases(struct buf *out)
 }
 
 /* "openai-chat", of "protocol_openai_chat" */
-static void add_protocol(struct buf *out, const char *variable)
+static void add_protocol(struct buf *out, struct str variable)
 {
-    struct str name = str_c(variable);
+    struct str name = str_from(variable, strlen("protocol_"));
 
-    if (str_starts(name, STR("protocol_")))
-        name = str_from(name, strlen("protocol_"));
+    assert(str_starts(variable, STR("protocol_")));
     for (size_t i = 0; i < name.n; i++)
         (void)buf_add_char(out, name.p[i] == '_' ? '-' : name.p[i]);
+}
+
+static void add_protocols(struct buf *out, const struct config_vendor *vendor)
+{
+    const struct str mark = STR(".also = &");
+    struct str members = str_c(vendor->members);
+    size_t at = str_find(members, mark, 0);
+
+    add_protocol(out, str_c(vendor->protocol));
+    if (at == SIZE_MAX)
+        return;
+    struct str also = str_from(members, at + mark.n);
+    (void)buf_add(out, STR(", "));
+    add_protocol(out, str_head(also, str_find_char(also, ',', 0)));
+}
+
+/* Whether its models' names have colons, and slashes (contract, section 4). */
+static void add_names(struct buf *out, const struct config_vendor *vendor)
+{
+    struct str members = str_c(vendor->members);
+    bool colons = str_find(members, STR(".colon_names = true"), 0) != SIZE_MAX;
+    bool slashes = str_find(members, STR(".slash_names = true"), 0) != SIZE_MAX;
+
+    (void)buf_add(out, !colons && !slashes ? STR("")
+                       : !slashes          ? STR("`:`")
+                       : !colons           ? STR("`/`")
+                                           : STR("`:` `/`"));
 }
 
 static void add_vendors_variables(struct buf *out, const struct config_vendor *vendor)
@@ -172,8 +201,8 @@ static void add_vendors_variables(struct buf *out, const struct config_vendor *v
 
 static void add_vendors(struct buf *out)
 {
-    (void)buf_add(out, STR("\n| vendor | variables | URL | key | protocol |\n"
-                           "|---|---|---|---|---|\n"));
+    (void)buf_add(out, STR("\n| vendor | variables | URL | key | protocols | names with |\n"
+                           "|---|---|---|---|---|---|\n"));
     for (size_t i = 0; i < config_table_vendors_n; i++) {
         const struct config_vendor *vendor = &config_table_vendors[i];
         if (vendor->local)
@@ -182,7 +211,9 @@ static void add_vendors(struct buf *out)
         add_vendors_variables(out, vendor);
         (void)buf_print(out, " | %s | %s | ", vendor->url == NULL ? "your own" : vendor->url,
                         vendor->key_needed ? "needed" : "none needed");
-        add_protocol(out, vendor->protocol);
+        add_protocols(out, vendor);
+        (void)buf_add(out, STR(" | "));
+        add_names(out, vendor);
         (void)buf_add(out, STR(" |\n"));
     }
 }

@@ -110,6 +110,7 @@ struct config_vendor {
     const char *variable; /* of its key and URL: prefix; NULL for a local one */
     const char *url;      /* NULL: local, or everybody has their own */
     const char *protocol; /* its variable, "protocol_openai_chat" */
+    const char *members;  /* what else its line says, as it stands there */
     bool key_needed;
     bool local; /* inside this process */
 };
