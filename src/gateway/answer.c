@@ -109,9 +109,9 @@ static void headers_down(const struct exchange *x, const struct message *m, int6
             add_line(out, header->name, header->value);
         }
     }
-    /* It was named in other words, or a key cools as long as we say. */
-    if (!said && m->status == 429 && x->attempt.keys.wait_ms > 0)
-        add_wait(x->attempt.keys.wait_ms, out);
+    if (!said && m->status == 429 && x->attempt.keys.wait_ms > 0) /* named in other words */
+        (void)buf_print(out, "retry-after: %lld\r\n",
+                        (long long)((x->attempt.keys.wait_ms + 999) / 1000));
     if (!same)
         quota_lines(x->attempt.protocol, x->call.intake.protocol, m, now_ms, out);
 }
