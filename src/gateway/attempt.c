@@ -68,6 +68,15 @@ void attempt_note(struct exchange *x, int status, const char *code, struct str t
     perf_fault_set(&gateway->slots.faults, backend->slot, &fault, text);
 }
 
+void attempt_note_body(struct exchange *x, struct str body)
+{
+    struct event event = {.kind = EVENT_ERROR};
+    int status = x->attempt.status;
+
+    x->attempt.protocol->error_decode(status, str_head(body, LARGE_BYTES), x->call.arena, &event);
+    attempt_note(x, status, NULL, event.error.message);
+}
+
 void attempt_fail(struct exchange *x, const struct error *e)
 {
     if (x->attempt.failed)

@@ -69,6 +69,8 @@ void attempt_fail(struct exchange *x, const struct error *e);
 /* The backend failed, or said an error: for /v2/backends. status: its answer's, 0 without one. code:
  * of error.def, NULL where it answered. text: what it said, or what happened; keys are taken out. */
 void attempt_note(struct exchange *x, int status, const char *code, struct str text);
+/* The same of an answer with an error's status. */
+void attempt_note_body(struct exchange *x, struct str body);
 /* Keeps what was encoded of a stream's beginning until more of it comes, which commits it, or an
  * error, which the client is then told by a status; but not for long. false: it cannot wait. */
 NODISCARD bool attempt_hold(struct exchange *x);

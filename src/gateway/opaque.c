@@ -575,6 +575,7 @@ static enum exchange_state send_error(struct exchange *x)
     struct str body = plan_redact_keys(x->attempt.backend, buf_str(&x->opaque->copy),
                                        x->call.arena);
 
+    attempt_note_body(x, body);
     if (exchange_overflowed(x, &x->call.error))
         return EXCHANGE_FAIL;
     bool empty = x->call.intake.is_head && m->has_length;

@@ -91,20 +91,9 @@ static int status_of_error(const struct exchange *x)
     return x->error_status >= 400 ? x->error_status : 502;
 }
 
-static void note_error(struct exchange *x, struct str body)
-{
-    struct event event = {.kind = EVENT_ERROR};
-
-    x->attempt.protocol->error_decode(x->attempt.status, str_head(body, LARGE_BYTES), x->call.arena,
-                                      &event);
-    attempt_note(x, x->attempt.status, NULL, event.error.message);
-}
-
 /* An upstream's error: its own body where the client can read it. */
 static enum exchange_state whole_error(struct exchange *x, struct str body, bool json)
 {
-    if (x->attempt.status >= 400)
-        note_error(x, body);
     if (x->attempt.status < 400 || !exchange_is_same(x) || !json) {
         failed_whole(x, str_head(body, LARGE_BYTES));
         return EXCHANGE_FAIL;
@@ -173,6 +162,8 @@ enum exchange_state whole_came(struct exchange *x)
     const struct protocol *up = attempt->protocol;
     struct str body = str_is_null(attempt->span) ? buf_str(&attempt->body) : attempt->span;
 
+    if (attempt->status >= 400)
+        attempt_note_body(x, body);
     if (!is_success(attempt) && keys_answered(x, body))
         return exchange_again(x);
     if (UNLIKELY(exchange_counts(x)))
