@@ -466,9 +466,7 @@ static void start_coders(struct exchange *x)
     exchange_release(x);
 }
 
-/* We asked for identity, but take what the client of http/ can decode; other bytes would reach our
- * client as garbage. */
-static void check_coding(struct exchange *x, const struct message *m)
+void attempt_check_coding(struct exchange *x, const struct message *m)
 {
     struct str coding = http_headers_get(&m->headers, STR("content-encoding"));
     struct error e = {.code = OK};
@@ -497,7 +495,7 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     start_coders(x);
     buf_init(&x->attempt.body, x->call.config->response_bytes_max);
     buf_set_budget(&x->attempt.body, &x->station->gateway->inflight);
-    check_coding(x, m);
+    attempt_check_coding(x, m);
     struct error e = {.code = OK};
     if (exchange_overflowed(x, &e))
         attempt_fail(x, &e);
@@ -779,8 +777,7 @@ static void add_idempotency(const struct exchange *x, struct str forwarded, stru
     (void)buf_add(head, STR("\r\n"));
 }
 
-/* The request head, built afresh (contract, section 2, "Headers up"); null when it is too long. */
-static struct str make_head(struct exchange *x, const struct wire *wire)
+struct str attempt_head(struct exchange *x, const struct wire *wire)
 {
     struct backend *backend = x->attempt.backend;
     struct buf *head = &x->station->head;
@@ -891,7 +888,7 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
     if (UNLIKELY(backend->deployments) && x->model_sent.n == 0)
         return FAIL(e, ERR_BAD_REQUEST, "model: missing: backend %.*s has it in the path",
                     STR_ARG(str_head(backend->name, 40)));
-    struct str head = make_head(x, wire);
+    struct str head = attempt_head(x, wire);
     if (exchange_overflowed(x, e))
         return e->code;
     if (str_is_null(head))

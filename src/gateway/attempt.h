@@ -55,6 +55,12 @@ NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
 enum push attempt_frame(void *ctx, struct frame *frame);
 /* Forgets the attempt that has ended, and what it left, for another one. Before commit only. */
 void attempt_again(struct exchange *x);
+/* A request's head for x's backend, in the request arena, built afresh (contract, section 2,
+ * "Headers up"); null when it is too long. */
+struct str attempt_head(struct exchange *x, const struct wire *wire);
+/* We asked for identity, but take what the client of http/ can decode; other bytes would reach our
+ * client as garbage: the attempt fails. */
+void attempt_check_coding(struct exchange *x, const struct message *m);
 /* client_start has begun it, at x->sent_us: counts it. */
 void attempt_began(struct exchange *x, uint64_t body_bytes);
 /* An event of its request, for other kinds of attempts too. ctx: x. */

@@ -14,6 +14,7 @@
  */
 #include "gateway/exchange.h"
 
+#include "gateway/embed.h"
 #include "gateway/plan.h"
 
 #include "base/log.h"
@@ -264,6 +265,7 @@ static void forget(struct exchange *x, bool left)
     bool was_running = x->attempt.request != NULL;
     attempt_fini(x);
     unpack_free(&x->unpack);
+    embed_free(&x->embed);
     opaque_free(&x->opaque);
     ops_forget(x);
     exchange_settle(x);
@@ -580,17 +582,28 @@ static enum exchange_state step_STAGES(struct exchange *x)
     BUG("unknown verdict");
 }
 
+/* One that is translated, or goes as it is. */
+static enum exchange_state plan_opaque(struct exchange *x)
+{
+    struct error *e = &x->call.error;
+
+    if (opaque_plan(x, e) != OK || plan_next(x, e) != OK)
+        return EXCHANGE_FAIL;
+    if (x->embed == NULL)
+        keys_fix(x, plan_key(x->attempt.backend));
+    if (keys_take(x, e) != OK)
+        return EXCHANGE_FAIL;
+    if (x->embed != NULL)
+        return embed_start(x, e) == OK ? EXCHANGE_EMBED : EXCHANGE_FAIL;
+    return opaque_start(x, e) == OK ? EXCHANGE_OPAQUE : EXCHANGE_FAIL;
+}
+
 static enum exchange_state step_PLAN(struct exchange *x)
 {
     bool large = x->body_n > LARGE_BYTES;
 
-    if (UNLIKELY(x->opaque != NULL)) {
-        if (opaque_plan(x, &x->call.error) != OK || plan_next(x, &x->call.error) != OK)
-            return EXCHANGE_FAIL;
-        keys_fix(x, plan_key(x->attempt.backend));
-        bool started = keys_take(x, &x->call.error) == OK && opaque_start(x, &x->call.error) == OK;
-        return started ? EXCHANGE_OPAQUE : EXCHANGE_FAIL;
-    }
+    if (UNLIKELY(x->opaque != NULL))
+        return plan_opaque(x);
     if (UNLIKELY(large) && !large_is_read(x->large)) {
         read_large(x);
         return EXCHANGE_PARSE;
@@ -770,6 +783,11 @@ static enum exchange_state step_RELAY(struct exchange *x)
 static enum exchange_state step_OPAQUE(struct exchange *x)
 {
     return opaque_run(x);
+}
+
+static enum exchange_state step_EMBED(struct exchange *x)
+{
+    return embed_run(x);
 }
 
 static enum exchange_state step_WHOLE(struct exchange *x)

@@ -182,6 +182,7 @@ struct exchange {
     struct str preflight;  /* lines of the answer to a preflight */
     struct unpack *unpack; /* of the request's body; NULL: it comes as it is */
     struct opaque *opaque; /* of an opaque path; NULL: it is none */
+    struct embed *embed;   /* such a path that is translated; NULL: it is none */
     char id[ID_SIZE];
     struct timing timing;
     int64_t sent_us;  /* the attempt began */

@@ -18,6 +18,7 @@
 #include "gateway/opaque.h"
 
 #include "gateway/attempt.h"
+#include "gateway/embed.h"
 #include "gateway/exchange.h"
 #include "gateway/opaque_look.h"
 #include "gateway/plan.h"
@@ -243,6 +244,10 @@ enum error_code opaque_plan(struct exchange *x, struct error *e)
     const struct backend *backend = element->backend;
     if (speaks(backend, intake->protocol))
         return OK;
+    if (x->embed != NULL)
+        return OK;
+    if (embed_is_for(x, backend))
+        return embed_begin(x, opaque_is_whole(x) ? buf_str(&x->opaque->peek) : STR_NULL, e);
     if (backend->local != NULL)
         return FAIL(e, ERR_NOT_FOUND, "%.*s %.*s: the built-in backend %.*s only has chats",
                     STR_ARG(str_head(intake->method, 20)), STR_ARG(str_head(intake->path, 80)),

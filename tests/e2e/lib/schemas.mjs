@@ -123,26 +123,39 @@ const custom_delta = (value) => value.choices?.some((choice) =>
 const responses_event = (event) => event.type === "error" ? null :
     openai.check_event("ResponseStreamEvent", event);
 
+/* The document knows vectors as numbers only; base64 is what encoding_format asks for. */
+const openai_embeddings = (value) => openai.check("CreateEmbeddingResponse", { ...value,
+    data: value.data?.map((one) => typeof one.embedding === "string" ?
+        { ...one, embedding: [0] } : one) });
+
 const ANSWERS = {
     "openai-chat": {
         whole: (value) => openai.check("CreateChatCompletionResponse", value),
         event: (value) => value.error || custom_delta(value) ? null :
             openai.check("CreateChatCompletionStreamResponse", value),
         request: (value) => openai_asked.check("CreateChatCompletionRequest", value),
+        embeddings: openai_embeddings,
+        error: (value) => openai.check("ErrorResponse", value),
+        models: (value) => openai.check("ListModelsResponse", value),
+        model: (value) => openai.check("Model", value),
     },
     "openai-responses": {
         whole: (value) => openai.check("Response", value),
         event: responses_event,
         request: (value) => openai_asked.check("CreateResponse", with_plain_assistant(value)),
+        error: (value) => openai.check("ErrorResponse", value),
+        count: (value) => openai.check("TokenCountsResource", value),
     },
     anthropic: {
         whole: (value) => messages.check("MessagesResult", value),
         event: (value) => messages.check_event("MessagesStreamEvents", value),
+        error: (value) => messages.check("AnthropicMessagesErrorResponse", value),
         request: (value) => messages_asked.check("MessagesRequest", value),
     },
 };
 
-/** What is wrong with a value by its protocol's document, or null. kind: whole, event, request. */
+/** What is wrong with a value by its protocol's document, or null. kind: whole, event, request,
+ * error, and where there are such models, model, embeddings, count. */
 export function violation(protocol, kind, value) {
-    return usable && ANSWERS[protocol] ? ANSWERS[protocol][kind](value) : null;
+    return usable && ANSWERS[protocol]?.[kind] ? ANSWERS[protocol][kind](value) : null;
 }
