@@ -46,13 +46,10 @@ static size_t hint_of(const struct exchange *x, const struct keyring *ring)
     return keyring_find(ring, session_key(x->call.session, ring->id));
 }
 
-static enum error_code all_cool(const struct exchange *x, int64_t wait_ms, struct error *e)
+enum error_code keys_cool(const struct backend *backend, bool all, int64_t wait_ms, struct error *e)
 {
-    struct str name = str_head(x->attempt.backend->name, 40);
-    bool several = ring_of(x)->n > 1 && !x->attempt.keys.fixed;
-
     FAIL(e, ERR_RATE_LIMITED, "%s of backend %.*s cool%s down; try again in %lld s",
-         several ? "all keys" : "the key", STR_ARG(name), several ? "" : "s",
+         all ? "all keys" : "the key", STR_ARG(str_head(backend->name, 40)), all ? "" : "s",
          (long long)((wait_ms + 999) / 1000));
     e->wait_ms = wait_ms;
     return e->code;
@@ -78,7 +75,7 @@ enum error_code keys_take(struct exchange *x, struct error *e)
     if (UNLIKELY(attempt->keys.fixed)) {
         wait_ms = keyring_wait_ms(ring, attempt->keys.index, now_of(x));
         if (wait_ms > 0)
-            return all_cool(x, wait_ms, e);
+            return keys_cool(attempt->backend, false, wait_ms, e);
     } else {
         const struct keyring_ask ask = {
             .now_ms = now_of(x),
@@ -88,7 +85,7 @@ enum error_code keys_take(struct exchange *x, struct error *e)
         };
         size_t index = keyring_choose(ring, &ask, &wait_ms);
         if (UNLIKELY(index == KEYRING_NONE))
-            return all_cool(x, wait_ms > 0 ? wait_ms : 1, e);
+            return keys_cool(attempt->backend, ring->n > 1, wait_ms > 0 ? wait_ms : 1, e);
         attempt->keys.index = index;
         if (UNLIKELY(is_sticky(x, ring)) && index != ask.hint)
             session_keep_key(x->call.session, ring->id, keyring_key_id(ring, index));
@@ -140,6 +137,36 @@ void keys_over(struct exchange *x)
     if (!keys->told)
         conclude(x, result);
     keyring_done(ring_of(x), keys->index, result, now_of(x));
+}
+
+struct keyring_result keys_result(const struct message *m, int64_t now_ms)
+{
+    struct keyring_result result = {.status = m->status,
+                                    .wait_ms = -1,
+                                    .limit = -1,
+                                    .latency_us = -1};
+
+    switch (m->status) {
+    case 401:
+    case 403:
+        result.outcome = KEYRING_REFUSED;
+        result.text = error_text(ERR_UPSTREAM_KEY);
+        break;
+    case 429: {
+        double wait_s = quota_told_s(m, now_ms);
+        if (wait_s < 0)
+            wait_s = quota_wait_s(m, now_ms) > 0 ? quota_wait_s(m, now_ms) : -1;
+        result.outcome = KEYRING_LIMITED;
+        result.wait_ms = wait_s < 0 ? -1 : 1 + (int64_t)(wait_s * 1000);
+        result.limit = quota_limit(m);
+        result.text = error_text(ERR_UPSTREAM_RATE_LIMITED);
+        break;
+    }
+    default:
+        result.outcome = m->status >= 500 ? KEYRING_FAILED : KEYRING_WORKED;
+        result.text = m->status >= 500 ? error_text(ERR_UPSTREAM_ERROR) : NULL;
+    }
+    return result;
 }
 
 /* Whatever the status: in a stream there is none. */

@@ -13,8 +13,10 @@
 #include "canon/event.h"
 #include "io/loop.h"
 
+struct backend;
 struct backend_key;
 struct exchange;
+struct message;
 
 /* In struct exchange, across its attempts. */
 struct keys_use {
@@ -57,5 +59,11 @@ NODISCARD bool keys_told(struct exchange *x, const struct event *error, struct s
 NODISCARD bool keys_answered(struct exchange *x, struct str body);
 /* Forgets the attempt for that chance. True: at once; false: x is woken after a pause. */
 NODISCARD bool keys_again(struct exchange *x);
+/* Of a request that is no attempt (its key: keyring_begin, keyring_done): what its answer's head
+ * means for the key. now_ms: wall clock. */
+struct keyring_result keys_result(const struct message *m, int64_t now_ms);
+/* RATE_LIMITED: the key cools, or all do. */
+enum error_code keys_cool(const struct backend *backend, bool all, int64_t wait_ms,
+                          struct error *e);
 /* x ends. */
 void keys_forget(struct exchange *x);

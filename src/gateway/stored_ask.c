@@ -40,6 +40,10 @@ struct stored_ask {
     bool made;                     /* in a job, which has made the answer */
     struct client_request *request; /* NULL: over */
     struct backend *backend;
+    size_t key; /* on its ring */
+    bool keyed; /* that runs with it */
+    int64_t sent_us;
+    struct keyring_result result; /* what its answer's head means for the key */
     int status;
     bool ended;
     struct error error; /* OK: none */
@@ -440,9 +444,19 @@ static enum error_code decide(struct exchange *x, struct buf *out, struct target
 
 /* --- asking the backend --- */
 
+/* What came of it counts for its key. Once. */
+static void key_over(struct stored_ask *ask)
+{
+    if (!ask->keyed)
+        return;
+    ask->keyed = false;
+    keyring_done(ask->backend->keyring, ask->key, &ask->result, loop_now_ms(ask->x->station->loop));
+}
+
 static void on_head(struct client_request *r, void *ctx, const struct message *m)
 {
     struct stored_ask *ask = ask_of(ctx);
+    const struct loop *loop = ask->x->station->loop;
     struct str type = http_headers_get(&m->headers, STR("content-type"));
 
     (void)r;
@@ -450,6 +464,9 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     ask->content_type = str_copy(&ask->arena, str_is_null(type) ? STR("application/json") : type);
     if (m->status >= 400)
         metric_add(&ask->x->station->metrics, METRIC_upstream_errors_total, ask->backend->slot, 1);
+    ask->result = keys_result(m, loop_wall_ms(loop));
+    ask->result.latency_us = loop_now_us(loop) - ask->sent_us;
+    key_over(ask);
 }
 
 static void on_body(struct client_request *r, void *ctx, struct str bytes)
@@ -488,6 +505,10 @@ static void on_failed(struct client_request *r, void *ctx, const struct error *e
     ask->request = NULL;
     ask->ended = true;
     ask->error = *e;
+    ask->result = (struct keyring_result){.outcome = KEYRING_FAILED,
+                                          .latency_us = -1,
+                                          .text = e->detail};
+    key_over(ask);
     metric_add(&ask->x->station->metrics, METRIC_attempt_failures_total, ask->backend->slot, 1);
     exchange_run(ask->x);
 }
@@ -521,6 +542,11 @@ static enum error_code start(struct exchange *x, const struct target *target, st
     struct client_pool *pool = NULL;
 
     ask->backend = target->backend;
+    ask->key = target->key == NULL ? 0 : (size_t)(target->key - ask->backend->config->keys);
+    int64_t wait_ms = keyring_wait_ms(ask->backend->keyring, ask->key,
+                                      loop_now_ms(x->station->loop));
+    if (wait_ms > 0)
+        return keys_cool(ask->backend, false, wait_ms, e);
     struct wire wire = {.method = x->call.intake.method,
                         .path = path_up(x),
                         .body = target->body,
@@ -536,17 +562,22 @@ static enum error_code start(struct exchange *x, const struct target *target, st
         return FAIL(e, ERR_TOO_LARGE, "its head does not fit into memory (header_bytes_max)");
     TRY(branch_pool(x->branch, ask->backend, &pool, e));
     metric_add(&x->station->metrics, METRIC_attempts_total, ask->backend->slot, 1);
-    return client_start(pool,
-                        &(struct client_call){
-                            .head = head,
-                            .body = wire.body,
-                            .body_n = wire.body_n,
-                            .decoded_bytes_max = x->call.config->response_bytes_max,
-                            .arena = &ask->arena,
-                            .events = &ask_events,
-                            .ctx = ask,
-                        },
-                        &ask->request, e);
+    ask->sent_us = loop_now_us(x->station->loop);
+    TRY(client_start(pool,
+                     &(struct client_call){
+                         .head = head,
+                         .body = wire.body,
+                         .body_n = wire.body_n,
+                         .decoded_bytes_max = x->call.config->response_bytes_max,
+                         .arena = &ask->arena,
+                         .events = &ask_events,
+                         .ctx = ask,
+                     },
+                     &ask->request, e));
+    keyring_begin(ask->backend->keyring, ask->key);
+    ask->result = (struct keyring_result){.outcome = KEYRING_UNKNOWN, .latency_us = -1};
+    ask->keyed = true;
+    return OK;
 }
 
 /* The backend has answered. */
@@ -634,6 +665,7 @@ void stored_ask_free(struct stored_ask **ask_ptr)
     *ask_ptr = NULL;
     if (ask == NULL)
         return;
+    key_over(ask);
     client_cancel(&ask->request);
     replies_give_back(&ask->reply);
     arena_budget_give(&ask->x->station->gateway->inflight, ask->counted);
