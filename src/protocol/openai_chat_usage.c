@@ -12,23 +12,15 @@
 #include "protocol/openai_chat_decode_priv.h"
 
 /* A count, or -1. Vendors' sums are guesses at times, ours must not overflow. */
-static int64_t read_count(yyjson_val *object, const char *key)
+static inline int64_t read_count(const struct json_keys *keys, struct str key)
 {
     const int64_t count_max = (int64_t)1 << 50;
+    yyjson_val *v = json_keys_get(keys, key);
     int64_t value;
 
-    if (!json_to_int64(json_get(object, str_c(key)), &value) || value < 0)
+    if (v == NULL || !json_to_int64(v, &value) || value < 0)
         return -1;
     return value > count_max ? count_max : value;
-}
-
-static int64_t first_count(yyjson_val *object, const char *const *keys, size_t n)
-{
-    int64_t value = -1;
-
-    for (size_t i = 0; i < n && value < 0; i++)
-        value = read_count(object, keys[i]);
-    return value;
 }
 
 /* Whether reasoning tokens stand beside the others, not within. */
@@ -67,58 +59,68 @@ static void correct(struct usage *usage, const struct dialect *dialect)
         usage->total = usage->input + usage->output;
 }
 
-static struct usage counts_of(yyjson_val *v)
+/* What the protocol's own members say. */
+static struct usage own_counts(const struct json_keys *keys, const struct json_keys *prompt)
 {
-    static const char *const cached[] = {"prompt_cache_hit_tokens", "cached_tokens",
-                                         "num_cached_tokens", "cache_read_input_tokens"};
-    static const char *const written[] = {"cache_creation_input_tokens"};
-    static const char *const reasoning[] = {"reasoning_tokens"};
-    yyjson_val *prompt = json_get(v, STR("prompt_tokens_details"));
-    yyjson_val *completion = json_get(v, STR("completion_tokens_details"));
-    struct usage usage = {
-        .input = read_count(v, "prompt_tokens"),
-        .output = read_count(v, "completion_tokens"),
-        .total = read_count(v, "total_tokens"),
-        .cached = read_count(prompt, "cached_tokens"),
-        .cache_written = read_count(prompt, "cache_write_tokens"),
-        .reasoning = read_count(completion, "reasoning_tokens"),
-    };
+    struct json_keys completion = json_keys_of(
+        json_keys_get(keys, STR("completion_tokens_details")));
 
-    if (usage.cached < 0)
-        usage.cached = first_count(v, cached, COUNT_OF(cached));
-    if (usage.cache_written < 0)
-        usage.cache_written = read_count(prompt, "cache_creation_input_tokens");
-    if (usage.cache_written < 0)
-        usage.cache_written = first_count(v, written, COUNT_OF(written));
-    if (usage.reasoning < 0)
-        usage.reasoning = first_count(v, reasoning, COUNT_OF(reasoning));
-    return usage;
+    return (struct usage){
+        .input = read_count(keys, STR("prompt_tokens")),
+        .output = read_count(keys, STR("completion_tokens")),
+        .total = read_count(keys, STR("total_tokens")),
+        .cached = read_count(prompt, STR("cached_tokens")),
+        .cache_written = read_count(prompt, STR("cache_write_tokens")),
+        .reasoning = read_count(&completion, STR("reasoning_tokens")),
+    };
 }
 
-/* Whether who reads the protocol's own members of v sees something else. */
-static bool is_misread(yyjson_val *v, const struct usage *usage)
+/* What it does not say, from where vendors say it. */
+static void add_others(const struct json_keys *keys, const struct json_keys *prompt,
+                       struct usage *usage)
 {
-    yyjson_val *prompt = json_get(v, STR("prompt_tokens_details"));
-    yyjson_val *completion = json_get(v, STR("completion_tokens_details"));
+    if (usage->cached < 0)
+        usage->cached = read_count(keys, STR("prompt_cache_hit_tokens"));
+    if (usage->cached < 0)
+        usage->cached = read_count(keys, STR("cached_tokens"));
+    if (usage->cached < 0)
+        usage->cached = read_count(keys, STR("num_cached_tokens"));
+    if (usage->cached < 0)
+        usage->cached = read_count(keys, STR("cache_read_input_tokens"));
+    if (usage->cache_written < 0)
+        usage->cache_written = read_count(prompt, STR("cache_creation_input_tokens"));
+    if (usage->cache_written < 0)
+        usage->cache_written = read_count(keys, STR("cache_creation_input_tokens"));
+    if (usage->reasoning < 0)
+        usage->reasoning = read_count(keys, STR("reasoning_tokens"));
+}
 
-    return read_count(v, "prompt_tokens") != usage->input || usage->input < 0 ||
-           read_count(v, "completion_tokens") != usage->output || usage->output < 0 ||
-           read_count(v, "total_tokens") != usage->total || usage->total < 0 ||
-           (usage->cached > 0 && read_count(prompt, "cached_tokens") != usage->cached) ||
-           (usage->reasoning > 0 && read_count(completion, "reasoning_tokens") != usage->reasoning);
+/* Whether who reads the protocol's own members sees something else. */
+static bool is_misread(const struct usage *own, const struct usage *usage)
+{
+    return own->input != usage->input || usage->input < 0 || own->output != usage->output ||
+           usage->output < 0 || own->total != usage->total || usage->total < 0 ||
+           (usage->cached > 0 && own->cached != usage->cached) ||
+           (usage->reasoning > 0 && own->reasoning != usage->reasoning);
 }
 
 /* What v says; false: nothing. */
-static bool read_from(yyjson_val *v, const struct dialect *dialect, struct usage *ret_usage)
+static bool read_from(yyjson_val *v, const struct dialect *dialect, struct usage *ret_usage,
+                      bool *ret_misread)
 {
     if (!yyjson_is_obj(v))
         return false;
-    *ret_usage = counts_of(v);
-    if (ret_usage->input < 0 && ret_usage->output < 0 && ret_usage->total < 0)
+    struct json_keys keys = json_keys_of(v);
+    struct json_keys prompt = json_keys_of(json_keys_get(&keys, STR("prompt_tokens_details")));
+    const struct usage own = own_counts(&keys, &prompt);
+    *ret_usage = own;
+    if (own.input < 0 && own.output < 0 && own.total < 0)
         return false;
+    add_others(&keys, &prompt, ret_usage);
     correct(ret_usage, dialect);
     assert(ret_usage->reasoning <= ret_usage->output || ret_usage->output < 0);
     assert(ret_usage->cached <= ret_usage->input || ret_usage->input < 0);
+    *ret_misread = is_misread(&own, ret_usage);
     return true;
 }
 
@@ -130,15 +132,17 @@ enum openai_chat_usage_verdict openai_chat_usage_read(yyjson_val *root,
     size_t at;
     size_t count;
     yyjson_val *choice;
+    bool misread;
 
-    if (read_from(own, dialect, ret_usage))
-        return is_misread(own, ret_usage) ? OPENAI_CHAT_USAGE_MISREAD : OPENAI_CHAT_USAGE_FINE;
+    if (read_from(own, dialect, ret_usage, &misread))
+        return misread ? OPENAI_CHAT_USAGE_MISREAD : OPENAI_CHAT_USAGE_FINE;
     /* Groq says it once more in its place, where it was asked for. */
-    if (read_from(json_get(json_get(root, STR("x_groq")), STR("usage")), dialect, ret_usage))
+    if (read_from(json_get(json_get(root, STR("x_groq")), STR("usage")), dialect, ret_usage,
+                  &misread))
         return OPENAI_CHAT_USAGE_FINE;
     yyjson_arr_foreach(json_get(root, STR("choices")), at, count, choice)
     {
-        if (read_from(json_get(choice, STR("usage")), dialect, ret_usage))
+        if (read_from(json_get(choice, STR("usage")), dialect, ret_usage, &misread))
             return OPENAI_CHAT_USAGE_MISREAD;
     }
     return yyjson_is_obj(own) ? OPENAI_CHAT_USAGE_EMPTY : OPENAI_CHAT_USAGE_NONE;
