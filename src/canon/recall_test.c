@@ -178,6 +178,9 @@ static const struct row rows[] = {
     {"think:hm|text:t~s", "text:t", "think:hm|text:t~s", RECALL_ALL},
     /* Reasoning behind all else leads to nothing. */
     {"text:t|think:hm~s", "text:t", "text:t", RECALL_ALL},
+    {"text:t|call:a|redacted~r", "text:t|call:a", "text:t|call:a|redacted~r", RECALL_ALL},
+    {"call:a|think:hm~s|redacted~r|redacted~q", "call:a", "call:a|redacted~r|redacted~q",
+     RECALL_ALL},
     /* What it was shown and sends back without its signature is what was kept. */
     {"think:hm~s|call:a", "think:hm|call:a", "think:hm~s|call:a", RECALL_ALL},
     {"think:so hm~s|call:a", "think:hm|call:a", "think:so hm~s|call:a", RECALL_ALL},

@@ -13,6 +13,7 @@
 
 #include "canon/call_digest.h"
 #include "canon/collect.h"
+#include "canon/details.h"
 #include "canon/reason.h"
 #include "canon/recall.h"
 #include "gateway/gateway_priv.h"
@@ -23,6 +24,16 @@ enum { KEPT_BYTES_MAX = 8 * 1024 * 1024 };
 
 /* What Gemini takes in the place of a signature that it did not make (gemini.md). */
 #define SENTINEL "skip_thought_signature_validator"
+
+/* A choice's blocks, and its reasoning_details (OpenRouter): they come beside everything else, and
+ * go down, as what only their vendor understands, in a last block of their own. */
+struct detailed {
+    uint32_t choice;
+    uint32_t blocks; /* begun so far */
+    uint32_t block;  /* that of the details; EVENT_NO_BLOCK: none came */
+    struct details *details;
+    struct detailed *next;
+};
 
 struct said { /* by a choice */
     uint32_t choice;
@@ -38,6 +49,7 @@ struct reasoning {
     bool seals_all; /* the client's protocol has a place for it: so has what is not signed */
     struct collect collect;
     struct said *said;
+    struct detailed *detailed;
 };
 
 /* --- up --- */
@@ -152,8 +164,11 @@ void reasoning_begin(struct exchange *x)
 
 void reasoning_free(struct reasoning **reasoning)
 {
-    if (*reasoning != NULL)
+    if (*reasoning != NULL) {
         collect_fini(&(*reasoning)->collect);
+        for (struct detailed *one = (*reasoning)->detailed; one != NULL; one = one->next)
+            details_free(&one->details);
+    }
     *reasoning = NULL;
 }
 
@@ -313,11 +328,145 @@ static uint32_t pass(struct exchange *x, const struct event *event, struct event
     return n;
 }
 
+/* --- reasoning_details --- */
+
+/* NULL: there is no memory. */
+static struct detailed *detailed_of(struct reasoning *r, uint32_t choice)
+{
+    struct detailed *one = r->detailed;
+
+    while (one != NULL && one->choice != choice)
+        one = one->next;
+    if (one != NULL)
+        return one;
+    one = ARENA_NEW(r->collect.arena, struct detailed);
+    if (arena_overflowed(r->collect.arena))
+        return NULL;
+    *one = (struct detailed){.choice = choice, .block = EVENT_NO_BLOCK, .next = r->detailed};
+    r->detailed = one;
+    return one;
+}
+
+/* Appends the block that says the details; returns the new n. */
+static uint32_t end_details(struct detailed *one, struct event *events, uint32_t n,
+                            struct arena *scratch)
+{
+    struct event event = {.kind = EVENT_BLOCK_BEGIN, .choice = one->choice};
+    struct buf text;
+
+    buf_init(&text, 2 * KEPT_BYTES_MAX);
+    details_write(one->details, &text);
+    if (text.n > 0 && buf_ok(&text)) {
+        event.block = one->blocks - 1;
+        event.begin.kind = BLOCK_REDACTED;
+        event.begin.index = EVENT_NO_INDEX;
+        events[n++] = event;
+        event = (struct event){
+            .kind = EVENT_SIGNATURE,
+            .choice = one->choice,
+            .block = one->blocks - 1,
+            .text = str_copy(scratch, buf_str(&text)),
+        };
+        events[n++] = event;
+        event.kind = EVENT_BLOCK_END;
+        events[n++] = event;
+    }
+    buf_fini(&text);
+    return n;
+}
+
+/* The event as it is told, at events[n…]; returns the new n. */
+static uint32_t detail(struct detailed *one, const struct event *event, struct event *events,
+                       uint32_t n, struct arena *scratch)
+{
+    bool begin = event->kind == EVENT_BLOCK_BEGIN;
+
+    one->blocks += begin;
+    if (begin && one->block == EVENT_NO_BLOCK && event->begin.kind == BLOCK_VENDOR &&
+        str_eq(event->begin.name, STR("reasoning_details"))) {
+        one->block = event->block;
+        one->details = details_new(KEPT_BYTES_MAX);
+        return n;
+    }
+    if (one->block == EVENT_NO_BLOCK || event->block == EVENT_NO_BLOCK ||
+        event->block < one->block) {
+        events[n++] = *event;
+        return n;
+    }
+    if (event->block > one->block) {
+        events[n] = *event;
+        events[n++].block--;
+        return n;
+    }
+    if (event->kind == EVENT_TEXT)
+        details_add(one->details, event->text);
+    return event->kind == EVENT_BLOCK_END ? end_details(one, events, n, scratch) : n;
+}
+
+static bool has_block(const struct event *event)
+{
+    return event->kind != EVENT_START && event->kind != EVENT_USAGE && event->kind != EVENT_ERROR &&
+           event->kind != EVENT_KEEPALIVE;
+}
+
+/* The frame with details in a block of their own. False: there is no memory. */
+static bool detail_frame(struct reasoning *r, struct frame *frame, struct arena *scratch)
+{
+    uint32_t more = 0;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < frame->n; i++)
+        more += frame->events[i].kind == EVENT_BLOCK_END;
+    struct event *events = arena_array(scratch, frame->n + 2 * more + 1, sizeof(*events));
+    if (arena_overflowed(scratch))
+        return false;
+    for (uint32_t i = 0; i < frame->n; i++) {
+        const struct event *event = &frame->events[i];
+        struct detailed *one = has_block(event) ? detailed_of(r, event->choice) : NULL;
+        if (has_block(event) && one == NULL)
+            return false;
+        if (one == NULL)
+            events[n++] = *event;
+        else
+            n = detail(one, event, events, n, scratch);
+    }
+    frame->events = events;
+    frame->n = n;
+    frame->changed = true;
+    return !arena_overflowed(scratch);
+}
+
+/* Whether there are details, now or before, that move other blocks; counts what begins. */
+static bool is_detailed(struct reasoning *r, const struct frame *frame)
+{
+    for (const struct detailed *one = r->detailed; one != NULL; one = one->next) {
+        if (one->block != EVENT_NO_BLOCK)
+            return true;
+    }
+    for (uint32_t i = 0; i < frame->n; i++) {
+        const struct event *event = &frame->events[i];
+        if (event->kind == EVENT_BLOCK_BEGIN && event->begin.kind == BLOCK_VENDOR &&
+            str_eq(event->begin.name, STR("reasoning_details")))
+            return true;
+    }
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (frame->events[i].kind != EVENT_BLOCK_BEGIN)
+            continue;
+        struct detailed *one = detailed_of(r, frame->events[i].choice);
+        if (one != NULL)
+            one->blocks++;
+    }
+    return false;
+}
+
 bool reasoning_frame(struct exchange *x, struct frame *frame, struct arena *scratch)
 {
     struct collect_block *ignored;
-    uint32_t seals = count_seals(frame);
     uint32_t n = 0;
+
+    if (is_detailed(x->reasoning, frame) && !detail_frame(x->reasoning, frame, scratch))
+        return false;
+    uint32_t seals = count_seals(frame);
 
     if (seals == 0) {
         for (uint32_t i = 0; i < frame->n; i++)

@@ -343,16 +343,52 @@ static struct str reasoning_of(const struct translator *x, const struct turn *tu
     return str_is_null(text) && every ? STR("") : text;
 }
 
+static bool is_json_list(struct str text, struct arena *arena)
+{
+    const struct json_read_options options = {.depth_max = 0};
+
+    return yyjson_is_arr(json_read(text, &options, arena, NULL));
+}
+
+/* reasoning_details as their vendor said them: they came as what only it understands. NULL: none. */
+static struct part *details_of(struct translator *x, const struct part *said)
+{
+    const bool dropped = x->how->dialect != NULL &&
+                         x->how->dialect->history == DIALECT_HISTORY_DROP;
+    struct part *parts = NULL;
+    struct part **end = &parts;
+    struct str element;
+
+    for (; said != NULL && !dropped; said = said->next) {
+        bool own = said->kind == PART_REASONING && said->redacted && said->vendor.n > 0 &&
+                   said->signature.n > 0 && said->signature.p[0] == '[';
+        if (!own || !is_json_list(said->signature, x->arena))
+            continue;
+        size_t at = 0;
+        while (json_array_next(said->signature, &at, &element)) {
+            struct part *part = new_part(x, PART_REASONING, STR_NULL);
+            if (part == NULL)
+                return parts;
+            part->name = STR("reasoning_details");
+            part->source = element;
+            *end = part;
+            end = &part->next;
+        }
+    }
+    return parts;
+}
+
 /* A message has one text, one refusal, one reasoning, and its calls. */
 static void say_assistant(struct translator *x, struct turn *turn)
 {
     struct str text = join_texts(x, turn->parts, PART_TEXT, STR(""));
     struct str refusal = join_texts(x, turn->parts, PART_REFUSAL, STR(""));
     struct str reasoning = reasoning_of(x, turn);
+    struct part *details = details_of(x, turn->parts);
     struct part *parts = calls_of(x, turn->parts);
     bool other = parts != NULL || !str_is_null(refusal);
 
-    if (!other && str_is_null(text) && reasoning.n == 0)
+    if (!other && str_is_null(text) && reasoning.n == 0 && details == NULL)
         return;
     /* Without calls or refusal many refuse null. */
     if (str_is_null(text) && !other)
@@ -362,6 +398,13 @@ static void say_assistant(struct translator *x, struct turn *turn)
     parts = in_front(x, PART_REASONING, reasoning, STR("reasoning_content"), parts);
     parts = in_front(x, PART_REFUSAL, refusal, STR("refusal"), parts);
     turn->parts = in_front(x, PART_TEXT, text, STR_NULL, parts);
+    if (details != NULL) {
+        struct part *last = details;
+        while (last->next != NULL)
+            last = last->next;
+        last->next = turn->parts;
+        turn->parts = details;
+    }
     add_message(x, turn);
 }
 

@@ -24,6 +24,30 @@ const THINKS = { blocks: [{ reasoning: "I need the weather.", signature: SIGNATU
 const SAYS = { blocks: [{ text: "It rains." }] };
 const SCHEMA = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 
+/* How vendors of Chat Completions say thoughts, and want them back: what the assistant's message
+ * has of them. */
+const THOUGHT = "I need the weather.";
+const DETAILS = [
+    { type: "reasoning.text", text: THOUGHT, format: "anthropic-claude-v1", index: 0,
+        signature: SIGNATURE },
+    { type: "reasoning.encrypted", data: "b3BhcXVl", id: "rs_1", format: "openai-responses-v1",
+        index: 1 },
+];
+const PART = { type: "thinking", thinking: [{ type: "text", text: THOUGHT }] };
+const VENDORS = {
+    deepseek: { model: "deepseek-v4", says: { reasoning_content: THOUGHT },
+        wants: { reasoning_content: THOUGHT } },
+    moonshot: { model: "kimi-k2.6", says: { reasoning_content: THOUGHT },
+        wants: { reasoning_content: THOUGHT } },
+    groq: { model: "openai/gpt-oss-120b", says: { reasoning: THOUGHT },
+        wants: { reasoning: THOUGHT } },
+    mistral: { model: "magistral-medium-latest", says: { content: [PART] },
+        wants: { content: [PART] } },
+    openrouter: { model: "anthropic/claude-sonnet-4.5",
+        says: { reasoning: THOUGHT, reasoning_details: DETAILS },
+        wants: { reasoning_details: DETAILS } },
+};
+
 let mock;
 let proxy;
 
@@ -36,6 +60,9 @@ function backends() {
         }
     }
     list.open = backend(mock, { think_tags: true });
+    for (const type of Object.keys(VENDORS)) {
+        list[type] = { type, api_url: mock.url, api_keys: ["upstream-key-1"] };
+    }
     return { backends: list, default_backend: "oc1" };
 }
 
@@ -597,3 +624,72 @@ test("reasoning: tags for a client of the same protocol, too", async () => {
     assert.equal(got.content, "Hello <b>you</b>");
     assert.equal(got.reasoning_content, "Hm, 1 < 2.\n");
 });
+
+/* ---- vendors of Chat Completions ---- */
+
+function vendor_message({ says }) {
+    return { role: "assistant", content: null, ...says, tool_calls: [{ id: "abcdefghi",
+        type: "function", function: { name: "weather", arguments: "{\"city\":\"Oslo\"}" } }] };
+}
+
+/** The same in pieces: details one by one, the signature last, as it happens. */
+function vendor_deltas(vendor) {
+    const { tool_calls: calls, content, reasoning_details: details, ...others } =
+        vendor_message(vendor);
+    const pieces = (details ?? []).flatMap(({ signature, text, ...rest }) => [
+        ...(text ? [{ ...rest, text: text.slice(0, 6) }, { ...rest, text: text.slice(6) }] :
+            [rest]),
+        ...(signature ? [{ type: rest.type, format: rest.format, index: rest.index,
+            signature }] : [])]);
+    return [{ ...others, content: content ?? "" },
+        ...pieces.map((piece) => ({ reasoning_details: [piece] })),
+        { tool_calls: calls.map((call, index) => ({ index, ...call })) }];
+}
+
+function vendor_answers(vendor, streams) {
+    const head = { id: "c", created: 1700000000, model: "m" };
+    const chunk = (delta, finish) => `data: ${JSON.stringify({ ...head,
+        object: "chat.completion.chunk",
+        choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
+    mock.next((ex) => streams ? ex.respond({ headers: { "content-type": "text/event-stream" },
+        framing: "chunked", body: [...vendor_deltas(vendor).map((delta) => chunk(delta, null)),
+            chunk({}, "tool_calls"), "data: [DONE]\n\n"].join("") }) :
+        ex.respond({ headers: { "content-type": "application/json" }, body: JSON.stringify({
+            ...head, object: "chat.completion", choices: [{ index: 0,
+                message: vendor_message(vendor), finish_reason: "tool_calls" }] }) }));
+}
+
+const assistant_of = ({ messages }) => messages.find(({ role }) => role === "assistant");
+
+for (const [type, vendor] of Object.entries(VENDORS)) {
+    for (const [name, client] of Object.entries(CLIENTS).filter(([n]) => n !== "oc")) {
+        for (const streams of [false, true]) {
+            test(`reasoning: ${name} client, ${type}${streams ? ", streamed" : ""}: thoughts come ` +
+                "back in the vendor's own form", async () => {
+                const body = client.ask(`${type}:${vendor.model}`, streams ? { stream: true } : {});
+                vendor_answers(vendor, streams);
+                const got = await client.send(proxy, body);
+                answers("openai-chat", SAYS, { streams });
+                await client.send(proxy, client.go_on(body, got));
+                const message = assistant_of(up());
+                for (const [member, value] of Object.entries(vendor.wants)) {
+                    assert.deepEqual(message[member], value, JSON.stringify(message));
+                }
+                assert.equal(message.tool_calls.length, 1);
+                assert.doesNotMatch(up_text(), /cHgxL/);
+            });
+        }
+    }
+    test(`reasoning: oc client, ${type}: what it sends again reaches the vendor in its own form`,
+        async () => {
+            const body = oc.ask(`${type}:${vendor.model}`);
+            vendor_answers(vendor, false);
+            const got = await oc.send(proxy, body);
+            answers("openai-chat", SAYS);
+            await oc.send(proxy, { ...body, messages: [...body.messages, got,
+                { role: "tool", tool_call_id: got.tool_calls[0].id, content: "rain" }] });
+            for (const [member, value] of Object.entries(vendor.wants)) {
+                assert.deepEqual(assistant_of(up())[member], value, up_text());
+            }
+        });
+}
