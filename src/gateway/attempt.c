@@ -763,9 +763,7 @@ static void add_query(struct exchange *x, const struct wire *wire, struct buf *h
     backend_path_query(x->attempt.backend, query.n == 0, head);
 }
 
-/* One key per exchange, the same on each of its attempts (contract, section 4): the client's, where
- * it goes up, else ours, where there may be a second attempt and the protocol knows the header. */
-static void add_idempotency(const struct exchange *x, struct str forwarded, struct buf *head)
+void attempt_add_idempotency(const struct exchange *x, struct str forwarded, struct buf *head)
 {
     const struct backend *backend = x->attempt.backend;
 
@@ -799,7 +797,7 @@ struct str attempt_head(struct exchange *x, const struct wire *wire)
     attempt_add_common(head, x->station, backend, x->attempt.key);
     attempt_add_version(head, backend, x->attempt.protocol, forwarded);
     (void)buf_add(head, forwarded);
-    add_idempotency(x, forwarded, head);
+    attempt_add_idempotency(x, forwarded, head);
     (void)buf_add(head, STR("\r\n"));
     struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
     buf_reset(head);

@@ -94,6 +94,9 @@ void attempt_add_common(struct buf *head, const struct station *station,
  * have it. */
 void attempt_add_version(struct buf *head, const struct backend *backend,
                          const struct protocol *protocol, struct str forwarded);
+/* One key per exchange, the same on each of its attempts (contract, section 4): the client's, where
+ * it goes up, else ours, where there may be a second attempt and the protocol knows the header. */
+void attempt_add_idempotency(const struct exchange *x, struct str forwarded, struct buf *head);
 /* Where connections for x's attempt come from: its backend's, or its session's URL's. */
 NODISCARD enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool,
                                        struct error *e);

@@ -589,7 +589,7 @@ static enum exchange_state plan_opaque(struct exchange *x)
 
     if (opaque_plan(x, e) != OK || plan_next(x, e) != OK)
         return EXCHANGE_FAIL;
-    if (x->embed == NULL)
+    if (x->embed == NULL && opaque_has_first_key(x))
         keys_fix(x, plan_key(x->attempt.backend));
     if (keys_take(x, e) != OK)
         return EXCHANGE_FAIL;

@@ -189,9 +189,9 @@ bool opaque_is_ready(const struct exchange *x)
     return x->body_complete || x->opaque->streams;
 }
 
-bool opaque_is_whole(const struct exchange *x)
+bool opaque_has_first_key(const struct exchange *x)
 {
-    return !x->opaque->streams;
+    return x->opaque->model.place == OPAQUE_NOWHERE;
 }
 
 enum error_code opaque_look(struct exchange *x, struct error *e)
@@ -318,6 +318,8 @@ static struct str make_head(struct exchange *x, uint64_t length, bool chunked)
     attempt_add_common(head, x->station, backend, x->attempt.key);
     attempt_add_version(head, backend, intake->protocol, intake->forward_headers);
     (void)buf_add(head, intake->forward_headers);
+    if (!o->streams && !opaque_has_first_key(x) && str_eq(intake->method, STR("POST")))
+        attempt_add_idempotency(x, intake->forward_headers, head);
     (void)buf_add(head, STR("\r\n"));
     struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
     buf_reset(head);
@@ -577,9 +579,14 @@ static void commit(struct exchange *x)
 static enum exchange_state send_error(struct exchange *x)
 {
     const struct message *m = x->attempt.head;
-    struct str body = plan_redact_keys(x->attempt.backend, buf_str(&x->opaque->copy),
-                                       x->call.arena);
+    struct buf *copy = &x->opaque->copy;
 
+    /* What was not kept whole cannot be said again. */
+    if (keys_answered(x, buf_str(copy)) && !x->opaque->streams) {
+        buf_reset(copy);
+        return exchange_again(x);
+    }
+    struct str body = plan_redact_keys(x->attempt.backend, buf_str(copy), x->call.arena);
     attempt_note_body(x, body);
     if (exchange_overflowed(x, &x->call.error))
         return EXCHANGE_FAIL;

@@ -5,8 +5,9 @@
  */
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
+import { gzipSync } from "node:zlib";
 
-import { within } from "./lib/http1.mjs";
+import { request, within } from "./lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk, head_bytes } from "./lib/mock.mjs";
 import { backend, start, stop_all, test } from "./lib/proxy.mjs";
 import { random } from "./lib/random.mjs";
@@ -241,4 +242,187 @@ test("a stream's pieces come as they come", async () => {
     await answer.done;
     assert.equal(answer.text, "data: {\"a\":1}\n\ndata: [DONE]\n\n");
     client.destroy();
+});
+
+test("another key where one has enough; what names no model has the first one always", async () => {
+    const keys = backend(mock, { type: "openai", api_keys: ["sk-key-a-1", "sk-key-b-2"],
+        policy: "round-robin" });
+    const own = await start({ config: { default_backend: "keys", backends: { keys } } });
+    const used = () => mock.requests.map((r) => r.get("authorization").slice("Bearer ".length));
+    const limited = (ex) => ex.json_answer({ error: { message: "slow down" } },
+        { status: 429, headers: { "retry-after": "30" } });
+    mock.requests.length = 0;
+    for (let i = 0; i < 3; i++) {
+        await own.call({ path: "/v1/files", body: "{}" });
+    }
+    assert.deepEqual(used(), ["sk-key-a-1", "sk-key-a-1", "sk-key-a-1"]);
+    mock.requests.length = 0;
+    mock.next(limited);
+    let answer = await own.call({ path: "/v1/embeddings", body: '{"model":"keys:m"}' });
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(answer.get("x-llm-proxy-attempts"), "2");
+    assert.deepEqual(used().sort(), ["sk-key-a-1", "sk-key-b-2"]);
+    assert.deepEqual(mock.requests.map((r) => r.json), [{ model: "m" }, { model: "m" }]);
+    assert.equal(mock.requests[0].get("idempotency-key"), mock.requests[1].get("idempotency-key"));
+    assert.ok(mock.requests[0].get("idempotency-key"));
+    /* A body that is not kept has one attempt. */
+    mock.requests.length = 0;
+    mock.next(limited);
+    answer = await own.call({ path: "/v1/embeddings", body:
+        `{"model":"m","pad":"${"x".repeat(1 << 20)}"}` });
+    assert.equal(answer.status, 429, answer.text);
+    assert.equal(mock.requests.length, 1);
+    await own.stop();
+});
+
+/* A connection on which the body comes by hand. */
+async function upload(path, headers, more = {}) {
+    const client = await proxy.connect();
+    const list = proxy.headers({ "Content-Type": "application/octet-stream", ...headers });
+    client.methods.push("POST");
+    client.write(Buffer.from([`POST ${path} HTTP/1.1`, `Host: 127.0.0.1:${proxy.port}`,
+        ...list.map(([n, v]) => `${n}: ${v}`)].join("\r\n") + "\r\n\r\n", "latin1"));
+    return Object.assign(client, more);
+}
+
+test("a body beyond the peek: its length where it is known and nothing changes in it, else chunks",
+    async () => {
+        const large = Buffer.concat(Array.from({ length: 40 }, () => BINARY)); /* 2.8 MB */
+        let answer = await ask("POST", "/v1/files", { body: large, headers:
+            { "Content-Type": "application/octet-stream" } });
+        assert.equal(answer.status, 200, answer.text);
+        assert.ok(mock.requests[0].body.equals(large));
+        assert.equal(mock.requests[0].get("content-length"), String(large.length));
+        for (const chunked of [false, true]) {
+            const fields = [["model", "other:w"], ["file", large, '; filename="f"']];
+            const sent = form(fields);
+            mock.requests.length = 0;
+            other.requests.length = 0;
+            const client = await upload("/v1/audio/transcriptions", { ...sent.headers, ...(chunked ?
+                { "Transfer-Encoding": "chunked" } : { "Content-Length": sent.body.length }) });
+            for (let at = 0; at < sent.body.length; at += 300_001) {
+                const piece = sent.body.subarray(at, at + 300_001);
+                client.write(chunked ? chunk(piece) : piece);
+            }
+            client.write(chunked ? LAST_CHUNK : Buffer.alloc(0));
+            answer = await client.response();
+            assert.equal(answer.status, 200, answer.text);
+            assert.ok(other.requests[0].body.equals(
+                form([["model", "w"], ["file", large, '; filename="f"']]).body));
+            assert.equal(other.requests[0].get("transfer-encoding"), "chunked");
+            assert.equal(other.requests[0].get("content-length"), undefined);
+            client.destroy();
+        }
+        /* What stands behind the peek is not looked for. */
+        answer = await ask("POST", "/v1/audio/transcriptions",
+            form([["file", large, '; filename="f"'], ["model", "other:w"]]));
+        assert.equal(answer.get("x-llm-proxy-backend"), "mock");
+    });
+
+test("gzip is undone on the way, also of what streams", async () => {
+    for (const size of [1000, 5_000_000]) {
+        const text = Buffer.from(`{"model":"other:z","pad":"${"ab".repeat(size / 2)}"}`);
+        const answer = await ask("POST", "/v1/embeddings", { body: gzipSync(text), headers:
+            { "Content-Encoding": "gzip" } });
+        assert.equal(answer.status, 200, answer.text);
+        assert.equal(other.requests[0].body.toString(),
+            `{"model":"z","pad":"${"ab".repeat(size / 2)}"}`);
+        assert.equal(other.requests[0].get("content-encoding"), undefined);
+    }
+});
+
+test("who waits for 100 Continue gets it once it was let in", async () => {
+    const client = await upload("/v1/files", { "Content-Length": 2_000_000,
+        "Expect": "100-continue" });
+    await until(() => client.informational.length === 1, "100 Continue");
+    client.write(Buffer.alloc(2_000_000, 65));
+    assert.equal((await client.response()).json.bytes, 2_000_000);
+    client.destroy();
+});
+
+test("an early refusal reaches a client that is still sending", async () => {
+    mock.early = (ex) => ex.json_answer({ error: { message: "too large for us" } },
+        { status: 413, headers: { connection: "close" } });
+    const client = await upload("/v1/files", { "Content-Length": 100_000_000 });
+    const piece = Buffer.alloc(1_500_000, 65);
+    client.write(piece);
+    const answer = await client.response();
+    assert.equal(answer.status, 413);
+    assert.equal(answer.json.error.message, "too large for us");
+    client.destroy();
+});
+
+test("errors: the upstream's own, without our key; a redirect is not followed", async () => {
+    mock.next((ex) => ex.json_answer({ error: { message: "bad key upstream-key-1" } },
+        { status: 401 }));
+    let answer = await ask("POST", "/v1/moderations", json({}));
+    assert.equal(answer.status, 401);
+    assert.equal(answer.json.error.message, "bad key (API_KEY_HAS_BEEN_REDACTED)");
+    mock.next((ex) => ex.respond({ status: 302, headers: { location: "http://elsewhere/" } }));
+    answer = await ask("POST", "/v1/moderations", json({}));
+    assert.equal(answer.status, 502);
+    assert.equal(answer.json.error.code, "upstream_unreachable");
+    assert.equal(answer.get("location"), undefined);
+    mock.next((ex) => ex.fin());
+    answer = await ask("POST", "/v1/moderations", json({}));
+    assert.equal(answer.status, 502);
+    assert.match(answer.json.error.message, /mock/);
+});
+
+test("refused: no key, a backend nobody knows, paths that lead elsewhere, methods that are none",
+    async () => {
+        const bare = await request(proxy.port, { path: "/v1/embeddings", body: "{}" });
+        assert.equal(bare.status, 401);
+        const cases = [
+            ["POST", "/v1/embeddings", json({ model: "nobody:m" }), 400, "unknown_backend"],
+            ["POST", "/v1/embeddings", { body: '{"model":"a","model":"other:b"}' }, 400, null],
+            ["POST", "/v1/../admin", {}, 404, "not_found"],
+            ["POST", "/v1/files/%2e%2e/x", {}, 404, "not_found"],
+            ["POST", "/v1/files/a%2Fb", {}, 404, "not_found"],
+            ["POST", "/v1/%63hat/completions", {}, 404, "not_found"],
+            ["POST", "/v1//files", {}, 404, "not_found"],
+            ["POST", "/v1/files/", {}, 404, "not_found"],
+            ["GET", "/v2/usage/nothing", {}, 404, "not_found"],
+            ["GET", "/v1/chat/completions", {}, 405, "method_not_allowed"],
+            ["PROPFIND", "/v1/files", {}, 405, "method_not_allowed"],
+            ["POST", "/v1/embeddings", json({ model: "claude:m" }), 404, "not_found"],
+            ["POST", "/v1/embeddings", json({ model: "demo:echo" }), 404, "not_found"],
+        ];
+        for (const [method, path, options, status, code] of cases) {
+            const answer = await ask(method, path, { body: method === "POST" ? "{}" : null,
+                ...options });
+            assert.equal(answer.status, status, `${method} ${path}: ${answer.text}`);
+            assert.equal(answer.json.error.code, code, `${method} ${path}`);
+            assert.equal(mock.requests.length + other.requests.length, 0, path);
+        }
+        const options = await ask("OPTIONS", "/v1/embeddings");
+        assert.deepEqual([options.status, options.get("allow")],
+            [204, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]);
+    });
+
+test("Anthropic's batches and files go to a backend of its, in its terms", async () => {
+    let answer = await ask("POST", "/v1/messages/batches", { body: "{}" });
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(anthropic.requests[0].target, "/v1/messages/batches");
+    assert.equal(anthropic.requests[0].get("x-api-key"), "upstream-key-3");
+    assert.equal(anthropic.requests[0].get("anthropic-version"), "2023-06-01");
+    const headers = { "anthropic-version": "2023-01-01", "anthropic-beta": "files-api" };
+    await ask("GET", "/v1/files?limit=1", { headers });
+    assert.equal(anthropic.requests[0].target, "/v1/files?limit=1");
+    assert.equal(anthropic.requests[0].get("anthropic-version"), "2023-01-01");
+    assert.equal(anthropic.requests[0].get("anthropic-beta"), "files-api");
+    await ask("GET", "/v1/files?limit=1");
+    assert.equal(mock.requests[0].target, "/v1/files?limit=1");
+    answer = await ask("GET", "/v1/files?model=other:m", { headers });
+    assert.equal(answer.status, 404);
+    assert.equal(answer.json.type, "error");
+    assert.equal(answer.json.error.type, "not_found_error");
+});
+
+test("tokens of an answer's usage are counted", async () => {
+    const tokens = async () => Number(/tokens_input_total\{backend="mock"\} (\d+)/.exec((await
+        proxy.call({ method: "GET", path: "/metrics" })).text)?.[1] ?? 0);
+    const before_it = await tokens();
+    await ask("POST", "/v1/embeddings", json({ model: "m" }));
+    assert.equal(await tokens() - before_it, 3);
 });
