@@ -189,6 +189,11 @@ bool opaque_is_ready(const struct exchange *x)
     return x->body_complete || x->opaque->streams;
 }
 
+bool opaque_is_whole(const struct exchange *x)
+{
+    return !x->opaque->streams;
+}
+
 bool opaque_has_first_key(const struct exchange *x)
 {
     return x->opaque->model.place == OPAQUE_NOWHERE;
