@@ -466,6 +466,42 @@ static void test_oneoff(void **state)
     sessions_free(&sessions);
 }
 
+/* Catches: one backend's key taken for another's; a table that grows; a chat that begins anew and
+ * goes on with the old one's key. */
+static void test_keys(void **state)
+{
+    struct sessions *sessions = make(100, 1000, 10, 0);
+    struct session *session = enter(sessions, "a", 0);
+    struct session_stats one = {.requests = 1};
+
+    (void)state;
+    assert_int_equal(session_key(session, 7), 0);
+    session_keep_key(session, 7, 1);
+    session_keep_key(session, 9, UINT32_MAX);
+    session_keep_key(session, 7, 2);
+    assert_int_equal(session_key(session, 7), 2);
+    assert_int_equal(session_key(session, 9), UINT32_MAX);
+    assert_int_equal(session_key(session, 1), 0);
+    for (uint32_t backend = 10; backend < 10 + SESSION_KEYS - 2; backend++)
+        session_keep_key(session, backend, backend);
+    assert_int_equal(session_key(session, 7), 2);
+    assert_int_equal(session_key(session, 9), UINT32_MAX);
+    for (uint32_t backend = 100; backend < 200; backend++) {
+        session_keep_key(session, backend, 5);
+        assert_int_equal(session_key(session, backend), 5);
+    }
+    assert_int_equal(session_key(session, 7), 0);
+    session_count(session, &one);
+    session_leave(&session);
+    session = enter(sessions, "a", 1);
+    assert_int_equal(session_key(session, 199), 5);
+    session_leave(&session);
+    session = session_enter(sessions, &ann, STR("a"), true, 2);
+    assert_int_equal(session_key(session, 199), 0);
+    session_leave(&session);
+    sessions_free(&sessions);
+}
+
 static void test_view(void **state)
 {
     struct sessions *sessions = make(100, 1000, 3, 0);
@@ -749,6 +785,7 @@ int main(void)
         cmocka_unit_test(test_expiry_in_batches),
         cmocka_unit_test(test_clock_set_back),
         cmocka_unit_test(test_oneoff),
+        cmocka_unit_test(test_keys),
         cmocka_unit_test(test_view),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_bytes),
