@@ -30,7 +30,7 @@ struct log_form;
 
 struct log_field {
     struct str label; /* " name=" */
-    enum { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_SKIP } kind;
+    enum { LOG_FIELD_STR, LOG_FIELD_BARE, LOG_FIELD_INT, LOG_FIELD_SKIP } kind;
     struct str str;
     int64_t value;
 };
@@ -38,6 +38,9 @@ struct log_field {
 /* name: a literal */
 #define F_STR(name, s) \
     ((struct log_field){.label = STR_INIT(" " name "="), .kind = LOG_FIELD_STR, .str = (s)})
+/* Text of ours that needs no quotes, by where it is from: visible ASCII without " = and \. */
+#define F_BARE(name, s) \
+    ((struct log_field){.label = STR_INIT(" " name "="), .kind = LOG_FIELD_BARE, .str = (s)})
 #define F_Z(name, z) F_STR(name, str_c(z))
 #define F_INT(name, v)                                   \
     ((struct log_field){.label = STR_INIT(" " name "="), \

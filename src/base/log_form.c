@@ -168,6 +168,8 @@ static void add_fields(struct log_line *line, const struct log_record *record)
         add_str(line, field->label);
         if (field->kind == LOG_FIELD_INT)
             add_int(line, field->value);
+        else if (field->kind == LOG_FIELD_BARE)
+            add_str(line, field->str);
         else
             add_value(line, field->str);
     }
@@ -261,7 +263,7 @@ static bool add_json_field(struct log_line *line, const struct log_field *field)
     add_str(line, STR(",\""));
     add_str(line, name);
     add_str(line, STR("\":"));
-    if (field->kind == LOG_FIELD_STR)
+    if (field->kind != LOG_FIELD_INT)
         return add_json_string(line, field->str);
     add_int(line, field->value);
     return true;
@@ -321,7 +323,8 @@ static void add_field_named(struct log_line *line, const struct log_record *reco
 {
     for (size_t i = 0; i < record->count; i++) {
         const struct log_field *field = &record->fields[i];
-        if (field->kind == LOG_FIELD_STR && str_eq(field_name(field), name) && field->str.n > 0) {
+        if ((field->kind == LOG_FIELD_STR || field->kind == LOG_FIELD_BARE) &&
+            str_eq(field_name(field), name) && field->str.n > 0) {
             add_value(line, field->str);
             return;
         }

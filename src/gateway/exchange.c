@@ -192,23 +192,24 @@ static void tell(const struct exchange *x, bool left)
     size_t first_n = timing_seconds(x->first_us == 0 ? 0 : first_byte_us(x), 6, first);
 
     LOG(GATEWAY, INFO, "PERF_SUMMARY",
-        F_IF(!str_is_null(call->session_id), F_STR("session", call->session_id)),
-        F_STR("total", str_of(total, total_n)),
+        F_IF(!str_is_null(call->session_id), F_BARE("session", call->session_id)),
+        F_BARE("total", str_of(total, total_n)),
         F_IF(!str_is_null(backend), F_STR("backend", backend)),
         F_IF(!str_is_null(x->model_sent), F_STR("model", x->model_sent)),
-        F_STR("breakdown", str_of(breakdown, breakdown_n)),
-        F_STR("overhead", str_of(overhead, overhead_n)),
-        F_IF(x->first_us != 0, F_STR("first_byte", str_of(first, first_n))),
-        F_STR("request", str_of(x->id, ID_SIZE)),
+        F_BARE("breakdown", str_of(breakdown, breakdown_n)),
+        F_BARE("overhead", str_of(overhead, overhead_n)),
+        F_IF(x->first_us != 0, F_BARE("first_byte", str_of(first, first_n))),
+        F_BARE("request", str_of(x->id, ID_SIZE)),
         F_IF(call->intake.client != NULL,
              F_STR("client", call->intake.client == NULL ? STR_NULL : call->intake.client->name)),
-        F_STR("peer", str_of(x->peer, x->peer_n)), F_INT("status", x->status),
+        F_BARE("peer", str_of(x->peer, x->peer_n)), F_INT("status", x->status),
         F_IF(key != NULL, F_STR("key", key == NULL ? STR_NULL : key->name)),
         F_IF(x->attempts > 0, F_INT("attempts", x->attempts)), F_INT("bytes_up", x->bytes_up),
         F_INT("bytes_down", x->bytes_down), F_INT("frames", x->frames),
         F_IF(call->usage.input >= 0, F_INT("tokens_in", call->usage.input)),
         F_IF(call->usage.output >= 0, F_INT("tokens_out", call->usage.output)),
-        F_Z("outcome", outcome(x, left)), F_IF(failed, F_Z("detail", call->error.detail)));
+        F_BARE("outcome", str_c(outcome(x, left))),
+        F_IF(failed, F_Z("detail", call->error.detail)));
 }
 
 /* Without a session, tokens and times: what an access log has. */

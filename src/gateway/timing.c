@@ -49,6 +49,10 @@ static char *put_whole(char *at, uint64_t value)
     char digits[20];
     size_t n = 0;
 
+    if (LIKELY(value < 10)) {
+        *at = (char)('0' + value);
+        return at + 1;
+    }
     do {
         digits[n++] = (char)('0' + value % 10);
         value /= 10;
@@ -61,10 +65,12 @@ static char *put_whole(char *at, uint64_t value)
 /* Three digits. */
 static char *put_three(char *at, unsigned value)
 {
+    unsigned tens = value / 10;
+
     assert(value < 1000);
-    at[0] = (char)('0' + value / 100);
-    at[1] = (char)('0' + value / 10 % 10);
-    at[2] = (char)('0' + value % 10);
+    at[0] = (char)('0' + tens / 10);
+    at[1] = (char)('0' + tens % 10);
+    at[2] = (char)('0' + value - tens * 10);
     return at + 3;
 }
 
