@@ -184,7 +184,7 @@ void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root);
 void openai_chat_delta_stop_all(struct openai_chat_decoder *d);
 /* The usage that a chunk or body says, put right (dialect: NULL for none); filled for FINE and
  * MISREAD. */
-enum openai_chat_usage_verdict openai_chat_usage_read(yyjson_val *root,
+enum openai_chat_usage_verdict openai_chat_usage_read(const struct json_keys *root,
                                                       const struct dialect *dialect,
                                                       struct usage *ret_usage);
 /* source, a usage object (null: none), with these counts in the protocol's own members. */

@@ -990,27 +990,26 @@ static bool is_said(yyjson_val *error)
 }
 
 /* An error instead of, or within, an answer; NULL: none. */
-static yyjson_val *error_in(yyjson_val *root, bool has_choices, bool whole)
+static yyjson_val *error_in(const struct json_keys *root, bool has_choices, bool whole)
 {
-    yyjson_val *groq = json_get(root, STR("x_groq"));
-
     if (whole && has_choices)
         return NULL;
-    if (is_said(json_get(root, STR("error"))))
-        return root;
+    if (is_said(json_keys_get(root, STR("error"))))
+        return root->object;
+    yyjson_val *groq = json_keys_get(root, STR("x_groq"));
     if (is_said(json_get(groq, STR("error"))))
         return groq;
-    return !has_choices && openai_chat_is_bare_error(root) ? root : NULL;
+    return !has_choices && openai_chat_is_bare_error(root->object) ? root->object : NULL;
 }
 
 /* Azure's first chunk has no id and no choices: it says nothing yet. */
-static bool starts(yyjson_val *root, bool has_choices, bool whole)
+static bool starts(const struct json_keys *root, bool has_choices, bool whole)
 {
-    return whole || has_choices || json_get_str(root, STR("id")).n > 0 ||
-           yyjson_is_obj(json_get(root, STR("usage")));
+    return whole || has_choices || json_str(json_keys_get(root, STR("id"))).n > 0 ||
+           yyjson_is_obj(json_keys_get(root, STR("usage")));
 }
 
-static void read_usage(struct openai_chat_decoder *d, yyjson_val *root, bool lone,
+static void read_usage(struct openai_chat_decoder *d, const struct json_keys *root, bool lone,
                        struct frame *frame)
 {
     struct usage usage;
@@ -1031,9 +1030,10 @@ static void read_usage(struct openai_chat_decoder *d, yyjson_val *root, bool lon
 void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, bool whole,
                             struct frame *frame)
 {
-    yyjson_val *choices = json_get(root, STR("choices"));
+    const struct json_keys keys = json_keys_of(root);
+    yyjson_val *choices = json_keys_get(&keys, STR("choices"));
     bool has_choices = yyjson_arr_size(choices) > 0;
-    yyjson_val *error = error_in(root, has_choices, whole);
+    yyjson_val *error = error_in(&keys, has_choices, whole);
     size_t at;
     size_t count;
     yyjson_val *choice;
@@ -1046,7 +1046,7 @@ void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, boo
         openai_chat_delta_error(d, error);
         return;
     }
-    if (!d->started && starts(root, has_choices, whole))
+    if (!d->started && starts(&keys, has_choices, whole))
         start(d, root);
     d->failure = NULL;
     yyjson_arr_foreach(choices, at, count, choice)
@@ -1056,7 +1056,7 @@ void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, boo
     if (d->options.mend && d->started)
         openai_chat_mend_root(d, root);
     if (d->started)
-        read_usage(d, root, !whole && !has_choices && yyjson_is_arr(choices), frame);
+        read_usage(d, &keys, !whole && !has_choices && yyjson_is_arr(choices), frame);
     if (d->failure != NULL)
         fail_answer(d);
 }

@@ -124,11 +124,11 @@ static bool read_from(yyjson_val *v, const struct dialect *dialect, struct usage
     return true;
 }
 
-enum openai_chat_usage_verdict openai_chat_usage_read(yyjson_val *root,
+enum openai_chat_usage_verdict openai_chat_usage_read(const struct json_keys *root,
                                                       const struct dialect *dialect,
                                                       struct usage *ret_usage)
 {
-    yyjson_val *own = json_get(root, STR("usage"));
+    yyjson_val *own = json_keys_get(root, STR("usage"));
     size_t at;
     size_t count;
     yyjson_val *choice;
@@ -137,10 +137,10 @@ enum openai_chat_usage_verdict openai_chat_usage_read(yyjson_val *root,
     if (read_from(own, dialect, ret_usage, &misread))
         return misread ? OPENAI_CHAT_USAGE_MISREAD : OPENAI_CHAT_USAGE_FINE;
     /* Groq says it once more in its place, where it was asked for. */
-    if (read_from(json_get(json_get(root, STR("x_groq")), STR("usage")), dialect, ret_usage,
+    if (read_from(json_get(json_keys_get(root, STR("x_groq")), STR("usage")), dialect, ret_usage,
                   &misread))
         return OPENAI_CHAT_USAGE_FINE;
-    yyjson_arr_foreach(json_get(root, STR("choices")), at, count, choice)
+    yyjson_arr_foreach(json_keys_get(root, STR("choices")), at, count, choice)
     {
         if (read_from(json_get(choice, STR("usage")), dialect, ret_usage, &misread))
             return OPENAI_CHAT_USAGE_MISREAD;
