@@ -109,8 +109,10 @@ struct dialect {
     bool xhigh_is_max;         /* its greatest effort is meant by xhigh */
     bool top_k;                /* takes it */
     bool parallel_refused;     /* parallel_tool_calls */
-    bool alternate;       /* after the system's texts user and assistant take turns: what stands
-                                * together is joined */
+    bool
+        alternate; /* after the system's texts user and assistant take turns: what stands together is
+                     * joined, as texts and parts. With NONE of prefill and DROP of history, as
+                     * nothing else is left of a message */
     bool content_empty;   /* an assistant's content is a string: "" for null */
     bool content_text;    /* texts are strings, lists of texts are joined */
     bool logprobs_number; /* logprobs is the number that top_logprobs says */
@@ -135,8 +137,8 @@ struct dialect {
                                * NULL: OpenAI's */
 
     /* --- answers --- */
-    bool answers_plain;            /* what it says is what the protocol's clients know */
-    bool mend;                     /* raw answers: what such a client would misread is put right in
+    bool answers_plain; /* what it says is what the protocol's clients know */
+    bool mend;          /* raw answers: what such a client would misread is put right in
                                     * them. Of each vendor's but where answers_plain */
     enum dialect_reasoning_out reasoning_out;
     bool think_tags;               /* <think>…</think> in its text is reasoning (think_tags:) */

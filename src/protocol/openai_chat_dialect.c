@@ -153,28 +153,38 @@ static bool number_of(const struct openai_chat_dialect_work *w, enum openai_chat
 
 /* --- parameters --------------------------------------------------------------------------- */
 
-/* Its two names, of which the vendor, or the model, knows one. */
+/* Its two names, of which the vendor, or the model, knows one. Returns the one that stays. */
+static enum openai_chat_dialect_key name_max_tokens(struct openai_chat_dialect_work *w)
+{
+    bool legacy = w->dialect->max_tokens_legacy && !w->traits->developer;
+    bool newer = w->dialect->model_rules && w->traits->developer;
+    enum openai_chat_dialect_key known = legacy ? DIALECT_KEY_max_tokens
+                                                : DIALECT_KEY_max_completion_tokens;
+    enum openai_chat_dialect_key other = legacy ? DIALECT_KEY_max_completion_tokens
+                                                : DIALECT_KEY_max_tokens;
+
+    if ((!legacy && !newer) || w->has[other] == NULL)
+        return is_null(w->has[known]) ? other : known;
+    if (!is_null(w->has[known]) || is_null(w->has[other])) {
+        openai_chat_dialect_remove(w, w->has[other]);
+        return known;
+    }
+    if (w->has[known] != NULL)
+        openai_chat_dialect_remove(w, w->has[known]);
+    openai_chat_dialect_rename(w, w->has[other], keys[known]);
+    return other;
+}
+
 static void fit_max_tokens(struct openai_chat_dialect_work *w)
 {
-    const struct json_member *old = w->has[DIALECT_KEY_max_tokens];
-    const struct json_member *newer = w->has[DIALECT_KEY_max_completion_tokens];
-    enum openai_chat_dialect_key key = newer != NULL ? DIALECT_KEY_max_completion_tokens
-                                                     : DIALECT_KEY_max_tokens;
+    enum openai_chat_dialect_key key = name_max_tokens(w);
     double tokens;
 
-    if (number_of(w, key, &tokens) && tokens < w->dialect->max_tokens_min)
-        change(w, key, str_print(w->arena, "%u", w->dialect->max_tokens_min));
-    if (w->dialect->max_tokens_legacy && newer != NULL && !w->traits->developer) {
-        if (is_null(newer) || old != NULL)
-            openai_chat_dialect_remove(w, newer);
-        else
-            openai_chat_dialect_rename(w, newer, keys[DIALECT_KEY_max_tokens]);
-    } else if (w->dialect->model_rules && w->traits->developer && old != NULL) {
-        if (is_null(old) || newer != NULL)
-            openai_chat_dialect_remove(w, old);
-        else
-            openai_chat_dialect_rename(w, old, keys[DIALECT_KEY_max_completion_tokens]);
-    }
+    if (!number_of(w, key, &tokens) || tokens >= w->dialect->max_tokens_min)
+        return;
+    translation_warn(w->t, "changed:max_tokens");
+    openai_chat_dialect_value(w, w->has[key]->value,
+                              str_print(w->arena, "%u", w->dialect->max_tokens_min));
 }
 
 /* The first ones of a list of stop sequences. */

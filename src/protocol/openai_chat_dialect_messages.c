@@ -16,6 +16,8 @@
 
 #include "protocol/openai_chat_dialect_priv.h"
 
+#define IMAGE_OMITTED "\"[image omitted: the model takes text only]\""
+
 enum member {
     M_ROLE,
     M_CONTENT,
@@ -48,6 +50,7 @@ struct message {
     struct str source;
     struct json_member has[M_COUNT];
     enum role role; /* ROLE_COUNT: another */
+    bool replaced;  /* its content is ours by now */
 };
 
 /* The calls of the last message that had some. */
@@ -235,9 +238,7 @@ static enum error_code fit_image(struct openai_chat_dialect_work *w, struct str 
 
     if (w->dialect->images == DIALECT_IMAGES_NONE) {
         translation_warn(w->t, "dropped:image");
-        openai_chat_dialect_value(w, part,
-                                  STR("{\"type\":\"text\",\"text\":\"[image omitted: the model "
-                                      "takes text only]\"}"));
+        openai_chat_dialect_value(w, part, STR("{\"type\":\"text\",\"text\":" IMAGE_OMITTED "}"));
         return OK;
     }
     if (!is_kind(url, JSON_STRING))
@@ -274,6 +275,18 @@ static bool is_type(struct str part, const char *type)
     return is_kind(value, JSON_STRING) && str_eq(str_of(value.p + 1, value.n - 2), str_c(type));
 }
 
+/* The text that a part is, with its quotes; null: it is none. */
+static struct str text_of(const struct openai_chat_dialect_work *w, struct str part)
+{
+    if (!is_kind(part, JSON_OBJECT))
+        return STR_NULL;
+    if (is_type(part, "text"))
+        return json_object_find(part, STR("text"));
+    if (is_type(part, "image_url") && w->dialect->images == DIALECT_IMAGES_NONE)
+        return STR(IMAGE_OMITTED);
+    return STR_NULL;
+}
+
 /* The texts of a list, as one string; null: there is something else in it. */
 static struct str joined_texts(const struct openai_chat_dialect_work *w, struct str list)
 {
@@ -282,17 +295,17 @@ static struct str joined_texts(const struct openai_chat_dialect_work *w, struct 
     size_t cursor = 0;
     bool texts = true;
 
-    buf_init(&out, list.n + 2);
+    buf_init(&out, list.n * 3 + 64);
     buf_add_char(&out, '"');
     while (texts && json_array_next(list, &cursor, &one)) {
-        struct str text = is_kind(one, JSON_OBJECT) && is_type(one, "text")
-                              ? json_object_find(one, STR("text"))
-                              : STR_NULL;
+        struct str text = text_of(w, one);
         texts = is_kind(text, JSON_STRING);
         if (texts && out.n > 1)
             buf_add(&out, STR("\\n\\n"));
         if (texts)
             buf_add(&out, str_of(text.p + 1, text.n - 2));
+        if (texts && is_type(one, "image_url"))
+            translation_warn(w->t, "dropped:image");
     }
     buf_add_char(&out, '"');
     struct str all = texts && buf_ok(&out) ? str_copy(w->arena, buf_str(&out)) : STR_NULL;
@@ -396,9 +409,10 @@ static void fit_reasoning(struct walk *walk, struct message *message)
         history = DIALECT_HISTORY_DROP;
     if (history == DIALECT_HISTORY_PARTS) {
         bool thinks = w->traits->thinking != THINKING_NONE;
-        if (thinks && is_string(message, M_REASONING_CONTENT) &&
+        if (thinks && !message->replaced && is_string(message, M_REASONING_CONTENT) &&
             message->has[M_REASONING_CONTENT].value.n > 2) {
             as_part(w, message);
+            message->replaced = true;
             take_away(w, message, M_REASONING_CONTENT);
         }
         forget(w, message);
@@ -420,14 +434,14 @@ static void fit_reasoning(struct walk *walk, struct message *message)
 /* Whether thinking is on, or may be. */
 static bool thinks(const struct openai_chat_dialect_work *w)
 {
-    const struct json_member *m = w->has[DIALECT_KEY_thinking];
+    const struct json_member *thinking = w->has[DIALECT_KEY_thinking];
     const struct json_member *effort = w->has[DIALECT_KEY_reasoning_effort];
 
     if (w->traits->thinking == THINKING_NONE)
         return false;
-    if (effort != NULL && str_eq(effort->value, STR("\"none\"")))
-        return false;
-    return m == NULL || !is_kind(m->value, JSON_OBJECT) || !is_type(m->value, "disabled");
+    if (thinking != NULL && is_kind(thinking->value, JSON_OBJECT))
+        return !is_type(thinking->value, "disabled");
+    return effort == NULL || !str_eq(effort->value, STR("\"none\""));
 }
 
 /* --- tools that the vendor has not -------------------------------------------------------- */
@@ -451,7 +465,7 @@ static void untool(struct openai_chat_dialect_work *w, struct message *message)
             openai_chat_dialect_value(w, content, text);
         else
             put(w, message, "content", text);
-        message->has[M_CONTENT].value = STR("\"\"");
+        message->replaced = true;
     }
     take_away(w, message, M_CALLS);
 }
@@ -462,7 +476,7 @@ static void fit_content_null(struct openai_chat_dialect_work *w, const struct me
 {
     struct str content = message->has[M_CONTENT].value;
 
-    if (!w->dialect->content_empty || message->role != ROLE_ASSISTANT ||
+    if (!w->dialect->content_empty || message->role != ROLE_ASSISTANT || message->replaced ||
         is_kind(message->has[M_CALLS].value, JSON_ARRAY))
         return;
     if (str_is_null(content))
@@ -493,20 +507,21 @@ static enum error_code fit_message(struct walk *walk, struct str source)
         TRY(fit_list(w, message.has[M_CONTENT].value));
     else if (is_kind(message.has[M_CONTENT].value, JSON_ARRAY) && message.role != ROLE_ASSISTANT)
         TRY(fit_list(w, message.has[M_CONTENT].value));
-    fit_content_null(w, &message);
     fit_reasoning(walk, &message);
+    fit_content_null(w, &message);
     return OK;
 }
 
 /* An assistant's text at the end. */
-static void fit_last(struct openai_chat_dialect_work *w, struct str list, struct str last)
+static void fit_last(struct openai_chat_dialect_work *w, struct str last)
 {
     enum dialect_prefill prefill = w->dialect->prefill;
 
     if (prefill == DIALECT_PREFILL_KEEP || !is_kind(last, JSON_OBJECT))
         return;
     const struct message message = read(w, last);
-    if (message.role != ROLE_ASSISTANT || is_kind(message.has[M_CALLS].value, JSON_ARRAY))
+    bool calls = is_kind(message.has[M_CALLS].value, JSON_ARRAY) && !w->dialect->tools_refused;
+    if (message.role != ROLE_ASSISTANT || calls)
         return;
     if (prefill == DIALECT_PREFILL_NONE) {
         size_t end = (size_t)(last.p + last.n - w->index->source.p);
@@ -515,18 +530,17 @@ static void fit_last(struct openai_chat_dialect_work *w, struct str list, struct
     } else if (!is_there(&message, M_PREFIX)) {
         put(w, &message, "prefix", STR("true"));
     }
-    (void)list;
 }
 
 /* The note, in the system's text. */
 static void say_note(struct openai_chat_dialect_work *w, struct str list, struct str first)
 {
     struct str text = json_quote(w->note, w->arena);
-    bool empty = !is_kind(first, JSON_OBJECT);
+    bool empty = str_is_null(first);
 
     if (arena_overflowed(w->arena))
         return;
-    if (!empty) {
+    if (is_kind(first, JSON_OBJECT)) {
         const struct message message = read(w, first);
         struct str content = message.has[M_CONTENT].value;
         bool system = message.role == ROLE_SYSTEM || message.role == ROLE_DEVELOPER;
@@ -577,7 +591,7 @@ enum error_code openai_chat_dialect_messages_fit(struct openai_chat_dialect_work
     } else if (!str_is_null(w->note)) {
         (void)json_array_next(list, &cursor, &first);
     }
-    fit_last(w, list, json_index_last(w->index, messages));
+    fit_last(w, json_index_last(w->index, messages));
     if (!str_is_null(w->note))
         say_note(w, list, first);
     return OK;
@@ -607,31 +621,40 @@ struct row {
     bool lists; /* one of them has a list as its content */
 };
 
+/* A message's content, behind what the row has already. */
+static void add_content(struct buf *out, const struct row *row, struct str content, bool first)
+{
+    bool empty = is_kind(content, JSON_ARRAY) &&
+                 str_trim(str_of(content.p + 1, content.n - 2)).n == 0;
+
+    if (row->lists && empty)
+        return;
+    if (!first)
+        buf_add(out, row->lists ? STR(",") : STR("\\n\\n"));
+    if (row->lists)
+        add_elements(out, content);
+    else if (is_kind(content, JSON_STRING))
+        buf_add(out, str_of(content.p + 1, content.n - 2));
+}
+
 /* The messages of a row as one. */
 static void join_row(struct openai_chat_dialect_work *w, const struct row *row)
 {
     struct str span = str_of(row->first.p, (size_t)(row->last.p + row->last.n - row->first.p));
+    struct str list = w->has[DIALECT_KEY_messages]->value;
+    size_t cursor = row->cursor;
     struct buf out;
     struct str one;
-    size_t cursor = row->cursor;
-    size_t n = 0;
-    struct str list = w->has[DIALECT_KEY_messages]->value;
 
     buf_init(&out, span.n + row->n * 64 + 64);
     buf_add(&out, row->role == ROLE_USER ? STR("{\"role\":\"user\",\"content\":")
                                          : STR("{\"role\":\"assistant\",\"content\":"));
     buf_add(&out, row->lists ? STR("[") : STR("\""));
-    while (n < row->n && json_array_next(list, &cursor, &one)) {
-        struct message message = read(w, one);
-        struct str content = message.has[M_CONTENT].value;
-        bool empty = is_kind(content, JSON_ARRAY) &&
-                     str_trim(str_of(content.p + 1, content.n - 2)).n == 0;
-        if (n++ > 0 && !empty)
-            buf_add(&out, row->lists ? STR(",") : STR("\\n\\n"));
-        if (row->lists && !empty)
-            add_elements(&out, content);
-        else if (is_kind(content, JSON_STRING))
-            buf_add(&out, str_of(content.p + 1, content.n - 2));
+    size_t begin = out.n;
+    for (size_t i = 0; i < row->n && json_array_next(list, &cursor, &one); i++) {
+        const struct message message = read(w, one);
+        bool first = row->lists ? out.n == begin : i == 0;
+        add_content(&out, row, message.has[M_CONTENT].value, first);
     }
     buf_add(&out, row->lists ? STR("]}") : STR("\"}"));
     struct str text = str_copy(w->arena, buf_str(&out));

@@ -239,9 +239,13 @@ static bool take_words(struct openai_chat_dialect_work *w, const struct json_mem
                 continue;
             translation_warn(w->t, "changed:reasoning_effort");
             openai_chat_dialect_value(w, effort->value, m.value);
-        } else if (json_index_find(w->index, m.key) == NULL) {
-            json_edit_add(w->edits, w->arena, w->index, m.key, m.value);
+            continue;
         }
+        const struct json_member *own = json_index_find(w->index, m.key);
+        if (own == NULL)
+            json_edit_add(w->edits, w->arena, w->index, m.key, m.value);
+        else if (json_kind_of(own->value) == JSON_NULL)
+            openai_chat_dialect_value(w, own->value, m.value);
     }
     return has_effort;
 }
