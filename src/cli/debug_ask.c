@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What      The arguments of debug-stream, and its request: the protocol by the URL's path, the key,
- *           the prompt.
- * How       arguments -> URL (a base becomes that of Chat Completions) -> protocol -> key, prompt ->
- *           head and body.
+ * What      The arguments of debug-stream, and its request: the protocol by the URL's path, the
+ *           key, the prompt.
+ * How       arguments -> URL (a base becomes that of Chat Completions) -> protocol -> key, prompt
+ *           -> head and body.
  * Not here  Asking (debug_stream).
  */
 #include "cli/debug_ask.h"

@@ -32,7 +32,8 @@ struct debug_ask {
 
 /* False: what is wrong was told on err. */
 NODISCARD bool debug_ask_arguments(struct debug_ask *ask, int argc, char *const *argv, FILE *err);
-/* Reads the prompt, finds the key, makes the request, in the arena. CONFIG: the URL. BAD_REQUEST. */
+/* Reads the prompt, finds the key, makes the request, in the arena. CONFIG: the URL. BAD_REQUEST.
+ */
 NODISCARD enum error_code debug_ask_make(struct debug_ask *ask, FILE *in, struct arena *arena,
                                          struct error *e);
 void debug_ask_usage(FILE *to);

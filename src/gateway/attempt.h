@@ -72,8 +72,9 @@ void attempt_pause(struct exchange *x);
 void attempt_answered(struct exchange *x);
 /* The attempt has failed with *e, which is copied; of several failures the first counts. */
 void attempt_fail(struct exchange *x, const struct error *e);
-/* The backend failed, or said an error: for /v2/backends. status: its answer's, 0 without one. code:
- * of error.def, NULL where it answered. text: what it said, or what happened; keys are taken out. */
+/* The backend failed, or said an error: for /v2/backends. status: its answer's, 0 without one.
+ * code: of error.def, NULL where it answered. text: what it said, or what happened; keys are taken
+ * out. */
 void attempt_note(struct exchange *x, int status, const char *code, struct str text);
 /* The same of an answer with an error's status. */
 void attempt_note_body(struct exchange *x, struct str body);

@@ -379,8 +379,8 @@ struct str config_help(struct arena *arena)
                       "Usage: llm-proxy [OPTION]...   (--option VALUE or --option=VALUE)\n"
                       "       llm-proxy lint-stream --protocol NAME < CAPTURE   (checks an answer; "
                       "see its --help)\n"
-                      "       llm-proxy debug-stream [PROMPT]   (asks for a stream, tells when what "
-                      "came; see its --help)\n\n"));
+                      "       llm-proxy debug-stream [PROMPT]   (a stream's events and their "
+                      "times; see its --help)\n\n"));
     config_args_list(&out, false);
     (void)buf_add(&out, STR("\nThe command line wins over the environment, that over .env, that "
                             "over the config file.\nAll options: llm-proxy --manual config\n"));

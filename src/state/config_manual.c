@@ -28,16 +28,17 @@ static const char commands_text[] =
     "answer, as a client got it (`curl -sN …`), against the grammar of its protocol: a stream of\n"
     "events, with `--whole` one whole body, with `--array` a stream as a JSON array. Files may be\n"
     "named instead of the standard input, many at once. Exit code 0: it is as it should be; 1:\n"
-    "`line N: …` says the first violation (of files behind their names); 2: not all was checked.\n\n"
-    "`llm-proxy debug-stream [--url URL] [--model M] [PROMPT]` asks a proxy (or any server of these\n"
-    "protocols) for a stream, and prints each event with the milliseconds since the request and\n"
-    "since the event before it. The URL is `http://127.0.0.1:8000` without one; its path says the\n"
-    "protocol (`/v1/messages`, `/v1/responses`, `…:streamGenerateContent`; else Chat Completions),\n"
-    "or `--protocol` does. Without a PROMPT it comes from the standard input. The key is `--api-key`,\n"
-    "else `LLM_INTERACTIVE_PROXY_API_KEY`, else, for a proxy on this machine, that of\n"
-    "`data/client.key` (`--data-dir`). Exit code 0: the stream came to its end; 1: it did not (an\n"
-    "error, no answer, not what the protocol says), with the status and all headers where it was an\n"
-    "error; 2: nothing was asked; 130: interrupted.\n";
+    "`line N: …` says the first violation (of files behind their names); 2: not all was checked.\n"
+    "\n"
+    "`llm-proxy debug-stream [--url URL] [--model M] [PROMPT]` asks a proxy (or any server of\n"
+    "these protocols) for a stream, and prints each event with the milliseconds since the request\n"
+    "and since the event before it. The URL is `http://127.0.0.1:8000` without one; its path says\n"
+    "the protocol (`/v1/messages`, `/v1/responses`, `…:streamGenerateContent`; else Chat\n"
+    "Completions), or `--protocol` does. Without a PROMPT it comes from the standard input. The\n"
+    "key is `--api-key`, else `LLM_INTERACTIVE_PROXY_API_KEY`, else, for a proxy on this machine,\n"
+    "that of `data/client.key` (`--data-dir`). Exit code 0: the stream came to its end; 1: it did\n"
+    "not (an error, no answer, not what the protocol says), with the status and all headers where\n"
+    "it was an error; 2: nothing was asked; 130: interrupted.\n";
 
 static const char reload_text[] =
     "\n## Reading it again\n\n"
