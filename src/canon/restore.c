@@ -62,6 +62,8 @@ struct restore_choice {
     bool stopped;
     bool has_tool;
     bool reasons;   /* the upstream tells reasoning apart: it has no tags */
+    bool echo_over; /* the echo was met, or is none */
+    size_t echoed;  /* bytes of it so far */
     uint32_t out_n; /* blocks of the client's so far */
     uint32_t n;
     uint32_t size;
@@ -79,6 +81,7 @@ struct restore {
     bool full;
     uint32_t choices_wanted;
     uint32_t choices_stopped;
+    struct str echo;             /* the request's last text, repeated; null: it is not */
     const struct needles *stops; /* NULL: none */
     const struct needles *opening;
     const struct needles *closing[TAGS]; /* made when the first one opens */
@@ -124,8 +127,10 @@ struct restore *restore_new(const struct restore_options *options)
     }
     if (t != NULL && t->stop_n > 0)
         restore->stops = needles_new(t->stop, t->stop_n, arena);
-    restore->tracks = options->think_tags || (t != NULL && (t->stop_n > 0 || t->wrapped != NULL ||
-                                                            !str_is_null(t->json_tool)));
+    restore->echo = t == NULL ? STR_NULL : t->echo;
+    restore->tracks = options->think_tags || restore->echo.n > 0 ||
+                      (t != NULL &&
+                       (t->stop_n > 0 || t->wrapped != NULL || !str_is_null(t->json_tool)));
     return arena_overflowed(arena) ? NULL : restore;
 }
 
@@ -427,6 +432,47 @@ static void let_go_tagged(struct flow *flow)
     say_visible(flow, held);
 }
 
+/* --- echoes --- */
+
+static void say_any(struct flow *flow, struct str text)
+{
+    if (text.n == 0 || flow->choice->stopped)
+        return;
+    if (flow->restore->think_tags)
+        say_tagged(flow, text);
+    else
+        say_visible(flow, text);
+}
+
+/* Text that may begin with what the request ended with: that is left out. What turns out to be
+ * something else is said, however little of it is alike. */
+static void say_after_echo(struct flow *flow, struct str text)
+{
+    struct restore_choice *choice = flow->choice;
+    struct str rest = str_from(flow->restore->echo, choice->echoed);
+    size_t n = text.n < rest.n ? text.n : rest.n;
+
+    if (!choice->echo_over && rest.n > 0 && memcmp(text.p, rest.p, n) == 0) {
+        choice->echoed += n;
+        choice->echo_over = n == rest.n;
+        text = str_from(text, n);
+    } else if (!choice->echo_over) {
+        choice->echo_over = true;
+        say_any(flow, str_head(flow->restore->echo, choice->echoed));
+    }
+    say_any(flow, text);
+}
+
+static void let_go_echo(struct flow *flow)
+{
+    struct restore_choice *choice = flow->choice;
+
+    if (choice->echo_over || choice->echoed == 0)
+        return;
+    choice->echo_over = true;
+    say_any(flow, str_head(flow->restore->echo, choice->echoed));
+}
+
 /* --- blocks --- */
 
 /* Gives up all that is held of the block. The choice may be stopped by it. */
@@ -441,7 +487,8 @@ static void give_up(struct flow *flow)
         put_text(flow, EVENT_TOOL_ARGS, unwrap_end(&block->unwrap, flow->scratch));
         return;
     case MODE_TEXT:
-        if (flow->restore->think_tags)
+        let_go_echo(flow);
+        if (flow->restore->think_tags && !flow->choice->stopped)
             let_go_tagged(flow);
         break;
     case MODE_JSON:
@@ -481,12 +528,12 @@ static void in_text(struct flow *flow, const struct event *event)
     struct restore_block *block = flow->block;
     bool thinking = block->tagged.thinking;
 
-    if (event->kind == EVENT_TEXT && flow->restore->think_tags) {
-        say_tagged(flow, event->text);
+    if (event->kind == EVENT_TEXT && flow->restore->echo.n > 0) {
+        say_after_echo(flow, event->text);
         return;
     }
     if (event->kind == EVENT_TEXT) {
-        say_visible(flow, event->text);
+        say_any(flow, event->text);
         return;
     }
     /* What belongs to text that the client does not have yet, or has as reasoning. */
@@ -584,8 +631,9 @@ static bool text_follows(const struct flow *flow, const struct event *begin)
 {
     const struct event *next = &flow->frame->events[flow->read + 1];
 
-    if (flow->restore->stops != NULL || flow->read + 1 >= flow->frame->n ||
-        next->kind != EVENT_TEXT || next->choice != begin->choice || next->block != begin->block)
+    if (flow->restore->stops != NULL || flow->restore->echo.n > 0 ||
+        flow->read + 1 >= flow->frame->n || next->kind != EVENT_TEXT ||
+        next->choice != begin->choice || next->block != begin->block)
         return false;
     size_t blanks = count_leading(next->text, " \t\r\n");
     return blanks < next->text.n && next->text.p[blanks] != '<';
@@ -608,7 +656,8 @@ static void begin_block(struct flow *flow, const struct event *event)
     }
     choice->reasons = choice->reasons || begin.begin.kind == BLOCK_REASONING;
     bool tagged = restore->think_tags && !choice->reasons;
-    if (begin.begin.kind == BLOCK_TEXT && (tagged || restore->stops != NULL)) {
+    bool echoes = restore->echo.n > 0 && !choice->echo_over;
+    if (begin.begin.kind == BLOCK_TEXT && (tagged || echoes || restore->stops != NULL)) {
         flow->block->mode = MODE_TEXT;
         flow->block->tagged.settled = !tagged;
         flow->block->tagged.said = !tagged;

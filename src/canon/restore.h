@@ -2,8 +2,11 @@
 /*
  * An answer's events as the client expects them, where its request was changed for the upstream
  * (canon/translation): tools by the client's names, custom tools unwrapped, the JSON tool's
- * arguments as text, stop sequences found, <think> tags as reasoning. Works event by event, however
+ * arguments as text, stop sequences found, <think> tags as reasoning, echoes left out. Works event by event, however
  * the answer was cut, and holds back only what may be the beginning of a stop sequence or a tag.
+ *
+ * An echo (translation.echo) is left out in front of a choice's text; its beginning waits for the rest
+ * of it, and is said where something else comes.
  *
  * Stop sequences are looked for in each block of text, not in reasoning. <think> (or <thinking>,
  * <reasoning>, <seed:think>, each closed by its own) is a tag at the beginning of a text, behind blanks at most; later ones are what the model speaks of, and so is a

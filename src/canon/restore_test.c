@@ -28,6 +28,7 @@ struct row {
     struct str stop[LIST_MAX];
     const char *wrapped;
     const char *json_tool;
+    const char *echo;
     bool renamed; /* "a.b" went as "a_b" */
     bool think;
     uint32_t choices;
@@ -136,6 +137,29 @@ static const struct row rows[] = {
      .in = "S|+0 text|0=\xc3\xa8\xc3\xa9\xc3\xa9\xe2\x82\xacx|-0|!END",
      .out = "S|+0 text|0=\xc3\xa8\xc3\xa9|-0|!SEQUENCE=\xc3\xa9\xe2\x82\xac"},
     /* --- tags --- */
+    {.what = "an echo of what the request ended with",
+     .echo = "The sky",
+     .in = "S|+0 text|0=The sky is blue.|-0|!END",
+     .out = "S|+0 text|0= is blue.|-0|!END"},
+    {.what = "it is none after all",
+     .echo = "The sky",
+     .in = "S|+0 text|0=The sea.|-0|!END",
+     .out = "S|+0 text|0=The sea.|-0|!END"},
+    {.what = "a piece of it is the whole answer",
+     .echo = "The sky",
+     .in = "S|+0 text|0=The s|-0|!END",
+     .out = "S|+0 text|0=The s|-0|!END"},
+    {.what = "an echo is left out once, behind thoughts too",
+     .echo = "ab",
+     .think = true,
+     .in = "S|+0 reasoning|0=ab|-0|+1 text|1=ababc|-1|!END",
+     .out = "S|+0 reasoning|0=ab|-0|+1 text|1=abc|-1|!END"},
+    {.what = "an echo, and a stop sequence behind it",
+     .echo = "END",
+     .stop = {N("END")},
+     .in = "S|+0 text|0=ENDaEND|-0|!END",
+     .out = "S|+0 text|0=a|-0|!SEQUENCE=END",
+     .cut = true},
     {.what = "other tags: each is closed by its own",
      .think = true,
      .in = "S|+0 text|0=<seed:think>a</think>b</seed:think>c|-0|!END",
@@ -457,6 +481,7 @@ static void make_translation(const struct row *row, struct arena *arena, struct 
     if (row->wrapped != NULL)
         translation_wrap(t, str_c(row->wrapped));
     t->json_tool = str_c(row->json_tool);
+    t->echo = str_c(row->echo);
 }
 
 /* frames: how many events each has; the last one takes the rest. Text is given from memory that is

@@ -124,7 +124,8 @@ bool translation_is_wrapped(const struct translation *t, struct str name)
 
 bool translation_changes_answer(const struct translation *t)
 {
-    return t->renamed != NULL || t->wrapped != NULL || !str_is_null(t->json_tool) || t->stop_n > 0;
+    return t->renamed != NULL || t->wrapped != NULL || !str_is_null(t->json_tool) ||
+           t->stop_n > 0 || t->echo.n > 0;
 }
 
 void translation_copy(const struct translation *from, struct arena *arena,
@@ -138,6 +139,7 @@ void translation_copy(const struct translation *from, struct arena *arena,
     for (const struct tool_name *node = from->wrapped; node != NULL; node = node->next)
         translation_wrap(ret_copy, node->name);
     ret_copy->json_tool = str_copy(arena, from->json_tool);
+    ret_copy->echo = str_copy(arena, from->echo);
     struct str *stop = arena_array(arena, from->stop_n, sizeof(*stop));
     if (from->stop_n == 0 || arena_overflowed(arena))
         return;

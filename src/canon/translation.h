@@ -34,6 +34,8 @@ struct translation {
     struct tool_name *wrapped; /* custom tools that went as functions with one string, input */
     struct str json_tool;      /* upstream's name of a tool whose arguments are the answer's text
                                 * (structured output where the target has none); null: none */
+    struct str echo;           /* the assistant's text that the request ends with, where the answer
+                                * may repeat it in front of its own; null: none */
     const struct str *stop;    /* stop sequences that the target does not know: found here */
     size_t stop_n;
 };

@@ -535,6 +535,18 @@ static enum error_code make_messages(struct translator *x, struct str note)
     return OK;
 }
 
+/* The text that the conversation ends with, where such a vendor's answer may repeat it. */
+static struct str echo_of(const struct translator *x)
+{
+    const struct turn *last = x->request->turns;
+
+    if (x->how->dialect == NULL || !x->how->dialect->repeats_last_text || last == NULL)
+        return STR_NULL;
+    while (last->next != NULL)
+        last = last->next;
+    return last->role == ROLE_ASSISTANT ? join_texts(x, last->parts, PART_TEXT, STR("")) : STR_NULL;
+}
+
 /* --- parameters --------------------------------------------------------------------------- */
 
 static bool is_number(struct str token, double value)
@@ -766,6 +778,7 @@ enum error_code openai_chat_translate_request(const struct request *request,
     fit_tools(&x);
     struct str note = fit_format(&x, &ret_request->params.format);
     TRY(make_messages(&x, note));
+    how->translation->echo = echo_of(&x);
     if (arena_overflowed(arena))
         return FAIL(e, ERR_TOO_LARGE, "the request does not fit into memory");
     return OK;
