@@ -80,13 +80,27 @@ async function play(ex) {
 }
 mock.fallback = play;
 
-/* A key that is refused, or met its limit, cools down: those have backends of their own. */
+/* A key that is refused is asked again where there is no other; one that met its limit cools down:
+ * those answers have backends of their own, the latter one for each time that they are asked for. */
+const ASKED_MAX = 6;
 const fails = (x) => x.status >= 400 || /"error":\s*[{"]/.test(x.response_body.slice(0, 4096));
-const cools = (x) => [401, 403, 429].includes(x.status) || (x.status < 400 && fails(x));
-const backend_of = (x) => cools(x) ? `${short(x.protocol)}-${x.line}` : short(x.protocol);
+const cools = (x) => x.status === 429 || (x.status < 400 && fails(x));
+const asked = new Map();
+const own_name = (x, i) => `${short(x.protocol)}-${x.line}${cools(x) ? `-${i}` : ""}`;
+const is_alone = (x) => cools(x) || [401, 403].includes(x.status);
+const own_names = (x) => Array.from({ length: cools(x) ? ASKED_MAX : 1 }, (_, i) => own_name(x, i));
+function backend_of(x) {
+    if (!is_alone(x)) {
+        return short(x.protocol);
+    }
+    const i = asked.get(x.line) ?? 0;
+    asked.set(x.line, i + 1);
+    assert.ok(i < ASKED_MAX || !cools(x), "more backends are needed");
+    return own_name(x, i);
+}
 const backends = {};
 for (const [name, protocol] of [...NAMES.map((n) => [short(n), n]),
-    ...LIST.filter(cools).map((x) => [backend_of(x), x.protocol])]) {
+    ...LIST.filter(is_alone).flatMap((x) => own_names(x).map((name) => [name, x.protocol]))]) {
     if (!no_backend.get(protocol)) {
         backends[name] = { protocol, api_url: mock.url.replace(/\/v1$/, PROTOCOLS[protocol].base),
             api_keys: ["upstream-key-1"] };
