@@ -555,16 +555,19 @@ static struct str to_length(struct maker *m, struct str text, const struct text_
 static struct str of_pattern(struct maker *m, const struct text_bounds *b, size_t variant)
 {
     struct buf text;
-    size_t min = variant < b->max - b->min ? b->min + variant : b->max;
     struct str made = STR("");
 
     buf_init(&text, PATTERN_BYTES_MAX);
-    if (b->patterns || !demo_pattern(b->pattern, min, &text))
-        fail(m);
-    else
+    bool ok = !b->patterns && demo_pattern(b->pattern, b->min, &text);
+    if (ok && variant > 0) {
+        size_t longer = chars_of(buf_str(&text)) + variant;
+        buf_reset(&text);
+        ok = demo_pattern(b->pattern, longer < b->max ? longer : b->max, &text);
+    }
+    if (ok)
         made = str_copy(m->arena, buf_str(&text));
     buf_fini(&text);
-    if (chars_of(made) < b->min || chars_of(made) > b->max)
+    if (!ok || chars_of(made) < b->min || chars_of(made) > b->max)
         fail(m);
     return made;
 }
@@ -656,31 +659,39 @@ static bool is_taken(struct maker *m, const struct layers *layers, yyjson_val *v
     return true;
 }
 
-/* The variant-th value of const or enum. False: there is no such list. */
+/* The variant-th of a list's values that all layers take, counted round and round; NULL: none. */
+static yyjson_val *listed_value(struct maker *m, const struct layers *layers, yyjson_val *list,
+                                size_t variant)
+{
+    yyjson_val *one;
+    size_t at;
+    size_t n;
+    size_t taken = 0;
+
+    yyjson_arr_foreach(list, at, n, one)
+    {
+        if (!m->failed && is_taken(m, layers, one) && taken++ == variant)
+            return one;
+    }
+    return taken > 0 ? listed_value(m, layers, list, variant % taken) : NULL;
+}
+
+/* The value of const, or one of enum. False: there is no such list. */
 static bool make_listed(struct maker *m, const struct layers *layers, size_t variant)
 {
     bool listed = false;
 
     for (size_t i = 0; i < layers->n && !m->failed; i++) {
-        yyjson_val *only = json_get(layers->items[i], STR("const"));
+        yyjson_val *value = json_get(layers->items[i], STR("const"));
         yyjson_val *list = json_get(layers->items[i], STR("enum"));
-        yyjson_val *one;
-        size_t at;
-        size_t n;
-        size_t found = 0;
 
-        listed |= only != NULL || yyjson_is_arr(list);
-        if (only != NULL && variant == 0 && is_taken(m, layers, only)) {
-            (void)buf_add(m->out, json_text(only, m->arena));
-            return true;
-        }
-        yyjson_arr_foreach(list, at, n, one)
-        {
-            if (!is_taken(m, layers, one) || found++ != variant)
-                continue;
-            (void)buf_add(m->out, json_text(one, m->arena));
-            return true;
-        }
+        listed |= value != NULL || yyjson_is_arr(list);
+        if (value == NULL || !is_taken(m, layers, value))
+            value = listed_value(m, layers, list, variant);
+        if (value == NULL)
+            continue;
+        (void)buf_add(m->out, json_text(value, m->arena));
+        return true;
     }
     if (listed)
         fail(m);
@@ -846,7 +857,7 @@ static void make_array(struct maker *m, const struct layers *layers, struct str 
             break;
         if (i > 0)
             (void)buf_add_char(m->out, ',');
-        make_value(m, &element, unique || !says(&element, STR("enum")) ? i : 0, name);
+        make_value(m, &element, unique ? i : 0, name);
     }
     (void)buf_add_char(m->out, ']');
 }

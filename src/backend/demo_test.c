@@ -198,13 +198,215 @@ static void topic_of_a_long_message(void **state)
     }
 }
 
+/* Reasoning comes first, as much as is asked for, and is counted. */
+static void reasoning(void **state)
+{
+    static const struct {
+        const char *effort;
+        size_t steps;
+    } cases[] = {{"none", 0}, {"minimal", 1}, {"low", 2}, {"medium", 4}, {"high", 8}, {"max", 16}};
+    int64_t before = -1;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases) * 2; i++) {
+        struct demo_answer a;
+        struct buf body;
+        buf_init(&body, 4096);
+        (void)buf_print(&body,
+                        "{\"model\":\"reason\",\"stream\":%s,\"stream_options\":{\"include_usage\""
+                        ":true},\"reasoning_effort\":\"%s\",\"messages\":[{\"role\":"
+                        "\"developer\",\"content\":\"be brief\"},{\"role\":\"user\",\"content\":"
+                        "\"why?\"}]}",
+                        i % 2 == 0 ? "false" : "true", cases[i / 2].effort);
+        demo_ask(&a, buf_str(&body));
+        assert_int_equal(a.head.status, 200);
+        size_t blocks = cases[i / 2].steps > 0 ? 2 : 1;
+        assert_int_equal(a.choices[0].n, blocks);
+        assert_true(str_find(demo_text_of(&a), STR("about: why?"), 0) != SIZE_MAX);
+        if (blocks == 2) {
+            assert_int_equal(a.choices[0].blocks[0].kind, BLOCK_REASONING);
+            assert_true(a.usage.reasoning > before || i % 2 == 1);
+            assert_true(a.usage.output > a.usage.reasoning);
+            before = a.usage.reasoning;
+        }
+        demo_answer_fini(&a);
+        buf_fini(&body);
+    }
+}
+
+/* A long answer is as long as may be, and has no line twice; a loop has one paragraph. */
+static void long_and_loop(void **state)
+{
+    struct demo_answer a;
+
+    (void)state;
+    demo_ask(&a, STR("{\"model\":\"long\",\"messages\":[]}"));
+    struct str rest = demo_text_of(&a);
+    struct str line;
+    struct str before = STR("");
+    size_t n = 0;
+    while (str_cut(&rest, '\n', &line) && line.n > 0) {
+        assert_false(str_eq(line, before));
+        before = line;
+        n++;
+    }
+    assert_int_equal(n, 260);
+    assert_int_equal(a.choices[0].stop, STOP_END);
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"long\",\"max_tokens\":50000,\"messages\":[]}"));
+    assert_int_equal(demo_text_of(&a).n, 200000);
+    assert_int_equal(a.choices[0].stop, STOP_LENGTH);
+    assert_int_equal(a.usage.output, 50000);
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"loop\",\"stream\":true,\"max_tokens\":1000,\"messages\":[]}"));
+    assert_int_equal(demo_text_of(&a).n, 4000);
+    assert_int_equal(a.choices[0].stop, STOP_LENGTH);
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"loop\",\"messages\":[]}"));
+    struct str text = demo_text_of(&a);
+    size_t once = str_find(text, STR("\n\n"), 0) + 2;
+    assert_true(text.n >= 64 * 1024 && text.n < 66 * 1024);
+    assert_int_equal(text.n % once, 0);
+    assert_memory_equal(text.p, text.p + once, text.n - once);
+    demo_answer_fini(&a);
+}
+
+/* A word a second in a stream; whole, as long before it. */
+static void slow(void **state)
+{
+    struct demo_answer a;
+
+    (void)state;
+    demo_ask(&a, STR("{\"model\":\"slow\",\"stream\":true,\"messages\":[]}"));
+    assert_true(a.pieces >= 15 && a.waited_ms >= 15 * 1000);
+    int64_t waited_ms = a.waited_ms;
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"slow\",\"messages\":[]}"));
+    assert_int_equal(a.head.wait_ms, waited_ms);
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"slow\",\"max_tokens\":2,\"messages\":[]}"));
+    assert_int_equal(a.head.wait_ms, 2000);
+    demo_answer_fini(&a);
+}
+
+static void errors(void **state)
+{
+    struct demo_answer a;
+
+    (void)state;
+    demo_ask(&a, STR("{\"model\":\"error-429\",\"stream\":true,\"messages\":[]}"));
+    assert_int_equal(a.head.status, 429);
+    assert_int_equal(a.head.retry_after_s, 2);
+    assert_true(demo_said(&a, "\"code\":\"rate_limit_exceeded\""));
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"error-500\",\"messages\":[]}"));
+    assert_int_equal(a.head.status, 500);
+    assert_true(demo_said(&a, "\"type\":\"server_error\""));
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"error-silent\",\"messages\":[]}"));
+    assert_true(a.head.silent);
+    assert_int_equal(a.body.n, 0);
+    demo_answer_fini(&a);
+    /* Half of it was declared and said, or a few words; never the end, however short it is. */
+    demo_ask(&a, STR("{\"model\":\"error-cut\",\"messages\":[]}"));
+    assert_int_equal(a.last, LOCAL_CUT);
+    assert_true(a.failed && a.body.n > 0 && a.head.length > (int64_t)a.body.n);
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"error-cut\",\"stream\":true,\"messages\":[]}"));
+    assert_int_equal(a.last, LOCAL_CUT);
+    assert_true(a.failed && demo_text_of(&a).n > 20);
+    demo_answer_fini(&a);
+    demo_ask(&a, STR("{\"model\":\"error-cut\",\"max_tokens\":1,\"stream\":true,\"messages\":[]}"));
+    assert_int_equal(a.last, LOCAL_CUT);
+    assert_true(a.failed);
+    demo_answer_fini(&a);
+}
+
+/* JSON where it was asked for, an instance of the schema where there is one. */
+static void formats(void **state)
+{
+    static const struct {
+        const char *format;
+        const char *text;
+    } cases[] = {
+        {"{\"type\":\"text\"}", "say \"7\" Rome"},
+        {"{\"type\":\"json_object\"}", "{\"text\":\"say \\\"7\\\" Rome\"}"},
+        {"{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"strict\":true,\"schema\":"
+         "{\"type\":\"object\",\"properties\":{\"town\":{\"type\":\"string\"},\"n\":{\"type\":"
+         "\"integer\"}},\"required\":[\"town\",\"n\"],\"additionalProperties\":false}}}",
+         "{\"town\":\"Rome\",\"n\":7}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct demo_answer a;
+        struct buf body;
+        buf_init(&body, 4096);
+        (void)buf_print(&body,
+                        "{\"model\":\"echo\",\"response_format\":%s,\"messages\":[{\"role\":"
+                        "\"user\",\"content\":\"say \\\"7\\\" Rome\"}]}",
+                        cases[i].format);
+        demo_ask(&a, buf_str(&body));
+        assert_int_equal(a.head.status, 200);
+        demo_expect_text(&a, cases[i].text);
+        demo_answer_fini(&a);
+        buf_fini(&body);
+    }
+    struct demo_answer a;
+    demo_ask(&a, STR("{\"model\":\"echo\",\"response_format\":{\"type\":\"json_schema\","
+                     "\"json_schema\":{\"name\":\"x\",\"schema\":{\"type\":\"integer\","
+                     "\"minimum\":2,\"maximum\":1}}},\"messages\":[]}"));
+    assert_int_equal(a.head.status, 400);
+    demo_answer_fini(&a);
+}
+
+/* Images and files are noticed, not looked into. */
+static void attachments(void **state)
+{
+    static const char *const names[] = {"echo", "assistant"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct demo_answer a;
+        struct buf body;
+        buf_init(&body, 4096);
+        (void)
+            buf_print(&body,
+                      "{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+                      "\"text\",\"text\":\"Look\"},{\"type\":\"image_url\",\"image_url\":{\"url\":"
+                      "\"data:image/png;base64,AAAAAAAA\"}},{\"type\":\"image_url\",\"image_url\":"
+                      "{\"url\":\"https://example.com/a.png\"}},{\"type\":\"file\",\"file\":"
+                      "{\"filename\":\"a.pdf\",\"file_data\":"
+                      "\"data:application/pdf;base64,AAAA\"}}]}]}",
+                      names[i]);
+        demo_ask(&a, buf_str(&body));
+        assert_int_equal(a.head.status, 200);
+        struct str text = demo_text_of(&a);
+        assert_true(str_find(text, STR("image/png, 6 bytes]"), 0) != SIZE_MAX);
+        assert_true(str_find(text, STR("at https://example.com/a.png]"), 0) != SIZE_MAX);
+        assert_true(str_find(text, STR(" a.pdf, application/pdf, 3 bytes]"), 0) != SIZE_MAX);
+        demo_answer_fini(&a);
+        buf_fini(&body);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(echo_streams),    cmocka_unit_test(echo_whole),
-        cmocka_unit_test(usage_on_demand), cmocka_unit_test(nothing_to_echo),
-        cmocka_unit_test(long_echo),       cmocka_unit_test(models),
-        cmocka_unit_test(topics),          cmocka_unit_test(topic_of_a_long_message),
+        cmocka_unit_test(echo_streams),
+        cmocka_unit_test(echo_whole),
+        cmocka_unit_test(usage_on_demand),
+        cmocka_unit_test(nothing_to_echo),
+        cmocka_unit_test(long_echo),
+        cmocka_unit_test(models),
+        cmocka_unit_test(reasoning),
+        cmocka_unit_test(long_and_loop),
+        cmocka_unit_test(slow),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(formats),
+        cmocka_unit_test(attachments),
+        cmocka_unit_test(topics),
+        cmocka_unit_test(topic_of_a_long_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,24 +31,24 @@ struct chosen {
 
 /* --- which tools ---------------------------------------------------------------------------- */
 
-static bool has_word(struct str text, const char *word)
+static bool is_name_char(char c)
 {
-    struct str needle = str_c(word);
+    return c == '_' || c == '-' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+           (c >= 'A' && c <= 'Z');
+}
 
-    for (size_t at = 0; at + needle.n <= text.n; at++) {
-        if (str_eq_nocase(str_of(text.p + at, needle.n), needle))
+/* alone: not within another word. */
+static bool has_word(struct str text, struct str word, bool alone)
+{
+    for (size_t at = 0; at + word.n <= text.n && word.n > 0; at++) {
+        size_t end = at + word.n;
+        if (!str_eq_nocase(str_of(text.p + at, word.n), word))
+            continue;
+        if (!alone || ((at == 0 || !is_name_char(text.p[at - 1])) &&
+                       (end == text.n || !is_name_char(text.p[end]))))
             return true;
     }
     return false;
-}
-
-static const struct tool *tool_of(const struct request *request, struct str name)
-{
-    for (const struct tool *tool = request->tools; tool != NULL; tool = tool->next) {
-        if (!tool->vendor && str_eq(tool->name, name))
-            return tool;
-    }
-    return NULL;
 }
 
 static bool may_call(const struct request *request, const struct tool *tool)
@@ -70,7 +70,7 @@ static bool sounds_harmless(struct str name)
                                         "look", "weather", "fetch", "query",  "show"};
 
     for (size_t i = 0; i < COUNT_OF(words); i++) {
-        if (has_word(name, words[i]))
+        if (has_word(name, str_c(words[i]), false))
             return true;
     }
     return false;
@@ -91,9 +91,9 @@ static size_t calls_wanted(const struct request *request, struct str message)
 {
     if (request->params.parallel_tool_calls == 0)
         return 1;
-    if (has_word(message, "all "))
+    if (has_word(message, STR("all"), true))
         return CALLS_MAX;
-    return has_word(message, "both") || has_word(message, "parallel") ? 2 : 1;
+    return has_word(message, STR("both"), true) || has_word(message, STR("parallel"), true) ? 2 : 1;
 }
 
 /* In the order of how well they fit: named by the message, harmless, any. */
@@ -105,10 +105,8 @@ static void choose_tools(const struct request *request, struct str message, stru
         for (const struct tool *tool = request->tools; tool != NULL && chosen->n < wanted;
              tool = tool->next) {
             bool fits = round == 2 || (round == 1 && sounds_harmless(tool->name));
-            if (round == 0) {
-                struct str name = utf8_head(tool->name, NAME_SHOWN_MAX);
-                fits = name.n > 0 && str_find(message, name, 0) != SIZE_MAX;
-            }
+            if (round == 0)
+                fits = has_word(message, tool->name, true);
             if (fits && may_call(request, tool))
                 choose(chosen, tool);
         }
@@ -148,19 +146,6 @@ static void add_text(struct demo_script *script, struct str text)
 {
     assert(script->n < DEMO_ITEMS_MAX);
     script->items[script->n++] = (struct demo_item){.kind = BLOCK_TEXT, .text = text};
-}
-
-/* A named tool that is not offered is a fault of the request. */
-static enum error_code check_choice(const struct request *request, struct error *e)
-{
-    if (request->tool_choice == TOOL_CHOICE_REQUIRED && request->tools == NULL)
-        return FAIL(e, ERR_BAD_REQUEST, "tool_choice is required, and there are no tools");
-    if (request->tool_choice != TOOL_CHOICE_NAMED)
-        return OK;
-    if (tool_of(request, request->tool_choice_names[0]) == NULL)
-        return FAIL(e, ERR_BAD_REQUEST, "tool_choice names %.*s, which is not among the tools",
-                    STR_ARG(utf8_head(request->tool_choice_names[0], NAME_SHOWN_MAX)));
-    return OK;
 }
 
 /* --- results -------------------------------------------------------------------------------- */
@@ -242,7 +227,9 @@ enum error_code demo_tools_answer(struct demo_script *script, const struct reque
     struct str results = results_of(request, arena);
 
     message = utf8_head(message, MESSAGE_LOOKED_AT);
-    TRY(check_choice(request, e));
+    /* Names that are not among the tools were refused when the request was read. */
+    if (request->tool_choice == TOOL_CHOICE_OTHER)
+        return FAIL(e, ERR_BAD_REQUEST, "tool_choice asks for something that the demo cannot do");
     if (!str_is_null(results) && !forced) {
         add_text(script, results);
         return OK;
@@ -266,7 +253,6 @@ enum error_code demo_tools_loop(struct demo_script *script, const struct request
 {
     struct chosen chosen = {.n = 0};
 
-    TRY(check_choice(request, e));
     if (request->tool_choice != TOOL_CHOICE_NONE)
         choose_tools(request, STR(""), &chosen);
     if (chosen.n == 0) {
