@@ -23,7 +23,7 @@ enum { SET_BYTES_MAX = 16 * 1024 * 1024 };
 
 #define BACKEND(...)
 #define BACKEND_VARIABLE(...)
-#define LOCAL_BACKEND(name_, protocol_, local_) extern const struct local_backend local_;
+#define LOCAL_BACKEND(name_, protocol_, local_, ...) extern const struct local_backend local_;
 #include "backend/backends.def"
 #undef BACKEND
 #undef LOCAL_BACKEND
@@ -37,8 +37,8 @@ static const struct backend_vendor vendors[] = {
      .key_header = (key_header_),                                                 \
      .key_needed = (key_needed_),                                                 \
      __VA_ARGS__},
-#define LOCAL_BACKEND(name_, protocol_, local_) \
-    {.name = #name_, .protocol = &(protocol_), .local = &(local_)},
+#define LOCAL_BACKEND(name_, protocol_, local_, ...) \
+    {.name = #name_, .protocol = &(protocol_), .local = &(local_), __VA_ARGS__},
 #include "backend/backends.def"
 #undef BACKEND
 #undef BACKEND_VARIABLE

@@ -23,6 +23,7 @@
 
 enum {
     WORD_MS = 28,
+    THOUGHT_MS = 10,
     SLOW_WORD_MS = 1000,
     NAME_SHOWN_MAX = 80,
     FORMAT_BYTES_MAX = 256 * 1024,
@@ -34,6 +35,7 @@ enum {
     LINE_BYTES = 63,
     RETRY_AFTER_S = 2,
     CUT_AFTER_PIECES = 6,
+    STEP_TOKENS = 1024, /* of a budget of reasoning, a step each */
 };
 
 extern const struct protocol protocol_openai_chat;
@@ -256,8 +258,14 @@ static size_t steps_of(const struct params *params)
         {STR_INIT("high"), 8}, {STR_INIT("xhigh"), 12},  {STR_INIT("max"), 16},
     };
 
+    int64_t budget;
+
     if (params->reasoning == REASONING_OFF)
         return 0;
+    if (params->reasoning == REASONING_BUDGET && str_to_int64(params->reasoning_budget, &budget))
+        return budget < STEP_TOKENS        ? 1
+               : budget > 16 * STEP_TOKENS ? 16
+                                           : (size_t)budget / STEP_TOKENS;
     for (size_t i = 0; i < COUNT_OF(efforts); i++) {
         if (str_eq(efforts[i].effort, params->reasoning_effort))
             return efforts[i].steps;
@@ -270,11 +278,14 @@ static enum error_code say_reason(struct demo_script *script, const struct reque
 {
     static const char *const kinds[] = {"What is asked?", "What do I know of it?",
                                         "What speaks against that?", "Is there a shorter way?"};
-    struct str effort = request->params.reasoning_effort;
+    const struct params *params = &request->params;
+    bool budget = params->reasoning == REASONING_BUDGET;
+    struct str how = budget ? params->reasoning_budget : params->reasoning_effort;
     struct str asked = str_trim(request_last_user_text(request, arena));
     size_t steps = steps_of(&request->params);
     struct buf thoughts;
 
+    script->word_ms = THOUGHT_MS;
     buf_init(&thoughts, FORMAT_BYTES_MAX);
     for (size_t i = 0; i < steps; i++)
         (void)buf_print(&thoughts, "%sStep %zu of %zu: %s I am a script, so I only count.",
@@ -284,9 +295,13 @@ static enum error_code say_reason(struct demo_script *script, const struct reque
     buf_fini(&thoughts);
     asked = utf8_head(asked, 4 * NAME_SHOWN_MAX);
     return say_text(script, request,
-                    str_print(arena, "I thought in %zu step%s%s%.*s about: %.*s", steps,
-                              steps == 1 ? "" : "s", effort.n > 0 ? ", with effort " : "",
-                              STR_ARG(utf8_head(effort, NAME_SHOWN_MAX)), STR_ARG(asked)),
+                    str_print(arena, "I thought in %zu step%s%s%.*s%s about: %.*s", steps,
+                              steps == 1 ? "" : "s",
+                              how.n == 0 ? ""
+                              : budget   ? ", of "
+                                         : ", with effort ",
+                              STR_ARG(utf8_head(how, NAME_SHOWN_MAX)), budget ? " tokens," : "",
+                              STR_ARG(asked)),
                     arena, e);
 }
 

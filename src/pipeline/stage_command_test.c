@@ -424,6 +424,14 @@ static void test_clients_that_take_only_tools_get_one(void **state)
     assert_text(chat_said(chat), "<attempt_completion>\n<result>\nProject directory not set\n"
                                  "</result>\n</attempt_completion>");
     chat_end(chat);
+    /* Who offers other tools would refuse that one. */
+    chat_begin(chat, "openai-chat",
+               "{'model':'m','messages':[" CLINE "{'role':'user','content':'!/pwd'}],'tools':["
+               "{'type':'function','function':{'name':'read_files'}}]}");
+    assert_int_equal(chat_run(chat), REPLY);
+    assert_text(chat_said(chat), "Project directory not set");
+    assert_int_equal(chat->stop, STOP_END);
+    chat_end(chat);
 }
 
 static void test_a_large_body_is_looked_through_in_a_job(void **state)

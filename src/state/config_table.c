@@ -83,7 +83,8 @@ const size_t config_table_backend_later_n = COUNT_OF(config_table_backend_later)
 #define BACKEND(name_, protocol_, url_, variable_, header_, needed_, ...) \
     {#name_, (variable_), (url_), #protocol_, #__VA_ARGS__, (needed_), false},
 #define BACKEND_VARIABLE(...)
-#define LOCAL_BACKEND(name_, protocol_, local_) {#name_, NULL, NULL, #protocol_, "", false, true},
+#define LOCAL_BACKEND(name_, protocol_, local_, ...) \
+    {#name_, NULL, NULL, #protocol_, "", false, true},
 const struct config_vendor config_table_vendors[] = {
 #include "backend/backends.def"
 };
