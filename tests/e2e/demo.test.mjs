@@ -449,9 +449,11 @@ test("demo: every command, option, path, file and variable that the assistant na
         for (const name of new Set(all(text, /\b([a-z]+_[a-z_]+)\b/g))) {
             assert.ok(WORDS.has(name) || options.includes(name) || reference.includes(name), name);
         }
+        const vendors = all(page("src/backend/backends.def"), /^BACKEND\(\w+, \w+, [^,]+, "(\w+)"/gm);
         for (const name of new Set(all(text, /\b([A-Z]+_[A-Z_]+?)(?:_\d+)?\b/g))) {
+            const vendor = /^(.+)_API_(?:KEY|BASE_URL)$/.exec(name)?.[1];
             assert.ok(CLIENTS_WORDS.has(name) || options.includes(name) ||
-                options.includes(name.replace(/^[A-Z]+_API_/, "OPENAI_API_")), name);
+                vendors.includes(vendor), name);
         }
         for (const target of new Set(all(text, /(\/v1(?:beta)?\/[a-z/]*[a-z]|\/v2\/[a-z]+|\/[a-z]+z|\/metrics)\b/g))) {
             const get = await proxy.call({ method: "GET", path: target });
