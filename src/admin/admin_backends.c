@@ -155,12 +155,11 @@ static void add_backend(const struct gateway_ask *ask, const struct backend *bac
                         struct histogram_sum *sum, struct buf *out)
 {
     const struct backend_set *set = ask->site->backends;
-    const struct backend_config *config = backend->config;
     size_t models = backend->functional ? gateway_models(ask, backend) : SIZE_MAX;
 
     (void)buf_add(out, STR("{\"name\":"));
     (void)json_add_string(out, backend->name);
-    add_text(out, "type", config->type);
+    add_text(out, "type", backend_type(backend));
     add_protocols(backend, out);
     add_url(backend, ask->arena, out);
     (void)buf_print(out, ",\"functional\":%s", backend->functional ? "true" : "false");

@@ -184,6 +184,7 @@ static void test_backends(void **state)
     assert_int_equal(number(yyjson_obj_get(latency, "total"), "count"), 1);
     assert_int_equal(number(yyjson_obj_get(latency, "first_byte"), "count"), 1);
     yyjson_val *openai = named(list, "name", "openai");
+    expect_text(openai, "type", "openai");
     expect_text(openai, "url", "http://127.0.0.1:1/v1");
     expect_text(openai, "why", NULL);
     expect_text(openai, "policy", "sticky");

@@ -234,6 +234,17 @@ static enum error_code make(const struct backend_config *config, struct arena *a
     return OK;
 }
 
+struct str backend_type(const struct backend *backend)
+{
+    const struct backend_config *config = backend->config;
+    bool plain = vendor_of(config) == NULL ||
+                 (str_is_null(config->type) && !str_is_null(config->protocol));
+
+    if (plain)
+        return STR_NULL;
+    return str_is_null(config->type) ? backend->name : config->type;
+}
+
 struct str backend_why(const struct backend *backend, struct arena *arena)
 {
     const struct backend_config *config = backend->config;

@@ -349,6 +349,7 @@ test("backends: what each is, why one does not work, keys by their names", async
     assert.equal(dead.default, false);
     assert.deepEqual(mine.protocols, ["openai-chat"]);
     assert.equal(mine.url, mock.url);
+    assert.equal(mine.type, null, "a plain protocol is no vendor's");
     assert.equal(keyless.functional, false);
     assert.match(keyless.why, /key/);
     assert.equal(keyless.type, "openai");
