@@ -172,7 +172,9 @@ void exchange_settle(struct exchange *x)
 /* From sending the request to the first byte of the answer; -1: none came. */
 static int64_t first_byte_us(const struct exchange *x)
 {
-    return x->first_us == 0 ? -1 : x->first_us - x->sent_us;
+    int64_t us = x->first_us - x->sent_us;
+
+    return x->first_us == 0 ? -1 : us < 0 ? 0 : us;
 }
 
 /* The one wide line of an exchange. */

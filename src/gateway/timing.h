@@ -40,10 +40,11 @@ static inline void timing_begin(struct timing *t, int64_t begin_us)
     t->phase = PHASE_RECEIVE;
 }
 
-/* now_us: never before the last one given. */
+/* now_us before the last one given counts as that: clocks of machines that move may go back. */
 static inline void timing_enter(struct timing *t, enum phase phase, int64_t now_us)
 {
-    assert(now_us >= t->mark_us);
+    if (UNLIKELY(now_us < t->mark_us))
+        now_us = t->mark_us;
     t->us[t->phase] += now_us - t->mark_us;
     t->mark_us = now_us;
     t->phase = phase;

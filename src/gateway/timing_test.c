@@ -54,6 +54,7 @@ static void test_phases(void **state)
     timing_enter(&t, PHASE_SEND, 6501000);
     timing_enter(&t, PHASE_STREAM, 6501500);
     timing_enter(&t, PHASE_NONE, 6502000);
+    timing_enter(&t, PHASE_SEND, 6501999);
     assert_int_equal(timing_total_us(&t), 5502000);
     assert_int_equal(timing_upstream_us(&t), 2000 + 3498969 + 1000000 + 500);
     expect_breakdown(&t, "[receive:0.000007,decode:0.000003,route:0.000020,connect:0.002000,"
