@@ -2,14 +2,14 @@
 /*
  * Embeddings for a backend that speaks Gemini's protocol.
  *
- * What      A client of OpenAI's asks for up to 2,048 vectors; Gemini gives 100 in a call. The calls
- *           are made one after another, with one key while it works, and their answers, read as
- *           they come, become one list.
- * How       PLAN ─► call 0 ─► EMBED: bytes … end ─► call 1 ─► … ─► the last one's end ─► HAND
- *           Nothing goes down before all is there: a call that fails is the client's error. One that
- *           is made again begins where its own answer began.
- * Owns      x->embed: what was asked, and the client's answer as far as it is. The request's body is
- *           the opaque path's.
+ * What      A client of OpenAI's asks for up to 2,048 vectors; Gemini gives 100 in a call. The
+ *           calls are made one after another, with one key while it works, and their answers, read
+ *           as they come, become one list.
+ * How       PLAN, call 0, EMBED: bytes, end; call 1, …; the last one's end, HAND.
+ *           Nothing goes down before all is there: a call that fails is the client's error. One
+ *           that is made again begins where its own answer began.
+ * Owns      x->embed: what was asked, and the client's answer as far as it is. The request's body
+ *           is the opaque path's.
  * Not here  The wire formats (protocol/embeddings), what is forwarded as it is (opaque.c).
  */
 #include "gateway/embed.h"

@@ -11,6 +11,7 @@
  *           (openai_responses_decode.c, openai_responses_encode.c), responses that are kept
  *           (gateway).
  */
+#include "canon/failure.h"
 #include "protocol/openai_responses_lint.h"
 #include "protocol/openai_responses_priv.h"
 #include "protocol/openai_responses_replay.h"
@@ -98,6 +99,7 @@ static const struct {
     {STR_INIT("authentication_error"), 401},
     {STR_INIT("rate_limit_error"), 429},
 };
+enum { CODES_TYPES = 3 };
 
 int openai_responses_status_of(struct str code)
 {
@@ -120,21 +122,38 @@ static struct str code_word(const struct event *error)
     return status >= 400 && status < 500 ? STR("invalid_prompt") : STR("server_error");
 }
 
-void openai_responses_add_error_fields(struct buf *out, const struct event *error)
+/* One that a response's error may have: who reads it may know these only, as an enumeration. */
+static struct str known_word(const struct event *error)
+{
+    struct str word = code_word(error);
+
+    for (size_t i = 0; i < COUNT_OF(codes) - CODES_TYPES; i++) {
+        if (str_eq(word, codes[i].code))
+            return word;
+    }
+    enum error_code class = failure_code(error);
+    if (class == ERR_UPSTREAM_RATE_LIMITED)
+        return STR("rate_limit_exceeded");
+    if (class == ERR_BILLING)
+        return STR("insufficient_quota");
+    return class == ERR_CONTEXT_TOO_LONG ? STR("context_length_exceeded") : STR("server_error");
+}
+
+void openai_responses_add_error_fields(struct buf *out, const struct event *error, bool of_response)
 {
     assert(error->kind == EVENT_ERROR);
-    openai_responses_add_string(out, "code", code_word(error));
+    openai_responses_add_string(out, "code", of_response ? known_word(error) : code_word(error));
     openai_responses_add_string(out, "message",
                                 str_is_null(error->error.message) ? STR("") : error->error.message);
 }
 
 void openai_responses_add_error(struct buf *out, const struct event *error)
 {
-    openai_responses_add_error_fields(out, error);
+    openai_responses_add_error_fields(out, error, false);
     buf_add(out, STR(",\"param\":null,\"error\":{"));
     openai_responses_add_string(out, "type",
                                 error->error.type.n > 0 ? error->error.type : STR("server_error"));
-    openai_responses_add_error_fields(out, error);
+    openai_responses_add_error_fields(out, error, false);
     buf_add(out, STR(",\"param\":null}"));
 }
 

@@ -524,7 +524,7 @@ void openai_responses_collect_write(const struct openai_responses_encoder *enc,
         buf_add(out, STR("null"));
     } else {
         buf_add_char(out, '{');
-        openai_responses_add_error_fields(out, error);
+        openai_responses_add_error_fields(out, error, true);
         buf_add_char(out, '}');
     }
     buf_add(out, STR(",\"incomplete_details\":"));

@@ -754,7 +754,7 @@ static void error_event(struct openai_responses_encoder *enc, const struct event
 {
     if (silent(enc)) {
         buf_add(&enc->error, STR("{\"error\":{"));
-        openai_responses_add_error_fields(&enc->error, error);
+        openai_responses_add_error_fields(&enc->error, error, false);
         openai_responses_add_string(&enc->error, "type",
                                     error->error.type.n > 0 ? error->error.type
                                                             : STR("server_error"));

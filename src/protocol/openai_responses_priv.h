@@ -292,8 +292,8 @@ void openai_responses_collect_write(const struct openai_responses_encoder *enc,
 void openai_responses_add_key(struct buf *out, const char *key);
 void openai_responses_add_string(struct buf *out, const char *key, struct str value);
 void openai_responses_add_usage(struct buf *out, const struct usage *usage);
-/* "code":…,"message":…: the code a word of the API's where the error has none. */
-void openai_responses_add_error_fields(struct buf *out, const struct event *error);
+/* "code":…,"message":…; response: the code is always one of the API's words. */
+void openai_responses_add_error_fields(struct buf *out, const struct event *error, bool response);
 /* "code":…,"message":…,"param":null and the same nested: what an error event says. */
 void openai_responses_add_error(struct buf *out, const struct event *error);
 /* Where an error's code says its status; 0: it does not. */

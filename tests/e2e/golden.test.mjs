@@ -20,6 +20,7 @@ import { LAST_CHUNK, Mock, chunk } from "./lib/mock.mjs";
 import { NAMES, PROTOCOLS, missing_backends, missing_clients } from "./lib/protocols.mjs";
 import { start, stop_all, test } from "./lib/proxy.mjs";
 import { read_answer } from "./lib/read.mjs";
+import { violations } from "./lib/schemas.mjs";
 import { sse_events } from "./lib/sse.mjs";
 
 const plain = (value) => value instanceof Num ? value.value : value;
@@ -219,6 +220,9 @@ async function run_turn(one, turn, bindings, out) {
     const got = await proxy.call({ path: target, headers, body });
     remember(one, mock.posts()[0], got);
     check_client(one, turn, got, bindings, out);
+    if (one.client !== one.backend) {   /* what is translated is ours: by the vendor's document */
+        out.push(...violations(one.client, got).map((line) => `schema: ${line}`));
+    }
     check_upstream(one, turn, stream, mock.posts(), bindings, out);
 }
 

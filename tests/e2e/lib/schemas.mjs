@@ -11,6 +11,7 @@ import fs from "node:fs";
 import path from "node:path";
 
 import { ROOT } from "./proxy.mjs";
+import { sse_events } from "./sse.mjs";
 
 const SPECS = path.join(ROOT, "../shared/specs");
 export const absent = fs.existsSync(SPECS) ? false : "../shared/specs is absent";
@@ -158,4 +159,18 @@ const ANSWERS = {
  * error, and where there are such models, model, embeddings, count. */
 export function violation(protocol, kind, value) {
     return usable && ANSWERS[protocol]?.[kind] ? ANSWERS[protocol][kind](value) : null;
+}
+
+/** All that is wrong with an HTTP answer (status, get(name), body, text) to a client of the
+ * protocol; an error is one by its status, a stream by its type. */
+export function violations(protocol, answer) {
+    if (!usable || !ANSWERS[protocol]) {
+        return [];
+    }
+    const found = (kind, value) => violation(protocol, kind, value) ?? [];
+    if (!(answer.get("content-type") ?? "").startsWith("text/event-stream")) {
+        return [found(answer.status >= 400 ? "error" : "whole", JSON.parse(answer.text))].flat();
+    }
+    return sse_events(answer.body).filter(({ data }) => data && data !== "[DONE]")
+        .flatMap(({ data }) => found("event", JSON.parse(data)));
 }
