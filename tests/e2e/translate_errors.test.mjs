@@ -298,7 +298,7 @@ for (const client of NAMES) {
         is_error(client, await proxy.call({ method: "PUT", path, body }), { openai: [405],
             anthropic: [405], gemini: [405] }[kind], /^Method not allowed: PUT/);
         /* Below a path of its own; what is nobody's is OpenAI's. */
-        const nowhere = { anthropic: "/anthropic/v1/nowhere", gemini: "/v1beta/nowhere",
+        const nowhere = { anthropic: "/anthropic/nowhere", gemini: "/v1beta/nowhere",
             openai: "/nowhere" }[kind];
         is_error(client, await proxy.call({ path: nowhere, body }), { openai: [404,
             "invalid_request_error", "not_found"], anthropic: [404, "not_found_error"],
