@@ -10,6 +10,7 @@ import path from "node:path";
 import { ROOT, test } from "./lib/proxy.mjs";
 import { CAST, LINES, SVG, missing, read_cast, readme_part, record, same_each_time, svg_of,
     transcript_of } from "./lib/recording.mjs";
+import { missing as missing_tour, same_each_time as same_tour, tour, tour_part } from "./lib/tour.mjs";
 
 const page = (name) => fs.readFileSync(path.join(ROOT, name), "utf8");
 
@@ -17,6 +18,11 @@ test("recording: the conversation of the README, had again", { skip: missing() }
     const { events } = await record();
     assert.equal(same_each_time(transcript_of(events)),
         same_each_time(readme_part(page("README.md"))), "tools/record writes it anew");
+});
+
+test("recording: the tour of the README, gone through again", { skip: missing_tour() }, async () => {
+    assert.equal(same_tour(await tour()), same_tour(tour_part(page("README.md"))),
+        "tools/record writes it anew");
 });
 
 test("recording: the README's text, the cast and the picture are of one recording", () => {
