@@ -144,6 +144,81 @@ static void test_errors(void **state)
     teardown(&f);
 }
 
+/* Catches: a cut that looks like an end, or one that is waited for. */
+static void test_cuts(void **state)
+{
+    struct fixture f;
+    bool complete;
+
+    (void)state;
+    setup(&f);
+    connect_client(&f);
+    ask(&f, "error-cut", false, 0);
+    loop_test_advance(f.loop, 1000);
+    assert_int_equal(status_of(&f), 502);
+    expect_works(&f);
+    conn_close(&f.client.conn);
+    buf_reset(&f.client.got);
+    connect_client(&f);
+    ask(&f, "error-cut", true, 0);
+    loop_test_advance(f.loop, 60 * 1000);
+    assert_int_equal(status_of(&f), 200);
+    (void)body_of(&f.arena, buf_str(&f.client.got), &complete);
+    assert_true(has(&f.client, "broke off") && !has(&f.client, "[DONE]"));
+    expect_works(&f);
+    teardown(&f);
+}
+
+/* Catches: silence that ends by itself, is not ended by the time-out, or outlives its client. */
+static void test_silence(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f);
+    connect_client(&f);
+    ask(&f, "error-silent", true, 0);
+    loop_test_advance(f.loop, 10 * 1000);
+    assert_int_equal(f.client.got.n, 0);
+    assert_false(list_empty(&f.station.exchanges));
+    loop_test_advance(f.loop, 600 * 1000);
+    assert_int_equal(status_of(&f), 504);
+    expect_works(&f);
+    conn_close(&f.client.conn);
+    buf_reset(&f.client.got);
+    connect_client(&f);
+    ask(&f, "error-silent", false, 0);
+    loop_test_advance(f.loop, 1000);
+    conn_close(&f.client.conn);
+    loop_test_run(f.loop);
+    expect_works(&f);
+    teardown(&f);
+}
+
+/* Catches: a head that comes before its time, or into freed memory. */
+static void test_a_head_that_waits(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    setup(&f);
+    connect_client(&f);
+    ask(&f, "slow", false, 0);
+    loop_test_advance(f.loop, 2000);
+    assert_int_equal(f.client.got.n, 0);
+    loop_test_advance(f.loop, 60 * 1000);
+    assert_int_equal(status_of(&f), 200);
+    conn_close(&f.client.conn);
+    buf_reset(&f.client.got);
+    connect_client(&f);
+    ask(&f, "slow", false, 0);
+    loop_test_advance(f.loop, 2000);
+    conn_close(&f.client.conn);
+    loop_test_run(f.loop);
+    expect_works(&f);
+    teardown(&f);
+}
+
 /* Catches: a large request that holds the loop, its memory, or both. */
 static void test_large_requests(void **state)
 {
@@ -206,6 +281,9 @@ int main(void)
         cmocka_unit_test(test_the_client_leaves_at_each_pause),
         cmocka_unit_test(test_the_client_does_not_read),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_a_head_that_waits),
         cmocka_unit_test(test_large_requests),
         cmocka_unit_test(test_no_memory_left_is_503),
     };
