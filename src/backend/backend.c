@@ -171,6 +171,32 @@ static bool chosen(int said, bool vendors_own)
     return said < 0 ? vendors_own : said != 0;
 }
 
+/* At another URL than the vendor's own something else may answer, which needs none; where everybody
+ * has their own, a header may hold a token. */
+static bool needs_key(const struct backend_config *config, const struct backend_vendor *vendor)
+{
+    if (!vendor->key_needed || str_is_null(config->api_url))
+        return vendor->key_needed;
+    return vendor->url == NULL && config->headers.n == 0;
+}
+
+/* What the vendor has at its own URL only. */
+static void merge_own(struct backend *backend, const struct backend_vendor *vendor)
+{
+    backend->vendor = str_c(vendor->name);
+    if (!str_is_null(backend->config->protocol))
+        return;
+    backend->also = vendor->also;
+    backend->also_counts = vendor->also_counts;
+}
+
+static struct str default_model(const struct backend *backend)
+{
+    if (backend->config->models.n > 0)
+        return backend->config->models.items[0];
+    return backend->local != NULL ? str_c(backend->local->models[0]) : STR_NULL;
+}
+
 /* What the entry says, on top of its vendor's line. plain: the protocol without a vendor's dialect
  * and key header. */
 static struct backend merge(const struct backend_config *config,
@@ -189,17 +215,11 @@ static struct backend merge(const struct backend_config *config,
     backend.key_header = plain ? key_header_of(config->protocol) : vendor->key_header;
     backend.colon_names = chosen(config->colon_names, vendor->colon_names);
     backend.slash_names = chosen(config->slash_names, vendor->slash_names);
-    /* At another URL than the vendor's own something else may answer, which needs none. */
-    bool own_url = !plain && str_is_null(config->api_url);
-    backend.key_needed = vendor->key_needed && (str_is_null(config->api_url) ||
-                                                (vendor->url == NULL && config->headers.n == 0));
-    backend.vendor = own_url ? str_c(vendor->name) : config->name;
-    backend.also = own_url && str_is_null(config->protocol) ? vendor->also : NULL;
-    backend.also_counts = backend.also != NULL && vendor->also_counts;
-    if (config->models.n > 0)
-        backend.default_model = config->models.items[0];
-    else if (backend.local != NULL)
-        backend.default_model = str_c(backend.local->models[0]);
+    backend.key_needed = needs_key(config, vendor);
+    backend.vendor = config->name;
+    if (!plain && str_is_null(config->api_url))
+        merge_own(&backend, vendor);
+    backend.default_model = default_model(&backend);
     return backend;
 }
 

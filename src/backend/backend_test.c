@@ -316,8 +316,8 @@ static void vendor_and_second_protocol(void **state)
     secret_free(&key.key);
 }
 
-/* Catches: a request to a deployment that misses it, a name in the path that ends it, a version that
- * is asked for where there is none. */
+/* Catches: a request to a deployment that misses it, a name in the path that ends it, a version
+ * that is asked for where there is none. */
 static void deployments(void **state)
 {
     static const struct {

@@ -95,7 +95,7 @@ static void list_reset(struct models_list *list)
     list->n = 0;
 }
 
-/* The pages take the old list's place: all of them, or where there is no old one those that came. */
+/* The pages take the old list's place: all of them; those that came where there is no old one. */
 static void take_coming(struct models_entry *entry, bool whole)
 {
     struct models_list old = entry->list;

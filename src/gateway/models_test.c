@@ -351,7 +351,7 @@ static void test_pages(void **state)
     teardown(&f);
 }
 
-/* Catches: a list whose next page is always the same, or always another one, asked for on and on. */
+/* Catches: a list whose next page is always the same, or always another, asked for on and on. */
 static void test_pages_end(void **state)
 {
     struct fixture f;

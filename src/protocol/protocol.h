@@ -186,8 +186,8 @@ typedef void error_encode_fn(const struct error *error, struct str request_id, b
 typedef void error_decode_fn(int status, struct str body, struct arena *arena,
                              struct event *ret_error);
 
-/* Models list: each id of an upstream's answer goes to add. *ret_next: the query with which the next
- * page is asked for; null: this was the last one. false: not a list. */
+/* Models list: each id of an upstream's answer goes to add. *ret_next: the query with which the
+ * next page is asked for; null: this was the last one. false: not a list. */
 typedef bool models_decode_fn(struct str body, struct arena *arena,
                               void (*add)(void *ctx, struct str id, struct str source), void *ctx,
                               struct str *ret_next);
