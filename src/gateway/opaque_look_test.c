@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "gateway/opaque_look.h"
 
 static struct arena arena;
@@ -174,7 +175,7 @@ static void test_cut(void **state)
     for (size_t n = 0; n < sizeof(text); n++) {
         struct opaque_model model;
         struct error e;
-        char *exact = malloc(n + 1);
+        char *exact = mem_raw(n + 1);
         memcpy(exact, text, n);
         assert_int_equal(opaque_look_model(STR_NULL, str_c(JSON), str_of(exact, n), &arena, &model,
                                            &e),
@@ -183,7 +184,7 @@ static void test_cut(void **state)
             found++;
             assert_true(str_eq(model.name, STR("x:mA")));
         }
-        free(exact);
+        mem_free(exact);
     }
     assert_true(found > 20);
 }
@@ -207,12 +208,12 @@ static void test_chance(void **state)
             memcpy(text + n, piece, strlen(piece));
             n += strlen(piece);
         }
-        char *exact = malloc(n);
+        char *exact = mem_raw(n);
         memcpy(exact, text, n);
         if (opaque_look_model(STR_NULL, str_c(JSON), str_of(exact, n), &arena, &model, &e) == OK)
             assert_true(model.begin <= model.end && model.end <= n);
         (void)opaque_look_usage(str_of(exact, n));
-        free(exact);
+        mem_free(exact);
         arena_rewind(&arena);
     }
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/mem.h"
 #include "text/multipart.h"
 
 static struct arena arena;
@@ -115,10 +116,10 @@ static void test_cut(void **state)
     (void)state;
     assert_int_equal(whole.count, 1);
     for (size_t n = 0; n <= body.n; n++) {
-        char *exact = malloc(n + 1); /* so that a sanitizer sees who reads behind it */
+        char *exact = mem_raw(n + 1); /* so that a sanitizer sees who reads behind it */
         memcpy(exact, body.p, n);
         struct multipart_field field = multipart_find(str_of(exact, n), STR("b"), STR("model"));
-        free(exact);
+        mem_free(exact);
         if (field.count == 0)
             continue;
         found++;
