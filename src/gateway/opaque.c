@@ -10,7 +10,8 @@
  *                   head ─► committed ─► pieces, each read in one write ─► end
  *                   An error (400 and above) is collected before it is told: it may repeat our key.
  *           Each side is held back while the other does not take what came: nothing grows with the
- *           length of a body. An answer that breaks off after its head ends without last chunk, or short of its length.
+ *           length of a body. An answer that breaks off after its head ends without last chunk,
+ *           or short of its length.
  * Owns      x->opaque: the beginning of the body, an error's body, the copy of an answer in which
  *           usage is looked for.
  * Not here  What a path or a body says (opaque_look), the machine itself (exchange.c).

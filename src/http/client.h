@@ -127,10 +127,11 @@ NODISCARD enum error_code client_start(struct client_pool *pool, const struct cl
                                        struct client_request **ret_request, struct error *e);
 /* Whether it has no connection yet. */
 bool client_is_connecting(const struct client_request *r);
-/* More of the body, at most CLIENT_SEND_MAX bytes, lent for the call. end: all of it was given. FULL:
- * `writable` follows; nothing may be given until then (never together with end). Legal from
+/* More of the body, at most CLIENT_SEND_MAX bytes, lent for the call. end: all of it was given.
+ * FULL: `writable` follows; nothing may be given until then (never together with end). Legal from
  * client_start on, also where the connection does not stand yet. After an answer's head that ended
- * the sending, what is given is dropped. Its length is the user's to keep where the head says it. */
+ * the sending, what is given is dropped. Its length is the user's to keep where the head says it.
+ */
 enum client_push client_send(struct client_request *request, struct str bytes, bool end);
 /* Takes NULL; nulls. */
 void client_cancel(struct client_request **request);
