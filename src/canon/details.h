@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * OpenRouter's reasoning_details of an answer, put together: they come piece by piece, text, summary
- * and data of one index joined, the signature perhaps later, and go back as they were, unchanged,
- * with the next request (quirks.md, 4). One list for an answer's choice.
+ * OpenRouter's reasoning_details of an answer, put together: they come piece by piece, text,
+ * summary and data of one index joined, the signature perhaps later, and go back as they were,
+ * unchanged, with the next request (quirks.md, 4). One list for an answer's choice.
  */
 #pragma once
 

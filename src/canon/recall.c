@@ -417,7 +417,8 @@ bool recall_apply(struct str kept, struct str vendor, struct turn *turn, struct 
             part->vendor = vendor;
         }
     }
-    /* Thoughts behind all else lead to nothing; what nobody could read may be of the whole answer. */
+    /* Thoughts behind all else lead to nothing; what nobody could read may be of the whole
+     * answer. */
     for (struct part *next; waiting != NULL; waiting = next) {
         next = waiting->next;
         if (!waiting->redacted)

@@ -108,6 +108,13 @@ static const struct str tags_opening[TAGS] = {STR_INIT("<think>"), STR_INIT("<th
 static const struct str tags_closing[TAGS] = {STR_INIT("</think>"), STR_INIT("</thinking>"),
                                               STR_INIT("</reasoning>"), STR_INIT("</seed:think>")};
 
+/* Whether more than names is to be put back. */
+static bool tracks(const struct translation *t)
+{
+    return t != NULL &&
+           (t->stop_n > 0 || t->wrapped != NULL || !str_is_null(t->json_tool) || t->echo.n > 0);
+}
+
 struct restore *restore_new(const struct restore_options *options)
 {
     const struct translation *t = options->translation;
@@ -128,9 +135,7 @@ struct restore *restore_new(const struct restore_options *options)
     if (t != NULL && t->stop_n > 0)
         restore->stops = needles_new(t->stop, t->stop_n, arena);
     restore->echo = t == NULL ? STR_NULL : t->echo;
-    restore->tracks = options->think_tags || restore->echo.n > 0 ||
-                      (t != NULL &&
-                       (t->stop_n > 0 || t->wrapped != NULL || !str_is_null(t->json_tool)));
+    restore->tracks = options->think_tags || tracks(t);
     return arena_overflowed(arena) ? NULL : restore;
 }
 

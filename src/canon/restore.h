@@ -2,18 +2,20 @@
 /*
  * An answer's events as the client expects them, where its request was changed for the upstream
  * (canon/translation): tools by the client's names, custom tools unwrapped, the JSON tool's
- * arguments as text, stop sequences found, <think> tags as reasoning, echoes left out. Works event by event, however
- * the answer was cut, and holds back only what may be the beginning of a stop sequence or a tag.
+ * arguments as text, stop sequences found, <think> tags as reasoning, echoes left out. Works event
+ * by event, however the answer was cut, and holds back only what may be the beginning of a stop
+ * sequence, a tag or an echo.
  *
- * An echo (translation.echo) is left out in front of a choice's text; its beginning waits for the rest
- * of it, and is said where something else comes.
+ * An echo (translation.echo) is left out in front of a choice's text; its beginning waits for the
+ * rest of it, and is said where something else comes.
  *
  * Stop sequences are looked for in each block of text, not in reasoning. <think> (or <thinking>,
- * <reasoning>, <seed:think>, each closed by its own) is a tag at the beginning of a text, behind blanks at most; later ones are what the model speaks of, and so is a
- * </think> that nothing opened: what stood before it has been told. Of a tagged text, line breaks
- * right behind a tag and blanks alone before <think> are left out, and no block is made of
- * nothing: what <think></think> encloses is no reasoning when it is empty. Where the upstream told
- * reasoning apart by itself, its text has no tags.
+ * <reasoning>, <seed:think>, each closed by its own) is a tag at the beginning of a text, behind
+ * blanks at most; later ones are what the model speaks of, and so is a </think> that nothing
+ * opened: what stood before it has been told. Of a tagged text, line breaks right behind a tag and
+ * blanks alone before <think> are left out, and no block is made of nothing: what <think></think>
+ * encloses is no reasoning when it is empty. Where the upstream told reasoning apart by itself, its
+ * text has no tags.
  */
 #pragma once
 

@@ -267,8 +267,9 @@ static bool says(const struct event *event)
 }
 
 /* Every frame until one says something: to clients of the backend's own protocol whatever can be
- * read, but no page of HTML; comments of a vendor whose answers are mended may stand in front of an
- * error that is to have a status. What the answer is must not depend on how it was cut into reads. */
+ * read, but no page of HTML; comments of a vendor whose answers are mended may stand in front of
+ * an error that is to have a status. What the answer is must not depend on how it was cut into
+ * reads. */
 static void look_for_more(struct exchange *x, const struct frame *frame)
 {
     struct attempt *attempt = &x->attempt;

@@ -213,6 +213,18 @@ static struct openai_chat_tool *tool_by_id_alone(struct openai_chat_choice *c,
     return another ? NULL : tool;
 }
 
+/* By an id that is not the newest's, at its index. Some give each piece of a call an id of its own:
+ * what begins one has a name. */
+static struct openai_chat_tool *tool_by_other_id(struct openai_chat_choice *c,
+                                                 const struct tool_delta *delta,
+                                                 struct openai_chat_tool *newest)
+{
+    struct openai_chat_tool *other = tool_by_id(c, delta->id);
+    bool piece = delta->name.n == 0 && delta->args.n > 0 && newest->name.n > 0;
+
+    return other == NULL && piece ? newest : other;
+}
+
 /* The call that the delta goes on with; NULL: it begins one. */
 static struct openai_chat_tool *tool_find(struct openai_chat_choice *c,
                                           const struct tool_delta *delta)
@@ -223,14 +235,8 @@ static struct openai_chat_tool *tool_find(struct openai_chat_choice *c,
         return tool_by_id_alone(c, delta);
     if (newest == NULL)
         return NULL;
-    if (delta->id.n > 0 && newest->id.n > 0 && !str_eq(delta->id, newest->id)) {
-        struct openai_chat_tool *other = tool_by_id(c, delta->id);
-        /* Some give each piece of a call an id of its own: what begins one has a name. */
-        bool piece = delta->name.n == 0 && delta->args.n > 0 && newest->name.n > 0;
-        return other == NULL && piece ? newest : other;
-    }
     if (delta->id.n > 0 && newest->id.n > 0)
-        return newest;
+        return str_eq(delta->id, newest->id) ? newest : tool_by_other_id(c, delta, newest);
 
     if (delta->name.n == 0 || newest->name.n == 0)
         return newest;
@@ -751,8 +757,10 @@ static void stop(struct openai_chat_decoder *d, struct openai_chat_choice *c, st
     assert(d->started);
     end_open(d, c);
     for (struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next) {
-        if (tool->block == EVENT_NO_BLOCK)
+        if (tool->block == EVENT_NO_BLOCK) {
             tool_begin(d, c, tool);
+            d->calls_wrong = true;
+        }
         if (tool->block != EVENT_NO_BLOCK)
             emit(d, EVENT_BLOCK_END, c->index, tool->block);
     }
@@ -818,13 +826,26 @@ void openai_chat_delta_stop_all(struct openai_chat_decoder *d)
         stop(d, c, STR_NULL);
 }
 
-/* What of a choice, read as the frame's events from begin on, a client would misread. */
-static unsigned wrong_in(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+/* A list of calls that is none, or, of a whole message, empty: some clients stumble over it. */
+static bool is_wrong_list(const struct openai_chat_decoder *d, yyjson_val *calls)
+{
+    if (calls == NULL || yyjson_is_null(calls))
+        return false;
+    return !yyjson_is_arr(calls) || (!d->options.stream && yyjson_arr_size(calls) == 0);
+}
+
+/* A function_call that nobody filled in. */
+static bool is_empty_legacy(yyjson_val *legacy)
+{
+    return yyjson_is_obj(legacy) && json_get_str(legacy, STR("name")).n == 0 &&
+           json_get_str(legacy, STR("arguments")).n == 0;
+}
+
+/* What of a choice that was just read a client would misread. */
+static unsigned wrong_in(const struct openai_chat_decoder *d, const struct openai_chat_choice *c,
                          yyjson_val *choice, yyjson_val *message, bool at_home)
 {
     struct str role = json_get_str(message, STR("role"));
-    yyjson_val *calls = json_get(message, STR("tool_calls"));
-    yyjson_val *legacy = json_get(message, STR("function_call"));
     unsigned wrong = 0;
     int64_t index;
 
@@ -836,12 +857,9 @@ static unsigned wrong_in(struct openai_chat_decoder *d, struct openai_chat_choic
         wrong |= OPENAI_CHAT_WRONG_ROLE;
     if (yyjson_is_arr(json_get(message, STR("content"))))
         wrong |= OPENAI_CHAT_WRONG_PARTS;
-    bool no_list = calls != NULL && !yyjson_is_null(calls) && !yyjson_is_arr(calls);
-    bool empty = !d->options.stream && yyjson_is_arr(calls) && yyjson_arr_size(calls) == 0;
-    if (d->calls_wrong || no_list || empty)
+    if (d->calls_wrong || is_wrong_list(d, json_get(message, STR("tool_calls"))))
         wrong |= OPENAI_CHAT_WRONG_CALLS;
-    if (yyjson_is_obj(legacy) && json_get_str(legacy, STR("name")).n == 0 &&
-        json_get_str(legacy, STR("arguments")).n == 0)
+    if (is_empty_legacy(json_get(message, STR("function_call"))))
         wrong |= OPENAI_CHAT_WRONG_LEGACY;
     return wrong;
 }

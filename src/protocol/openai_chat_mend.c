@@ -347,11 +347,33 @@ static void write_finish(struct buf *out, const struct openai_chat_fault *fault)
         json_add_string(out, fault->finish);
 }
 
+static bool is_message_wrong(const struct openai_chat_fault *fault)
+{
+    return (fault->wrong &
+            (OPENAI_CHAT_WRONG_HOME | OPENAI_CHAT_WRONG_ROLE | OPENAI_CHAT_WRONG_PARTS |
+             OPENAI_CHAT_WRONG_CALLS | OPENAI_CHAT_WRONG_LEGACY)) != 0;
+}
+
+/* Whether the choice's member is not copied. */
+static bool is_rewritten_of_choice(const struct openai_chat_fault *fault, struct str key,
+                                   bool whole)
+{
+    bool moves = (fault->wrong & OPENAI_CHAT_WRONG_HOME) != 0;
+
+    if (str_eq(key, STR("index")))
+        return true;
+    if (str_eq(key, STR("finish_reason")))
+        return (fault->wrong & OPENAI_CHAT_WRONG_FINISH) != 0;
+    if (str_eq(key, STR("message")))
+        return moves || (whole && is_message_wrong(fault));
+    if (str_eq(key, STR("delta")))
+        return moves || (!whole && is_message_wrong(fault));
+    return false;
+}
+
 static void write_choice(struct buf *out, struct openai_chat_decoder *d,
                          const struct openai_chat_fault *fault, struct str source, bool whole)
 {
-    const unsigned inside = OPENAI_CHAT_WRONG_ROLE | OPENAI_CHAT_WRONG_PARTS |
-                            OPENAI_CHAT_WRONG_CALLS | OPENAI_CHAT_WRONG_LEGACY;
     struct str home = whole ? STR("message") : STR("delta");
     struct str other = whole ? STR("delta") : STR("message");
     bool moves = (fault->wrong & OPENAI_CHAT_WRONG_HOME) != 0;
@@ -361,18 +383,14 @@ static void write_choice(struct buf *out, struct openai_chat_decoder *d,
 
     buf_add(out, STR("{\"index\":"));
     buf_add_int64(out, fault->choice->index);
-    if (moves || (fault->wrong & inside) != 0) {
+    if (is_message_wrong(fault)) {
         openai_chat_add_key(out, home);
         write_message(out, d, fault, json_object_find(source, moves ? other : home), whole);
     }
     while (json_object_next(source, &cursor, d->options.scratch, &member)) {
-        bool is_finish = str_eq(member.key, STR("finish_reason"));
-        bool is_home = str_eq(member.key, home) || (moves && str_eq(member.key, other));
-        if (str_eq(member.key, STR("index")) ||
-            (is_finish && (fault->wrong & OPENAI_CHAT_WRONG_FINISH) != 0) ||
-            (is_home && (moves || (fault->wrong & inside) != 0)))
+        if (is_rewritten_of_choice(fault, member.key, whole))
             continue;
-        finish |= is_finish;
+        finish |= str_eq(member.key, STR("finish_reason"));
         openai_chat_add_key(out, member.key);
         buf_add(out, member.value);
     }

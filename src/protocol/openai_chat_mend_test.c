@@ -145,10 +145,10 @@ static const struct row {
      ROLE FINISH("\"stop\"") FINISH("\"stop\"") DONE, .excused = 1u << OPENAI_CHAT_LINT_FINISH},
     {"it failed (DeepSeek)",
      ROLE CHOICE("\"content\":\"a\"", "\"insufficient_system_resource\"") DONE,
-     ROLE DELTA(
-         "\"content\":\"a\"") "data: {\"error\":{\"message\":\"the answer ended with "
-                              "\\\"insufficient_system_resource\\\"\",\"type\":\"server_error\",\"param\":null,"
-                              "\"code\":\"insufficient_system_resource\"}}\n\n" DONE,
+     ROLE DELTA("\"content\":\"a\"") "data: {\"error\":{\"message\":\"the answer ended with "
+                                     "\\\"insufficient_system_resource\\\"\","
+                                     "\"type\":\"server_error\",\"param\":null,"
+                                     "\"code\":\"insufficient_system_resource\"}}\n\n" DONE,
      .excused = 1u << OPENAI_CHAT_LINT_AFTER_END},
     /* 17, 25: errors */
     {"an error without the member (vLLM)",
@@ -158,55 +158,55 @@ static const struct row {
      .whole = false},
     {"Groq's error",
      ROLE "data: {" HEAD ",\"choices\":[],\"x_groq\":{\"id\":\"r\",\"error\":\"over\"}}\n\n",
-     ROLE
-     "data: {\"error\":{\"message\":\"over\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n",
+     ROLE "data: {\"error\":{\"message\":\"over\",\"type\":\"server_error\",\"param\":null,"
+          "\"code\":null}}\n\n",
      .whole = false},
     {"an error that clients know",
      ROLE "data: {\"error\":{\"message\":\"boom\",\"type\":\"E\"}}\n\n", NULL, .whole = false},
     /* 13, 14, 15, 23: usage */
     {"usage without reasoning (xAI)", ROLE STOPPED "", NULL, .whole = false},
     {"reasoning beside the others",
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
-                     "\"completion_tokens\":2,\"total_tokens\":10,\"completion_tokens_details\":{\"reasoning_tokens\":5},"
-                     "\"cost\":1.5}}\n\n" DONE,
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
-                     "\"completion_tokens\":7,\"total_tokens\":10,\"completion_tokens_details\":{\"reasoning_tokens\":5},"
-                     "\"cost\":1.5}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
+                             "\"completion_tokens\":2,\"total_tokens\":10,"
+                             "\"completion_tokens_details\":{\"reasoning_tokens\":5},"
+                             "\"cost\":1.5}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
+                             "\"completion_tokens\":7,\"total_tokens\":10,"
+                             "\"completion_tokens_details\":{\"reasoning_tokens\":5},"
+                             "\"cost\":1.5}}\n\n" DONE,
      .excused = 1u << OPENAI_CHAT_LINT_USAGE},
     {"reasoning beside the others, by the dialect",
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
-                     "\"completion_tokens\":9,\"completion_tokens_details\":{\"reasoning_tokens\":5}}}\n\n" DONE,
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
-                     "\"completion_tokens\":14,\"total_tokens\":17,\"completion_tokens_details\":{\"reasoning_tokens\":5}}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
+                             "\"completion_tokens\":9,\"completion_tokens_details\":"
+                             "{\"reasoning_tokens\":5}}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
+                             "\"completion_tokens\":14,\"total_tokens\":17,"
+                             "\"completion_tokens_details\":{\"reasoning_tokens\":5}}}\n\n" DONE,
      .excused = 1u << OPENAI_CHAT_LINT_USAGE, .dialect = &excluded},
     {"cached tokens beside the prompt's, by the dialect",
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
-                     "\"completion_tokens\":1,\"total_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":5}}}\n\n" DONE,
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":8,"
-                     "\"completion_tokens\":1,\"total_tokens\":9,\"prompt_tokens_details\":{\"cached_tokens\":5}}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
+                             "\"completion_tokens\":1,\"total_tokens\":4,\"prompt_tokens_details\":"
+                             "{\"cached_tokens\":5}}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":8,"
+                             "\"completion_tokens\":1,\"total_tokens\":9,\"prompt_tokens_details\":"
+                             "{\"cached_tokens\":5}}}\n\n" DONE,
      .excused = 1u << OPENAI_CHAT_LINT_USAGE, .dialect = &cached_excluded},
     {"more cached than there were",
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
-                     "\"completion_tokens\":1,\"total_tokens\":4,\"prompt_tokens_details\":{\"x\":1,\"cached_tokens\":5}}}\n\n" DONE,
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
-                     "\"completion_tokens\":1,\"total_tokens\":4,\"prompt_tokens_details\":{\"x\":1,\"cached_tokens\":3}}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
+                             "\"completion_tokens\":1,\"total_tokens\":4,\"prompt_tokens_details\":"
+                             "{\"x\":1,\"cached_tokens\":5}}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
+                             "\"completion_tokens\":1,\"total_tokens\":4,\"prompt_tokens_details\":"
+                             "{\"x\":1,\"cached_tokens\":3}}}\n\n" DONE,
      .excused = 1u << OPENAI_CHAT_LINT_USAGE},
     {"cached tokens at the top (Moonshot)",
      ROLE FINISH(
          "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
                      "\"completion_tokens\":1,\"total_tokens\":4,\"cached_tokens\":2}}\n\n" DONE,
-     ROLE FINISH(
-         "\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
-                     "\"completion_tokens\":1,\"total_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":2},"
-                     "\"cached_tokens\":2}}\n\n" DONE,
+     ROLE FINISH("\"stop\"") "data: {" HEAD ",\"choices\":[],\"usage\":{\"prompt_tokens\":3,"
+                             "\"completion_tokens\":1,\"total_tokens\":4,\"prompt_tokens_details\":"
+                             "{\"cached_tokens\":2},"
+                             "\"cached_tokens\":2}}\n\n" DONE,
      .excused = 1u << OPENAI_CHAT_LINT_USAGE},
     {"usage within the choice (older Moonshot)",
      ROLE "data: {" HEAD
@@ -221,33 +221,40 @@ static const struct row {
      ROLE
      "data: {" HEAD
      ",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{}}\n\n" DONE,
-     ROLE
-     "data: {" HEAD
-     ",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n" DONE,
+     ROLE "data: {" HEAD ",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],"
+          "\"usage\":null}\n\n" DONE,
      .whole = false},
     /* 22: heads */
     {"created in milliseconds, no id, no object, no model",
-     "data: {\"created\":1700000000123,\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
+     "data: {\"created\":1700000000123,\"choices\":[{\"index\":0,\"delta\":"
+     "{\"role\":\"assistant\","
      "\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n" DONE,
      "data: {\"id\":\"chatcmpl-ours\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
      "\"model\":\"our-model\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
      "\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n" DONE,
      .whole = false},
     {"created is a string, another time a fraction",
-     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":\"7\",\"model\":\"m\",\"choices\":"
-     "[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"finish_reason\":null}]}\n\n"
-     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":7.5,\"model\":\"m\",\"choices\":"
+     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":\"7\","
+     "\"model\":\"m\",\"choices\":"
+     "[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},"
+     "\"finish_reason\":null}]}\n\n"
+     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":7.5,"
+     "\"model\":\"m\",\"choices\":"
      "[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n" DONE,
-     "data: {\"created\":1700000000,\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":"
-     "[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"finish_reason\":null}]}\n\n"
-     "data: {\"created\":1700000000,\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"model\":\"m\",\"choices\":"
+     "data: {\"created\":1700000000,\"id\":\"c\",\"object\":\"chat.completion.chunk\","
+     "\"model\":\"m\",\"choices\":"
+     "[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},"
+     "\"finish_reason\":null}]}\n\n"
+     "data: {\"created\":1700000000,\"id\":\"c\",\"object\":\"chat.completion.chunk\","
+     "\"model\":\"m\",\"choices\":"
      "[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n" DONE,
      .whole = false},
     {"no choices beside usage",
      ROLE FINISH("\"stop\"") "data: {" HEAD ",\"usage\":{\"prompt_tokens\":3,"
                              "\"completion_tokens\":1,\"total_tokens\":4}}\n\n" DONE,
      ROLE FINISH("\"stop\"") "data: {" HEAD ",\"usage\":{\"prompt_tokens\":3,"
-                             "\"completion_tokens\":1,\"total_tokens\":4},\"choices\":[]}\n\n" DONE,
+                             "\"completion_tokens\":1,\"total_tokens\":4},\"choices\":"
+                             "[]}\n\n" DONE,
      .excused = 1u << OPENAI_CHAT_LINT_USAGE},
     {"no delta, no index",
      ROLE "data: {" HEAD ",\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n" DONE, ROLE STOPPED,
@@ -262,12 +269,12 @@ static const struct row {
      ROLE DELTA(
          "\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"t\"}],"
          "\"closed\":true}]")
-         DELTA(
-             "\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"reference\",\"reference_ids\":[1]},"
-             "{\"type\":\"text\",\"text\":\"b\"}]") STOPPED,
+         DELTA("\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"reference\","
+               "\"reference_ids\":[1]},"
+               "{\"type\":\"text\",\"text\":\"b\"}]") STOPPED,
      ROLE DELTA("\"content\":\"\",\"reasoning_content\":\"t\"")
-         DELTA("\"content\":\"ab\",\"references\":[{\"type\":\"reference\",\"reference_ids\":[1]}]")
-             STOPPED,
+         DELTA("\"content\":\"ab\",\"references\":[{\"type\":\"reference\","
+               "\"reference_ids\":[1]}]") STOPPED,
      .whole = false},
     /* framing */
     {"comments, other fields and line ends of the frame stay",
@@ -301,18 +308,23 @@ static const struct row {
      WHOLE("\"content\":null,\"tool_calls\":[{\"id\":\"\",\"function\":{\"name\":\"f\","
            "\"arguments\":{\"x\":1}}}]",
            "\"stop\""),
-     WHOLE("\"content\":null,\"tool_calls\":[{\"id\":\"call_296231be000000\",\"type\":\"function\","
+     WHOLE("\"content\":null,\"tool_calls\":[{\"id\":\"call_296231be000000\","
+           "\"type\":\"function\","
            "\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":1}\"}}]",
            "\"tool_calls\""),
      .whole = true},
     {"whole: no calls in a list (vLLM)", WHOLE("\"content\":\"a\",\"tool_calls\":[]", "\"stop\""),
      WHOLE("\"content\":\"a\"", "\"stop\""), .whole = true},
     {"whole: a form that nobody filled (Snowflake)",
-     "{\"choices\":[{\"finish_reason\":\"\",\"index\":0,\"message\":{\"content\":\"a\",\"function_call\":"
-     "{\"arguments\":\"\",\"name\":\"\"},\"role\":\"assistant\"}}],\"created\":9,\"id\":\"\",\"model\":\"m\","
+     "{\"choices\":[{\"finish_reason\":\"\",\"index\":0,\"message\":{\"content\":\"a\","
+     "\"function_call\":"
+     "{\"arguments\":\"\",\"name\":\"\"},\"role\":\"assistant\"}}],\"created\":9,"
+     "\"id\":\"\",\"model\":\"m\","
      "\"object\":\"chat.completion\"}",
-     "{\"id\":\"chatcmpl-ours\",\"created\":9,\"model\":\"m\",\"object\":\"chat.completion\",\"choices\":["
-     "{\"index\":0,\"message\":{\"content\":\"a\",\"role\":\"assistant\"},\"finish_reason\":\"stop\"}]}",
+     "{\"id\":\"chatcmpl-ours\",\"created\":9,\"model\":\"m\","
+     "\"object\":\"chat.completion\",\"choices\":["
+     "{\"index\":0,\"message\":{\"content\":\"a\",\"role\":\"assistant\"},"
+     "\"finish_reason\":\"stop\"}]}",
      .whole = true},
     {"whole: usage that says nothing",
      "{" WHOLE_HEAD
@@ -320,15 +332,18 @@ static const struct row {
      "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":null}}",
      "{" WHOLE_HEAD
      ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\"},"
-     "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}}",
+     "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,"
+     "\"total_tokens\":0}}",
      .whole = true},
     {"whole: it failed", WHOLE("\"content\":\"a\"", "\"error\""),
      "{\"error\":{\"message\":\"the answer ended with \\\"error\\\"\",\"type\":\"server_error\","
      "\"param\":null,\"code\":\"error\"}}",
      .whole = true},
     {"whole: an error beside it (MiniMax)",
-     "{\"id\":\"\",\"choices\":null,\"base_resp\":{\"status_code\":1008,\"status_msg\":\"no money\"}}",
-     "{\"error\":{\"message\":\"no money\",\"type\":\"server_error\",\"param\":null,\"code\":\"1008\"}}",
+     "{\"id\":\"\",\"choices\":null,\"base_resp\":{\"status_code\":1008,"
+     "\"status_msg\":\"no money\"}}",
+     "{\"error\":{\"message\":\"no money\",\"type\":\"server_error\",\"param\":null,"
+     "\"code\":\"1008\"}}",
      .whole = true},
 };
 
@@ -435,6 +450,74 @@ static void test_goes_on_encoded(void **state)
     }
 }
 
+/* A byte, or a piece, of a row in another's place. */
+static struct str mutate(uint64_t *seed, struct str in, struct buf *out)
+{
+    static const char *const pieces[] = {"null",  "\"\"", "[]", "{}",        "1",
+                                         "\"x\"", ",",    "}",  "]",         "[1,{}]",
+                                         "true",  ":",    "\n", "\"index\":"};
+
+    buf_reset(out);
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    size_t at = (size_t)(*seed >> 33) % in.n;
+    size_t gone = (size_t)(*seed >> 20) % 12;
+    buf_add(out, str_head(in, at));
+    buf_add(out, str_c(pieces[(*seed >> 40) % COUNT_OF(pieces)]));
+    buf_add(out, str_from(in, at + gone > in.n ? in.n : at + gone));
+    return buf_str(out);
+}
+
+static void check_mutant(const struct row *row, struct str bytes)
+{
+    struct trial_cuts cuts = {.stream = !row->whole, .mend = true, .dialect = row->dialect};
+    struct trial trial;
+    struct trial again;
+    struct error e;
+    struct buf raw;
+    struct buf twice;
+
+    buf_init(&raw, OUT_MAX);
+    buf_init(&twice, OUT_MAX);
+    trial_decode(&trial, &protocol_openai_chat, bytes, &cuts);
+    if (!trial_check(&trial, &e))
+        fail_msg("%s\n%.*s", e.detail, STR_ARG(bytes));
+    trial_raw(&trial, &raw);
+    if (trial.error.code == OK && raw.n > 0) {
+        trial_decode(&again, &protocol_openai_chat, buf_str(&raw), &cuts);
+        trial_raw(&again, &twice);
+        if (again.error.code != OK || !str_eq(buf_str(&raw), buf_str(&twice)))
+            fail_msg("%s: mended twice (%s)\n%.*s\n%.*s\n%.*s", row->what, again.error.detail,
+                     STR_ARG(bytes), STR_ARG(buf_str(&raw)), STR_ARG(buf_str(&twice)));
+        trial_fini(&again);
+        if (cuts.stream) {
+            cuts.step = 5;
+            buf_reset(&twice);
+            trial_decode(&again, &protocol_openai_chat, bytes, &cuts);
+            trial_raw(&again, &twice);
+            assert_true(str_eq(buf_str(&raw), buf_str(&twice)));
+            trial_fini(&again);
+        }
+    }
+    trial_fini(&trial);
+    buf_fini(&raw);
+    buf_fini(&twice);
+}
+
+/* Catches: an answer whose mending fails, is not complete, is mended anew, or differs by cuts. */
+static void test_mutants(void **state)
+{
+    uint64_t seed = 42;
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, OUT_MAX);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        for (int k = 0; k < 150; k++)
+            check_mutant(&rows[i], mutate(&seed, str_c(rows[i].in), &out));
+    }
+    buf_fini(&out);
+}
+
 struct counted {
     size_t n;
     size_t changed;
@@ -477,6 +560,7 @@ int main(void)
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_every_cut),
         cmocka_unit_test(test_goes_on_encoded),
+        cmocka_unit_test(test_mutants),
         cmocka_unit_test(test_recordings),
     };
 

@@ -350,7 +350,8 @@ static bool is_json_list(struct str text, struct arena *arena)
     return yyjson_is_arr(json_read(text, &options, arena, NULL));
 }
 
-/* reasoning_details as their vendor said them: they came as what only it understands. NULL: none. */
+/* reasoning_details as their vendor said them: they came as what only it understands. NULL:
+ * none. */
 static struct part *details_of(struct translator *x, const struct part *said)
 {
     const bool dropped = x->how->dialect != NULL &&

@@ -43,8 +43,15 @@ static void correct(struct usage *usage, const struct dialect *dialect)
 {
     bool corrected = false;
 
-    if (excludes_reasoning(usage, dialect)) {
+    if (usage->output < 0 && usage->reasoning > 0) {
+        usage->output = usage->reasoning;
+        corrected = true;
+    } else if (excludes_reasoning(usage, dialect)) {
         usage->output += usage->reasoning;
+        corrected = true;
+    }
+    if (usage->input < 0 && usage->cached > 0) {
+        usage->input = usage->cached;
         corrected = true;
     }
     if (usage->input >= 0 && usage->cached > usage->input) {

@@ -64,7 +64,8 @@ NODISCARD enum error_code trial_lint(const struct protocol *protocol, struct str
 void trial_raw(const struct trial *trial, struct buf *out);
 
 /* What holds for whatever an upstream sends: the events are legal, raw frames are the bytes that
- * came (but for mends: those say the same and need no other), no cut changes anything; what is complete and written anew passes the checker, streamed and
- * whole, and is read again. OK, or INTERNAL with what does not hold. */
+ * came (but for mends: those say the same and need no other), no cut changes anything; what is
+ * complete and written anew passes the checker, streamed and whole, and is read again. OK, or
+ * INTERNAL with what does not hold. */
 NODISCARD enum error_code trial_laws(const struct protocol *protocol, struct str bytes,
                                      const struct trial_cuts *how, struct error *e);

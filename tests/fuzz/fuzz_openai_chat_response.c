@@ -2,9 +2,11 @@
 /*
  * openai_chat_decode_bytes, openai_chat_encode_frame, openai_chat_encode_end.
  *
- * The first byte says what the rest is: 'w' a whole body, anything else a stream.
+ * The first byte says what the rest is: 'w' and 'W' a whole body, anything else a stream; 'W' and
+ * capital letters: of a vendor whose raw answers are mended, by its lowest bits with a dialect.
  * Oracles: templates on = templates off; any cut = none; canon/check; raw frames are the input;
- * what we encode passes the checker of streams, and says the same when it is decoded again.
+ * what we encode passes the checker of streams, and says the same when it is decoded again. Of
+ * mends: any cut = none, templates on = off; what was mended is complete and is not mended again.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -69,6 +71,59 @@ static void check_laws(struct str bytes, bool stream)
     }
     buf_fini(&want);
     buf_fini(&got);
+}
+
+/* A frame's bytes may be others, and depend on nothing else. */
+static void check_mends(struct str bytes, bool stream, uint8_t which)
+{
+    const struct dialect dialect = {
+        .usage_reasoning_excluded = (which & 1) != 0,
+        .usage_cached_excluded = (which & 2) != 0,
+    };
+    const struct trial_cuts all[] = {{.step = 0, .prepare = templates_off},
+                                     {.step = 0},
+                                     {.step = 3, .seed = 99},
+                                     {.step = 100, .seed = 5}};
+    struct trial trial;
+    struct trial again;
+    struct error e;
+    struct buf want;
+    struct buf got;
+    struct buf raw;
+    struct buf bytes_again;
+
+    buf_init(&want, OUT_MAX);
+    buf_init(&got, OUT_MAX);
+    buf_init(&raw, OUT_MAX);
+    buf_init(&bytes_again, OUT_MAX);
+    for (size_t i = 0; i < COUNT_OF(all) && (stream || i < 2); i++) {
+        struct trial_cuts cuts = all[i];
+        cuts.stream = stream;
+        cuts.mend = true;
+        cuts.dialect = &dialect;
+        buf_reset(&got);
+        trial_decode(&trial, &protocol_openai_chat, bytes, &cuts);
+        trial_dump(&trial, i == 0 ? &want : &got);
+        if (i == 0 && !trial_check(&trial, &e))
+            fail("check of mends", str_c(e.detail), bytes);
+        if (i == 0 && trial.error.code == OK) {
+            cuts = (struct trial_cuts){.stream = stream, .mend = true, .dialect = &dialect};
+            trial_raw(&trial, &raw);
+            trial_decode(&again, &protocol_openai_chat, buf_str(&raw), &cuts);
+            trial_raw(&again, &bytes_again);
+            if (again.error.code != OK)
+                fail("mended is not complete", str_c(again.error.detail), buf_str(&raw));
+            expect_equal("mended twice", &bytes_again, &raw);
+            trial_fini(&again);
+        }
+        trial_fini(&trial);
+        if (i > 0)
+            expect_equal("mends and cuts", &got, &want);
+    }
+    buf_fini(&want);
+    buf_fini(&got);
+    buf_fini(&raw);
+    buf_fini(&bytes_again);
 }
 
 /* As a stream of ours for any client: well formed. */
@@ -185,10 +240,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2)
         return 0;
-    bool stream = data[0] != 'w';
+    bool stream = data[0] != 'w' && data[0] != 'W';
     struct str bytes = str_of((const char *)data + 1, size - 1);
     const struct trial_cuts cuts = {.stream = stream};
 
+    if (data[0] >= 'A' && data[0] <= 'Z') {
+        check_mends(bytes, stream, data[0]);
+        return 0;
+    }
     check_laws(bytes, stream);
     trial_decode(&trial, &protocol_openai_chat, bytes, &cuts);
     if (!trial_check(&trial, &e))
