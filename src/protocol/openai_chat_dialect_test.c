@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "protocol/dialect_for_test.h"
 #include "protocol/openai_chat_priv.h"
 
 static struct arena arena;
@@ -1096,46 +1097,6 @@ static struct str random_body(struct buf *out)
     return str_copy(&arena, buf_str(out));
 }
 
-static struct dialect random_dialect(void)
-{
-    return (struct dialect){
-        .usage = dice(4),
-        .developer_as_system = dice(2),
-        .max_tokens_legacy = dice(2),
-        .model_rules = dice(2),
-        .tools_refused = dice(6) == 0,
-        .tool_result_name = dice(2),
-        .message_name_refused = dice(2),
-        .image_string = dice(2),
-        .json_word = dice(2),
-        .strict_refused = dice(2),
-        .xhigh_is_max = dice(2),
-        .parallel_refused = dice(2),
-        .alternate = dice(2),
-        .content_empty = dice(2),
-        .content_text = dice(2),
-        .logprobs_number = dice(2),
-        .tool_choice = dice(4),
-        .cache = dice(3),
-        .tool_ids = dice(2) == 0 ? FIT_IDS_ANY : FIT_IDS_MISTRAL,
-        .images = dice(3),
-        .json = dice(4),
-        .reasoning = dice(10),
-        .history = dice(6),
-        .prefill = dice(3),
-        .schema = dice(3),
-        .efforts = dice(2) == 0 ? 0 : EFFORT_LOW | EFFORT_HIGH,
-        .stops_max = dice(3),
-        .n_max = dice(2),
-        .max_tokens_min = dice(20),
-        .temperature_max = (float)dice(2),
-        .seed = dice(2) == 0 ? NULL : "random_seed",
-        .drop = PICK(NULL, "logprobs user", "temperature stop top_logprobs messages"),
-        .service_tier = PICK(NULL, "auto flex"),
-        .reasoning_out = dice(3),
-    };
-}
-
 /* What comes out is JSON, has what nobody knows, and fits: another time changes nothing. */
 static void check_random(const struct dialect *dialect, const char *model, struct str body)
 {
@@ -1174,13 +1135,7 @@ static void test_random(void **state)
     for (seed = 1; seed < 4000; seed++) {
         uint64_t started = seed;
         seed *= 0x9e3779b97f4a7c15u;
-        struct dialect dialect = random_dialect();
-        if (dialect.history == DIALECT_HISTORY_EVERY)
-            dialect.reasoning = DIALECT_REASONING_THINKING;
-        if (dialect.alternate) {
-            dialect.prefill = DIALECT_PREFILL_NONE;
-            dialect.history = DIALECT_HISTORY_DROP;
-        }
+        const struct dialect dialect = dialect_for_test(seed);
         const char *model = PICK(NULL, "deepseek-v4", "o3", "magistral-1", "kimi-k2.6", "qwen3");
         check_random(&dialect, model, random_body(&out));
         arena_rewind(&arena);

@@ -68,7 +68,7 @@ static void check_edits(struct request *request, struct arena *arena)
 
 static void check_written(struct request *request, struct arena *arena)
 {
-    const struct dialect dialect = {.stream_usage = false};
+    const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
     struct translation t = {.arena = arena};
     const struct encode_request how = {
         .model = STR("gemini-3-pro"),

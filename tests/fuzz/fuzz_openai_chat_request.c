@@ -5,12 +5,13 @@
  *
  * Oracles: an outline finds what is read, and its edits leave a request; what is edited is valid
  * and says what was asked for; decode(encode(x)) = x; what is written for another protocol is read
- * by that one.
+ * by that one; what is fitted to a vendor, who is made of the input, fits.
  */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "canon/dump.h"
+#include "protocol/dialect_for_test.h"
 #include "protocol/openai_chat_priv.h"
 #include "protocol/turns_for_test.h"
 
@@ -102,7 +103,7 @@ static void check_translated(struct request *request, struct arena *arena)
         const struct request_limits deeper = {.depth_max = DEPTH_MAX * 2 + 16,
                                               .operation = OP_GENERATE,
                                               .rest = STR("m:generateContent")};
-        const struct dialect dialect = {.stream_usage = true};
+        const struct dialect dialect = {.usage = DIALECT_USAGE_OPTION};
         struct translation t = {.arena = arena};
         const struct encode_request how = {.model = STR("m"),
                                            .dialect = &dialect,
@@ -126,6 +127,55 @@ static void check_translated(struct request *request, struct arena *arena)
     }
 }
 
+/* null: it cannot be said to that vendor. */
+static struct str fit(struct request *request, const struct encode_request *how,
+                      struct arena *arena)
+{
+    struct wire wire;
+    struct error e;
+    struct str body = STR("");
+
+    if (openai_chat_upstream_encode(request, how, arena, &wire, &e) != OK) {
+        if (e.code != ERR_UNSUPPORTED && e.code != ERR_UNSUPPORTED_VALUE)
+            abort();
+        return STR_NULL;
+    }
+    for (size_t i = 0; i < wire.body_n; i++)
+        body = openai_chat_join(arena, body, wire.body[i]);
+    return body;
+}
+
+/* The vendor refuses nothing of what was fitted to him. */
+static void check_dialect(struct request *request, struct arena *arena)
+{
+    uint64_t number = request->source.n;
+
+    for (size_t i = 0; i < request->source.n; i++)
+        number = number * 31 + (unsigned char)request->source.p[i];
+    const struct dialect dialect = dialect_for_test(number);
+    struct translation t = {.arena = arena};
+    struct encode_request how = {.same_protocol = true,
+                                 .dialect = &dialect,
+                                 .steer = number % 3 == 0 ? &steer : NULL,
+                                 .translation = &t};
+    const struct request_limits deeper = {.depth_max = DEPTH_MAX + 8};
+    struct request again;
+    struct error e;
+
+    struct str once = fit(request, &how, arena);
+    if (str_is_null(once))
+        return;
+    bool dropped = json_index_find(&request->index, STR("messages")) != NULL &&
+                   dialect.drop != NULL && strstr(dialect.drop, "messages") != NULL;
+    if (dropped)
+        return;
+    if (openai_chat_request_decode(once, &deeper, arena, &again, &e) != OK)
+        abort();
+    how.steer = NULL;
+    if (!str_eq(once, fit(&again, &how, arena)))
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena arena;
@@ -136,6 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_init(&arena, ARENA_BYTES_MAX, 4096, NULL);
     if (openai_chat_request_decode(body, &limits, &arena, &request, &e) == OK) {
         check_edits(&request, &arena);
+        check_dialect(&request, &arena);
         if (turns_walk(protocol_find(STR("openai-chat")), &request, &limits, &arena) != NULL)
             abort();
         check_round_trip(&request, &arena);

@@ -36,7 +36,7 @@ static bool write_body(const struct protocol *protocol, struct request *request,
                        struct arena *arena, struct buf *out)
 {
     struct translation t = {.arena = arena};
-    const struct dialect dialect = {.stream_usage = true};
+    const struct dialect dialect = {.usage = DIALECT_USAGE_OPTION};
     const struct encode_request how = {
         .model = same ? STR_NULL : STR("m"),
         .dialect = &dialect,
