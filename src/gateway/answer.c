@@ -88,11 +88,18 @@ static void add_wait(int64_t wait_ms, struct buf *lines)
         (void)buf_print(lines, "retry-after-ms: %lld\r\n", (long long)wait_ms);
 }
 
+/* As it came; Retry-After apart. */
+static bool goes_as_it_is(const struct exchange *x, struct str name)
+{
+    if (!exchange_is_same(x))
+        return str_eq_nocase(name, STR("x-should-retry"));
+    return goes_down(name) || is_id(name) || (x->opaque != NULL && opaque_goes_down(name));
+}
+
 /* Header lines of the upstream's answer that go down, appended to out. */
 static void headers_down(const struct exchange *x, const struct message *m, int64_t now_ms,
                          struct buf *out)
 {
-    bool same = exchange_is_same(x);
     bool waits = x->call.error.wait_ms > 0; /* said by add_wait */
     bool said = waits;
 
@@ -102,17 +109,14 @@ static void headers_down(const struct exchange *x, const struct message *m, int6
             continue;
         if (str_eq_nocase(header->name, STR("retry-after"))) {
             said = add_retry_after(out, header->value, now_ms) || said;
-        } else if (same && (goes_down(header->name) || is_id(header->name) ||
-                            (x->opaque != NULL && opaque_goes_down(header->name)))) {
-            add_line(out, header->name, header->value);
-        } else if (!same && str_eq_nocase(header->name, STR("x-should-retry"))) {
+        } else if (goes_as_it_is(x, header->name)) {
             add_line(out, header->name, header->value);
         }
     }
     if (!said && m->status == 429 && x->attempt.keys.wait_ms > 0) /* named in other words */
         (void)buf_print(out, "retry-after: %lld\r\n",
                         (long long)((x->attempt.keys.wait_ms + 999) / 1000));
-    if (!same)
+    if (!exchange_is_same(x))
         quota_lines(x->attempt.protocol, x->call.intake.protocol, m, now_ms, out);
 }
 

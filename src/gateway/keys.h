@@ -4,8 +4,8 @@
  * it. What is known of them all is the backend's (backend/keyring.h).
  *
  *   take ─► (attempt) ─► begin ─► … ─► over
- *                               └► told: 429, 401, 403, before the client has a byte: another key at
- *                                  once, or once a short wait, or the client's answer
+ *                               └► told: 429, 401, 403, before the client has a byte: another
+ *                                  key at once, or once a short wait, or the client's answer
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What      Chooses the element of the plan for the next attempt; finds keys by name; takes keys out
- *           of what a backend says.
+ * What      Chooses the element of the plan for the next attempt; finds keys by name; takes keys
+ *           out of what a backend says.
  * Not here  Making the plan (pipeline/stage_resolve), the key of an attempt (keys).
  */
 #include "gateway/plan.h"
