@@ -44,26 +44,8 @@ int64_t timing_upstream_us(const struct timing *t)
     return t->us[PHASE_CONNECT] + t->us[PHASE_BACKEND] + t->us[PHASE_STREAM];
 }
 
-static char *put_whole(char *at, uint64_t value)
-{
-    char digits[20];
-    size_t n = 0;
-
-    if (LIKELY(value < 10)) {
-        *at = (char)('0' + value);
-        return at + 1;
-    }
-    do {
-        digits[n++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    while (n > 0)
-        *at++ = digits[--n];
-    return at;
-}
-
 /* Three digits. */
-static char *put_three(char *at, unsigned value)
+static inline char *put_three(char *at, unsigned value)
 {
     unsigned tens = value / 10;
 
@@ -72,6 +54,32 @@ static char *put_three(char *at, unsigned value)
     at[1] = (char)('0' + tens % 10);
     at[2] = (char)('0' + value - tens * 10);
     return at + 3;
+}
+
+/* Nearly all are short. */
+static inline char *put_short(char *at, unsigned value)
+{
+    if (LIKELY(value < 10)) {
+        *at = (char)('0' + value);
+        return at + 1;
+    }
+    if (value >= 100)
+        return put_three(at, value);
+    at[0] = (char)('0' + value / 10);
+    at[1] = (char)('0' + value % 10);
+    return at + 2;
+}
+
+static char *put_long(char *at, uint64_t value)
+{
+    if (value < 1000)
+        return put_short(at, (unsigned)value);
+    return put_three(put_long(at, value / 1000), (unsigned)(value % 1000));
+}
+
+static inline char *put_whole(char *at, uint64_t value)
+{
+    return LIKELY(value < 1000) ? put_short(at, (unsigned)value) : put_long(at, value);
 }
 
 /* "12.034" milliseconds. */
