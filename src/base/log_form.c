@@ -308,15 +308,15 @@ static void add_asctime(struct log_line *line, int64_t now_ms)
     add(line, text, (size_t)written);
 }
 
+static atomic_int_fast64_t log_threads;
+static _Thread_local int64_t log_thread;
+
 /* In the order in which they first logged, from 1. */
 static int64_t thread_number(void)
 {
-    static atomic_int_fast64_t last;
-    static _Thread_local int64_t number;
-
-    if (number == 0)
-        number = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
-    return number;
+    if (log_thread == 0)
+        log_thread = atomic_fetch_add_explicit(&log_threads, 1, memory_order_relaxed) + 1;
+    return log_thread;
 }
 
 static void add_field_named(struct log_line *line, const struct log_record *record, struct str name)

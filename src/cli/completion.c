@@ -62,7 +62,7 @@ static void add_bash(struct buf *out)
                            "\n"
                            "    COMPREPLY=()\n"
                            "    case $before in\n"));
-    for (size_t i = 0; config_flag_at(i, &flag); i++) {
+    for (size_t i = 0; config_args_flag(i, &flag); i++) {
         switch (kind_of(&flag, &words)) {
         case VALUE_NONE:
             break;
@@ -87,7 +87,7 @@ static void add_bash(struct buf *out)
         }
     }
     (void)buf_add(out, STR("    esac\n    local all='"));
-    for (size_t i = 0; config_flag_at(i, &flag); i++)
+    for (size_t i = 0; config_args_flag(i, &flag); i++)
         (void)buf_print(out, "%s%s", i == 0 ? "" : " ", flag.name);
     (void)buf_add(out,
                   STR("'\n"
@@ -118,7 +118,7 @@ static void add_zsh(struct buf *out)
     const char *words = NULL;
 
     (void)buf_add(out, STR("#compdef llm-proxy\n_arguments -s \\\n"));
-    for (size_t i = 0; config_flag_at(i, &flag); i++) {
+    for (size_t i = 0; config_args_flag(i, &flag); i++) {
         enum value_kind kind = kind_of(&flag, &words);
         (void)buf_print(out, "    '%s%s[", flag.name, kind == VALUE_NONE ? "" : "=");
         add_zsh_help(out, flag.help);
@@ -145,7 +145,7 @@ static void add_fish(struct buf *out)
                            "complete -c llm-proxy -f\n"
                            "complete -c llm-proxy -n __fish_use_subcommand -a 'debug-stream "
                            "lint-stream'\n"));
-    for (size_t i = 0; config_flag_at(i, &flag); i++) {
+    for (size_t i = 0; config_args_flag(i, &flag); i++) {
         (void)buf_print(out, "complete -c llm-proxy -l %s -d '", flag.name + strlen("--"));
         add_quoted(out, flag.help);
         (void)buf_add_char(out, '\'');

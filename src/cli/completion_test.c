@@ -32,7 +32,7 @@ static void all_options(void **state)
     arena_init(&arena, 1024 * 1024, 4096, NULL);
     struct str page = man_page("1.2.3", &arena);
     size_t i = 0;
-    for (; config_flag_at(i, &flag); i++) {
+    for (; config_args_flag(i, &flag); i++) {
         assert_true(str_starts(str_c(flag.name), STR("--")));
         for (size_t s = 0; s < COUNT_OF(shells); s++) {
             bool fish = s == 2;
@@ -52,7 +52,7 @@ static void all_options(void **state)
             fail_msg("manual page: no %s", flag.name);
     }
     assert_true(i > 10);
-    assert_false(config_flag_at(i, &flag));
+    assert_false(config_args_flag(i, &flag));
     assert_true(str_starts(page, STR(".TH LLM\\-PROXY 1 \"\" \"llm\\-proxy 1.2.3\"")));
     assert_true(str_is_null(completion_script(STR("csh"), &arena)));
     assert_true(str_is_null(completion_script(STR(""), &arena)));

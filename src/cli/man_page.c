@@ -114,7 +114,7 @@ struct str man_page(const char *version, struct arena *arena)
     buf_init(&out, PAGE_BYTES_MAX);
     (void)buf_print(&out, ".TH LLM\\-PROXY 1 \"\" \"llm\\-proxy %s\" \"User Commands\"\n", version);
     (void)buf_add(&out, str_of(before, sizeof(before) - 1));
-    for (size_t i = 0; config_flag_at(i, &flag); i++) {
+    for (size_t i = 0; config_args_flag(i, &flag); i++) {
         (void)buf_add(&out, STR(".TP\n.B "));
         add_text(&out, str_c(flag.name));
         if (flag.value != NULL) {

@@ -171,4 +171,4 @@ struct config_flag {
     const char *help;
 };
 /* The i-th in the order of --help; false: there are no more. */
-bool config_flag_at(size_t i, struct config_flag *ret_flag);
+bool config_args_flag(size_t i, struct config_flag *ret_flag);

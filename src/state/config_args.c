@@ -58,8 +58,8 @@ static const struct arg_row {
     {"--print-config", NULL, ARG_ACTION, NULL, CONFIG_PRINT,
      "Print every option with its value and from where it is, and end."},
     {"--manual", "TOPIC", ARG_MANUAL, NULL, CONFIG_MANUAL,
-     "Print a page of the manual (config, commands, metrics, errors, example, man; bash, zsh, fish: "
-     "completion), and end."},
+     "Print a page of the manual (config, commands, metrics, errors, example, man; bash, zsh, "
+     "fish: completion), and end."},
     {"--version", NULL, ARG_ACTION, NULL, CONFIG_VERSION, "Print the version, and end."},
     {"--help", NULL, ARG_ACTION, NULL, CONFIG_HELP, "Print this, and end."},
 };
@@ -229,7 +229,7 @@ void config_args_list(struct buf *out, bool markdown)
     }
 }
 
-bool config_flag_at(size_t i, struct config_flag *ret_flag)
+bool config_args_flag(size_t i, struct config_flag *ret_flag)
 {
     if (i >= COUNT_OF(rows))
         return false;
