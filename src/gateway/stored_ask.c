@@ -465,6 +465,8 @@ static void on_head(struct client_request *r, void *ctx, const struct message *m
     if (m->status >= 400)
         metric_add(&ask->x->station->metrics, METRIC_upstream_errors_total, ask->backend->slot, 1);
     ask->result = keys_result(m, loop_wall_ms(loop));
+    if (ask->backend->config->keys_n == 0 && ask->result.outcome == KEYRING_LIMITED)
+        ask->result.outcome = KEYRING_FAILED; /* it takes no key that could cool */
     ask->result.latency_us = loop_now_us(loop) - ask->sent_us;
     key_over(ask);
 }
