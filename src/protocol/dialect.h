@@ -46,9 +46,9 @@ enum dialect_json {
     DIALECT_JSON_NONE         /* neither: a text of the system's */
 };
 
-/* In which words reasoning is asked for; of models with efforts (canon/traits.def) also, or only, by
- * reasoning_effort. ENABLED, GROQ, MISTRAL and TEMPLATE, of whom many models are served, say it only
- * of models that are known to have it. */
+/* In which words reasoning is asked for; of models with efforts (canon/traits.def) also, or only,
+ * by reasoning_effort. ENABLED, GROQ, MISTRAL and TEMPLATE, of whom many models are served, say it
+ * only of models that are known to have it. */
 enum dialect_reasoning {
     DIALECT_REASONING_EFFORT,     /* reasoning_effort */
     DIALECT_REASONING_OPENROUTER, /* reasoning {effort | max_tokens, enabled, exclude} */
@@ -67,8 +67,8 @@ enum dialect_history {
     DIALECT_HISTORY_PLAIN, /* a client's own as it is; of another protocol: not told */
     DIALECT_HISTORY_DROP,  /* refused, or wasted */
     DIALECT_HISTORY_KEEP,  /* told in the turns that had some */
-    DIALECT_HISTORY_EVERY, /* the same; once there is some, or with tools while the model thinks, all
-                            * of the assistant's messages have the member, "" at least */
+    DIALECT_HISTORY_EVERY, /* the same; with tools, while the model thinks, all of the assistant's
+                            * messages have the member, "" at least */
     DIALECT_HISTORY_CALLS, /* told in the turns that called tools, to models known to reason */
     DIALECT_HISTORY_PARTS  /* as parts of the content: {"type":"thinking","thinking":[…]} */
 };
@@ -109,13 +109,12 @@ struct dialect {
     bool xhigh_is_max;         /* its greatest effort is meant by xhigh */
     bool top_k;                /* takes it */
     bool parallel_refused;     /* parallel_tool_calls */
-    bool
-        alternate; /* after the system's texts user and assistant take turns: what stands together is
-                     * joined, as texts and parts. With NONE of prefill and DROP of history, as
-                     * nothing else is left of a message */
-    bool content_empty;   /* an assistant's content is a string: "" for null */
-    bool content_text;    /* texts are strings, lists of texts are joined */
-    bool logprobs_number; /* logprobs is the number that top_logprobs says */
+    bool alternate;            /* after the system's texts user and assistant take turns: what
+                                * stands together is joined. With NONE of prefill and DROP of
+                                * history, as nothing but texts and parts is left of it */
+    bool content_empty;        /* an assistant's content is a string: "" for null */
+    bool content_text;         /* texts are strings, lists of texts are joined */
+    bool logprobs_number;      /* logprobs is the number that top_logprobs says */
     enum dialect_choice tool_choice;
     enum dialect_cache cache;
     enum fit_ids tool_ids; /* ANY: a client's own as they are, translated ones OPENAI */

@@ -2,8 +2,8 @@
 /*
  * Chat Completions: a body made what a vendor takes.
  *
- * What      What struct dialect says of requests, as edits of a body: a client's own, or one of ours
- *           that was written for the protocol as OpenAI has it. One set of rules for both.
+ * What      What struct dialect says of requests, as edits of a body: a client's own, or one of
+ *           ours that was written as OpenAI has the protocol. One set of rules for both.
  * How       One look at the root's members, by the index that is there already; each rule finds its
  *           members in has[] and leaves a body alone that fits. Running it twice changes nothing
  *           more. Where other edits may be in the way (commands, settings) they are applied first

@@ -398,6 +398,31 @@ static void name_it(struct openai_chat_dialect_work *w, struct message *message)
     message->has[other].value = STR_NULL;
 }
 
+/* Parts of the content, of a model that reasons. */
+static void part_it(struct openai_chat_dialect_work *w, struct message *message)
+{
+    bool reasons = w->traits->thinking != THINKING_NONE && !message->replaced;
+
+    if (reasons && is_string(message, M_REASONING_CONTENT) &&
+        message->has[M_REASONING_CONTENT].value.n > 2) {
+        as_part(w, message);
+        message->replaced = true;
+        take_away(w, message, M_REASONING_CONTENT);
+    }
+    forget(w, message);
+}
+
+/* Whether what the turn has of it is told at all. */
+static bool is_told(const struct openai_chat_dialect_work *w, const struct message *message)
+{
+    enum dialect_history history = w->dialect->history;
+
+    if (w->traits->history_refused || history == DIALECT_HISTORY_DROP)
+        return false;
+    return history != DIALECT_HISTORY_CALLS || (is_kind(message->has[M_CALLS].value, JSON_ARRAY) &&
+                                                w->traits->thinking != THINKING_NONE);
+}
+
 static void fit_reasoning(struct walk *walk, struct message *message)
 {
     struct openai_chat_dialect_work *w = walk->w;
@@ -405,23 +430,12 @@ static void fit_reasoning(struct walk *walk, struct message *message)
 
     if (message->role != ROLE_ASSISTANT || history == DIALECT_HISTORY_PLAIN)
         return;
-    if (w->traits->history_refused)
-        history = DIALECT_HISTORY_DROP;
-    if (history == DIALECT_HISTORY_PARTS) {
-        bool thinks = w->traits->thinking != THINKING_NONE;
-        if (thinks && !message->replaced && is_string(message, M_REASONING_CONTENT) &&
-            message->has[M_REASONING_CONTENT].value.n > 2) {
-            as_part(w, message);
-            message->replaced = true;
-            take_away(w, message, M_REASONING_CONTENT);
-        }
+    if (!is_told(w, message)) {
         forget(w, message);
         return;
     }
-    bool calls = is_kind(message->has[M_CALLS].value, JSON_ARRAY);
-    bool told = calls && w->traits->thinking != THINKING_NONE;
-    if (history == DIALECT_HISTORY_DROP || (history == DIALECT_HISTORY_CALLS && !told)) {
-        forget(w, message);
+    if (history == DIALECT_HISTORY_PARTS) {
+        part_it(w, message);
         return;
     }
     name_it(w, message);
