@@ -6,8 +6,8 @@
  * How       A value is made from *layers*: all the schemas that it has to satisfy at once. $ref and
  *           allOf add layers, of anyOf and oneOf the first that is possible does. Each question
  *           (which type, which minimum, what of this member) is then asked of all layers. A
- *           scalar is a candidate (enum, const, what the message offers, default, examples) that all layers
- *           take, else one that is made.
+ *           scalar is a candidate (enum, const, what the message offers, default, examples) that
+ *           all layers take, else one that is made.
  *           Depth, values and bytes are bounded; members that are not required are left out, so
  *           that schemas which refer to themselves end where they can.
  * Owns      Nothing.

@@ -78,7 +78,8 @@ static const struct {
      "[\"b\",\"c\"],\"additionalProperties\":{\"type\":\"boolean\"}}",
      NULL, "{\"b\":1,\"c\":true}"},
     {"{\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"string\"},\"query\":{\"type\":"
-     "\"string\"},\"command\":{\"type\":\"string\"}},\"required\":[\"city\",\"query\",\"command\"]}",
+     "\"string\"},\"command\":{\"type\":\"string\"}},\"required\":[\"city\",\"query\","
+     "\"command\"]}",
      "How warm is Rome?",
      "{\"city\":\"Rome\",\"query\":\"How warm is Rome?\",\"command\":\"echo demo\"}"},
     {"{\"type\":\"object\",\"minProperties\":2,\"properties\":{\"a\":{\"const\":1}}}", NULL,

@@ -116,7 +116,7 @@ void command_reply_send(struct call *call, struct str text)
     bool anthropic = str_eq(str_c(call->intake.protocol->name), STR("anthropic"));
     bool completes = false;
     bool tools = offers_tools(&call->request, &completes);
-    /* Newer versions of such clients offer other tools, and refuse a call of one that they do not. */
+    /* Newer ones of these clients offer other tools, and refuse a call of what they do not. */
     bool as_tool = (completes || !tools) && wants_tool(call, completes);
 
     struct event *start = add(&reply, EVENT_START);
