@@ -139,3 +139,16 @@ test("ai sdk: the demo, whole and streamed", { skip }, async () => {
         maxRetries: 0 });
     assert.match(command.text, /llm-proxy/);
 });
+
+test("ai sdk: the demo calls tools, and thinks apart from what it says", { skip }, async () => {
+    const asked = [];
+    const called = await ai.generateText({ model: provider("demo:tools"), maxRetries: 0,
+        prompt: "How warm is it in Oslo?", tools: { weather: weather(asked) },
+        stopWhen: ai.stepCountIs(3) });
+    assert.equal(asked.length, 1);
+    assert.match(called.text, /-3/, "what the tool gave is said");
+    const thought = ai.streamText({ model: provider("demo:reason"), prompt: "Why?",
+        maxRetries: 0 });
+    assert.ok((await thought.reasoningText).length > 0);
+    assert.ok((await thought.text).length > 0);
+});

@@ -141,3 +141,15 @@ test("langchain: the demo, whole and streamed", { skip }, async () => {
     assert.equal(text, "one two three");
     assert.match((await chat("demo:echo").invoke("!/hello")).content, /llm-proxy/);
 });
+
+test("langchain: the demo calls a tool, and says what it gave", { skip }, async () => {
+    const weather = tools.tool(async () => "snow in Oslo", { name: "weather",
+        description: "Weather of a city", schema: zod.z.object({ city: zod.z.string() }) });
+    const model = chat("demo:tools").bindTools([weather]);
+    const history = [new messages.HumanMessage("How is it in Oslo?")];
+    const first = await model.invoke(history);
+    assert.deepEqual(first.tool_calls.map((c) => [c.name, Object.keys(c.args)]),
+        [["weather", ["city"]]]);
+    history.push(first, await weather.invoke(first.tool_calls[0]));
+    assert.match((await model.invoke(history)).content, /snow in Oslo/);
+});
