@@ -179,8 +179,8 @@ static void vendors(void **state)
         {true, false, false, KEY_BEARER, "", "h"},
         /* What it leaves alone is for who sends a request to see: translated ones are edited. */
         {true, false, true, KEY_BEARER, "", "api.openai.com"},
-        {true, true, false, KEY_BEARER, "assistant", ""},
-        {true, true, false, KEY_BEARER, "assistant", ""},
+        {true, true, true, KEY_BEARER, "assistant", ""},
+        {true, true, true, KEY_BEARER, "assistant", ""},
         {true, false, false, KEY_X_API_KEY, "", "h"},
         {true, false, false, KEY_X_API_KEY, "", "api.anthropic.com"},
         {false, false, false, KEY_BEARER, "", "h"},
