@@ -150,8 +150,8 @@ NODISCARD enum error_code backend_elsewhere(const struct backend_set *set,
  * Warned of: backends that are not functional, and why; keys of another shape than the vendor's. */
 size_t backend_check(const struct config *config, struct arena *arena, struct buf *report);
 
-/* The vendor whose line it is made by: its type, or its own name; null: it speaks the plain protocol
- * that it names. */
+/* The vendor whose line it is made by: its type, or its own name; null: it speaks the plain
+ * protocol that it names. */
 struct str backend_type(const struct backend *backend);
 /* Why one is not functional, and what would help: "it has no key (set OPENAI_API_KEY)". */
 struct str backend_why(const struct backend *backend, struct arena *arena);

@@ -194,21 +194,35 @@ static void logfmt_line(const struct log_record *record, struct log_line *line)
 
 /* --- JSON --------------------------------------------------------------------------------- */
 
-/* Length of the UTF-8 character (RFC 3629) that p begins with; 0: it begins with none. */
+/* May c be the second byte of a UTF-8 character that begins with first (RFC 3629, section 4)?
+ * Neither a longer form than needed, nor a surrogate, nor beyond U+10FFFF. */
+static bool second_ok(unsigned char first, unsigned char c)
+{
+    switch (first) {
+    case 0xE0:
+        return c >= 0xA0 && c <= 0xBF;
+    case 0xED:
+        return c >= 0x80 && c <= 0x9F;
+    case 0xF0:
+        return c >= 0x90 && c <= 0xBF;
+    case 0xF4:
+        return c >= 0x80 && c <= 0x8F;
+    default:
+        return c >= 0x80 && c <= 0xBF;
+    }
+}
+
+/* Length of the UTF-8 character that p begins with; 0: it begins with none. */
 static size_t character_size(const unsigned char *p, size_t n)
 {
-    unsigned char low = 0x80;
-    unsigned char high = 0xBF;
     size_t size = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
 
     if (p[0] > 0xF4 || size == 0 || size > n)
         return 0;
-    if (p[0] == 0xE0 || p[0] == 0xF0)
-        low = p[0] == 0xE0 ? 0xA0 : 0x90;
-    if (p[0] == 0xED || p[0] == 0xF4)
-        high = p[0] == 0xED ? 0x9F : 0x8F;
-    for (size_t i = 1; i < size; i++) {
-        if (p[i] < (i == 1 ? low : 0x80) || p[i] > (i == 1 ? high : 0xBF))
+    if (size > 1 && !second_ok(p[0], p[1]))
+        return 0;
+    for (size_t i = 2; i < size; i++) {
+        if (p[i] < 0x80 || p[i] > 0xBF)
             return 0;
     }
     return size;

@@ -5,8 +5,8 @@
  *   logfmt    ts=… level=info room=backend class=BackendService msg=models.failed backend=b …
  *   json      {"ts":"…","level":"info","room":"backend","class":…,"msg":"…","backend":"b",…}
  *   template  text with placeholders as Python's logging has them: %(asctime)s %(name)s
- *             %(levelname)s %(message)s %(process)d %(thread)d %(session)s %(request)s, with a width
- *             where wanted (%(levelname)-8s), and %%.
+ *             %(levelname)s %(message)s %(process)d %(thread)d %(session)s %(request)s, with a
+ *             width where wanted (%(levelname)-8s), and %%.
  *
  * Times of logfmt and json are UTC; asctime is local time with a comma, as Python writes it.
  * Nothing from outside makes a line of its own or reaches a terminal as a control character. A line

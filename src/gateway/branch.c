@@ -11,9 +11,10 @@
  * Owns      A reference on the site; the pools, the list, the server.
  * Not here  When a site is replaced (station, gateway).
  */
-#include "gateway/gateway_priv.h"
+#include "gateway/branch.h"
 
 #include "base/mem.h"
+#include "gateway/gateway_priv.h"
 #include "gateway/local.h"
 #include "gateway/models.h"
 

@@ -226,8 +226,8 @@ void exchange_gone(struct exchange *x);
 void exchange_done(struct exchange *x);
 /* Answers with the error in x->call.error, or ends the stream with it. */
 void exchange_fail(struct exchange *x);
-/* Tells the stages what came of the call, once. For an error before the client has a byte of it: who
- * reads the error and asks again finds what it gave back (a one-off). */
+/* Tells the stages what came of the call, once. For an error before the client has a byte of it:
+ * who reads the error and asks again finds what it gave back (a one-off). */
 void exchange_settle(struct exchange *x);
 /* raw_possible: the upstream's answer has the client's protocol and form (stream or whole). */
 void exchange_start_encoder(struct exchange *x, bool raw_possible);

@@ -3,8 +3,8 @@
  * What      Looks into opaque requests and answers, as far as the proxy must: for whom they are,
  *           and what they cost.
  * How       A body is not checked: what cannot be read is not found, and goes on as it came. In
- *           JSON only members of the root count that have come whole; strings are stepped over, so that
- *           nothing within one is taken for a member.
+ *           JSON only members of the root count that have come whole; strings are stepped over, so
+ *           that nothing within one is taken for a member.
  * Not here  What follows from it (opaque), which backend a name means (pipeline/stage_resolve).
  */
 #include "gateway/opaque_look.h"
