@@ -562,6 +562,9 @@ static enum error_code message_check(const struct parser *parser, const struct m
         return bad(parser, e, "a Transfer-Encoding other than chunked");
     if (counts->encodings == 1 && m->minor == 0)
         return bad(parser, e, "Transfer-Encoding in HTTP/1.0");
+    /* No body is so long, and lengths are counted with a sign elsewhere. */
+    if (m->has_length && m->content_length > INT64_MAX)
+        return bad(parser, e, "Content-Length overflow");
     if (parser->side == PARSE_ANSWER)
         return answer_check(parser, m, e);
 

@@ -244,6 +244,8 @@ static const struct {
      "BAD_HTTP /: Empty Content-Length"},
     {IN("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\na"),
      "BAD_HTTP /: Content-Length overflow"},
+    {IN("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\na"),
+     "BAD_HTTP /: Content-Length overflow"},
     {IN("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n"),
      "BAD_HTTP /: Unexpected whitespace after header value"},
     {IN("GET / HTTP/1.1\r\n A: b\r\nHost: a\r\n\r\n"),
@@ -627,6 +629,13 @@ static const struct {
      "100 1.1 keep\nend\n103 1.1 keep [Link=x]\nend\n"
      "200 1.1 keep length=1 [Content-Length=1]\nbody=!\nend\n"},
 
+    /* Not one that a signed number does not hold, not even where no body is to come. */
+    {IN("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\n"), false, true,
+     "200 1.1 keep length=9223372036854775807 [Content-Length=9223372036854775807]\nend\n"},
+    {IN("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775808\r\n\r\nab"), false, false,
+     BROKEN "the answer is not valid HTTP/1: Content-Length overflow"},
+    {IN("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n"), false, true,
+     BROKEN "the answer is not valid HTTP/1: Content-Length overflow"},
     {IN("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"), true, false,
      "200 1.1 keep length=5 [Content-Length=5]\nbody=ab\n" BROKEN
      "the connection closed after 2 of 5 bytes"},
