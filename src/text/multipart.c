@@ -13,6 +13,26 @@
 
 /* --- parameters: ; name=token or ; name="quoted" ------------------------------------------ */
 
+/* Where a parameter's name ends, or a value without quotes: no byte behind that is looked at, so
+ * that many parameters in one line cost what their bytes do. */
+static size_t token_end(struct str s, bool of_name)
+{
+    size_t n = 0;
+
+    while (n < s.n && s.p[n] != ';' && !(of_name && s.p[n] == '='))
+        n++;
+    return n;
+}
+
+static struct str without_blanks(struct str s)
+{
+    size_t n = 0;
+
+    while (n < s.n && (s.p[n] == ' ' || s.p[n] == '\t'))
+        n++;
+    return str_from(s, n);
+}
+
 /* Takes the next parameter off *rest, which stands before its ';'. The value is as it stands,
  * within its quotes. False: there is none, or no more that could be read. */
 static bool parameter_next(struct str *rest, struct str *ret_name, struct str *ret_value,
@@ -23,22 +43,20 @@ static bool parameter_next(struct str *rest, struct str *ret_name, struct str *r
     if (at == SIZE_MAX)
         return false;
     struct str s = str_from(*rest, at + 1);
-    size_t equals = str_find_char(s, '=', 0);
-    size_t next = str_find_char(s, ';', 0);
-    if (equals == SIZE_MAX || next < equals) { /* a name alone */
-        *ret_name = str_trim(str_head(s, next));
+    size_t end = token_end(s, true);
+    *ret_name = str_trim(str_head(s, end));
+    *ret_quoted = false;
+    if (end == s.n || s.p[end] == ';') { /* a name alone */
         *ret_value = STR("");
-        *ret_quoted = false;
-        *rest = next == SIZE_MAX ? STR("") : str_from(s, next);
+        *rest = str_from(s, end);
         return true;
     }
-    *ret_name = str_trim(str_head(s, equals));
-    s = str_trim(str_from(s, equals + 1));
+    s = without_blanks(str_from(s, end + 1));
     *ret_quoted = str_starts(s, STR("\""));
     if (!*ret_quoted) {
-        next = str_find_char(s, ';', 0);
-        *ret_value = str_trim(str_head(s, next));
-        *rest = next == SIZE_MAX ? STR("") : str_from(s, next);
+        end = token_end(s, false);
+        *ret_value = str_trim(str_head(s, end));
+        *rest = str_from(s, end);
         return true;
     }
     for (size_t i = 1; i < s.n; i++) {

@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "text/multipart.h"
 
@@ -170,13 +172,39 @@ static void test_chance(void **state)
     }
 }
 
+/* A line costs what its bytes do, whatever stands in it: with squares each took many seconds. */
+static void test_long_lines(void **state)
+{
+    static const struct {
+        const char *piece;
+        const char *end;
+    } cases[] = {{";", ""}, {";", "="}, {";a=\"\"", ""}, {";a=\"\"", " "}, {";a=", ";"}};
+    enum { PIECES = 1000 * 1000, BLANKS = 200 * 1000 };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf body;
+        buf_init(&body, 8 * 1024 * 1024);
+        (void)buf_add(&body, STR("--b\r\nContent-Disposition: form-data"));
+        for (size_t n = 0; n < PIECES; n++)
+            (void)buf_add(&body, str_c(cases[i].piece));
+        for (size_t n = 0; n < BLANKS; n++)
+            (void)buf_add(&body, str_c(cases[i].end));
+        assert_true(buf_add(&body, STR("; name=model\r\n\r\nm\r\n--b--\r\n")));
+        clock_t began = clock();
+        struct multipart_field field = multipart_find(buf_str(&body), STR("b"), STR("model"));
+        assert_true(clock() - began < 2 * CLOCKS_PER_SEC);
+        assert_int_equal(field.count, 1);
+        buf_fini(&body);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_boundary),
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_chance),
+        cmocka_unit_test(test_boundary),   cmocka_unit_test(test_find),
+        cmocka_unit_test(test_cut),        cmocka_unit_test(test_chance),
+        cmocka_unit_test(test_long_lines),
     };
 
     arena_init(&arena, 64 * 1024 * 1024, 1024, NULL);
