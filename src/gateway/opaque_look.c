@@ -51,6 +51,8 @@ static bool is_plain(struct str path)
             return false;
     }
     while (str_cut(&rest, '/', &segment)) {
+        /* What stands behind a ';' some servers drop before they look for dots. */
+        segment = str_head(segment, str_find_char(segment, ';', 0));
         if (segment.n == 0 || str_eq(segment, STR(".")) || str_eq(segment, STR("..")))
             return false;
     }
