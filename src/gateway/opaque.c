@@ -161,6 +161,14 @@ static bool is_wanted(const struct exchange *x)
     return x->attempt.request != NULL && x->attempt.status < 400 && !x->attempt.failed;
 }
 
+/* Bytes beyond what is kept of the body are on their way: none of it goes again. An upload that
+ * takes long, or stands still, holds nothing of inflight_bytes_max from here on. */
+static void forget_peek(struct exchange *x)
+{
+    if (x->opaque->peek.n > 0 && !client_send_is_kept(x->attempt.request))
+        buf_fini(&x->opaque->peek);
+}
+
 void opaque_body(struct exchange *x, struct str bytes)
 {
     assert(bytes.n <= CLIENT_SEND_MAX);
@@ -175,6 +183,7 @@ void opaque_body(struct exchange *x, struct str bytes)
                (int64_t)bytes.n);
     if (client_send(x->attempt.request, bytes, false) == CLIENT_FULL)
         pause(x);
+    forget_peek(x);
 }
 
 void opaque_body_end(struct exchange *x)
@@ -197,7 +206,8 @@ bool opaque_is_whole(const struct exchange *x)
 
 bool opaque_has_first_key(const struct exchange *x)
 {
-    return x->opaque->model.place == OPAQUE_NOWHERE;
+    return x->opaque->model.place == OPAQUE_NOWHERE &&
+           !opaque_look_names_model(x->call.intake.method, x->call.intake.rest);
 }
 
 enum error_code opaque_look(struct exchange *x, struct error *e)
@@ -207,6 +217,8 @@ enum error_code opaque_look(struct exchange *x, struct error *e)
     TRY(opaque_look_model(x->call.intake.query, o->content_type,
                           str_head(buf_str(&o->peek), x->call.config->opaque_peek_bytes),
                           x->call.arena, &o->model, e));
+    /* It lies in the body, which may go before the exchange does. */
+    o->model.name = str_copy(x->call.arena, o->model.name);
     x->call.request.model = o->model.name;
     return exchange_overflowed(x, e) ? e->code : OK;
 }
@@ -366,6 +378,7 @@ static void on_writable(struct client_request *r, void *ctx)
     struct exchange *x = exchange_of(ctx);
 
     assert(r == x->attempt.request);
+    forget_peek(x);
     if (x->opaque->paused)
         resume(x);
 }

@@ -24,7 +24,8 @@ void opaque_body_end(struct exchange *x);
 bool opaque_is_paused(const struct exchange *x);
 /* All of the body is kept: it may be sent again (opaque_start). */
 bool opaque_is_whole(const struct exchange *x);
-/* It names no model: files and batches belong to a key, the first one always. */
+/* Its path is of none that models work for: files and batches belong to a key, the first one
+ * always. */
 bool opaque_has_first_key(const struct exchange *x);
 /* BODY: whether enough of the body is there to go on: all of it, or all that is looked into. */
 bool opaque_is_ready(const struct exchange *x);

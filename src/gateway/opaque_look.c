@@ -86,6 +86,21 @@ bool opaque_look_is_anthropic(struct str path)
            str_starts(path, STR("/anthropic/"));
 }
 
+bool opaque_look_names_model(struct str method, struct str rest)
+{
+    static const struct str families[] = {STR_INIT("embeddings"),  STR_INIT("completions"),
+                                          STR_INIT("images"),      STR_INIT("audio"),
+                                          STR_INIT("moderations"), STR_INIT("rerank")};
+    struct str first = str_from(rest, 1);
+
+    first = str_head(first, str_find_char(first, '/', 0));
+    for (size_t i = 0; i < COUNT_OF(families); i++) {
+        if (str_eq(first, families[i]))
+            return str_eq(method, STR("POST"));
+    }
+    return false;
+}
+
 /* --- models ------------------------------------------------------------------------------- */
 
 static enum error_code twice(const char *where, struct error *e)

@@ -17,6 +17,11 @@ bool opaque_look_path(struct str path, struct str *ret_rest);
 /* Whether Anthropic's clients ask it, by the path alone. */
 bool opaque_look_is_anthropic(struct str path);
 
+/* Whether requests of the path are work for a model, so that any key will do, also where the model
+ * was not found (behind a file, longer than what is looked into) or is left to the backend. rest:
+ * the path behind its version. */
+bool opaque_look_names_model(struct str method, struct str rest);
+
 enum opaque_place { OPAQUE_NOWHERE, OPAQUE_QUERY, OPAQUE_JSON, OPAQUE_MULTIPART };
 
 struct opaque_model {

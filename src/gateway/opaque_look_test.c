@@ -72,6 +72,27 @@ static void test_paths(void **state)
     assert_false(opaque_look_is_anthropic(STR("/v1/files")));
 }
 
+static void test_names_model(void **state)
+{
+    static const struct {
+        const char *method;
+        const char *rest;
+        bool names;
+    } cases[] = {
+        {"POST", "/embeddings", true},     {"POST", "/audio/transcriptions", true},
+        {"POST", "/images/edits", true},   {"POST", "/completions", true},
+        {"POST", "/moderations", true},    {"POST", "/rerank", true},
+        {"GET", "/images/img-1", false},   {"POST", "/files", false},
+        {"POST", "/embeddingsx", false},   {"POST", "/batches", false},
+        {"POST", "/files/audio/x", false}, {"POST", "/uploads/u_1/parts", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        assert_int_equal(opaque_look_names_model(str_c(cases[i].method), str_c(cases[i].rest)),
+                         cases[i].names);
+}
+
 static const char JSON[] = "application/json; charset=utf-8";
 static const char FORM[] = "multipart/form-data; boundary=b";
 
@@ -255,9 +276,10 @@ static void test_usage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths), cmocka_unit_test(test_models), cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_write), cmocka_unit_test(test_cut),    cmocka_unit_test(test_chance),
-        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_paths),  cmocka_unit_test(test_names_model),
+        cmocka_unit_test(test_models), cmocka_unit_test(test_twice),
+        cmocka_unit_test(test_write),  cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_chance), cmocka_unit_test(test_usage),
     };
 
     arena_init(&arena, 64 * 1024 * 1024, 1024, NULL);

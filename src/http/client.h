@@ -17,8 +17,9 @@
  * Events never come from within client_start, client_cancel or client_pause.
  * A body need not be there whole (client_call.more): then its rest is given by client_send, as fast
  * as it is taken. What came with the call stays borrowed and goes again where the connection is
- * replaced; once a byte beyond it was given there is no replacement. While it is the user who is
- * waited for, the silence time-out stands still.
+ * replaced; once a byte beyond it is on its way there is no replacement, and the call's body is not
+ * read any more (client_send_is_kept). While it is the user who is waited for, the silence time-out
+ * stands still.
  * 1xx answers are skipped. A body without length and chunks ends with EOF. Answers that are not
  * HTTP, have contradicting lengths, or break off are `failed` with ERR_UPSTREAM_BROKEN; the error
  * says whether it broke before the first byte.
@@ -133,6 +134,8 @@ bool client_is_connecting(const struct client_request *r);
  * the sending, what is given is dropped. Its length is the user's to keep where the head says it.
  */
 enum client_push client_send(struct client_request *request, struct str bytes, bool end);
+/* Nothing was sent that could not be sent again: the call's body is borrowed still. */
+PURE_FN bool client_send_is_kept(const struct client_request *request);
 /* Takes NULL; nulls. */
 void client_cancel(struct client_request **request);
 /* Stops and resumes reading the answer. While paused the silence time-out stands still. */

@@ -109,8 +109,6 @@ void client_send_forget(struct client_request *r);
 NODISCARD bool client_send_frame(struct client_call *call);
 /* What the call had is sent. True: so is the rest. Tells `writable`. */
 NODISCARD bool client_send_go_on(struct client_request *r);
-/* Nothing was sent that could not be sent again. */
-PURE_FN bool client_send_is_kept(const struct client_request *r);
 /* It is the user's turn. */
 PURE_FN bool client_send_waits(const struct client_request *r);
 

@@ -275,6 +275,24 @@ test("another key where one has enough; what names no model has the first one al
     await own.stop();
 });
 
+test("a model that was not found, or is left out, leaves no work to a key that cools", async () => {
+    const own = await start({ config: { default_backend: "keys", backends: { keys: backend(mock,
+        { type: "openai", api_keys: ["sk-key-a-1", "sk-key-b-2"] }) } } });
+    mock.next((ex) => ex.json_answer({ error: { message: "slow down" } },
+        { status: 429, headers: { "retry-after": "30" } }));
+    await own.call({ path: "/v1/files", body: "{}" });
+    mock.requests.length = 0;
+    for (const body of [form([["file", Buffer.alloc(1 << 20)], ["model", "m"]]), json({})]) {
+        const answer = await own.call({ path: "/v1/audio/transcriptions", ...body });
+        assert.equal(answer.status, 200, answer.text);
+        assert.equal(mock.requests.pop().get("authorization"), "Bearer sk-key-b-2");
+    }
+    const answer = await own.call({ path: "/v1/files", body: "{}" });
+    assert.equal(answer.status, 429);
+    assert.equal(mock.requests.length, 0);
+    await own.stop();
+});
+
 /* A connection on which the body comes by hand. */
 async function upload(path, headers, more = {}) {
     const client = await proxy.connect();

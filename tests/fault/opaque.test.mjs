@@ -55,8 +55,8 @@ function taken(ex, bytes = Infinity) {
 }
 
 /* A client that has begun an upload of `bytes`, with the exchange at the upstream. */
-async function upload(bytes, script, headers = {}, path = "/v1/files") {
-    const client = await proxy.connect();
+async function upload(bytes, script, headers = {}, path = "/v1/files", to = proxy) {
+    const client = await to.connect();
     let came;
     const exchange = new Promise((resolve) => { came = resolve; });
     mock.early = async (ex) => {
@@ -242,6 +242,31 @@ test("who stops in the middle: a client is told by body_idle_timeout, an upstrea
         (await stalled.exchange).socket.destroy();
         await settled(proxy, { mocks: [mock] });
     });
+
+test("uploads that stand still hold nothing of what all requests share, and go on", async () => {
+    const own = await start({ config: { default_backend: "mock", inflight_bytes_max: "8MiB",
+        workers: 1, backends: { mock: backend(mock) } } });
+    const held = async () => Number(/^llm_proxy_inflight_bytes (\d+)$/m.exec((await own.call(
+        { method: "GET", path: "/metrics" })).text)[1]);
+    const uploads = [];
+    for (let i = 0; i < 12; i++) {
+        const { client, exchange, sending } = await upload(2 * MIB, (ex) => { ex.done = taken(ex); },
+            { "Content-Length": 3 * MIB }, "/v1/files", own);
+        const ex = await exchange;
+        await sending;
+        await until(async () => ex.count >= 2 * MIB - 64 * 1024, "the bytes at the upstream");
+        uploads.push({ client, ex });
+    }
+    assert.ok(await held() < MIB, `${await held()} bytes`);
+    for (const { client, ex } of uploads) {
+        client.write(BLOCK);
+        await ex.done;
+        await answer(ex);
+        assert.equal((await client.response()).status, 200);
+        client.destroy();
+    }
+    await own.stop();
+});
 
 test("an upload that runs when the process is asked to end is carried to its end", async () => {
     const own = await start({ config: { default_backend: "mock",
