@@ -376,16 +376,16 @@ static void test_models_decode(void **state)
          "a={\"id\":\"a\"} ", "limit=1000&after_id=a%2Bb"},
         {"{\"data\":[{\"id\":\"a\"}],\"has_more\":true,\"last_id\":null}", "a={\"id\":\"a\"} ",
          "limit=1000&after_id=a"},
-        {"{\"data\":[],\"has_more\":true}", ""},
+        {"{\"data\":[],\"has_more\":true}", "", NULL},
         {"{\"data\":[{\"id\":\"a\",\"x\":1.0},{\"type\":\"model\"},7,{\"id\":\"\"},"
          "{\"id\":\"b/c\"}],\"has_more\":false}",
-         "a={\"id\":\"a\",\"x\":1.0} b/c={\"id\":\"b/c\"} "},
-        {"{\"data\":[]}", ""},
-        {"{\"data\":{}}", NULL},
-        {"{\"models\":[]}", NULL},
-        {"[]", NULL},
-        {"<html>", NULL},
-        {"", NULL},
+         "a={\"id\":\"a\",\"x\":1.0} b/c={\"id\":\"b/c\"} ", NULL},
+        {"{\"data\":[]}", "", NULL},
+        {"{\"data\":{}}", NULL, NULL},
+        {"{\"models\":[]}", NULL, NULL},
+        {"[]", NULL, NULL},
+        {"<html>", NULL, NULL},
+        {"", NULL, NULL},
     };
     struct arena arena;
     struct buf out;
