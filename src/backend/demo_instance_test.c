@@ -143,8 +143,8 @@ static void refused(void **state)
         "{\"$ref\":\"#/nowhere\"}",
         "{\"$ref\":\"https://example.com/\"}",
         "{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#\"}},\"required\":[\"a\"]}",
-        "{\"type\":\"array\",\"minItems\":90,\"items\":{\"type\":\"array\",\"minItems\":90,"
-        "\"items\":{\"type\":\"array\",\"minItems\":90}}}",
+        ("{\"type\":\"array\",\"minItems\":90,\"items\":{\"type\":\"array\",\"minItems\":90,"
+         "\"items\":{\"type\":\"array\",\"minItems\":90}}}"),
         "{\"type\":\"object\",\"minProperties\":100000}",
         "{\"anyOf\":[false]}",
     };
