@@ -176,29 +176,32 @@ static uint64_t bit(size_t index)
     return UINT64_C(1) << index;
 }
 
-/* Those that may be tried now, as bits. *ret_wait_ms: of keys that cool, until the first does not;
- * -1: none does. */
+/* Those that may be tried now, as bits. *ret_wait_ms: of keys that cool, until the first does not
+ * (of those that were refused, where there are no others); -1: none does. */
 static uint64_t usable(const struct keyring *ring, const struct keyring_ask *ask,
                        int64_t *ret_wait_ms)
 {
     uint64_t good = 0;
     uint64_t refused = 0;
-    int64_t wait_ms = -1;
+    int64_t good_ms = -1; /* until the first of those that cool does not */
+    int64_t refused_ms = -1;
 
     for (size_t i = 0; i < ring->n; i++) {
-        const struct keyring_key *key = ring->keys[i];
-        int64_t left_ms = cool_until(key) - ask->now_ms;
-        if (is_invalid(key))
-            refused |= left_ms > 0 ? 0 : bit(i);
-        else if (left_ms <= 0)
-            good |= bit(i);
-        else if (wait_ms < 0 || left_ms < wait_ms)
-            wait_ms = left_ms;
+        bool invalid = is_invalid(ring->keys[i]);
+        int64_t left_ms = cool_until(ring->keys[i]) - ask->now_ms;
+        uint64_t *bits = invalid ? &refused : &good;
+        int64_t *shortest_ms = invalid ? &refused_ms : &good_ms;
+        if (left_ms <= 0)
+            *bits |= bit(i);
+        else if (*shortest_ms < 0 || left_ms < *shortest_ms)
+            *shortest_ms = left_ms;
     }
-    *ret_wait_ms = wait_ms;
+    *ret_wait_ms = good_ms;
     /* One that cools works, a moment later. */
-    if (good == 0 && wait_ms < 0)
+    if (good == 0 && good_ms < 0) {
         good = refused;
+        *ret_wait_ms = refused_ms;
+    }
     return good & ~ask->tried;
 }
 

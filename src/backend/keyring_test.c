@@ -218,6 +218,11 @@ static void test_one_key(void **state)
         refuse(&f, 0);
         assert_int_equal(choose(&f, NOW + 50), 0);
         assert_int_equal(wait_of(&f, 1, NOW + 50), -1);
+        /* It was refused, and then told to wait. */
+        end(&f, 0, KEYRING_LIMITED, 400, NOW + 50);
+        assert_int_equal(wait_of(&f, 0, NOW + 50), 400);
+        assert_int_equal(wait_of(&f, 1, NOW + 150), 300);
+        assert_int_equal(choose(&f, NOW + 450), 0);
         teardown(&f);
     }
 }
