@@ -138,6 +138,7 @@ struct frame {
                             * that the upstream left out (STOP) may stand in it */
     bool whole;      /* raw is a whole body, not a piece of a stream */
     bool usage_only; /* raw says nothing but usage */
+    bool error;      /* raw says an error, which later frames tell as an event */
     bool hole;       /* raw cannot be read and the answer was not complete: only who gets raw may
                       * go on. No events */
 };

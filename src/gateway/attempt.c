@@ -352,6 +352,8 @@ enum push attempt_frame(void *ctx, struct frame *frame)
     }
     x->frames++;
     x->terminated = x->terminated || frame->terminator;
+    if (UNLIKELY(frame->error || frame->hole) && x->attempt.streams)
+        frame->raw = plan_redact_keys(x->attempt.backend, frame->raw, &x->station->scratch);
     bool first = !x->attempt.said;
     if (UNLIKELY(first))
         look_for_more(x, frame);

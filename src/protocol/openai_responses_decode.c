@@ -878,9 +878,10 @@ static void read_root(struct decode *base, yyjson_val *root, struct str event, s
 {
     struct openai_responses_decoder *d = self_of(base);
 
-    (void)frame;
-    if (base->options.stream)
+    if (base->options.stream) {
         read_event(d, root, event);
+        frame->error = d->failed;
+    }
     else if (yyjson_is_arr(json_get(root, STR("output"))))
         read_terminal(d, root, STR_NULL);
     else if (json_get(root, STR("error")) != NULL)
