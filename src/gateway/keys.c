@@ -249,8 +249,10 @@ static void note(struct exchange *x, const struct event *error, struct str body,
     struct keys_attempt *keys = &x->attempt.keys;
     const struct message *head = x->attempt.head;
     enum keyring_outcome outcome = outcome_of(error, status);
-    /* A script is no vendor: each of its models answers for itself. */
-    if (outcome == KEYRING_LIMITED && x->attempt.backend->local != NULL)
+    const struct backend *backend = x->attempt.backend;
+    /* A backend that takes no key has none that could rest: its next answer may be another. A script
+     * is no vendor: each of its models answers for itself. */
+    if (outcome == KEYRING_LIMITED && (backend->config->keys_n == 0 || backend->local != NULL))
         outcome = KEYRING_FAILED;
     bool limited = outcome == KEYRING_LIMITED;
 
