@@ -138,7 +138,7 @@ static void finish(struct models_entry *entry, const char *failure)
         entry->none = false;
     take_coming(entry, failure == NULL);
     if (failure != NULL)
-        LOG(GATEWAY, WARN, "models.failed", F_STR("backend", entry->backend->name),
+        LOG(BACKEND, WARN, "models.failed", F_STR("backend", entry->backend->name),
             F_Z("detail", failure));
     settle(entry, failure == NULL ? KEEP_MS : KEEP_FAILURE_MS);
 }
@@ -146,7 +146,7 @@ static void finish(struct models_entry *entry, const char *failure)
 static void finish_none(struct models_entry *entry)
 {
     if (!entry->none)
-        LOG(GATEWAY, INFO, "models.none", F_STR("backend", entry->backend->name),
+        LOG(BACKEND, INFO, "models.none", F_STR("backend", entry->backend->name),
             F_INT("status", entry->status));
     entry->none = true;
     entry->failed = false;

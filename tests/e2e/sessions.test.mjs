@@ -68,7 +68,7 @@ test("what did not pass admission, and what is no protocol's, says none", async 
     assert.equal(await none({ method: "GET", path: "/v1/models" }), 401);
     assert.equal(await none({ method: "GET", path: "/healthz" }), 200);
     assert.equal(await none({ method: "GET", path: "/readyz" }), 200);
-    const lost = await scene.proxy.call({ method: "GET", path: "/v1/nothing",
+    const lost = await scene.proxy.call({ method: "GET", path: "/nothing",
         headers: { "x-session-id": "named" } });
     assert.equal(lost.status, 404);
     assert.equal(id_of(lost), undefined);
