@@ -96,13 +96,25 @@ static bool goes_as_it_is(const struct exchange *x, struct str name)
     return goes_down(name) || is_id(name) || (x->opaque != NULL && opaque_goes_down(name));
 }
 
+/* Another key may be used again before the one whose 429 this is. */
+static bool is_sooner(const struct exchange *x, const struct message *m)
+{
+    const struct keys_attempt *keys = &x->attempt.keys;
+
+    return m->status == 429 && keys->wait_ms > 0 && keys->wait_ms < keys->result.wait_ms;
+}
+
 /* Header lines of the upstream's answer that go down, appended to out. */
 static void headers_down(const struct exchange *x, const struct message *m, int64_t now_ms,
                          struct buf *out)
 {
-    bool waits = x->call.error.wait_ms > 0; /* said by add_wait */
+    bool ours = x->call.error.wait_ms > 0; /* add_error_lines says it */
+    bool sooner = !ours && is_sooner(x, m);
+    bool waits = ours || sooner;
     bool said = waits;
 
+    if (UNLIKELY(sooner))
+        add_wait(x->attempt.keys.wait_ms, out);
     for (size_t i = 0; i < m->headers.n; i++) {
         const struct http_header *header = &m->headers.items[i];
         if (waits && str_starts_nocase(header->name, STR("retry-after")))

@@ -291,7 +291,8 @@ test("keys: all cool: 429 at once with the shortest wait, and the upstream is no
         const first = await ask(proxy);
         assert.equal(first.status, 429);
         assert.equal(first.json.error.message, "slow down");
-        assert.equal(first.get("retry-after"), "200"); /* as the last one said it */
+        const soonest = Number(first.get("retry-after")); /* the last one's own is 200 */
+        assert.ok(soonest > 60 && soonest <= 100, `${soonest}`);
         assert.equal(first.get("x-llm-proxy-attempts"), "3");
         assert.equal(first.get("x-ratelimit-remaining-requests"), "0");
         for (const client of NAMES) {
