@@ -187,6 +187,8 @@ static struct str model_of(const struct exchange *x)
 {
     struct str model = x->call.element->model;
 
+    if (str_is_null(model))
+        model = x->call.request.model; /* it may stand in the query */
     return str_is_null(model) ? x->embed->asked.model : model;
 }
 

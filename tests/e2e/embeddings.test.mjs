@@ -105,6 +105,18 @@ test("embeddings: the openai package's, in base64 and as numbers, short and long
         assert.equal(mock.requests.at(-1).json.requests[1].outputDimensionality, 3);
     });
 
+test("embeddings: a model in the query goes before one in the body", async () => {
+    const own = await start({ config: { default_backend: "google", backends: { google:
+        { type: "gemini", api_url: mock.url.replace(/\/v1$/, "/v1beta"), api_keys: ["k"] } } } });
+    for (const body of [{ input: "a" }, { input: "a", model: "no-embedding" }]) {
+        const answer = await own.chat(body, { path: `/v1/embeddings?model=${MODEL}` });
+        assert.equal(answer.status, 200, answer.text);
+        assert.equal(answer.json.model, MODEL);
+        assert.equal(mock.requests.at(-1).target, `/v1beta/models/${MODEL}:batchEmbedContents`);
+    }
+    await own.stop();
+});
+
 test("embeddings: LangChain's and the AI SDK's", { skip: missing(chain, ai, compatible) },
     async () => {
         const texts = Array.from({ length: 230 }, (_, i) => `text ${i}`);
