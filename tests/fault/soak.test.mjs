@@ -37,7 +37,8 @@ let mock;
 let proxy;
 let warm;
 
-/** As tests/bench/run does it: the mock's files are called mock_…, the rest is the load client. */
+/** As tests/bench/run does it: the mock's files are called mock_…, bulk is a
+ * program of its own, the rest is the load client. */
 function build() {
     const bench_dir = path.join(ROOT, "tests/bench");
     const names = fs.readdirSync(bench_dir).filter((name) => name.endsWith(".c"));
@@ -47,7 +48,7 @@ function build() {
         "-std=gnu17", "-O2", "-D_GNU_SOURCE", "-o", path.join(dir, out),
         ...list.map((name) => path.join(bench_dir, name)), ...libraries], { stdio: "pipe" });
     link("mock_upstream", [...mocks, "form.c", "shape.c"], "-lssl", "-lcrypto");
-    link("load", names.filter((name) => !mocks.includes(name)));
+    link("load", names.filter((name) => !mocks.includes(name) && name !== "bulk.c"));
 }
 
 before(async () => {
