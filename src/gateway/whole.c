@@ -82,15 +82,6 @@ static enum exchange_state send_error(struct exchange *x, int status, struct str
     return whole_send(x, status, whole_type(attempt), body);
 }
 
-/* The status of an answer that is an error: its own, unless the vendor is known to say errors with
- * status 200, which clients take for answers. */
-static int status_of_error(const struct exchange *x)
-{
-    if (!x->attempt.backend->dialect.mend)
-        return x->attempt.status;
-    return x->error_status >= 400 ? x->error_status : 502;
-}
-
 /* An upstream's error: its own body where the client can read it. */
 static enum exchange_state whole_error(struct exchange *x, struct str body, bool json)
 {
@@ -140,7 +131,7 @@ static enum exchange_state whole_answer(struct exchange *x, struct str body)
     if (attempt->failed)
         return EXCHANGE_FAIL;
     if (x->error_event && exchange_is_same(x))
-        return send_error(x, status_of_error(x), str_is_null(x->whole) ? body : x->whole);
+        return send_error(x, attempt->status, body);
     if (x->call.request.stream) /* asked for a stream, got a whole body: it was encoded as one */
         return EXCHANGE_FINISH;
     if (!str_is_null(x->whole)) {

@@ -267,7 +267,7 @@ static enum error_code decode_whole(struct openai_chat_decoder *d, struct str by
         return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not a chat completion");
     frame_of_events(d, &frame);
     if (d->options.mend) {
-        struct str mended = openai_chat_mend_json(d, bytes, true);
+        struct str mended = openai_chat_mend_whole(d, bytes);
         if (!str_is_null(mended))
             frame.raw = str_copy(d->options.arena, mended);
     }

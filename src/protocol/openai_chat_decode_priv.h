@@ -196,9 +196,9 @@ void openai_chat_usage_write(struct buf *out, struct str source, const struct us
 /* Notes what of the root, or of a choice that was just read as events[begin, n), is misread. */
 void openai_chat_mend_root(struct openai_chat_decoder *d, yyjson_val *root);
 void openai_chat_mend_choice(struct openai_chat_decoder *d, const struct openai_chat_fault *fault);
-/* The JSON of a frame's data, put right where something was noted; else null. Valid until the next
- * frame. */
-struct str openai_chat_mend_json(struct openai_chat_decoder *d, struct str json, bool whole);
+/* A whole body put right where something was noted; else, and where it is an error, null. Valid
+ * until the next one. */
+struct str openai_chat_mend_whole(struct openai_chat_decoder *d, struct str json);
 /* The same for an event of a stream: all its bytes. */
 struct str openai_chat_mend_event(struct openai_chat_decoder *d, const struct sse_frame *sse);
 /* The terminator's bytes with what finishes the choices that it ended: the frame's STOPs; null:

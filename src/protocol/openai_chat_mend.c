@@ -13,8 +13,8 @@
  *           and every other protocol's client sees.
  * Owns      The mended frame (decoder.mended); of a whole body a copy in the answer's arena, as it
  *           is sent after the frame's push.
- * Not here  Usage (openai_chat_usage.c). Errors in answers with an error's status: they keep their
- *           bytes. What needs more than a frame: <think> tags, a text said twice (canon/restore).
+ * Not here  Usage (openai_chat_usage.c). Whole bodies that are errors, whatever their status: they
+ *           keep their bytes. What needs more than a frame: <think> tags, a text said twice (canon/restore).
  */
 #include "protocol/openai_chat_decode_priv.h"
 
@@ -542,17 +542,11 @@ static struct str finish(struct openai_chat_decoder *d)
     return buf_ok(&d->mended) ? buf_str(&d->mended) : STR_NULL;
 }
 
-struct str openai_chat_mend_json(struct openai_chat_decoder *d, struct str json, bool whole)
+struct str openai_chat_mend_whole(struct openai_chat_decoder *d, struct str json)
 {
-    const struct event *error = error_of(d);
-
-    if (is_fine(d))
+    if (is_fine(d) || error_of(d) != NULL)
         return STR_NULL;
-    struct buf *out = begin(d, json.n);
-    if (error != NULL && (whole || (d->faults.root & OPENAI_CHAT_WRONG_ERROR) != 0))
-        write_error(out, error);
-    else
-        write_root(out, d, json, whole);
+    write_root(begin(d, json.n), d, json, true);
     return finish(d);
 }
 

@@ -335,16 +335,12 @@ static const struct row {
      "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,"
      "\"total_tokens\":0}}",
      .whole = true},
-    {"whole: it failed", WHOLE("\"content\":\"a\"", "\"error\""),
-     "{\"error\":{\"message\":\"the answer ended with \\\"error\\\"\",\"type\":\"server_error\","
-     "\"param\":null,\"code\":\"error\"}}",
-     .whole = true},
+    {"whole: it failed", WHOLE("\"content\":\"a\"", "\"error\""), NULL, .whole = true,
+     .excused = ~0u},
     {"whole: an error beside it (MiniMax)",
      "{\"id\":\"\",\"choices\":null,\"base_resp\":{\"status_code\":1008,"
      "\"status_msg\":\"no money\"}}",
-     "{\"error\":{\"message\":\"no money\",\"type\":\"server_error\",\"param\":null,"
-     "\"code\":\"1008\"}}",
-     .whole = true},
+     NULL, .whole = true, .excused = ~0u},
 };
 
 static void raw_of(struct str bytes, const struct trial_cuts *cuts, struct buf *out)
@@ -363,7 +359,8 @@ static void check_lint(const struct row *row, struct str bytes)
     struct buf names;
 
     if (row->whole) {
-        if (trial_lint(&protocol_openai_chat, bytes, false, &e) != OK)
+        /* What is an error keeps its bytes. */
+        if (row->excused == 0 && trial_lint(&protocol_openai_chat, bytes, false, &e) != OK)
             fail_msg("%s: %s", row->what, e.detail);
         return;
     }
