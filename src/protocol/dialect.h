@@ -35,7 +35,7 @@ enum dialect_cache {
 
 enum dialect_images {
     DIALECT_IMAGES_ANY,
-    DIALECT_IMAGES_DATA, /* in the request, as data URLs; others are refused here */
+    DIALECT_IMAGES_DATA, /* in the request, as data URLs; translated ones by URL are refused here */
     DIALECT_IMAGES_NONE  /* become a text that says so */
 };
 
@@ -127,7 +127,8 @@ struct dialect {
     unsigned efforts;         /* of the words that its models know the only ones, as bits of
                               * canon/traits.h; 0: all */
     unsigned stops_max;       /* 0: no bound */
-    unsigned n_max;           /* 1: one answer a request, more is refused here; 0: no bound */
+    unsigned n_max;           /* 1: one answer a request, a translated one with more is refused
+                               * here; 0: no bound */
     unsigned max_tokens_min;  /* fewer become so many; 0: no bound */
     float temperature_max;    /* more becomes that; 0: no bound */
     const char *seed;         /* its name of seed; NULL: seed */

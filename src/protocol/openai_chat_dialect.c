@@ -241,7 +241,7 @@ static enum error_code fit_parameters(struct openai_chat_dialect_work *w)
     const struct dialect *d = w->dialect;
     double number;
 
-    if (d->n_max > 0 && number_of(w, DIALECT_KEY_n, &number) && number > d->n_max)
+    if (!w->raw && d->n_max > 0 && number_of(w, DIALECT_KEY_n, &number) && number > d->n_max)
         return FAIL(w->e, ERR_UNSUPPORTED_VALUE, "n: it gives %u answer%s to a request", d->n_max,
                     d->n_max == 1 ? "" : "s");
     if (d->temperature_max > 0 && number_of(w, DIALECT_KEY_temperature, &number) &&
@@ -424,6 +424,7 @@ enum error_code openai_chat_dialect_edit(const struct json_index *index,
         .arena = arena,
         .edits = edits,
         .e = e,
+        .raw = how->same_protocol,
     };
 
     return fit(&w);

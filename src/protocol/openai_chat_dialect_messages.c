@@ -243,7 +243,7 @@ static enum error_code fit_image(struct openai_chat_dialect_work *w, struct str 
     }
     if (!is_kind(url, JSON_STRING))
         return OK;
-    if (w->dialect->images == DIALECT_IMAGES_DATA) {
+    if (!w->raw && w->dialect->images == DIALECT_IMAGES_DATA) {
         struct str text = json_string_value(url, w->arena);
         if (str_starts_nocase(text, STR("http://")) || str_starts_nocase(text, STR("https://")))
             return FAIL(w->e, ERR_UNSUPPORTED, "an image by its URL: it must be in the request");

@@ -53,6 +53,8 @@ struct openai_chat_dialect_work {
     struct json_edits *edits;
     struct error *e;
     struct str note; /* to be said in the system's text; null: nothing */
+    /* The client's own body: what cannot be fitted goes up as it is, for the vendor to answer. */
+    bool raw;
 };
 
 /* --- openai_chat_dialect.c: members of any object of the body --- */
@@ -78,7 +80,8 @@ PURE_FN bool openai_chat_dialect_lists(const char *list, struct str word);
 void openai_chat_dialect_tools_fit(struct openai_chat_dialect_work *w);
 /* reasoning_effort of a request, in the vendor's words. */
 void openai_chat_dialect_reasoning_fit(struct openai_chat_dialect_work *w);
-/* messages, and w->note in them. UNSUPPORTED: an image that the vendor does not take. */
+/* messages, and w->note in them. UNSUPPORTED: an image that the vendor does not take,
+ * where the body is not the client's own. */
 NODISCARD enum error_code openai_chat_dialect_messages_fit(struct openai_chat_dialect_work *w);
 /* Messages that stand together and may not, of a body that was fitted. */
 void openai_chat_dialect_messages_alternate(struct openai_chat_dialect_work *w);

@@ -841,6 +841,21 @@ static void test_refused(void **state)
                          rows[i].code);
 }
 
+/* A client's own: the vendor says what it thinks of it, perhaps something new. */
+static void test_raw_goes_on(void **state)
+{
+    static const struct dialect dialect = {.n_max = 1, .images = DIALECT_IMAGES_DATA};
+    const struct encode_request how = {.dialect = &dialect, .same_protocol = true};
+    struct str body = quoted("{'n':2,'messages':[{'role':'user','content':[{'type':'image_url',"
+                             "'image_url':{'url':'https://h/i.png'}}]}]}");
+    struct wire wire = {.body = &body, .body_n = 1, .body_bytes = body.n};
+    struct error e;
+
+    (void)state;
+    assert_int_equal(openai_chat_dialect_body(&how, STR("m"), &arena, &wire, &e), OK);
+    assert_true(str_eq(joined(&wire), body));
+}
+
 /* --- as requests go up -------------------------------------------------------------------- */
 
 /* Commands cut texts and remove messages, settings add members: the rules see what they left. */
@@ -1148,6 +1163,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_formats, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_raw_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_beside_edits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_steered, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
