@@ -61,10 +61,11 @@ static bool begins(struct str name, const char *pattern, bool dots)
     return pattern[i] == '\0';
 }
 
-static bool matches(struct str name, uint64_t chars, const char *pattern, bool dots)
+static inline bool matches(struct str name, uint64_t chars, const char *pattern, bool dots)
 {
     if (pattern[0] == '^')
-        return begins(name, pattern + 1, dots);
+        return name.n > 0 && folded(name.p[0], dots) == pattern[1] &&
+               begins(name, pattern + 1, dots);
     if (pattern[0] == '\0')
         return true;
     if ((chars & char_bit(pattern[0])) == 0)

@@ -25,6 +25,13 @@ static const struct str keys[] = {
 #undef KEY
 };
 
+const struct traits *openai_chat_dialect_traits(struct openai_chat_dialect_work *w)
+{
+    if (w->traits == NULL)
+        w->traits = traits_of(TRAITS_OPENAI, w->model);
+    return w->traits;
+}
+
 /* --- members ------------------------------------------------------------------------------ */
 
 static size_t offset_of(const struct openai_chat_dialect_work *w, struct str text)
@@ -156,8 +163,9 @@ static bool number_of(const struct openai_chat_dialect_work *w, enum openai_chat
 /* Its two names, of which the vendor, or the model, knows one. Returns the one that stays. */
 static enum openai_chat_dialect_key name_max_tokens(struct openai_chat_dialect_work *w)
 {
-    bool legacy = w->dialect->max_tokens_legacy && !w->traits->developer;
-    bool newer = w->dialect->model_rules && w->traits->developer;
+    bool newer_model = openai_chat_dialect_traits(w)->developer;
+    bool legacy = w->dialect->max_tokens_legacy && !newer_model;
+    bool newer = w->dialect->model_rules && newer_model;
     enum openai_chat_dialect_key known = legacy ? DIALECT_KEY_max_tokens
                                                 : DIALECT_KEY_max_completion_tokens;
     enum openai_chat_dialect_key other = legacy ? DIALECT_KEY_max_completion_tokens
@@ -177,9 +185,11 @@ static enum openai_chat_dialect_key name_max_tokens(struct openai_chat_dialect_w
 
 static void fit_max_tokens(struct openai_chat_dialect_work *w)
 {
-    enum openai_chat_dialect_key key = name_max_tokens(w);
     double tokens;
 
+    if (w->has[DIALECT_KEY_max_tokens] == NULL && w->has[DIALECT_KEY_max_completion_tokens] == NULL)
+        return;
+    enum openai_chat_dialect_key key = name_max_tokens(w);
     if (!number_of(w, key, &tokens) || tokens >= w->dialect->max_tokens_min)
         return;
     translation_warn(w->t, "changed:max_tokens");
@@ -279,18 +289,26 @@ static void fit_sampling(struct openai_chat_dialect_work *w)
         {DIALECT_KEY_logprobs, -1, false},        {DIALECT_KEY_top_logprobs, -1, false},
         {DIALECT_KEY_logit_bias, -1, false},
     };
-    const struct traits *traits = w->traits;
-    bool refused = traits->sampling_refused &&
-                   !(traits->sampling_when_off && is_off(w->has[DIALECT_KEY_reasoning_effort]));
+    bool unusual[COUNT_OF(members)];
     double number;
+    size_t n = 0;
 
+    /* Most requests say nothing of all that: then the model's name need not be looked up. */
     for (size_t i = 0; i < COUNT_OF(members); i++) {
         enum openai_chat_dialect_key key = members[i].key;
         bool usual = number_of(w, key, &number) && number >= members[i].usual &&
                      number <= members[i].usual;
-        if ((refused || (members[i].penalty && traits->penalties_refused)) && !usual &&
-            !is_null(w->has[key]))
-            drop(w, key);
+        unusual[i] = !usual && !is_null(w->has[key]);
+        n += unusual[i];
+    }
+    if (n == 0 && is_null(w->has[DIALECT_KEY_stop]))
+        return;
+    const struct traits *traits = openai_chat_dialect_traits(w);
+    bool refused = traits->sampling_refused &&
+                   !(traits->sampling_when_off && is_off(w->has[DIALECT_KEY_reasoning_effort]));
+    for (size_t i = 0; i < COUNT_OF(members); i++) {
+        if (unusual[i] && (refused || (members[i].penalty && traits->penalties_refused)))
+            drop(w, members[i].key);
     }
     if (traits->stop_refused && !is_null(w->has[DIALECT_KEY_stop]))
         drop(w, DIALECT_KEY_stop);
@@ -418,7 +436,7 @@ enum error_code openai_chat_dialect_edit(const struct json_index *index,
 {
     struct openai_chat_dialect_work w = {
         .dialect = how->dialect,
-        .traits = traits_of(TRAITS_OPENAI, str_is_null(how->model) ? model : how->model),
+        .model = str_is_null(how->model) ? model : how->model,
         .index = index,
         .t = how->translation,
         .arena = arena,

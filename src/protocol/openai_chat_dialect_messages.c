@@ -83,11 +83,10 @@ static bool is_string(const struct message *message, enum member member)
     return is_kind(message->has[member].value, JSON_STRING);
 }
 
-static enum role role_of(struct str value)
+static enum role role_of(struct str word)
 {
     for (enum role role = ROLE_SYSTEM; role < ROLE_COUNT; role++) {
-        struct str name = str_c(request_role_name(role));
-        if (value.n == name.n + 2 && memcmp(value.p + 1, name.p, name.n) == 0)
+        if (str_eq(word, str_c(request_role_name(role))))
             return role;
     }
     return ROLE_COUNT;
@@ -106,10 +105,8 @@ static struct message read(const struct openai_chat_dialect_work *w, struct str 
         }
     }
     struct str role = message.has[M_ROLE].value;
-    if (is_kind(role, JSON_STRING)) {
-        struct str word = json_string_value(role, w->arena);
-        message.role = role_of(str_print(w->arena, "\"%.*s\"", STR_ARG(word)));
-    }
+    if (is_kind(role, JSON_STRING))
+        message.role = role_of(json_string_value(role, w->arena));
     return message;
 }
 
@@ -401,7 +398,7 @@ static void name_it(struct openai_chat_dialect_work *w, struct message *message)
 /* Parts of the content, of a model that reasons. */
 static void part_it(struct openai_chat_dialect_work *w, struct message *message)
 {
-    bool reasons = w->traits->thinking != THINKING_NONE && !message->replaced;
+    bool reasons = openai_chat_dialect_traits(w)->thinking != THINKING_NONE && !message->replaced;
 
     if (reasons && is_string(message, M_REASONING_CONTENT) &&
         message->has[M_REASONING_CONTENT].value.n > 2) {
@@ -413,14 +410,15 @@ static void part_it(struct openai_chat_dialect_work *w, struct message *message)
 }
 
 /* Whether what the turn has of it is told at all. */
-static bool is_told(const struct openai_chat_dialect_work *w, const struct message *message)
+static bool is_told(struct openai_chat_dialect_work *w, const struct message *message)
 {
     enum dialect_history history = w->dialect->history;
 
-    if (w->traits->history_refused || history == DIALECT_HISTORY_DROP)
+    if (history == DIALECT_HISTORY_DROP || openai_chat_dialect_traits(w)->history_refused)
         return false;
-    return history != DIALECT_HISTORY_CALLS || (is_kind(message->has[M_CALLS].value, JSON_ARRAY) &&
-                                                w->traits->thinking != THINKING_NONE);
+    return history != DIALECT_HISTORY_CALLS ||
+           (is_kind(message->has[M_CALLS].value, JSON_ARRAY) &&
+            openai_chat_dialect_traits(w)->thinking != THINKING_NONE);
 }
 
 static void fit_reasoning(struct walk *walk, struct message *message)
@@ -446,12 +444,12 @@ static void fit_reasoning(struct walk *walk, struct message *message)
 }
 
 /* Whether thinking is on, or may be. */
-static bool thinks(const struct openai_chat_dialect_work *w)
+static bool thinks(struct openai_chat_dialect_work *w)
 {
     const struct json_member *thinking = w->has[DIALECT_KEY_thinking];
     const struct json_member *effort = w->has[DIALECT_KEY_reasoning_effort];
 
-    if (w->traits->thinking == THINKING_NONE)
+    if (openai_chat_dialect_traits(w)->thinking == THINKING_NONE)
         return false;
     if (thinking != NULL && is_kind(thinking->value, JSON_OBJECT))
         return !is_type(thinking->value, "disabled");

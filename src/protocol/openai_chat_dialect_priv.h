@@ -45,7 +45,8 @@ enum openai_chat_dialect_key {
 /* A body that is fitted. */
 struct openai_chat_dialect_work {
     const struct dialect *dialect;
-    const struct traits *traits;
+    struct str model;            /* as the vendor has its name */
+    const struct traits *traits; /* the model's; NULL: nobody asked yet */
     const struct json_index *index;
     const struct json_member *has[DIALECT_KEY_COUNT]; /* NULL: not there, or dealt with */
     struct translation *t;                            /* may be NULL */
@@ -56,6 +57,11 @@ struct openai_chat_dialect_work {
     /* The client's own body: what cannot be fitted goes up as it is, for the vendor to answer. */
     bool raw;
 };
+
+/* --- openai_chat_dialect.c --- */
+
+/* What is known of the model: looked up when a rule asks, as most requests need none. */
+const struct traits *openai_chat_dialect_traits(struct openai_chat_dialect_work *w);
 
 /* --- openai_chat_dialect.c: members of any object of the body --- */
 

@@ -204,19 +204,19 @@ static const struct json_member *own_words(const struct openai_chat_dialect_work
 }
 
 /* Whether reasoning_effort goes up as it is: nothing is known of which words are taken. */
-static bool as_it_is(const struct openai_chat_dialect_work *w)
+static bool as_it_is(struct openai_chat_dialect_work *w)
 {
     const struct dialect *d = w->dialect;
     bool plain = d->reasoning == DIALECT_REASONING_EFFORT;
 
-    if (w->traits->effort_refused && d->model_rules)
+    if (openai_chat_dialect_traits(w)->effort_refused && d->model_rules)
         return false;
     if (plain && d->efforts == 0 && !d->model_rules)
         return true;
-    if (efforts_of(d, w->traits) != 0)
+    if (efforts_of(d, openai_chat_dialect_traits(w)) != 0)
         return false;
-    return plain ||
-           (d->reasoning == DIALECT_REASONING_GROQ && w->traits->thinking != THINKING_SWITCH);
+    return plain || (d->reasoning == DIALECT_REASONING_GROQ &&
+                     openai_chat_dialect_traits(w)->thinking != THINKING_SWITCH);
 }
 
 static bool is_known(const struct params *params)
@@ -269,8 +269,9 @@ void openai_chat_dialect_reasoning_fit(struct openai_chat_dialect_work *w)
         return;
     buf_init(&out, 4096);
     buf_add_char(&out, '{');
-    if (!w->traits->effort_refused)
-        openai_chat_dialect_reasoning_write(&out, &params, w->dialect, w->traits);
+    if (!openai_chat_dialect_traits(w)->effort_refused)
+        openai_chat_dialect_reasoning_write(&out, &params, w->dialect,
+                                            openai_chat_dialect_traits(w));
     buf_add_char(&out, '}');
     struct str words = str_copy(w->arena, buf_str(&out));
     buf_fini(&out);

@@ -301,9 +301,9 @@ static void fit_choice(struct openai_chat_dialect_work *w, struct str choice, st
         if (!str_is_null(name))
             chosen->names[chosen->n++] = name;
         required = str_eq(mode, STR("\"required\""));
-        bool auto_now = only_auto || (required && w->traits->required_refused);
+        bool auto_now = only_auto || (required && openai_chat_dialect_traits(w)->required_refused);
         say_choice(w, choice, auto_now ? STR("\"auto\"") : mode, auto_now && required);
-    } else if (required && (only_auto || w->traits->required_refused)) {
+    } else if (required && (only_auto || openai_chat_dialect_traits(w)->required_refused)) {
         say_choice(w, choice, STR("\"auto\""), true);
     }
 }
