@@ -29,7 +29,7 @@ enum dialect_choice {
 
 enum dialect_cache {
     DIALECT_CACHE_PLAIN,  /* a client's own cache_control goes up, translated ones do not */
-    DIALECT_CACHE_TAKEN,  /* on parts, messages and tools */
+    DIALECT_CACHE_TAKEN,  /* the same; translated ones too, where they stand at texts */
     DIALECT_CACHE_REFUSED /* left out */
 };
 

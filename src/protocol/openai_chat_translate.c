@@ -157,6 +157,46 @@ static bool is_system(const struct turn *turn)
     return turn->role == ROLE_SYSTEM || turn->role == ROLE_DEVELOPER;
 }
 
+/* Where the vendor takes them: how far a prompt is to be cached stands at its texts. */
+static struct str cache_of(const struct translator *x, const struct part *part)
+{
+    bool taken = x->how->dialect != NULL && x->how->dialect->cache == DIALECT_CACHE_TAKEN;
+
+    return taken && part->kind == PART_TEXT ? part->cache : STR_NULL;
+}
+
+/* Nothing but what this protocol has. */
+static void strip(struct part *part)
+{
+    part->source = STR_NULL;
+    part->cache = STR_NULL;
+    part->citations = STR_NULL;
+    part->extra = NULL;
+}
+
+/* The texts alone, where one of them has a place to cache up to; else NULL. */
+static struct part *cached_texts(const struct translator *x, struct part *parts)
+{
+    struct part *texts = NULL;
+    struct part **end = &texts;
+    bool some = false;
+
+    for (const struct part *part = parts; part != NULL; part = part->next)
+        some |= !str_is_null(cache_of(x, part));
+    for (struct part *part = parts, *next; some && part != NULL; part = next) {
+        struct str cache = cache_of(x, part);
+        next = part->next;
+        if (part->kind != PART_TEXT)
+            continue;
+        strip(part);
+        part->cache = cache;
+        part->next = NULL;
+        *end = part;
+        end = &part->next;
+    }
+    return texts;
+}
+
 /* One message of all system texts in front, and of ours. Returns the turn behind them. */
 static struct turn *system_in_front(struct translator *x, struct str note)
 {
@@ -171,6 +211,13 @@ static struct turn *system_in_front(struct translator *x, struct str note)
     }
     if (!str_is_null(note))
         *end = new_part(x, PART_TEXT, note);
+    struct part *cached = cached_texts(x, parts);
+    if (cached != NULL) {
+        struct turn *message = new_message(x, system_role(x), cached);
+        if (message != NULL)
+            message->content_was_text = false;
+        return turn;
+    }
     struct str text = join_texts(x, parts, PART_TEXT, STR("\n\n"));
     if (!str_is_null(text))
         (void)new_message(x, system_role(x), new_part(x, PART_TEXT, text));
@@ -246,23 +293,16 @@ static enum error_code fit_media(struct translator *x, struct part *part)
     return OK;
 }
 
-/* Nothing but what this protocol has. */
-static void strip(struct part *part)
-{
-    part->source = STR_NULL;
-    part->cache = STR_NULL;
-    part->citations = STR_NULL;
-    part->extra = NULL;
-}
-
 static enum error_code say_user(struct translator *x, struct turn *turn)
 {
     bool texts = true;
 
     for (struct part *part = turn->parts; part != NULL; part = part->next) {
         TRY(fit_media(x, part));
+        struct str cache = cache_of(x, part);
         strip(part);
-        texts = texts && part->kind == PART_TEXT;
+        part->cache = cache;
+        texts = texts && part->kind == PART_TEXT && str_is_null(cache);
     }
     turn->content_was_text = texts;
     if (texts && turn->parts->next != NULL)
@@ -477,9 +517,14 @@ static enum error_code say_result(struct translator *x, struct turn *turn)
         text = openai_chat_join(x->arena, text, note);
         TRY(attach(x, result));
     }
+    struct part *said = new_part(x, PART_TEXT, text);
+    if (said != NULL) {
+        said->cache = result->cache;
+        said->cache = cache_of(x, said);
+        result->was_text = str_is_null(said->cache);
+    }
     strip(result);
-    result->parts = new_part(x, PART_TEXT, text);
-    result->was_text = true;
+    result->parts = said;
     turn->name = STR_NULL;
     turn->content_was_null = false;
     add_message(x, turn);
