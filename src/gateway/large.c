@@ -590,7 +590,8 @@ void large_adopt(struct large *large, struct buf *body)
     assert(body->budget == large->budget);
     large->body = *body;
     buf_init(body, large->body.size_max);
-    arena_init(&large->work, WORK_EXTRA, OUT_BLOCK_SIZE, large->budget);
+    /* The decoder's own, and the body once more where it is mended. */
+    arena_init(&large->work, bytes_max, OUT_BLOCK_SIZE, large->budget);
     arena_init(&large->kept, bytes_max, WORK_BLOCK_SIZE, large->budget);
     arena_init(&large->restored, bytes_max, WORK_BLOCK_SIZE, large->budget);
     buf_trim(&large->body);
