@@ -157,6 +157,30 @@ static struct str show_key(const struct gateway *gateway)
     return STR("YOUR_KEY");
 }
 
+/* What to ask, once there is somebody to ask. A backend without a default needs a model's name. */
+static void show_example(const struct gateway *gateway, struct str url, struct str key)
+{
+    const struct backend *backend = gateway_backends(gateway)->preferred;
+
+    if (backend == NULL || !backend->functional) {
+        (void)printf(
+            "\nNo backend can answer yet: set a vendor's key (OPENAI_API_KEY=...), write a "
+            "config.yaml,\nor start with --demo.\n\n");
+        return;
+    }
+    bool named = str_is_null(backend->default_model);
+    (void)printf("\nTry it:\n\n"
+                 "  curl -N %.*s/v1/chat/completions \\\n"
+                 "    -H 'Authorization: Bearer %.*s' -H 'Content-Type: application/json' \\\n"
+                 "    -d '{%s\"stream\":true,\"messages\":[{\"role\":\"user\","
+                 "\"content\":\"Hello\"}]}'\n\n"
+                 "  OpenAI(base_url=\"%.*s/v1\", api_key=\"%.*s\")\n\n",
+                 STR_ARG(url), STR_ARG(key), named ? "\"model\":\"MODEL\"," : "", STR_ARG(url),
+                 STR_ARG(key));
+    if (named)
+        (void)printf("  MODEL is one that the backend has; GET /v1/models lists them.\n\n");
+}
+
 /* The one screen at the start. */
 static void show_banner(const struct gateway *gateway)
 {
@@ -167,13 +191,7 @@ static void show_banner(const struct gateway *gateway)
     (void)printf("llm-proxy %s\n\n  listening on   %.*s\n", main_version, STR_ARG(url));
     show_backends(gateway_backends(gateway));
     struct str key = show_key(gateway);
-    (void)printf("\nTry it:\n\n"
-                 "  curl -N %.*s/v1/chat/completions \\\n"
-                 "    -H 'Authorization: Bearer %.*s' -H 'Content-Type: application/json' \\\n"
-                 "    -d '{\"stream\":true,\"messages\":[{\"role\":\"user\","
-                 "\"content\":\"Hello\"}]}'\n\n"
-                 "  OpenAI(base_url=\"%.*s/v1\", api_key=\"%.*s\")\n\n",
-                 STR_ARG(url), STR_ARG(key), STR_ARG(url), STR_ARG(key));
+    show_example(gateway, url, key);
     const struct config *config = gateway_config(gateway);
     if (!config->disable_interactive_commands)
         (void)printf("  Say %.*shelp in the chat: it lists the commands.\n\n",

@@ -281,6 +281,20 @@ static enum error_code admit_opaque(struct exchange *x, const struct message *m,
                 STR_ARG(str_head(m->path, 100)));
 }
 
+/* The commonest reason is a base URL without its version segment. */
+static enum error_code unknown_path(const struct message *m, struct str method, struct arena *arena,
+                                    struct error *e)
+{
+    struct str path = str_head(m->path, 100);
+    struct str versioned = str_print(arena, "/v1%.*s", STR_ARG(path));
+    struct route_match match;
+
+    protocol_route(method, versioned, arena, &match);
+    return FAIL(e, ERR_NOT_FOUND, "%.*s %.*s%s", STR_ARG(str_head(m->method_name, 20)),
+                STR_ARG(path),
+                match.path_known ? " (is /v1 missing at the end of the base URL?)" : "");
+}
+
 /* *ret_options: it only asks which methods there are. */
 static enum error_code match_protocol(struct exchange *x, const struct message *m,
                                       bool *ret_options, struct error *e)
@@ -301,8 +315,7 @@ static enum error_code match_protocol(struct exchange *x, const struct message *
     if (match.protocol == NULL && opaque_admit(x, m))
         return admit_opaque(x, m, ret_options, e);
     if (match.protocol == NULL)
-        return FAIL(e, ERR_NOT_FOUND, "%.*s %.*s", STR_ARG(str_head(m->method_name, 20)),
-                    STR_ARG(str_head(m->path, 100)));
+        return unknown_path(m, method, arena, e);
     if (!utf8_valid(match.rest) || str_find_char(match.rest, '\0', 0) != SIZE_MAX)
         return FAIL(e, ERR_BAD_REQUEST, "the path is not UTF-8");
     bool models = match.operation == OP_MODELS || match.operation == OP_MODEL;

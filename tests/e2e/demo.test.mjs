@@ -41,9 +41,13 @@ test("demo: --demo alone makes the proxy ready, and demo the default backend", a
 
 /* All that it says on the standard output at the start. */
 async function banner(...args) {
+    return start_text(["--demo", ...args], {});
+}
+
+async function start_text(args, env) {
     const dir = temp_dir();
-    const child = spawn(PROGRAM, ["--demo", "--port", "0", ...args],
-        { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(PROGRAM, ["--port", "0", ...args],
+        { cwd: dir, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
     let text = "";
     let log = "";
     const ended = new Promise((resolve) => {
@@ -65,6 +69,28 @@ test("demo: the banner says where commands in the chat are listed", async () => 
     assert.match(await banner(), /^ {2}Say !\/help in the chat/m);
     assert.match(await banner("--command-prefix", "%/"), /^ {2}Say %\/help in the chat/m);
     assert.doesNotMatch(await banner("--disable-interactive-commands"), /help/);
+});
+
+test("demo: the banner's example is one that works", async () => {
+    const demo = await banner();
+    assert.match(demo, /-d '\{"stream":true,"messages"/, "the demo has a default model");
+    assert.doesNotMatch(demo, /MODEL/);
+
+    const vendor = await start_text([], { OPENAI_API_KEY: "sk-1" });
+    assert.match(vendor, /-d '\{"model":"MODEL","stream":true,"messages"/);
+    assert.match(vendor, /^ {2}MODEL is one that the backend has; GET \/v1\/models lists them/m);
+
+    const nobody = await start_text([], {});
+    assert.match(nobody, /^No backend can answer yet: set a vendor's key/m);
+    assert.doesNotMatch(nobody, /Try it|\/v1\/chat/);
+});
+
+test("demo: a base URL without its version is guessed", async () => {
+    const answer = await proxy.call({ method: "POST", path: "/chat/completions", body: "{}" });
+    assert.equal(answer.status, 404);
+    assert.match(answer.text, /Not found: POST \/chat\/completions \(is \/v1 missing at the end/);
+    const other = await proxy.call({ method: "POST", path: "/chatter", body: "{}" });
+    assert.match(other.text, /Not found: POST \/chatter"/);
 });
 
 test("demo: its models are in the list", async () => {
