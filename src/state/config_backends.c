@@ -463,6 +463,22 @@ static void inherit(struct config_reader *r, size_t backend)
     }
 }
 
+/* The vendor whose name is the most like it, within so many edits; NULL: none is. */
+static const char *nearest_vendor(struct str name, size_t edits_max)
+{
+    const char *nearest = NULL;
+    size_t best = edits_max + 1;
+
+    for (size_t k = 0; k < config_table_vendors_n; k++) {
+        size_t distance = str_distance(name, str_c(config_table_vendors[k].name), edits_max);
+        if (distance < best) {
+            best = distance;
+            nearest = config_table_vendors[k].name;
+        }
+    }
+    return nearest;
+}
+
 /* The vendor whose line it takes; NULL: a plain protocol, or a fault that was reported. */
 static const struct config_vendor *check_type(struct config_reader *r, size_t i)
 {
@@ -474,20 +490,12 @@ static const struct config_vendor *check_type(struct config_reader *r, size_t i)
     vendor = config_table_vendor(backend->type);
     if (vendor != NULL)
         return vendor;
-    struct str nearest = STR_NULL;
-    size_t best = SIZE_MAX;
-    for (size_t k = 0; k < config_table_vendors_n; k++) {
-        struct str name = str_c(config_table_vendors[k].name);
-        size_t distance = str_distance(backend->type, name, NAME_BYTES_MAX);
-        if (distance < best) {
-            best = distance;
-            nearest = name;
-        }
-    }
+    const char *near = nearest_vendor(backend->type, NAME_BYTES_MAX);
     config_fault(r, place_of(r, i, "type"),
-                 "backends.%.*s.type: unknown vendor; the nearest is %.*s; a backend of another "
-                 "one needs protocol: and api_url: instead",
-                 STR_ARG(backend->name), STR_ARG(nearest));
+                 "backends.%.*s.type: unknown vendor%s%s; a backend of another one needs "
+                 "protocol: and api_url: instead",
+                 STR_ARG(backend->name), near == NULL ? "" : "; the nearest is ",
+                 near == NULL ? "" : near);
     return NULL;
 }
 
@@ -581,9 +589,14 @@ static void check_backend(struct config_reader *r, size_t i)
                             : str_is_null(backend->protocol) ? "protocol:"
                             : str_is_null(backend->api_url)  ? "api_url:"
                                                              : NULL;
+        /* Of a short name any other is but a few letters away. */
+        const char *near = nearest_vendor(backend->name,
+                                          backend->name.n / 3 < 2 ? backend->name.n / 3 : 2);
         if (lacks != NULL)
-            config_fault(r, backend->where, "backends.%.*s: %s missing (or type:, for a vendor's)",
-                         STR_ARG(backend->name), lacks);
+            config_fault(r, backend->where,
+                         "backends.%.*s: %s missing (or type:, for a vendor's)%s%s%s",
+                         STR_ARG(backend->name), lacks, near == NULL ? "" : "; did you mean ",
+                         near == NULL ? "" : near, near == NULL ? "" : "?");
     }
 }
 

@@ -355,7 +355,11 @@ static const struct {
     {"api_keys: ['\"aaa\"']\n", "Invalid API key format: quotes around it"},
     {"api_keys: [\"aa\\nbb\"]\n", "Invalid API key format: a blank, a control"},
     {"backends: {a: 1}\n", "config.yaml:1:15: error: backends.a: must be a map"},
-    {"backends: {a: {}}\n", "backends.a: protocol: and api_url: missing"},
+    {"backends: {a: {}}\n",
+     "backends.a: protocol: and api_url: missing (or type:, for a vendor's)\n"},
+    {"backends: {opnai: {api_key: k}}\n", "(or type:, for a vendor's); did you mean openai?"},
+    {"backends: {mine: {api_url: h/v1, protocol: openai-chat}}\n",
+     "backends.mine.api_url: must not be a URL without http:// or https:// at its beginning"},
     {"backends: {a: {api_url: 'http://h'}}\n", "backends.a: protocol: missing"},
     {"backends: {a: {type: opnai}}\n", "backends.a.type: unknown vendor; the nearest is "
                                        "openai"},

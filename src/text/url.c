@@ -115,7 +115,7 @@ enum error_code url_parse(struct str text, struct arena *arena, struct url *ret_
     if (str_starts_nocase(text, STR("https://")))
         url.https = true;
     else if (!str_starts_nocase(text, STR("http://")))
-        return FAIL(e, ERR_CONFIG, "a URL that does not begin with http:// or https://");
+        return FAIL(e, ERR_CONFIG, "a URL without http:// or https:// at its beginning");
     if (str_find_char(text, '#', 0) != SIZE_MAX)
         return FAIL(e, ERR_CONFIG, "a URL with a fragment");
     rest = str_from(text, url.https ? 8 : 7);

@@ -83,10 +83,10 @@ static void test_refused(void **state)
         const char *text;
         const char *detail;
     } cases[] = {
-        {"", "a URL that does not begin with http:// or https://"},
-        {"a.example/v1", "a URL that does not begin with http:// or https://"},
-        {"ftp://a", "a URL that does not begin with http:// or https://"},
-        {"http:/a", "a URL that does not begin with http:// or https://"},
+        {"", "a URL without http:// or https:// at its beginning"},
+        {"a.example/v1", "a URL without http:// or https:// at its beginning"},
+        {"ftp://a", "a URL without http:// or https:// at its beginning"},
+        {"http:/a", "a URL without http:// or https:// at its beginning"},
         {"http://", "a URL whose host is not valid"},
         {"http:///x", "a URL whose host is not valid"},
         {"http://:80", "a URL whose host is not valid"},
@@ -157,7 +157,7 @@ static void test_proxy(void **state)
         {"http://", "a URL whose host is not valid"},
         {"socks5://user:secret@a:1080", "a socks proxy's"},
         {"SOCKS4a://a", "a socks proxy's"},
-        {"ftp://secret@a", "a URL that does not begin with http:// or https://"},
+        {"ftp://secret@a", "a URL without http:// or https:// at its beginning"},
         {"http://a/x", "a URL with a path"},
         {"http://a?secret", "a URL with a path"},
         {"http://a#secret", "a URL with a fragment"},
