@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "base/arena.h"
+#include "base/digits.h"
 #include "base/mem.h"
 
 enum { BUF_SIZE_MIN = 256 };
@@ -95,17 +96,9 @@ bool buf_add_slow(struct buf *b, struct str s)
 
 bool buf_add_int64(struct buf *b, int64_t value)
 {
-    char digits[24];
-    size_t at = sizeof(digits);
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char digits[DIGITS_MAX];
 
-    do {
-        digits[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (value < 0)
-        digits[--at] = '-';
-    return buf_add(b, str_of(digits + at, sizeof(digits) - at));
+    return buf_add(b, str_of(digits, (size_t)(digits_int(digits, value) - digits)));
 }
 
 bool buf_print(struct buf *b, const char *format, ...)

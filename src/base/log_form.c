@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 #include "base/scan.h"
 
@@ -68,12 +69,23 @@ const char *log_form_room_name(enum log_room room)
 
 /* --- pieces of a line --------------------------------------------------------------------- */
 
-static void add(struct log_line *line, const char *p, size_t n)
+/* Most pieces have 8 to 16 bytes: the first and the last eight of them. */
+static inline void copy(char *to, const char *from, size_t n)
+{
+    if (LIKELY(n >= 8 && n <= 16)) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else {
+        memcpy(to, from, n);
+    }
+}
+
+static inline void add(struct log_line *line, const char *p, size_t n)
 {
     size_t room = LOG_LINE_SIZE - 1 - line->n; /* one kept for the line end */
-    if (n > room)
+    if (UNLIKELY(n > room))
         n = room;
-    memcpy(line->text + line->n, p, n);
+    copy(line->text + line->n, p, n);
     line->n += n;
 }
 
@@ -89,17 +101,12 @@ static void add_z(struct log_line *line, const char *z)
 
 static void add_int(struct log_line *line, int64_t value)
 {
-    char digits[24];
-    size_t at = sizeof(digits);
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    UNINITIALIZED char digits[DIGITS_MAX];
 
-    do {
-        digits[--at] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (value < 0)
-        digits[--at] = '-';
-    add(line, digits + at, sizeof(digits) - at);
+    if (LIKELY(line->n + DIGITS_MAX < LOG_LINE_SIZE))
+        line->n = (size_t)(digits_int(line->text + line->n, value) - line->text);
+    else
+        add(line, digits, (size_t)(digits_int(digits, value) - digits));
 }
 
 /* A logfmt value: bare where it can be, else quoted; control characters never reach a terminal. */

@@ -17,13 +17,56 @@ static inline unsigned char lower(char c)
     return (u >= 'A' && u <= 'Z') ? (unsigned char)(u | 0x20) : u;
 }
 
+/* Eight bytes with their letters made small: those from A to Z, and no others. */
+static inline uint64_t lower_eight(uint64_t bytes)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t low = bytes & each * 0x7f; /* sums of these stay in their bytes */
+    uint64_t from_a = low + each * (0x80 - 'A');
+    uint64_t past_z = low + each * (0x80 - 'Z' - 1);
+
+    return bytes | ((from_a & ~past_z & ~bytes & each * 0x80) >> 2);
+}
+
+static inline bool same_eight(const char *a, const char *b)
+{
+    uint64_t x;
+    uint64_t y;
+
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    return x == y || lower_eight(x) == lower_eight(y);
+}
+
+/* Of 4 to 8 bytes: the first four and the last four. */
+static inline bool same_few(const char *a, const char *b, size_t n)
+{
+    uint32_t x[2];
+    uint32_t y[2];
+
+    memcpy(&x[0], a, 4);
+    memcpy(&x[1], a + n - 4, 4);
+    memcpy(&y[0], b, 4);
+    memcpy(&y[1], b + n - 4, 4);
+    return same_eight((const char *)x, (const char *)y);
+}
+
 bool str_same_letters(const char *a, const char *b, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (a[i] != b[i] && lower(a[i]) != lower(b[i]))
+    if (n < 4) {
+        for (size_t i = 0; i < n; i++) {
+            if (lower(a[i]) != lower(b[i]))
+                return false;
+        }
+        return true;
+    }
+    if (n <= 8)
+        return same_few(a, b, n);
+    for (size_t i = 0; i + 8 < n; i += 8) {
+        if (!same_eight(a + i, b + i))
             return false;
     }
-    return true;
+    return same_eight(a + n - 8, b + n - 8);
 }
 
 bool str_ends(struct str s, struct str suffix)
@@ -54,7 +97,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-struct str str_trim(struct str s)
+struct str str_trim_blanks(struct str s)
 {
     while (s.n > 0 && is_blank(s.p[0]))
         s = str_from(s, 1);

@@ -106,7 +106,13 @@ PURE_FN size_t str_find_char(struct str s, char c, size_t from);
 PURE_FN size_t str_find(struct str s, struct str needle, size_t from);
 
 /* Without blanks (space, tab, CR, LF) at both ends. */
-PURE_FN struct str str_trim(struct str s);
+PURE_FN struct str str_trim_blanks(struct str s);
+/* The same; most have none: that is seen without a call. */
+static inline struct str str_trim(struct str s)
+{
+    bool bare = s.n == 0 || ((unsigned char)s.p[0] > ' ' && (unsigned char)s.p[s.n - 1] > ' ');
+    return bare ? s : str_trim_blanks(s);
+}
 
 /* Takes the part before the first sep off *s, and sep too; without sep, all of it (then *s is
  * null). Returns false when *s was null: for (…; str_cut(&rest, ',', &part);) */

@@ -51,6 +51,32 @@ static void test_basics(void **state)
     check_str(str_head(STR("abc"), SIZE_MAX), STR("abc"));
 }
 
+/* Catches: a byte that is not looked at, and one that is no letter taken for one, in texts of each
+ * length: they are read by eights. */
+static void test_letters(void **state)
+{
+    char a[40];
+    char b[40];
+
+    (void)state;
+    for (size_t n = 1; n <= sizeof(a); n++) {
+        for (size_t at = 0; at < n; at++) {
+            memset(a, 'q', n);
+            memset(b, 'Q', n);
+            assert_true(str_same_letters(a, b, n));
+            for (int both = 0; both<256 * 256; both += n> 17 ? 23 : 1) {
+                int c = both / 256;
+                int d = both % 256;
+                bool letters = (c | 0x20) == (d | 0x20) && (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+                a[at] = (char)c;
+                b[at] = (char)d;
+                if (str_same_letters(a, b, n) != (c == d || letters))
+                    fail_msg("%d and %d, at %zu of %zu", c, d, at, n);
+            }
+        }
+    }
+}
+
 static void test_compare(void **state)
 {
     (void)state;
@@ -271,12 +297,19 @@ static void test_hex_digit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hex_digit),    cmocka_unit_test(test_basics),
-        cmocka_unit_test(test_compare),      cmocka_unit_test(test_find),
-        cmocka_unit_test(test_trim_and_cut), cmocka_unit_test(test_to_int64),
-        cmocka_unit_test(test_to_double),    cmocka_unit_test(test_to_double_is_strtod),
-        cmocka_unit_test(test_secret),       cmocka_unit_test(test_distance),
-        cmocka_unit_test(test_copies),       cmocka_unit_test(test_copies_past_the_cap),
+        cmocka_unit_test(test_hex_digit),
+        cmocka_unit_test(test_basics),
+        cmocka_unit_test(test_letters),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_trim_and_cut),
+        cmocka_unit_test(test_to_int64),
+        cmocka_unit_test(test_to_double),
+        cmocka_unit_test(test_to_double_is_strtod),
+        cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_copies_past_the_cap),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

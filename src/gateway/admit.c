@@ -193,24 +193,27 @@ static enum error_code authenticate(struct exchange *x, const struct message *m,
     return OK;
 }
 
-/* Whether the path is the pattern's; *ret_rest: what its '*' takes, null without one. */
-static bool is_route(struct str pattern, struct str path, struct str *ret_rest)
+/* Whether the path is the pattern's; *ret_rest: what its '*' takes, null without one. Each request
+ * is held against all of them: most are left at the first byte that differs. */
+static bool is_route(const char *pattern, struct str path, struct str *ret_rest)
 {
-    struct str before = str_head(pattern, pattern.n - 1);
+    size_t n = 0;
 
     *ret_rest = STR_NULL;
-    if (!str_ends(pattern, STR("*")))
-        return str_eq(path, pattern);
-    *ret_rest = str_from(path, before.n);
-    return str_starts(path, before) && path.n > before.n &&
-           str_find_char(*ret_rest, '/', 0) == SIZE_MAX;
+    while (n < path.n && pattern[n] == path.p[n] && pattern[n] != '*' && pattern[n] != '\0')
+        n++;
+    if (pattern[n] != '*')
+        return pattern[n] == '\0' && n == path.n;
+    assert(pattern[n + 1] == '\0');
+    *ret_rest = str_from(path, n);
+    return path.n > n && str_find_char(*ret_rest, '/', 0) == SIZE_MAX;
 }
 
 static const struct gateway_route *find_route(const struct gateway *gateway, struct str path,
                                               struct str *ret_rest)
 {
     for (size_t i = 0; i < gateway->routes_n; i++) {
-        if (is_route(str_c(gateway->routes[i].path), path, ret_rest))
+        if (is_route(gateway->routes[i].path, path, ret_rest))
             return &gateway->routes[i];
     }
     return NULL;
@@ -362,7 +365,7 @@ static enum error_code check_body(struct exchange *x, const struct message *m, s
 enum { USUAL_HEADERS = 7 };
 
 /* The one of that length, and its number; each header of each request is asked about. */
-static struct str usual_header(size_t n, size_t *ret_i)
+static inline struct str usual_header(size_t n, size_t *ret_i)
 {
     switch (n) {
     case 7:
@@ -393,7 +396,7 @@ static struct str usual_header(size_t n, size_t *ret_i)
 
 /* Headers of the client's that an upstream of the same protocol gets (contract, section 2). Returns
  * the name's number, SIZE_MAX where it does not go up. */
-static size_t goes_up(const struct config *config, struct str name)
+static inline size_t goes_up(const struct config *config, struct str name)
 {
     size_t i = 0;
     struct str usual = usual_header(name.n, &i);

@@ -78,7 +78,7 @@ struct str stored_owner(const struct exchange *x, struct arena *arena)
 
 int64_t stored_now_s(const struct exchange *x)
 {
-    return loop_now_us(x->station->loop) / 1000000;
+    return loop_now_ms(x->station->loop) / 1000;
 }
 
 bool stored_get(struct exchange *x, struct str owner, struct str id, struct arena *arena,

@@ -7,6 +7,8 @@
  */
 #include "gateway/timing.h"
 
+#include "base/digits.h"
+
 const struct phase_row timing_phases[PHASE_COUNT] = {
 #define PHASE(id, name_, kind_, what_) [PHASE_##id] = {#name_, PHASE_##kind_, what_},
 #include "gateway/phase.def"
@@ -44,50 +46,12 @@ int64_t timing_upstream_us(const struct timing *t)
     return t->us[PHASE_CONNECT] + t->us[PHASE_BACKEND] + t->us[PHASE_STREAM];
 }
 
-/* Three digits. */
-static inline char *put_three(char *at, unsigned value)
-{
-    unsigned tens = value / 10;
-
-    assert(value < 1000);
-    at[0] = (char)('0' + tens / 10);
-    at[1] = (char)('0' + tens % 10);
-    at[2] = (char)('0' + value - tens * 10);
-    return at + 3;
-}
-
-/* Nearly all are short. */
-static inline char *put_short(char *at, unsigned value)
-{
-    if (LIKELY(value < 10)) {
-        *at = (char)('0' + value);
-        return at + 1;
-    }
-    if (value >= 100)
-        return put_three(at, value);
-    at[0] = (char)('0' + value / 10);
-    at[1] = (char)('0' + value % 10);
-    return at + 2;
-}
-
-static char *put_long(char *at, uint64_t value)
-{
-    if (value < 1000)
-        return put_short(at, (unsigned)value);
-    return put_three(put_long(at, value / 1000), (unsigned)(value % 1000));
-}
-
-static inline char *put_whole(char *at, uint64_t value)
-{
-    return LIKELY(value < 1000) ? put_short(at, (unsigned)value) : put_long(at, value);
-}
-
 /* "12.034" milliseconds. */
 static char *put_ms(char *at, int64_t us)
 {
-    at = put_whole(at, (uint64_t)us / 1000);
+    at = digits_whole(at, (uint64_t)us / 1000);
     *at++ = '.';
-    return put_three(at, (unsigned)((uint64_t)us % 1000));
+    return digits_three(at, (unsigned)((uint64_t)us % 1000));
 }
 
 /* "1.234056" seconds. */
@@ -95,10 +59,11 @@ static char *put_seconds(char *at, int64_t us)
 {
     unsigned rest = (unsigned)((uint64_t)us % 1000000);
 
-    at = put_whole(at, (uint64_t)us / 1000000);
+    at = digits_whole(at, (uint64_t)us / 1000000);
     *at++ = '.';
-    at = put_three(at, rest / 1000);
-    return put_three(at, rest % 1000);
+    at = digits_two(at, rest / 10000);
+    at = digits_two(at, rest / 100 % 100);
+    return digits_two(at, rest % 100);
 }
 
 static char *put_header(char *at, const struct timing *t)

@@ -73,24 +73,18 @@ static const struct {
     {529, "Site is overloaded"},
 };
 
-void http_headers_add(struct http_headers *headers, struct arena *arena, struct str name,
-                      struct str value)
+void http_headers_grow(struct http_headers *headers, struct arena *arena)
 {
     enum { FIRST_SIZE = 16 };
+    size_t size = headers->size == 0 ? FIRST_SIZE : headers->size * 2;
+    struct http_header *items = arena_grow(arena, headers->items, headers->size * sizeof(*items),
+                                           size * sizeof(*items));
 
-    assert(headers->n <= headers->size);
-    if (headers->n == headers->size) {
-        size_t size = headers->size == 0 ? FIRST_SIZE : headers->size * 2;
-        struct http_header *items = arena_grow(arena, headers->items,
-                                               headers->size * sizeof(*items),
-                                               size * sizeof(*items));
-        /* The reserve of an overflowed arena is smaller than the array. */
-        if (arena_overflowed(arena))
-            return;
-        headers->items = items;
-        headers->size = size;
-    }
-    headers->items[headers->n++] = (struct http_header){.name = name, .value = value};
+    /* The reserve of an overflowed arena is smaller than the array. */
+    if (arena_overflowed(arena))
+        return;
+    headers->items = items;
+    headers->size = size;
 }
 
 struct str http_headers_get(const struct http_headers *headers, struct str name)

@@ -58,8 +58,18 @@ struct message {
     uint64_t content_length; /* when has_length */
 };
 
-void http_headers_add(struct http_headers *headers, struct arena *arena, struct str name,
-                      struct str value);
+/* Makes room for more, unless that is past the cap of the arena. */
+void http_headers_grow(struct http_headers *headers, struct arena *arena);
+/* Past the arena's cap nothing is added: ask arena_overflowed. */
+static inline void http_headers_add(struct http_headers *headers, struct arena *arena,
+                                    struct str name, struct str value)
+{
+    assert(headers->n <= headers->size);
+    if (UNLIKELY(headers->n == headers->size))
+        http_headers_grow(headers, arena);
+    if (LIKELY(headers->n < headers->size))
+        headers->items[headers->n++] = (struct http_header){.name = name, .value = value};
+}
 /* The first value of that name, null without one. */
 PURE_FN struct str http_headers_get(const struct http_headers *headers, struct str name);
 /* "Not Found"; "Unknown" for codes without a registered text. */

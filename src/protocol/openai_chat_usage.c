@@ -12,15 +12,19 @@
 #include "protocol/openai_chat_decode_priv.h"
 
 /* A count, or -1. Vendors' sums are guesses at times, ours must not overflow. */
-static inline int64_t read_count(const struct json_keys *keys, struct str key)
+static inline int64_t count_of(yyjson_val *v)
 {
     const int64_t count_max = (int64_t)1 << 50;
-    yyjson_val *v = json_keys_get(keys, key);
     int64_t value;
 
     if (v == NULL || !json_to_int64(v, &value) || value < 0)
         return -1;
     return value > count_max ? count_max : value;
+}
+
+static inline int64_t read_count(const struct json_keys *keys, struct str key)
+{
+    return count_of(json_keys_get(keys, key));
 }
 
 /* Whether reasoning tokens stand beside the others, not within. */
@@ -69,8 +73,7 @@ static void correct(struct usage *usage, const struct dialect *dialect)
 /* What the protocol's own members say. */
 static struct usage own_counts(const struct json_keys *keys, const struct json_keys *prompt)
 {
-    struct json_keys completion = json_keys_of(
-        json_keys_get(keys, STR("completion_tokens_details")));
+    yyjson_val *completion = json_keys_get(keys, STR("completion_tokens_details"));
 
     return (struct usage){
         .input = read_count(keys, STR("prompt_tokens")),
@@ -78,7 +81,7 @@ static struct usage own_counts(const struct json_keys *keys, const struct json_k
         .total = read_count(keys, STR("total_tokens")),
         .cached = read_count(prompt, STR("cached_tokens")),
         .cache_written = read_count(prompt, STR("cache_write_tokens")),
-        .reasoning = read_count(&completion, STR("reasoning_tokens")),
+        .reasoning = count_of(json_get(completion, STR("reasoning_tokens"))),
     };
 }
 

@@ -84,20 +84,26 @@ static void allow_add(struct str *allow, struct str method, struct arena *arena)
 }
 
 /* The pattern that says most of a path, with its NUL; null where there is no such path. The method
- * does not count: with another one than the path has it is not to be taken for another path. */
-static struct str pattern_of(struct str path)
+ * does not count: with another one than the path has it is not to be taken for another path.
+ * *ret_rest: as route_serves. */
+static struct str pattern_of(struct str path, struct str *ret_rest)
 {
     const struct route *best = NULL;
     struct str rest;
 
+    *ret_rest = STR_NULL;
     for (size_t i = 0; i < protocol_count; i++) {
         for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
             if (!route_serves(route, path, &rest))
                 continue;
-            if (str_is_null(rest)) /* the path itself: nothing says more of it */
+            if (str_is_null(rest)) { /* the path itself: nothing says more of it */
+                *ret_rest = STR_NULL;
                 return str_c(route->path);
-            if (is_nearer(route, best))
-                best = route;
+            }
+            if (!is_nearer(route, best))
+                continue;
+            best = route;
+            *ret_rest = rest;
         }
     }
     return best == NULL ? STR_NULL : str_c(best->path);
@@ -106,16 +112,16 @@ static struct str pattern_of(struct str path)
 void protocol_route(struct str method, struct str path, struct arena *arena,
                     struct route_match *ret_match)
 {
-    struct str pattern = pattern_of(path);
     struct str allow = STR_NULL;
-    struct str rest = STR_NULL;
+    struct str rest;
+    struct str pattern = pattern_of(path, &rest);
 
     *ret_match = (struct route_match){.path_known = !str_is_null(pattern)};
     if (str_is_null(pattern))
         return;
     for (size_t i = 0; i < protocol_count; i++) {
         for (const struct route *route = protocol_table[i]->routes; route->path != NULL; route++) {
-            if (strcmp(route->path, pattern.p) != 0 || !route_serves(route, path, &rest))
+            if (strcmp(route->path, pattern.p) != 0)
                 continue;
             if (method_serves(str_c(route->method), method)) {
                 if (!str_is_null(rest))
