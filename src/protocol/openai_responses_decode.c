@@ -849,8 +849,9 @@ static void read_event(struct openai_responses_decoder *d, yyjson_val *root, str
     enum word word = word_of(type.n > 0 ? type : event);
     yyjson_val *response = json_get(root, STR("response"));
 
-    /* Some say an error without any type. */
-    if (word == WORD_NONE && yyjson_is_obj(json_get(root, STR("error"))))
+    /* Some say an error without any type, or with one of its own. */
+    if (word == WORD_NONE &&
+        (str_eq(event, STR("error")) || yyjson_is_obj(json_get(root, STR("error")))))
         word = WORD_ERROR;
     if (word == WORD_BEGIN)
         begin_answer(d, response);
@@ -881,8 +882,7 @@ static void read_root(struct decode *base, yyjson_val *root, struct str event, s
     if (base->options.stream) {
         read_event(d, root, event);
         frame->error = d->failed;
-    }
-    else if (yyjson_is_arr(json_get(root, STR("output"))))
+    } else if (yyjson_is_arr(json_get(root, STR("output"))))
         read_terminal(d, root, STR_NULL);
     else if (json_get(root, STR("error")) != NULL)
         read_error_event(d, root);

@@ -454,24 +454,27 @@ test("keys: an error in the middle of a stream is the client's, and the key cool
         assert.deepEqual(seen, [A, B]);
     }));
 
-test("keys: what a stream says of an error, in words of several events, shows no key", () =>
-    serve({ up: backend({}, "openai-responses") }, async (proxy) => {
-        const named = (data) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
-        const message = `Incorrect API key provided: ${KEYS.alpha}`;
-        const response = { id: "resp_1", object: "response", created_at: 1, model: "m1",
-            status: "in_progress", output: [], error: null };
-        scripts.set(A, (ex) => ex.respond({ headers: { "content-type": "text/event-stream" },
-            body: named({ type: "response.created", sequence_number: 0, response }) +
-                `data: no JSON: ${message}\n\n` +
-                named({ type: "error", sequence_number: 1, code: "invalid_api_key", message,
-                    param: null }) +
-                named({ type: "response.failed", sequence_number: 2, response: { ...response,
-                    status: "failed", error: { code: "invalid_api_key", message } } }) }));
-        const got = await ask(proxy, { client: "openai-responses", stream: true });
-        assert.equal(got.status, 200, got.text);
-        assert.equal(got.text.split("(API_KEY_HAS_BEEN_REDACTED)").length, 4, got.text);
-        assert.ok(!got.text.includes(KEYS.alpha), got.text);
-    }));
+for (const type of ["error", "authentication_error"]) {
+    test(`keys: what a stream says of an error in several events (${type}) shows no key`, () =>
+        serve({ up: backend({}, "openai-responses") }, async (proxy) => {
+            const named = (data, name = data.type) =>
+                `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+            const message = `Incorrect API key provided: ${KEYS.alpha}`;
+            const response = { id: "resp_1", object: "response", created_at: 1, model: "m1",
+                status: "in_progress", output: [], error: null };
+            scripts.set(A, (ex) => ex.respond({ headers: { "content-type": "text/event-stream" },
+                body: named({ type: "response.created", sequence_number: 0, response }) +
+                    `data: no JSON: ${message}\n\n` +
+                    named({ type, sequence_number: 1, code: "invalid_api_key", message,
+                        param: null }, "error") +
+                    named({ type: "response.failed", sequence_number: 2, response: { ...response,
+                        status: "failed", error: { code: "invalid_api_key", message } } }) }));
+            const got = await ask(proxy, { client: "openai-responses", stream: true });
+            assert.equal(got.status, 200, got.text);
+            assert.equal(got.text.split("(API_KEY_HAS_BEEN_REDACTED)").length, 4, got.text);
+            assert.ok(!got.text.includes(KEYS.alpha), got.text);
+        }));
+}
 
 test("keys: 200 with an error as its body is that error", () =>
     serve({ up: backend({ policy: "failover" }) }, async (proxy) => {
