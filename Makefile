@@ -64,7 +64,7 @@ ifeq ($(IS_CLANG),)
 WARNINGS += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wformat-signedness \
     -Wformat-overflow=2 -Warith-conversion -Wtrampolines
 # Without optimisation the compiler knows no text's length, and warns of each that is printed.
-ifneq ($(V),cov)
+ifeq ($(filter cov debug,$(V)),)
 WARNINGS += -Wformat-truncation=2
 else
 WARNINGS += -Wno-format-truncation

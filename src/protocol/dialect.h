@@ -103,7 +103,6 @@ struct dialect {
     bool tools_refused;        /* no tools, no messages of theirs */
     bool tool_result_name;     /* a tool's message says the tool's name */
     bool message_name_refused; /* no name beside a role */
-    bool image_string;         /* image_url is a string, no object */
     bool json_word;            /* json_object needs the word JSON in the conversation */
     bool strict_refused;       /* strict of tools */
     bool xhigh_is_max;         /* its greatest effort is meant by xhigh */
@@ -138,14 +137,13 @@ struct dialect {
 
     /* --- answers --- */
     bool answers_plain; /* what it says is what the protocol's clients know */
-    bool mend;          /* raw answers: what such a client would misread is put right in
-                                    * them. Of each vendor's but where answers_plain */
+    bool mend;          /* raw answers: what such a client would misread is put right in them.
+                         * No line of backends.def sets it: backend.c does, for all that come by
+                         * their vendor's name but those with answers_plain */
     enum dialect_reasoning_out reasoning_out;
     bool think_tags;               /* <think>…</think> in its text is reasoning (think_tags:) */
     bool usage_reasoning_excluded; /* completion_tokens is without reasoning_tokens */
     bool usage_cached_excluded;    /* prompt_tokens may be without cached_tokens */
-    bool error_200;                /* errors come with status 200 */
     bool repeats_last_text;        /* the assistant's last text of the request stands once more in
                                     * front of the answer's */
-    bool content_parts;            /* content may be a list of parts */
 };

@@ -22,7 +22,6 @@ static inline struct dialect dialect_for_test(uint64_t seed)
         .tools_refused = dialect_dice(&seed, 6) == 0,
         .tool_result_name = dialect_dice(&seed, 2),
         .message_name_refused = dialect_dice(&seed, 2),
-        .image_string = dialect_dice(&seed, 2),
         .json_word = dialect_dice(&seed, 2),
         .strict_refused = dialect_dice(&seed, 2),
         .xhigh_is_max = dialect_dice(&seed, 2),

@@ -245,9 +245,6 @@ static enum error_code fit_image(struct openai_chat_dialect_work *w, struct str 
         if (str_starts_nocase(text, STR("http://")) || str_starts_nocase(text, STR("https://")))
             return FAIL(w->e, ERR_UNSUPPORTED, "an image by its URL: it must be in the request");
     }
-    struct str image = json_object_find(part, STR("image_url"));
-    if (w->dialect->image_string && is_kind(image, JSON_OBJECT))
-        openai_chat_dialect_value(w, image, url);
     return OK;
 }
 
@@ -313,7 +310,7 @@ static struct str joined_texts(const struct openai_chat_dialect_work *w, struct 
 static enum error_code fit_list(struct openai_chat_dialect_work *w, struct str list)
 {
     const struct dialect *d = w->dialect;
-    bool images = d->images != DIALECT_IMAGES_ANY || d->image_string;
+    bool images = d->images != DIALECT_IMAGES_ANY;
     struct str one;
     size_t cursor = 0;
 
@@ -572,7 +569,7 @@ static void say_note(struct openai_chat_dialect_work *w, struct str list, struct
 static bool looks_inside(const struct dialect *d)
 {
     return d->developer_as_system || d->tools_refused || d->tool_result_name ||
-           d->message_name_refused || d->image_string || d->content_empty || d->content_text ||
+           d->message_name_refused || d->content_empty || d->content_text ||
            d->cache == DIALECT_CACHE_REFUSED || d->tool_ids != FIT_IDS_ANY ||
            d->images != DIALECT_IMAGES_ANY || d->history != DIALECT_HISTORY_PLAIN;
 }

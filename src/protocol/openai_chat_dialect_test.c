@@ -574,14 +574,6 @@ static const struct row messages_rows[] = {
               "{'role':'tool','tool_call_id':'3'},{'role':'tool','tool_call_id':'4'},"
               "{'role':'tool','tool_call_id':'2','name':'own'}"),
      NULL},
-    {"images as strings",
-     {.image_string = true},
-     NULL,
-     MESSAGES("{'role':'user','content':[{'type':'image_url','image_url':{'url':'u','x':1}},"
-              "{'type':'image_url','image_url':'v'}]}"),
-     MESSAGES("{'role':'user','content':[{'type':'image_url','image_url':'u'},"
-              "{'type':'image_url','image_url':'v'}]}"),
-     NULL},
     {"images in the request",
      {.images = DIALECT_IMAGES_DATA},
      NULL,
