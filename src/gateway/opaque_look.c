@@ -190,12 +190,12 @@ static enum error_code look_multipart(struct str body, struct str boundary,
     return OK;
 }
 
-/* By its type; without one by its first byte. */
+/* By its type; without one, or with the one that curl -d says of everything, by its first byte. */
 static bool is_json(struct str content_type, struct str body)
 {
     struct str type = str_trim(str_head(content_type, str_find_char(content_type, ';', 0)));
 
-    if (type.n == 0)
+    if (type.n == 0 || str_eq_nocase(type, STR("application/x-www-form-urlencoded")))
         return json_kind_of(str_from(body, blanks(body))) == JSON_OBJECT;
     return str_eq_nocase(type, STR("application/json")) ||
            (type.n > 5 && str_eq_nocase(str_from(type, type.n - 5), STR("+json")));
