@@ -29,6 +29,8 @@ static void add_hint(struct buf *out, const struct backend_set *set, struct str 
     if (vendor != NULL && vendor->variable != NULL) {
         (void)buf_print(out, "; to configure it set %s_API_%s", vendor->variable,
                         vendor->key_needed ? "KEY" : "BASE_URL");
+        if (vendor->key_needed && vendor->url == NULL)
+            (void)buf_print(out, " and %s_API_BASE_URL", vendor->variable);
         return;
     }
     if (vendor != NULL) {

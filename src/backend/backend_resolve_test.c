@@ -129,6 +129,10 @@ static const struct {
     {"openai", "groq:x", NULL,
      "groq (known: openai, router, tags, demo, claude); to configure it set GROQ_API_KEY",
      ERR_UNKNOWN_BACKEND, false},
+    {"openai", "azure:x", NULL,
+     "azure (known: openai, router, tags, demo, claude); to configure it set AZURE_API_KEY and "
+     "AZURE_API_BASE_URL",
+     ERR_UNKNOWN_BACKEND, false},
     {"openai", "ollama:x", NULL,
      "ollama (known: openai, router, tags, demo, claude); to configure it set OLLAMA_API_BASE_URL",
      ERR_UNKNOWN_BACKEND, false},
