@@ -250,8 +250,8 @@ static void note(struct exchange *x, const struct event *error, struct str body,
     const struct message *head = x->attempt.head;
     enum keyring_outcome outcome = outcome_of(error, status);
     const struct backend *backend = x->attempt.backend;
-    /* A backend that takes no key has none that could rest: its next answer may be another. A script
-     * is no vendor: each of its models answers for itself. */
+    /* A backend that takes no key has none that could rest: its next answer may be another. A
+     * script is no vendor: each of its models answers for itself. */
     if (outcome == KEYRING_LIMITED && (backend->config->keys_n == 0 || backend->local != NULL))
         outcome = KEYRING_FAILED;
     bool limited = outcome == KEYRING_LIMITED;
