@@ -222,6 +222,17 @@ test("HEAD, 204, an empty body, a length that is not said", async () => {
     }
 });
 
+test("a length that no body has is a 502, also of HEAD, and the next answer is whole", async () => {
+    for (const length of ["9223372036854775808", "18446744073709551615"]) {
+        for (const method of ["GET", "HEAD"]) {
+            mock.on_get = (ex) => ex.write(head_bytes(200, { "content-length": length }));
+            assert.equal((await ask(method, "/v1/files/f/content")).status, 502);
+        }
+    }
+    mock.on_get = echo;
+    assert.equal((await ask("GET", "/v1/files/f")).status, 200);
+});
+
 test("a stream's pieces come as they come", async () => {
     let go_on;
     const waits = new Promise((resolve) => { go_on = resolve; });
