@@ -616,7 +616,7 @@ static void add_elements(struct buf *out, struct str content)
         return;
     }
     buf_add(out, STR("{\"type\":\"text\",\"text\":"));
-    buf_add(out, is_kind(content, JSON_STRING) ? content : STR("\"\""));
+    buf_add(out, content);
     buf_add_char(out, '}');
 }
 
@@ -633,16 +633,18 @@ struct row {
 /* A message's content, behind what the row has already. */
 static void add_content(struct buf *out, const struct row *row, struct str content, bool first)
 {
-    bool empty = is_kind(content, JSON_ARRAY) &&
-                 str_trim(str_of(content.p + 1, content.n - 2)).n == 0;
+    bool string = is_kind(content, JSON_STRING);
+    bool empty = is_kind(content, JSON_ARRAY)
+                     ? str_trim(str_of(content.p + 1, content.n - 2)).n == 0
+                     : !string || content.n == 2;
 
-    if (row->lists && empty)
+    if (empty)
         return;
     if (!first)
         buf_add(out, row->lists ? STR(",") : STR("\\n\\n"));
     if (row->lists)
         add_elements(out, content);
-    else if (is_kind(content, JSON_STRING))
+    else
         buf_add(out, str_of(content.p + 1, content.n - 2));
 }
 
@@ -662,8 +664,7 @@ static void join_row(struct openai_chat_dialect_work *w, const struct row *row)
     size_t begin = out.n;
     for (size_t i = 0; i < row->n && json_array_next(list, &cursor, &one); i++) {
         const struct message message = read(w, one);
-        bool first = row->lists ? out.n == begin : i == 0;
-        add_content(&out, row, message.has[M_CONTENT].value, first);
+        add_content(&out, row, message.has[M_CONTENT].value, out.n == begin);
     }
     buf_add(&out, row->lists ? STR("]}") : STR("\"}"));
     struct str text = str_copy(w->arena, buf_str(&out));

@@ -215,6 +215,11 @@ static bool as_it_is(struct openai_chat_dialect_work *w)
         return true;
     if (efforts_of(d, openai_chat_dialect_traits(w)) != 0)
         return false;
+    /* Of many makers' models: one that is not known yet may take the client's word. */
+    if (w->raw && openai_chat_dialect_traits(w)->thinking == THINKING_NONE &&
+        (d->reasoning == DIALECT_REASONING_ENABLED || d->reasoning == DIALECT_REASONING_MISTRAL ||
+         d->reasoning == DIALECT_REASONING_TEMPLATE))
+        return true;
     return plain || (d->reasoning == DIALECT_REASONING_GROQ &&
                      openai_chat_dialect_traits(w)->thinking != THINKING_SWITCH);
 }

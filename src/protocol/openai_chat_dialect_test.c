@@ -651,14 +651,14 @@ static const struct row messages_rows[] = {
      NULL,
      MESSAGES("{'role':'system','content':'s'},{'role':'system','content':'t'},"
               "{'role':'user','content':'a'} , {'role':'user','content':'\\u0062'},"
+              "{'role':'assistant','content':null},{'role':'assistant','content':''},"
               "{'role':'assistant','content':'c'},"
               "{'role':'user','content':'d'},{'role':'user','content':[{'type':'x'}]},"
               "{'role':'user','content':[]},{'role':'user'}"),
      MESSAGES("{'role':'system','content':'s'},{'role':'system','content':'t'},"
               "{'role':'user','content':'a\\n\\n\\u0062'},"
               "{'role':'assistant','content':'c'},"
-              "{'role':'user','content':[{'type':'text','text':'d'},{'type':'x'},"
-              "{'type':'text','text':''}]}"),
+              "{'role':'user','content':[{'type':'text','text':'d'},{'type':'x'}]}"),
      NULL},
 };
 
@@ -836,10 +836,13 @@ static void test_refused(void **state)
 /* A client's own: the vendor says what it thinks of it, perhaps something new. */
 static void test_raw_goes_on(void **state)
 {
-    static const struct dialect dialect = {.n_max = 1, .images = DIALECT_IMAGES_DATA};
+    static const struct dialect dialect = {.n_max = 1,
+                                           .images = DIALECT_IMAGES_DATA,
+                                           .reasoning = DIALECT_REASONING_ENABLED};
     const struct encode_request how = {.dialect = &dialect, .same_protocol = true};
-    struct str body = quoted("{'n':2,'messages':[{'role':'user','content':[{'type':'image_url',"
-                             "'image_url':{'url':'https://h/i.png'}}]}]}");
+    struct str body = quoted(
+        "{'n':2,'reasoning_effort':'high','messages':[{'role':'user','content':[{'type':'image_url',"
+        "'image_url':{'url':'https://h/i.png'}}]}]}");
     struct wire wire = {.body = &body, .body_n = 1, .body_bytes = body.n};
     struct error e;
 
