@@ -275,8 +275,17 @@ static bool is_off(const struct json_member *effort)
     return is_null(effort) || str_eq(effort->value, STR("\"none\""));
 }
 
-/* Sampling that is not the usual one. A model that samples while it does not reason may do so by
- * itself where nothing is said of reasoning: then the vendor decides. */
+/* A model that samples while it does not reason may do so by itself where nothing is said of
+ * reasoning: then the vendor decides. */
+static bool is_sampling_refused(const struct openai_chat_dialect_work *w,
+                                const struct traits *traits)
+{
+    if (!traits->sampling_refused)
+        return false;
+    return !(traits->sampling_when_off && is_off(w->has[DIALECT_KEY_reasoning_effort]));
+}
+
+/* Sampling that is not the usual one. */
 static void fit_sampling(struct openai_chat_dialect_work *w)
 {
     static const struct {
@@ -304,8 +313,7 @@ static void fit_sampling(struct openai_chat_dialect_work *w)
     if (n == 0 && is_null(w->has[DIALECT_KEY_stop]))
         return;
     const struct traits *traits = openai_chat_dialect_traits(w);
-    bool refused = traits->sampling_refused &&
-                   !(traits->sampling_when_off && is_off(w->has[DIALECT_KEY_reasoning_effort]));
+    bool refused = is_sampling_refused(w, traits);
     for (size_t i = 0; i < COUNT_OF(members); i++) {
         if (unusual[i] && (refused || (members[i].penalty && traits->penalties_refused)))
             drop(w, members[i].key);

@@ -841,8 +841,8 @@ static void test_raw_goes_on(void **state)
                                            .reasoning = DIALECT_REASONING_ENABLED};
     const struct encode_request how = {.dialect = &dialect, .same_protocol = true};
     struct str body = quoted(
-        "{'n':2,'reasoning_effort':'high','messages':[{'role':'user','content':[{'type':'image_url',"
-        "'image_url':{'url':'https://h/i.png'}}]}]}");
+        "{'n':2,'reasoning_effort':'high','messages':[{'role':'user','content':["
+        "{'type':'image_url','image_url':{'url':'https://h/i.png'}}]}]}");
     struct wire wire = {.body = &body, .body_n = 1, .body_bytes = body.n};
     struct error e;
 

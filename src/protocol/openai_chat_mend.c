@@ -14,7 +14,8 @@
  * Owns      The mended frame (decoder.mended); of a whole body a copy in the answer's arena, as it
  *           is sent after the frame's push.
  * Not here  Usage (openai_chat_usage.c). Whole bodies that are errors, whatever their status: they
- *           keep their bytes. What needs more than a frame: <think> tags, a text said twice (canon/restore).
+ *           keep their bytes. What needs more than a frame: <think> tags, a text said twice
+ *           (canon/restore).
  */
 #include "protocol/openai_chat_decode_priv.h"
 
