@@ -103,6 +103,7 @@ struct dialect {
     bool tools_refused;        /* no tools, no messages of theirs */
     bool tool_result_name;     /* a tool's message says the tool's name */
     bool message_name_refused; /* no name beside a role */
+    bool document_url;         /* a file in the request, or by its URL, is a part document_url */
     bool json_word;            /* json_object needs the word JSON in the conversation */
     bool strict_refused;       /* strict of tools */
     bool xhigh_is_max;         /* its greatest effort is meant by xhigh */

@@ -248,6 +248,24 @@ static enum error_code fit_image(struct openai_chat_dialect_work *w, struct str 
     return OK;
 }
 
+/* {"type":"document_url","document_url":…} of a file that has its data, or URL. */
+static void fit_document(struct openai_chat_dialect_work *w, struct str part)
+{
+    struct str file = json_object_find(part, STR("file"));
+    struct str url = is_kind(file, JSON_OBJECT) ? json_object_find(file, STR("file_data"))
+                                                : STR_NULL;
+
+    if (!is_kind(url, JSON_STRING))
+        return;
+    struct str name = json_object_find(file, STR("filename"));
+    struct str head = openai_chat_join(w->arena,
+                                       STR("{\"type\":\"document_url\",\"document_url\":"), url);
+    if (is_kind(name, JSON_STRING))
+        head = openai_chat_join(w->arena, head,
+                                openai_chat_join(w->arena, STR(",\"document_name\":"), name));
+    openai_chat_dialect_value(w, part, openai_chat_join(w->arena, head, STR("}")));
+}
+
 static void fit_cache(struct openai_chat_dialect_work *w, struct str object)
 {
     struct json_member m;
@@ -321,12 +339,16 @@ static enum error_code fit_list(struct openai_chat_dialect_work *w, struct str l
             return OK;
         }
     }
-    if (!images && d->cache != DIALECT_CACHE_REFUSED)
+    if (!images && !d->document_url && d->cache != DIALECT_CACHE_REFUSED)
         return OK;
     while (json_array_next(list, &cursor, &one)) {
         if (!is_kind(one, JSON_OBJECT))
             continue;
         bool image = images && is_type(one, "image_url");
+        if (d->document_url && is_type(one, "file")) {
+            fit_document(w, one);
+            continue;
+        }
         if (image)
             TRY(fit_image(w, one));
         if (!image || d->images != DIALECT_IMAGES_NONE)
@@ -569,7 +591,7 @@ static void say_note(struct openai_chat_dialect_work *w, struct str list, struct
 static bool looks_inside(const struct dialect *d)
 {
     return d->developer_as_system || d->tools_refused || d->tool_result_name ||
-           d->message_name_refused || d->content_empty || d->content_text ||
+           d->message_name_refused || d->document_url || d->content_empty || d->content_text ||
            d->cache == DIALECT_CACHE_REFUSED || d->tool_ids != FIT_IDS_ANY ||
            d->images != DIALECT_IMAGES_ANY || d->history != DIALECT_HISTORY_PLAIN;
 }

@@ -574,6 +574,16 @@ static const struct row messages_rows[] = {
               "{'role':'tool','tool_call_id':'3'},{'role':'tool','tool_call_id':'4'},"
               "{'role':'tool','tool_call_id':'2','name':'own'}"),
      NULL},
+    {"documents",
+     {.document_url = true},
+     NULL,
+     MESSAGES("{'role':'user','content':[{'type':'file','file':{'filename':'a.pdf',"
+              "'file_data':'data:x'}},{'type':'file','file':{'file_data':'https://h/a'}},"
+              "{'type':'file','file':{'file_id':'f'}},{'type':'file','file_id':'g'}]}"),
+     MESSAGES("{'role':'user','content':[{'type':'document_url','document_url':'data:x',"
+              "'document_name':'a.pdf'},{'type':'document_url','document_url':'https://h/a'},"
+              "{'type':'file','file':{'file_id':'f'}},{'type':'file','file_id':'g'}]}"),
+     NULL},
     {"images in the request",
      {.images = DIALECT_IMAGES_DATA},
      NULL,

@@ -251,7 +251,7 @@ static enum error_code fit_file(struct translator *x, struct part *part)
         return FAIL(x->e, ERR_UNSUPPORTED, "a file by its id, which another backend has");
     if (str_starts_nocase(part->media_type, STR("video/")))
         return FAIL(x->e, ERR_UNSUPPORTED, "a film");
-    if (part->is_url)
+    if (part->is_url && (x->how->dialect == NULL || !x->how->dialect->document_url))
         return FAIL(x->e, ERR_UNSUPPORTED, "a file by its URL: it must be in the request");
     part->id = STR_NULL;
     part->media_type = media_type_of(part);
