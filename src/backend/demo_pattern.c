@@ -117,9 +117,11 @@ static uint32_t escaped(struct walk *w, bool *ret_class)
 /* The pattern's next character, as it stands. */
 static uint32_t plain(struct walk *w)
 {
-    struct str rest = str_from(w->pattern, w->at);
     size_t n = 1;
-    uint32_t cp = (unsigned char)rest.p[0];
+
+    assert(w->at < w->pattern.n && w->pattern.p != NULL);
+    struct str rest = str_from(w->pattern, w->at);
+    uint32_t cp = (unsigned char)w->pattern.p[w->at];
 
     while (n < rest.n && n < 4 && ((unsigned char)rest.p[n] & 0xC0) == 0x80)
         n++;
