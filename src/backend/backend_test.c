@@ -265,8 +265,8 @@ static void checking(void **state)
         "URL name no version\n"
         "config.yaml:1:1: warning: backends.claude is not functional: this version does not "
         "speak telepathy yet\n"
-        "config.yaml:1:1: error: backends.bad.api_url: must not be a URL that does not begin "
-        "with http:// or https://\n";
+        "config.yaml:1:1: error: backends.bad.api_url: must not be a URL without http:// "
+        "or https:// at its beginning\n";
     struct arena *arena = *state;
     struct config *config = config_with(entries, COUNT_OF(entries), arena);
     struct buf report;

@@ -86,7 +86,7 @@ static void test_take(void **state)
 
     refused(&f, "http://evil.test", ERR_FORBIDDEN, "evil.test, is not in allowed_url_hosts");
     refused(&f, "http://10.0.0.2", ERR_FORBIDDEN, "10.0.0.2, is not in allowed_url_hosts");
-    refused(&f, "ftp://other.test", ERR_FORBIDDEN, "openai-url: it must not be a URL that");
+    refused(&f, "ftp://other.test", ERR_FORBIDDEN, "openai-url: it must not be a URL without");
     refused(&f, "", ERR_FORBIDDEN, "openai-url: ");
     assert_int_equal(f.station.branch->doors.n, 4);
 
