@@ -343,10 +343,8 @@ static double first_of(const struct bounds *b, double unit, bool down)
     return (down ? floor(from / unit) : ceil(from / unit)) * unit;
 }
 
-/* The variant-th number that fits, counted upwards, or downwards from a low upper bound. */
-static bool make_number(const struct bounds *b, size_t variant, double *ret_value)
+static bool find_number(const struct bounds *b, size_t variant, bool down, double *ret_value)
 {
-    bool down = isinf(b->min) && b->max < 1;
     double unit = unit_of(b);
     double first = first_of(b, unit, down);
     size_t found = 0;
@@ -361,6 +359,14 @@ static bool make_number(const struct bounds *b, size_t variant, double *ret_valu
         }
     }
     return false;
+}
+
+/* The variant-th number that fits, counted upwards; where there are not so many, and no lower
+ * bound, downwards from the upper one. */
+static bool make_number(const struct bounds *b, size_t variant, double *ret_value)
+{
+    return find_number(b, variant, false, ret_value) ||
+           (isinf(b->min) && find_number(b, variant, true, ret_value));
 }
 
 static void write_number(struct maker *m, double value)

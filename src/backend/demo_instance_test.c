@@ -54,6 +54,8 @@ static const struct {
     {"{\"type\":\"integer\",\"minimum\":5,\"exclusiveMinimum\":true}", NULL, "6"},
     {"{\"type\":\"integer\",\"maximum\":-3}", NULL, "-3"},
     {"{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":8}", NULL, "14"},
+    {"{\"type\":\"integer\",\"multipleOf\":7,\"maximum\":4}", NULL, "0"},
+    {"{\"type\":\"integer\",\"multipleOf\":7,\"maximum\":-3}", NULL, "-7"},
     {"{\"type\":\"number\",\"minimum\":0.1,\"maximum\":0.2}", NULL, "0.1"},
     {"{\"type\":\"number\",\"multipleOf\":0.1,\"minimum\":0.25}", NULL, "0.3"},
     {"{\"type\":\"number\",\"exclusiveMinimum\":0,\"exclusiveMaximum\":1}", NULL, "0.015625"},
