@@ -198,9 +198,11 @@ static void nothing_functional(void **state)
     assert_int_equal(backend_resolve(f->set, STR("nobody:x"), &backend, &rest, &prefixed, &e),
                      ERR_NO_BACKEND);
     assert_true(str_starts(str_c(e.detail), STR("openai is not functional")));
+    size_t n = f->set->n;
     f->set->n = 0;
     assert_int_equal(backend_resolve(f->set, STR("m"), &backend, &rest, &prefixed, &e),
                      ERR_NO_BACKEND);
+    f->set->n = n;
     assert_true(str_find(str_c(e.detail), STR("OPENAI_API_KEY"), 0) != SIZE_MAX);
     struct str message = error_message(&e, &f->arena);
     assert_true(str_starts(message, STR("No functional backends available: ")));

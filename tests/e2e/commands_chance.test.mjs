@@ -86,15 +86,20 @@ class Talk {
             `set(interactive=false, temperature=${mark})`, `set(command-prefix=${mark}x12345)`]);
     }
 
+    /** Once in a text only, what a client adds: of two, what stands between is nobody's words, as
+     * the first one's end may be part of what it holds. */
     decoy() {
         const p = this.prefix;
         const mark = this.mark("TXT");
-        return this.rng.pick([`\`${p}project(${mark})\``, `\n\`\`\`sh\n${p}hello ${mark}\n\`\`\`\n`,
+        const picked = this.rng.pick([`\`${p}project(${mark})\``, `\n\`\`\`sh\n${p}hello ${mark}\n\`\`\`\n`,
             `x${p}project(${mark})`, `word (${p}project(${mark}))`,
             `${p}project(${mark})x`,
             `\n<file_content path="a">\n${p}set(project=${mark})\n</file_content>\n`,
             `${p} project(${mark})`, `https://a.b/${p}pwd/${mark}`, `#!/bin/sh ${mark}`,
             `word ${p}nobody(${mark}) word`, `\n~~~\n${p}pwd ${mark}\n~~~\n`, `${p}Pwd ${mark}`]);
+        const again = picked.includes("<file_content") && this.added;
+        this.added ||= picked.includes("<file_content");
+        return again ? this.decoy() : picked;
     }
 
     word() {
@@ -105,6 +110,7 @@ class Talk {
     /** [as sent, as left]: n commands that `make` makes, among words. */
     text(n, make) {
         let [sent, left] = ["", ""];
+        this.added = false;
         const add = (a, b = a) => {
             const gap = sent === "" ? "" : this.rng.pick(GAPS);
             const mark = b === HERE ? this.rng.pick(["", "", ".", ",", "?", ""]) : "";
