@@ -642,6 +642,27 @@ void attempt_connected(struct client_request *r, void *ctx)
     exchange_enter(x, PHASE_BACKEND);
 }
 
+void attempt_ended(struct client_request *r, void *ctx)
+{
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    assert(r == x->attempt.request);
+    x->attempt.request = NULL; /* over after its batch, which comes with this read */
+    x->attempt.ended = !x->attempt.failed;
+}
+
+void attempt_lost(struct client_request *r, void *ctx, const struct error *e)
+{
+    struct exchange *x;
+
+    CAST(x, ctx, EXCHANGE_MAGIC);
+    assert(r == x->attempt.request);
+    x->attempt.request = NULL;
+    attempt_fail(x, e);
+    exchange_run(x);
+}
+
 static const struct client_events attempt_events = {
     .connected = attempt_connected,
     .sent = on_sent,

@@ -70,6 +70,10 @@ void attempt_pause(struct exchange *x);
 /* What is waited for of the answer is there: from here on, before the commit, the time is the
  * proxy's. All that came in one read was there with its head. */
 void attempt_answered(struct exchange *x);
+/* Events of attempts whose answers no decoder reads (opaque, embed); ctx: x. Complete; broken off,
+ * or never begun. */
+void attempt_ended(struct client_request *r, void *ctx);
+void attempt_lost(struct client_request *r, void *ctx, const struct error *e);
 /* The attempt has failed with *e, which is copied; of several failures the first counts. */
 void attempt_fail(struct exchange *x, const struct error *e);
 /* The backend failed, or said an error: for /v2/backends. status: its answer's, 0 without one.

@@ -145,15 +145,6 @@ static void on_body(struct client_request *r, void *ctx, struct str bytes)
     attempt_fail(x, &e);
 }
 
-static void on_end(struct client_request *r, void *ctx)
-{
-    struct exchange *x = exchange_of(ctx);
-
-    assert(r == x->attempt.request);
-    x->attempt.request = NULL; /* over after its batch, which comes with this read */
-    x->attempt.ended = !x->attempt.failed;
-}
-
 static void on_batch(struct client_request *r, void *ctx)
 {
     struct exchange *x = exchange_of(ctx);
@@ -163,24 +154,14 @@ static void on_batch(struct client_request *r, void *ctx)
         exchange_run(x);
 }
 
-static void on_failed(struct client_request *r, void *ctx, const struct error *e)
-{
-    struct exchange *x = exchange_of(ctx);
-
-    assert(r == x->attempt.request);
-    x->attempt.request = NULL;
-    attempt_fail(x, e);
-    exchange_run(x);
-}
-
 static const struct client_events embed_events = {
     .connected = attempt_connected,
     .sent = on_sent,
     .head = on_head,
     .body = on_body,
-    .end = on_end,
+    .end = attempt_ended,
     .batch = on_batch,
-    .failed = on_failed,
+    .failed = attempt_lost,
 };
 
 static struct str model_of(const struct exchange *x)

@@ -436,29 +436,10 @@ static void on_body(struct client_request *r, void *ctx, struct str bytes)
     server_body(x->client, bytes);
 }
 
-static void on_end(struct client_request *r, void *ctx)
-{
-    struct exchange *x = exchange_of(ctx);
-
-    assert(r == x->attempt.request);
-    x->attempt.request = NULL; /* over after its batch, which comes with this read */
-    x->attempt.ended = !x->attempt.failed;
-}
-
 static void on_batch(struct client_request *r, void *ctx)
 {
     (void)r;
     exchange_run(exchange_of(ctx));
-}
-
-static void on_failed(struct client_request *r, void *ctx, const struct error *e)
-{
-    struct exchange *x = exchange_of(ctx);
-
-    assert(r == x->attempt.request);
-    x->attempt.request = NULL;
-    attempt_fail(x, e);
-    exchange_run(x);
 }
 
 static const struct client_events opaque_events = {
@@ -466,9 +447,9 @@ static const struct client_events opaque_events = {
     .sent = on_sent,
     .head = on_head,
     .body = on_body,
-    .end = on_end,
+    .end = attempt_ended,
     .batch = on_batch,
-    .failed = on_failed,
+    .failed = attempt_lost,
     .writable = on_writable,
 };
 
