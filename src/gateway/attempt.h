@@ -55,9 +55,6 @@ NODISCARD enum error_code attempt_written(struct exchange *x, struct error *e);
 enum push attempt_frame(void *ctx, struct frame *frame);
 /* Forgets the attempt that has ended, and what it left, for another one. Before commit only. */
 void attempt_again(struct exchange *x);
-/* A request's head for x's backend, in the request arena, built afresh (contract, section 2,
- * "Headers up"); null when it is too long. */
-struct str attempt_head(struct exchange *x, const struct wire *wire);
 /* We asked for identity, but take what the client of http/ can decode; other bytes would reach our
  * client as garbage: the attempt fails. */
 void attempt_check_coding(struct exchange *x, const struct message *m);
@@ -92,27 +89,9 @@ void attempt_blame(struct exchange *x);
 /* Cancels it if it runs. */
 void attempt_cancel(struct exchange *x);
 void attempt_fini(struct exchange *x);
-/* The lines that every request to this backend has: host, agent, key, the configured ones. */
-void attempt_add_common(struct buf *head, const struct station *station,
-                        const struct backend *backend, const struct backend_key *key);
-/* anthropic-version, where the protocol wants one and neither forwarded lines nor the configuration
- * have it. */
-void attempt_add_version(struct buf *head, const struct backend *backend,
-                         const struct protocol *protocol, struct str forwarded);
-/* One key per exchange, the same on each of its attempts (contract, section 4): the client's, where
- * it goes up, else ours, where there may be a second attempt and the protocol knows the header. */
-void attempt_add_idempotency(const struct exchange *x, struct str forwarded, struct buf *head);
 /* Where connections for x's attempt come from: its backend's, or its session's URL's. */
 NODISCARD enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool,
                                        struct error *e);
 /* How an answer of the running attempt is decoded; where its memory is, and how it is framed, are
  * left to the caller. What it points at lives as long as the exchange. */
 struct decoder_options attempt_decoding(struct exchange *x);
-/* The head of a GET of that path (with its query) without body, in the arena. */
-struct str attempt_get_head(struct station *station, const struct backend *backend,
-                            struct str target, struct arena *arena);
-/* The head of a request that goes up as it came to a backend of the client's protocol, in the
- * request arena: method, path (with its query), length and type of the wire. stream: events are
- * asked for. Null: it is too long. */
-struct str attempt_plain_head(struct exchange *x, const struct backend *backend,
-                              const struct backend_key *key, const struct wire *wire, bool stream);

@@ -18,6 +18,7 @@
 #include "gateway/exchange.h"
 #include "gateway/failed.h"
 #include "gateway/keys.h"
+#include "gateway/upstream_head.h"
 
 #include "base/mem.h"
 #include "http/message.h"
@@ -176,7 +177,7 @@ static struct str model_of(const struct exchange *x)
 static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
 {
     struct client_pool *pool = NULL;
-    struct str head = attempt_head(x, wire);
+    struct str head = upstream_head_of(x, wire);
 
     assert(x->attempt.request == NULL);
     if (exchange_overflowed(x, e))

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "gateway/attempt.h"
 #include "gateway/gateway_priv.h"
+#include "gateway/upstream_head.h"
 #include "state/model_alias.h"
 #include "text/json_index.h"
 
@@ -310,8 +311,8 @@ static void ask_page(struct models_entry *entry)
 
     entry->status = 0;
     entry->pages++;
-    struct str head = attempt_get_head(branch->station, backend, target_of(entry, &entry->call),
-                                       &entry->call);
+    struct str head = upstream_head_get(branch->station, backend, target_of(entry, &entry->call),
+                                        &entry->call);
     const struct client_call call = {
         .head = head,
         .arena = &entry->call,

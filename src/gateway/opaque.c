@@ -24,6 +24,7 @@
 #include "gateway/opaque_look.h"
 #include "gateway/plan.h"
 #include "gateway/unpack.h"
+#include "gateway/upstream_head.h"
 
 #include "base/mem.h"
 #include "http/coding.h"
@@ -333,11 +334,11 @@ static struct str make_head(struct exchange *x, uint64_t length, bool chunked)
     else if (o->has_body)
         (void)buf_print(head, "content-length: %llu\r\n", (unsigned long long)length);
     (void)buf_add(head, o->conditions);
-    attempt_add_common(head, x->station, backend, x->attempt.key);
-    attempt_add_version(head, backend, intake->protocol, intake->forward_headers);
+    upstream_head_add_common(head, x->station, backend, x->attempt.key);
+    upstream_head_add_version(head, backend, intake->protocol, intake->forward_headers);
     (void)buf_add(head, intake->forward_headers);
     if (!o->streams && !opaque_has_first_key(x) && str_eq(intake->method, STR("POST")))
-        attempt_add_idempotency(x, intake->forward_headers, head);
+        upstream_head_add_idempotency(x, intake->forward_headers, head);
     (void)buf_add(head, STR("\r\n"));
     struct str text = buf_ok(head) ? str_copy(x->call.arena, buf_str(head)) : STR_NULL;
     buf_reset(head);

@@ -17,6 +17,7 @@
 #include "gateway/plan.h"
 #include "gateway/stored_items.h"
 #include "gateway/stored_priv.h"
+#include "gateway/upstream_head.h"
 #include "text/json.h"
 #include "text/json_index.h"
 
@@ -557,7 +558,7 @@ static enum error_code start(struct exchange *x, const struct target *target, st
         wire.body_bytes += wire.body[i].n;
     if (wire.body_n > 0)
         wire.content_type = STR("application/json");
-    struct str head = attempt_plain_head(x, ask->backend, target->key, &wire, asks_stream(x));
+    struct str head = upstream_head_plain(x, ask->backend, target->key, &wire, asks_stream(x));
     if (exchange_overflowed(x, e))
         return e->code;
     if (str_is_null(head))
