@@ -109,10 +109,10 @@ export async function settled(proxy, { open = 0, mocks = null } = {}) {
     return last;
 }
 
-/** Resolves when `good()` is true; rejects with `what` when it does not come to be. */
+/** Resolves when `good()`, or what it promises, is true; rejects with `what` when it never is. */
 export async function until(good, what, ms = SETTLE_MS) {
     const end = now() + ms;
-    while (!good()) {
+    while (!await good()) {
         if (now() > end) {
             throw new Error(`not within ${ms} ms: ${what}`);
         }
