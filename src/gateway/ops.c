@@ -144,6 +144,13 @@ void ops_forget(struct exchange *x)
     x->commit = NULL;
 }
 
+/* --- time --- */
+
+static void commands_begin(struct call *call)
+{
+    exchange_enter(exchange_of(call), PHASE_COMMAND);
+}
+
 /* --- models --- */
 
 static size_t count_models(struct call *call, const struct backend *backend)
@@ -159,6 +166,7 @@ static int is_listed(struct call *call, const struct backend *backend, struct st
 const struct call_ops ops_of_calls = {
     .commit = commit_change,
     .work = work_on,
+    .commands = commands_begin,
     .models = count_models,
     .model_listed = is_listed,
 };

@@ -37,8 +37,8 @@ _Static_assert(PHASE_COUNT *(PIECE_SIZE + NUMBER_MAX) + 64 <= TIMING_TEXT_MAX,
 
 int64_t timing_own_us(const struct timing *t)
 {
-    return t->us[PHASE_ADMISSION] + t->us[PHASE_DECODE] + t->us[PHASE_COMMAND] +
-           t->us[PHASE_ROUTE] + t->us[PHASE_ENCODE];
+    return t->us[PHASE_ADMISSION] + t->us[PHASE_DECODE] + t->us[PHASE_SESSION] +
+           t->us[PHASE_COMMAND] + t->us[PHASE_ROUTE] + t->us[PHASE_ENCODE];
 }
 
 int64_t timing_upstream_us(const struct timing *t)

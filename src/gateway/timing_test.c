@@ -36,19 +36,21 @@ static void test_phases(void **state)
     (void)state;
     timing_begin(&t, 1000000);
     timing_enter(&t, PHASE_DECODE, 1000007);
-    timing_enter(&t, PHASE_COMMAND, 1000010);
-    timing_enter(&t, PHASE_ROUTE, 1000010);
+    timing_enter(&t, PHASE_SESSION, 1000010);
+    timing_enter(&t, PHASE_COMMAND, 1000014);
+    timing_enter(&t, PHASE_ROUTE, 1000016);
     timing_enter(&t, PHASE_CONNECT, 1000030);
     timing_enter(&t, PHASE_BACKEND, 1002030);
     timing_enter(&t, PHASE_ENCODE, 4500999);
     timing_enter(&t, PHASE_SEND, 4501000);
     assert_int_equal(timing_total_us(&t), 3501000);
-    assert_int_equal(timing_own_us(&t), 3 + 20 + 1);
+    assert_int_equal(timing_own_us(&t), 3 + 4 + 2 + 14 + 1);
     assert_int_equal(timing_upstream_us(&t), 2000 + 3498969);
     expect_header(&t, "server-timing: receive;dur=0.007, admission;dur=0.000, decode;dur=0.003, "
-                      "command;dur=0.000, route;dur=0.020, connect;dur=2.000, "
+                      "session;dur=0.004, command;dur=0.002, route;dur=0.014, connect;dur=2.000, "
                       "backend;dur=3498.969, encode;dur=0.001, total;dur=3501.000\r\n");
-    expect_breakdown(&t, "[receive:0.000007,decode:0.000003,route:0.000020,connect:0.002000,"
+    expect_breakdown(&t, "[receive:0.000007,decode:0.000003,session:0.000004,command:0.000002,"
+                         "route:0.000014,connect:0.002000,"
                          "backend:3.498969,encode:0.000001]");
     timing_enter(&t, PHASE_STREAM, 5501000);
     timing_enter(&t, PHASE_SEND, 6501000);
@@ -57,7 +59,8 @@ static void test_phases(void **state)
     timing_enter(&t, PHASE_SEND, 6501999);
     assert_int_equal(timing_total_us(&t), 5502000);
     assert_int_equal(timing_upstream_us(&t), 2000 + 3498969 + 1000000 + 500);
-    expect_breakdown(&t, "[receive:0.000007,decode:0.000003,route:0.000020,connect:0.002000,"
+    expect_breakdown(&t, "[receive:0.000007,decode:0.000003,session:0.000004,command:0.000002,"
+                         "route:0.000014,connect:0.002000,"
                          "backend:3.498969,encode:0.000001,stream:1.000500,send:1.000500]");
 }
 

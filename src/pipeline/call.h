@@ -53,6 +53,8 @@ struct call_ops {
      * lives as long), and looks at nothing that is the worker's (metrics, models). When the client
      * leaves meanwhile, done hooks run after it, with call->arena NULL. */
     bool (*work)(struct call *call, void (*work)(struct call *call, void *arg), void *arg);
+    /* What follows is work on commands, up to the end of the stages: its time is theirs. */
+    void (*commands)(struct call *call);
     /* Of the list as it was last asked for; nothing is asked. SIZE_MAX: not known. */
     size_t (*models)(struct call *call, const struct backend *backend);
     /* 1: it is there, 0: it is not, -1: the list is not known. */

@@ -47,6 +47,7 @@ struct chat {
     bool work_later; /* ops->work waits */
     size_t commits;
     size_t works;
+    size_t marks; /* how often the time became the commands' */
     /* The call that runs. */
     struct call call;
     struct arena request_arena;
@@ -110,6 +111,11 @@ static inline bool chat_do_work(struct call *call, void (*work)(struct call *, v
     return true;
 }
 
+static inline void chat_commands(struct call *call)
+{
+    chat_of(call)->marks++;
+}
+
 static inline size_t chat_models(struct call *call, const struct backend *backend)
 {
     (void)call;
@@ -128,6 +134,7 @@ static inline int chat_model_listed(struct call *call, const struct backend *bac
 static const struct call_ops chat_ops = {
     .commit = chat_do_commit,
     .work = chat_do_work,
+    .commands = chat_commands,
     .models = chat_models,
     .model_listed = chat_model_listed,
 };

@@ -292,6 +292,8 @@ static struct command_work *begin(struct call *call, bool large)
 
     if (LIKELY(!large && !is_possible(call, &configured, &session)))
         return NULL;
+    if (call->ops != NULL)
+        call->ops->commands(call);
     struct command_work *work = ARENA_NEW(pipeline_arena(call), struct command_work);
     if (arena_overflowed(pipeline_arena(call)))
         return NULL; /* the gateway answers that */

@@ -559,6 +559,21 @@ static void test_older_messages_are_read_by_the_rules_of_their_time(void **state
     }
 }
 
+/* Catches: a clock that is read for requests without commands, or their time counted as the
+ * session's. */
+static void test_time_is_the_commands_where_there_may_be_some(void **state)
+{
+    struct chat *chat = *state;
+
+    assert_int_equal(chat_say(chat, "hello!"), NEXT);
+    assert_int_equal(chat->marks, 0);
+    assert_int_equal(chat_say(chat, "#!/bin/sh"), NEXT);
+    assert_int_equal(chat->marks, 1);
+    chat->commit = CHAT_COMMIT_LATER;
+    assert_int_equal(chat_say(chat, "!/set(project=p)"), REPLY);
+    assert_int_equal(chat->marks, 2);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -589,6 +604,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_memory_is_no_way_around, setup, teardown),
         cmocka_unit_test_setup_teardown(test_older_messages_are_read_by_the_rules_of_their_time,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(test_time_is_the_commands_where_there_may_be_some, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

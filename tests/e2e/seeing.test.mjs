@@ -18,8 +18,8 @@ const skip_tls = available() ? false : "the openssl command is not installed";
 const MESSAGES = [{ role: "user", content: "x" }];
 const JOE = { Authorization: "Bearer joe-key-1" };
 const UPSTREAM_KEYS = { first: "sk-upstream-secret-1", second: "sk-upstream-secret-2" };
-const OWN = ["admission", "decode", "command", "route", "encode"];
-const NAMES = ["receive", ...OWN.slice(0, 4), "pause", "connect", "backend", "encode", "stream",
+const OWN = ["admission", "decode", "session", "command", "route", "encode"];
+const NAMES = ["receive", ...OWN.slice(0, 5), "pause", "connect", "backend", "encode", "stream",
     "send"];
 
 let mock;
@@ -247,6 +247,23 @@ test("timing: commands and refusals have a line and no backend", async () => {
     const stranger = await ask({}, { Authorization: "Bearer nobody" });
     assert.equal(stranger.status, 401);
     assert.equal(stranger.get("server-timing"), undefined, "strangers learn how long it took");
+});
+
+test("timing: the session's time and the commands' are told apart", async () => {
+    const file = await start({ config: config({ session: { repository: "file" } }) });
+    const say = (content) => file.chat({ model: "mock:m1", messages: [{ role: "user", content }] },
+        { headers: { "x-session-id": "timed" } });
+    try {
+        const plain = timing_of(await say("hello"));
+        assert.equal(plain.command, 0, "there was none");
+        const set = timing_of(await say("!/set(project=p)"));
+        assert.ok(set.command > 20, `the database's sync is not in it: ${JSON.stringify(set)}`);
+        await until(async () => (await file.call({ method: "GET", path: "/v2/performance" })).json,
+            ({ all }) => all.phases.session.count >= 2 && all.phases.command.count >= 2 &&
+                all.phases.command.p99 > 0.02, "both are in /v2/performance");
+    } finally {
+        await file.stop();
+    }
 });
 
 test("performance: percentiles are those of the lines", async () => {
