@@ -3,7 +3,7 @@
  * Another configuration under running exchanges, on a virtual clock: what runs ends as it began,
  * what begins goes by the new one, nothing of the old one stays behind.
  */
-#include "gateway/exchange_probe_priv.h"
+#include "gateway/exchange_answers_priv.h"
 
 struct swap {
     struct fixture f;
@@ -124,19 +124,6 @@ static size_t print_request(char *to, size_t size, bool stream, size_t *ret_head
     return (size_t)total;
 }
 
-static void check_answer(struct swap *s, bool stream)
-{
-    struct arena arena;
-    bool complete = false;
-
-    arena_init(&arena, ARENA_MAX, 1024, NULL);
-    struct str body = body_of(&arena, buf_str(&s->f.client.got), &complete);
-    struct str want = stream ? str_c(stream_body) : str_c(whole_body);
-    assert_true(complete);
-    assert_true(str_eq(body, want));
-    arena_fini(&arena);
-}
-
 /* Sends text with the swap after the first at bytes; SIZE_MAX: without. */
 static void send_swapped(struct swap *s, struct end *to, const char *text, size_t n, size_t at)
 {
@@ -166,7 +153,7 @@ static void ask_second(struct swap *s)
     assert_true(has(&s->second, "Bearer sk-upstream-key-2\r\n"));
     send_text(&s->second, text, n);
     loop_test_run(s->f.loop);
-    check_answer(s, false);
+    check_answer(&s->f, false);
 }
 
 /* The swap comes after byte `at` of what client and upstream send together. */
@@ -193,7 +180,7 @@ static void run_swap(bool stream, size_t at)
         assert_int_equal(branch_count(&s), 2);
     send_swapped(&s, upstream, answer, answer_n, at > request_n ? at - request_n : SIZE_MAX);
     loop_test_run(s.f.loop);
-    check_answer(&s, stream);
+    check_answer(&s.f, stream);
     /* Nothing of the old one is left, and its connection was closed, not kept. */
     assert_int_equal(branch_count(&s), 1);
     assert_true(!begun || s.f.upstream.eof);
@@ -225,7 +212,7 @@ static void test_idle_connections_of_the_old_site_are_closed(void **unused)
     send_request(&s.f, false);
     send_text(&s.f.upstream, answer, n);
     loop_test_run(s.f.loop);
-    check_answer(&s, false);
+    check_answer(&s.f, false);
     struct backend_load *load = s.f.gateway->site->backends->preferred->load;
     assert_int_equal(atomic_load(&load->connections), 1);
     assert_false(s.f.upstream.eof);
@@ -260,7 +247,7 @@ static void test_swaps_in_a_row_under_one_stream(void **unused)
     assert_int_equal(branch_count(&s), 2);
     send_text(&s.f.upstream, answer + n / 2, n - n / 2);
     loop_test_run(s.f.loop);
-    check_answer(&s, true);
+    check_answer(&s.f, true);
     assert_int_equal(branch_count(&s), 1);
     ask_second(&s);
     end(&s);
@@ -339,7 +326,7 @@ static void test_stop_with_an_old_branch(void **unused)
     assert_int_equal(branch_count(&s), 2);
     send_text(&s.f.upstream, answer + n - 10, 10);
     loop_test_run(s.f.loop);
-    check_answer(&s, true);
+    check_answer(&s.f, true);
     end(&s);
 }
 
@@ -473,7 +460,7 @@ static void test_limits_change_for_what_begins(void **unused)
     char answer[4096];
     send_text(&s.f.upstream, answer, print_answer(answer, sizeof(answer), false));
     loop_test_run(s.f.loop);
-    check_answer(&s, false);
+    check_answer(&s.f, false);
     send_sized(&s, 10, sizeof(body));
     assert_true(has(&s.f.client, "HTTP/1.1 413 "));
     loop_test_advance(s.f.loop, 20000);

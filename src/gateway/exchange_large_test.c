@@ -2,7 +2,7 @@
 /*
  * Bodies over a mebibyte, memory that runs out, and streams that say an error in their middle.
  */
-#include "gateway/exchange_probe_priv.h"
+#include "gateway/exchange_answers_priv.h"
 
 extern const struct stage stage_resolve;
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "gateway/exchange_probe_priv.h"
+#include "gateway/exchange_answers_priv.h"
 #include "protocol/openai_chat_lint.h"
 
 extern const struct stage stage_resolve;
@@ -67,24 +67,6 @@ static const struct stage stage_shout = {
     .event_mask = EVENT_BIT(EVENT_TEXT),
     .event = shout_event,
 };
-
-/* Catches: bytes lost, joined or changed on the way, headers that leak, wherever the answer is
- * cut. */
-static void check_answer(struct fixture *f, bool stream)
-{
-    struct arena arena;
-    bool complete = false;
-
-    arena_init(&arena, ARENA_MAX, 1024, NULL);
-    struct str body = body_of(&arena, buf_str(&f->client.got), &complete);
-    struct str want = stream ? str_c(stream_body) : str_c(whole_body);
-    assert_true(complete);
-    assert_int_equal(body.n, want.n);
-    assert_memory_equal(body.p, want.p, want.n);
-    assert_true(has(&f->client, "HTTP/1.1 200 "));
-    assert_false(has(&f->client, "a=b"));
-    arena_fini(&arena);
-}
 
 static void run_split(bool stream, size_t split)
 {

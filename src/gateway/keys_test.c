@@ -4,7 +4,7 @@
  * too early, or too late; a client that sees an answer which was not its own; a pause that keeps
  * something of who left.
  */
-#include "gateway/exchange_probe_priv.h"
+#include "gateway/exchange_answers_priv.h"
 
 enum { KEYS = 3, SECOND = 1000 };
 

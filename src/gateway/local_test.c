@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Built-in backends: their far end of the connection, whoever leaves, waits or asks too much. */
-#include "gateway/exchange_probe_priv.h"
+#include "gateway/exchange_answers_priv.h"
 
 #include "text/json.h"
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "gateway/exchange_probe_priv.h"
+#include "gateway/exchange_answers_priv.h"
 
 #define ASK                                                                         \
     "POST /v1/embeddings?x=1 HTTP/1.1\r\nHost: localhost\r\nX-Session-Id: s\r\n"    \

@@ -3,7 +3,7 @@
  * What the gateway does for stages: work in a thread, changes of sessions, what lists of models
  * say; and what admission says of sessions.
  */
-#include "gateway/exchange_probe_priv.h"
+#include "gateway/exchange_answers_priv.h"
 
 #include "gateway/models.h"
 #include "text/json.h"

@@ -3,7 +3,7 @@
  * Whole answers in each of their states: translated, collected, large ones in their jobs and on
  * their way, errors and numbers; clients that leave, and memory that ends, at each of them.
  */
-#include "gateway/exchange_probe_priv.h"
+#include "gateway/exchange_answers_priv.h"
 
 #include "text/json.h"
 
