@@ -136,7 +136,9 @@ static void add_counts(const struct gateway_ask *ask, const struct backend *back
     add_number(out, "in_flight", (int64_t)busy);
     add_number(out, "uses", shared ? -1 : gateway_attempts(gateway, backend->slot));
     add_number(out, "errors",
-               shared ? -1 : (int64_t)gateway_perf_count(gateway, backend->slot, PERF_ERROR));
+               shared ? -1
+                      : (int64_t)gateway_perf_count(gateway, backend->slot, PERF_ERROR,
+                                                    GATEWAY_START));
     (void)buf_print(out, ",\"connections\":{\"open\":%zu,\"busy\":%zu,\"max\":%lld}", open, busy,
                     (long long)backend->config->upstream_connections_max);
     add_fault(ask, backend, out);

@@ -2,8 +2,8 @@
 /*
  * Where time goes, for operators.
  *
- * What      Percentiles of each phase (gateway/phase.def) since the start: of all requests, of each
- *           backend's, of what the proxy answered by itself.
+ * What      Percentiles of each phase (gateway/phase.def) since the start, and of the last minutes:
+ *           of all requests, of each backend's, of what the proxy answered by itself.
  * How       The workers' histograms are added up when somebody asks: some 50 kB a backend and
  *           worker are read for an answer.
  * Not here  Observing (gateway/perf), Prometheus' histograms (base/metric).
@@ -15,10 +15,11 @@
 #include "base/mem.h"
 #include "text/json.h"
 
-/* Slots [first, end). */
+/* What is looked at: slots [first, end), since a minute (gateway_perf), or since the start. */
 struct range {
     size_t first;
     size_t end;
+    int64_t minute;
 };
 
 static void add_measure(const struct gateway *gateway, struct range range, size_t measure,
@@ -28,7 +29,7 @@ static void add_measure(const struct gateway *gateway, struct range range, size_
 
     *sum = (struct histogram_sum){.n = 0};
     for (size_t slot = range.first; slot < range.end; slot++)
-        gateway_perf(gateway, slot, measure, sum);
+        gateway_perf(gateway, slot, measure, range.minute, sum);
     (void)buf_print(out, "{\"count\":%llu", (unsigned long long)sum->n);
     for (size_t i = 0; i < COUNT_OF(permilles); i++) {
         (void)buf_print(out, ",\"p%u\":", permilles[i] / 10);
@@ -40,21 +41,22 @@ static void add_measure(const struct gateway *gateway, struct range range, size_
 void admin_performance_one(const struct gateway *gateway, size_t slot, size_t measure,
                            struct histogram_sum *sum, struct buf *out)
 {
-    add_measure(gateway, (struct range){slot, slot + 1}, measure, sum, out);
+    add_measure(gateway, (struct range){slot, slot + 1, GATEWAY_START}, measure, sum, out);
 }
 
-static uint64_t count(const struct gateway *gateway, struct range range, enum perf_outcome outcome)
+static unsigned long long count(const struct gateway *gateway, struct range range,
+                                enum perf_outcome outcome)
 {
-    uint64_t n = 0;
+    unsigned long long n = 0;
 
     for (size_t slot = range.first; slot < range.end; slot++)
-        n += gateway_perf_count(gateway, slot, outcome);
+        n += gateway_perf_count(gateway, slot, outcome, range.minute);
     return n;
 }
 
 /* The members of an object, without its braces. */
-static void add_range(const struct gateway *gateway, struct range range, struct histogram_sum *sum,
-                      struct buf *out)
+static void add_members(const struct gateway *gateway, struct range range,
+                        struct histogram_sum *sum, struct buf *out)
 {
     static const struct {
         const char *name;
@@ -80,6 +82,19 @@ static void add_range(const struct gateway *gateway, struct range range, struct 
     (void)buf_add_char(out, '}');
 }
 
+/* Since the start, and the same of the last minutes. */
+static void add_range(const struct gateway_ask *ask, size_t first, size_t end,
+                      struct histogram_sum *sum, struct buf *out)
+{
+    struct range range = {first, end, GATEWAY_START};
+
+    add_members(ask->gateway, range, sum, out);
+    range.minute = perf_recent_minute(ask->mono_ms * 1000);
+    (void)buf_add(out, STR(",\n \"recent\":{"));
+    add_members(ask->gateway, range, sum, out);
+    (void)buf_add_char(out, '}');
+}
+
 static void add_backends(const struct gateway_ask *ask, struct histogram_sum *sum, struct buf *out)
 {
     const char *comma = "";
@@ -91,7 +106,7 @@ static void add_backends(const struct gateway_ask *ask, struct histogram_sum *su
         (void)buf_print(out, "%s{\"backend\":", comma);
         (void)json_add_string(out, str_c(name));
         (void)buf_add_char(out, ',');
-        add_range(ask->gateway, (struct range){slot, slot + 1}, sum, out);
+        add_range(ask, slot, slot + 1, sum, out);
         (void)buf_add_char(out, '}');
         comma = ",\n";
     }
@@ -113,18 +128,22 @@ int admin_performance(const struct gateway_ask *ask, struct buf *out, struct err
     struct histogram_sum *sum = mem_new(sizeof(*sum));
     int64_t start_ms = gateway_start_ms(ask->gateway);
     int64_t up_ms = ask->now_ms > start_ms ? ask->now_ms - start_ms : 0;
+    int64_t recent_ms = perf_recent_us(ask->mono_ms * 1000) / 1000;
 
     (void)e;
     (void)buf_add(out, STR("{\"since\":"));
     admin_json_time(out, start_ms);
     (void)buf_print(out, ",\"uptime_seconds\":%lld.%03d,\"resident_memory_bytes\":%lld",
                     (long long)(up_ms / 1000), (int)(up_ms % 1000), admin_resident_bytes());
+    recent_ms = recent_ms < up_ms ? recent_ms : up_ms;
+    (void)buf_print(out, ",\"recent_seconds\":%lld.%03d", (long long)(recent_ms / 1000),
+                    (int)(recent_ms % 1000));
     (void)buf_add(out, STR(",\"unit\":\"ms\",\"error_max\":0.03125,\"phases\":{"));
     add_phases(out);
     (void)buf_add(out, STR("},\n\"all\":{"));
-    add_range(ask->gateway, (struct range){0, PERF_SLOTS}, sum, out);
+    add_range(ask, 0, PERF_SLOTS, sum, out);
     (void)buf_add(out, STR("},\n\"proxy\":{"));
-    add_range(ask->gateway, (struct range){PERF_PROXY, PERF_PROXY + 1}, sum, out);
+    add_range(ask, PERF_PROXY, PERF_PROXY + 1, sum, out);
     (void)buf_add(out, STR("},\n\"backends\":["));
     add_backends(ask, sum, out);
     (void)buf_add(out, STR("]}\n"));

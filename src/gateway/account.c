@@ -95,12 +95,16 @@ void account_count(struct exchange *x, bool left)
     metric_add(metrics, METRIC_requests_active, 0, -1);
     metric_add(metrics, METRIC_client_bytes_up_total, 0, (int64_t)x->bytes_up);
     metric_add(metrics, METRIC_client_bytes_down_total, 0, (int64_t)x->bytes_down);
-    if (x->admitted)
+    if (x->admitted) {
+        struct perf_recent *recent = &x->station->gateway->slots.recent;
+        if (UNLIKELY(perf_recent_is_due(recent, slot, timing->mark_us)))
+            perf_recent_keep(recent, slot, timing->mark_us);
         perf_observe(&x->station->perf, slot,
                      left     ? PERF_CANCELLED
                      : failed ? PERF_ERROR
                               : PERF_OK,
                      timing, first_byte_us(x));
+    }
     if (backend == NULL)
         return;
     metric_add(metrics, METRIC_frames_total, slot, (int64_t)x->frames);

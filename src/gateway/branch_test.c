@@ -597,7 +597,7 @@ static void test_names_keep_their_metrics(void **unused)
     struct str text = buf_str(&out);
     assert_true(str_find(text, STR("attempts_total{backend=\"openai\"} 5\n"), 0) != SIZE_MAX);
     assert_true(str_find(text, STR("attempts_total{backend=\"name-1\"} 0\n"), 0) != SIZE_MAX);
-    assert_true(str_find(text, STR("attempts_total{backend=\"other\"} 1\n"), 0) != SIZE_MAX);
+    assert_true(str_find(text, STR("attempts_total{backend=\"(other)\"} 1\n"), 0) != SIZE_MAX);
     assert_true(str_find(text, STR("name-100"), 0) == SIZE_MAX);
     buf_fini(&out);
     struct site *not_taken = atomic_exchange(&s.f.gateway->stations[0].next_site, NULL);

@@ -40,7 +40,7 @@ static size_t slot_of(struct gateway *gateway, struct str name)
         if (str_eq(str_c(slots->names[i]), name))
             return i;
     }
-    if (n == SLOT_OTHER || str_eq(name, STR("other"))) {
+    if (n == SLOT_OTHER) {
         atomic_store_explicit(&slots->other, true, memory_order_relaxed);
         return SLOT_OTHER;
     }
@@ -66,7 +66,7 @@ const char *gateway_slot_name(const struct gateway *gateway, size_t slot)
     assert(slot < METRIC_SLOTS_BACKEND);
 
     if (slot == SLOT_OTHER && atomic_load_explicit(&gateway->slots.other, memory_order_relaxed))
-        return "other";
+        return "(other)"; /* which no backend is called */
     if (slot < atomic_load_explicit(&gateway->slots.n, memory_order_acquire))
         return gateway->slots.names[slot];
     return NULL;
@@ -110,6 +110,7 @@ struct gateway *gateway_new(const struct gateway_options *options)
     gateway->strikes = strikes_new();
     gateway->start_ms = clock_real_ms();
     perf_faults_init(&gateway->slots.faults);
+    perf_recent_init(&gateway->slots.recent);
     gateway->replies = replies_new(options->config->responses_store_max_bytes,
                                    replies_ttl_s(options->config));
     gateway->detours = detour_new(gateway->replies);
@@ -147,6 +148,7 @@ static void make_station(struct gateway *gateway, size_t i, int fd)
                                                           .metrics = &station->metrics});
     station_init(station, gateway, worker_loop(station->worker));
     gateway->metrics[i] = &station->metrics;
+    gateway->slots.recent.perfs[i] = &station->perf;
 }
 
 static enum error_code start_station(struct gateway *gateway, size_t i, struct error *e)
@@ -194,6 +196,8 @@ enum error_code gateway_start(struct gateway *gateway, struct error *e)
     gateway->stations = mem_new(n * sizeof(struct station));
     gateway->workers = mem_new(n * sizeof(struct worker *));
     gateway->metrics = mem_new(n * sizeof(struct metrics *));
+    gateway->slots.recent.perfs = mem_new(n * sizeof(struct perf *));
+    gateway->slots.recent.perfs_n = n;
     gateway->stations_n = n;
     TRY(make_stations(gateway, fd, e));
     for (size_t i = 0; i < n; i++)
@@ -345,6 +349,8 @@ void gateway_free(struct gateway **gateway_ptr)
                atomic_load(&gateway->slots.loads[i].busy) == 0);
     arena_fini(&gateway->arena);
     perf_faults_fini(&gateway->slots.faults);
+    mem_free(gateway->slots.recent.perfs);
+    perf_recent_fini(&gateway->slots.recent);
     strikes_free(&gateway->strikes);
     detour_free(&gateway->detours);
     replies_free(&gateway->replies);
@@ -491,17 +497,24 @@ int64_t gateway_start_ms(const struct gateway *gateway)
     return gateway->start_ms;
 }
 
-void gateway_perf(const struct gateway *gateway, size_t slot, size_t measure,
+void gateway_perf(const struct gateway *gateway, size_t slot, size_t measure, int64_t minute,
                   struct histogram_sum *sum)
 {
+    if (minute != GATEWAY_START) {
+        perf_recent_add(&gateway->slots.recent, slot, measure, minute, sum);
+        return;
+    }
     for (size_t i = 0; i < gateway->stations_n; i++)
         perf_add(&gateway->stations[i].perf, slot, measure, sum);
 }
 
-uint64_t gateway_perf_count(const struct gateway *gateway, size_t slot, enum perf_outcome outcome)
+uint64_t gateway_perf_count(const struct gateway *gateway, size_t slot, enum perf_outcome outcome,
+                            int64_t minute)
 {
     uint64_t n = 0;
 
+    if (minute != GATEWAY_START)
+        return perf_recent_count(&gateway->slots.recent, slot, outcome, minute);
     for (size_t i = 0; i < gateway->stations_n; i++)
         n += perf_count(&gateway->stations[i].perf, slot, outcome);
     return n;

@@ -10,7 +10,7 @@
 
 #include "backend/backend.h"
 #include "base/metric.h"
-#include "gateway/perf.h"
+#include "gateway/perf_recent.h"
 #include "state/session.h"
 
 struct branch;
@@ -116,10 +116,13 @@ void gateway_metrics(const struct gateway *gateway, const struct site *site, int
 int64_t gateway_start_ms(const struct gateway *gateway);
 /* What a slot of the BACKEND label is called; NULL: it is not in use. */
 const char *gateway_slot_name(const struct gateway *gateway, size_t slot);
-/* What all workers have observed (gateway/perf.h), added to *sum. */
-void gateway_perf(const struct gateway *gateway, size_t slot, size_t measure,
+/* What all workers have observed (gateway/perf.h), added to *sum: since a minute (perf_recent.h),
+ * or since the start. */
+enum { GATEWAY_START = -1 };
+void gateway_perf(const struct gateway *gateway, size_t slot, size_t measure, int64_t minute,
                   struct histogram_sum *sum);
-uint64_t gateway_perf_count(const struct gateway *gateway, size_t slot, enum perf_outcome outcome);
+uint64_t gateway_perf_count(const struct gateway *gateway, size_t slot, enum perf_outcome outcome,
+                            int64_t minute);
 /* Requests sent to the backends of a slot. */
 int64_t gateway_attempts(const struct gateway *gateway, size_t slot);
 /* What went wrong last with the backends of a slot. */

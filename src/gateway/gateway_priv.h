@@ -17,7 +17,7 @@
 #include "gateway/keys.h"
 #include "gateway/large.h"
 #include "gateway/ops.h"
-#include "gateway/perf.h"
+#include "gateway/perf_recent.h"
 #include "gateway/site.h"
 #include "gateway/timing.h"
 #include "http/client.h"
@@ -56,6 +56,7 @@ struct gateway_slots {
     atomic_size_t n;
     atomic_bool other; /* the last slot is in use */
     struct perf_faults faults;
+    struct perf_recent recent;
 };
 
 struct gateway {

@@ -15,6 +15,7 @@
 #include "gateway/ops.h"
 
 #include "base/mem.h"
+#include "gateway/exchange.h"
 #include "gateway/gateway_priv.h"
 #include "gateway/models.h"
 

@@ -311,6 +311,13 @@ test("performance: percentiles are those of the lines", async () => {
     assert.ok(Math.abs(Date.parse(answer.json.since) - Date.now()) < 300_000);
     assert.ok(answer.json.resident_memory_bytes > 1_000_000);
     assert.equal(answer.json.all.requests, N + answer.json.proxy.requests);
+    /* All of it was in the last minutes (unit tests let them pass). */
+    for (const part of [answer.json.all, answer.json.proxy, mine]) {
+        const { recent, backend: _, ...ever } = part;
+        assert.deepEqual(recent, ever);
+    }
+    assert.ok(answer.json.recent_seconds > 0);
+    assert.ok(answer.json.recent_seconds <= answer.json.uptime_seconds);
     await one.stop();
 });
 
@@ -381,6 +388,26 @@ test("backends: what each is, why one does not work, keys by their names", async
         await get("/v1/models");
         return backend_of("mock");
     }, (b) => b.models === 3, "the number of models is known");
+});
+
+test("backends: one that is called other is as good as any other", async () => {
+    const one = await start({ config: config({ default_backend: "other",
+        backends: { other: backend(mock), mock: backend(mock) } }) });
+    try {
+        mock.next((ex) => ex.json_answer({ error: { message: "no" } }, { status: 400 }));
+        assert.equal((await one.chat({ model: "other:m", messages: MESSAGES })).status, 400);
+        const seen = async (path) => (await one.call({ method: "GET", path })).json.backends
+            .find((b) => (b.name ?? b.backend) === "other");
+        const { errors, uses, latency, last_error } = await until(() => seen("/v2/backends"),
+            (b) => b.errors > 0, "it is counted");
+        assert.deepEqual([errors, uses, latency.total.count, last_error.status], [1, 1, 1, 400]);
+        assert.equal((await seen("/v2/performance")).requests, 1);
+        const metrics = (await one.call({ method: "GET", path: "/metrics" })).text;
+        assert.match(metrics, /^llm_proxy_attempts_total\{backend="other"\} 1$/m);
+        assert.ok(!metrics.includes("(other)"), "nothing shares a slot");
+    } finally {
+        await one.stop();
+    }
 });
 
 test("backends: in flight while it runs, not after; uses count", async () => {
