@@ -20,11 +20,7 @@ static enum value_fault read_text(const struct arg_spec *spec, struct str typed)
     assert(known && max > 0);
     if (typed.n > (size_t)max)
         return VALUE_LONG;
-    for (size_t i = 0; i < typed.n; i++) {
-        if ((unsigned char)typed.p[i] < ' ' || typed.p[i] == 0x7f)
-            return VALUE_BYTES;
-    }
-    return utf8_valid(typed) ? VALUE_OK : VALUE_BYTES;
+    return utf8_valid(typed) && !utf8_has_control(typed) ? VALUE_OK : VALUE_BYTES;
 }
 
 bool value_is_false(struct str typed)

@@ -574,6 +574,18 @@ static void check_version(struct config_reader *r, size_t i)
     }
 }
 
+static void check_models(struct config_reader *r, size_t i)
+{
+    const struct backend_config *backend = &r->backends[i];
+
+    for (size_t k = 0; k < backend->models.n; k++) {
+        if (backend->models.items[k].n == 0)
+            config_fault(r, place_of(r, i, "models"),
+                         "backends.%.*s.models: number %zu is no model's name: it is empty",
+                         STR_ARG(backend->name), k + 1);
+    }
+}
+
 static void check_backend(struct config_reader *r, size_t i)
 {
     const struct backend_config *backend = &r->backends[i];
@@ -583,6 +595,7 @@ static void check_backend(struct config_reader *r, size_t i)
     check_protocol(r, i);
     check_url(r, i, vendor);
     check_version(r, i);
+    check_models(r, i);
     if (vendor == NULL && !typed) {
         const char *lacks = str_is_null(backend->protocol) && str_is_null(backend->api_url)
                                 ? "protocol: and api_url:"

@@ -8,7 +8,9 @@
  */
 #include "state/config_priv.h"
 
-enum { KEY_BYTES_MAX = 8192, CLIENT_KEYS_MAX = 10000, BACKEND_KEYS_MAX = 64 };
+#include "text/utf8.h"
+
+enum { KEY_BYTES_MAX = 8192, NAME_BYTES_MAX = 128, CLIENT_KEYS_MAX = 10000, BACKEND_KEYS_MAX = 64 };
 
 /* Why it cannot be a key; NULL: it can. */
 static const char *key_fault(struct str key)
@@ -35,6 +37,23 @@ static bool check_key(struct config_reader *r, struct str key, struct str what, 
     if (fault == NULL)
         return true;
     config_fault(r, where, "%.*s: Invalid API key format: %s", STR_ARG(what), fault);
+    return false;
+}
+
+/* Reports what cannot be a key's name, which stands in logs and metrics. */
+static bool check_name(struct config_reader *r, struct str name, struct str what, struct str where)
+{
+    const char *fault = NULL;
+
+    if (name.n == 0 || name.n > NAME_BYTES_MAX)
+        fault = "has 1 to 128 bytes";
+    else if (utf8_has_control(name))
+        fault = "has no line breaks and control characters";
+    else if (str_trim(name).n < name.n)
+        fault = "has no blanks around it";
+    if (fault == NULL)
+        return true;
+    config_fault(r, where, "%.*s: a key's name %s", STR_ARG(what), fault);
     return false;
 }
 
@@ -120,7 +139,8 @@ static void add_client_map(struct config_reader *r, const struct yaml_node *map)
         } else if (value.is_list) {
             config_fault(r, config_where(r, child), "%.*s: must be text", STR_ARG(what));
         } else if (str_eq(name, STR("name"))) {
-            key.name = value.text;
+            if (check_name(r, value.text, STR("api_keys"), config_where(r, child)))
+                key.name = value.text;
         } else {
             text = value.text;
         }
@@ -277,6 +297,8 @@ void config_keys_backend(struct config_reader *r, struct backend_config *backend
             continue;
         if (child->kind != YAML_SCALAR)
             config_fault(r, config_where(r, child), "%.*s: a key must be text", STR_ARG(what));
+        else if (node->kind == YAML_MAP && !check_name(r, name, what, config_where(r, child->key)))
+            continue;
         else if (config_yaml_value(r, child, what, &value) == CONFIG_YAML_VALUE)
             config_keys_backend_add(r, backend, name, value.text, config_where(r, child));
         if (child == node)

@@ -14,8 +14,13 @@
 #include "state/model_alias.h"
 #include "state/model_defaults.h"
 #include "text/json.h"
+#include "text/utf8.h"
 
-enum { OBJECT_BYTES_MAX = 64 * 1024, SHOWN_KEY_MAX = 80 };
+enum {
+    OBJECT_BYTES_MAX = 64 * 1024,
+    SHOWN_KEY_MAX = 80,
+    KEY_BYTES_MAX = 320 /* a backend's name, a colon, a model's */
+};
 
 static struct arena *kept(struct config_reader *r)
 {
@@ -359,6 +364,13 @@ void config_models_defaults(struct config_reader *r, const struct yaml_node *nod
             return;
         if (config_yaml_is_duplicate(r, node, child, what) || yaml_is_null(child))
             continue;
+        if (key.n == 0 || key.n > KEY_BYTES_MAX || utf8_has_control(key)) {
+            config_fault(r, config_where(r, child->key),
+                         "%.*s: a model's name has 1 to %d bytes, without line breaks and control "
+                         "characters",
+                         STR_ARG(what), KEY_BYTES_MAX);
+            continue;
+        }
         entry.key = str_copy(kept(r), key);
         entry.where = str_copy(kept(r), config_where(r, child->key));
         take_entry(r, child, what, &entry, false);

@@ -190,7 +190,7 @@ static void dot_env(void **state)
                                "export EXPORTED=yes\n"
                                "  SPACED =  a b  \n"
                                "SINGLE='a # $b \\n'   # comment\n"
-                               "DOUBLE=\"tab\\there \\\"q\\\" # in\"\n"
+                               "DOUBLE=\"a \\\\ b \\\"q\\\" # in\"\n"
                                "HASH=sk-a#b\n"
                                "EMPTY=\n"
                                "TWICE=1\n"
@@ -211,12 +211,15 @@ static void dot_env(void **state)
     assert_int_equal(c->forward_headers.n, COUNT_OF(expected));
     for (size_t i = 0; i < COUNT_OF(expected); i++)
         assert_str(c->forward_headers.items[i], expected[i]);
-    assert_str(c->data_dir, "a b|a # $b \\n|tab\there \"q\" # in");
+    assert_str(c->data_dir, "a b|a # $b \\n|a \\ b \"q\" # in");
     assert_int_equal(f->result.warnings, 4);
     assert_has(f->result.report, ".env:12:1: warning: ");
     assert_has(f->result.report, ".env:13:1: warning: ");
     assert_has(f->result.report, ".env:14:1: warning: ");
     assert_has(f->result.report, ".env:15:1: warning: ");
+    /* What an escape stands for is looked at, too. */
+    read_config(f, &(struct inputs){.yaml = "data_dir: ${TAB}\n", .dot_env = "TAB=\"a\\tb\"\n"});
+    assert_has(f->result.report, "config.yaml:1:11: error: data_dir: must be text without line");
 }
 
 static void expansion(void **state)
@@ -354,6 +357,33 @@ static const struct {
     {"api_keys: [{name: x, key: aaa}, {name: x, key: bbb}]\n", "two keys are named x"},
     {"api_keys: ['\"aaa\"']\n", "Invalid API key format: quotes around it"},
     {"api_keys: [\"aa\\nbb\"]\n", "Invalid API key format: a blank, a control"},
+    /* names are one line: they stand in the log, in headers and in metrics */
+    {"api_keys: [{name: \"a\\nb\", key: aaa}]\n",
+     "config.yaml:1:19: error: api_keys: a key's name has no line breaks"},
+    {"api_keys: [{name: \"a\\u2028b\", key: aaa}]\n", "a key's name has no line breaks"},
+    {"api_keys: [{name: '', key: aaa}]\n", "config.yaml:1:19: error: api_keys: a key's name has 1"},
+    {"api_keys: [{name: ' a', key: aaa}]\n", "api_keys: a key's name has no blanks around it"},
+    {"backends: {openai: {api_keys: {\"a\\tb\": k}}}\n",
+     "config.yaml:1:32: error: backends.openai.api_keys: a key's name has no line breaks"},
+    {"backends: {openai: {api_keys: {'': k}}}\n",
+     "config.yaml:1:32: error: backends.openai.api_keys: a key's name has 1 to 128 bytes"},
+    {"backends: {openai: {api_key: k, models: [a, \"b\\nc\"]}}\n",
+     "config.yaml:1:41: error: backends.openai.models: number 2 has a line break"},
+    {"backends: {openai: {api_key: k, models: ['']}}\n",
+     "config.yaml:1:41: error: backends.openai.models: number 1 is no model's name"},
+    {"backends: {\"a\\nb\": {}}\n", "config.yaml:1:12: error: backends.a?b: a backend's name is"},
+    {"model_aliases: {\"a\\nb\": openai:c}\n",
+     "error: model_aliases.a?b: an alias has no line breaks"},
+    {"model_aliases: {a: \"b\\u0085\"}\n",
+     "config.yaml:1:20: error: model_aliases.a: the target is a model's name, without control"},
+    {"model_aliases: {\"a\\n+\": b}\n", "an expression has no control characters"},
+    {"model_defaults: {\"a\\nb\": {temperature: 1}}\n",
+     "config.yaml:1:18: error: model_defaults.a?b: a model's name has 1 to 320 bytes, without"},
+    {"model_defaults: {'': {temperature: 1}}\n", "model_defaults.: a model's name has 1 to 320"},
+    {"data_dir: \"a\\nb\"\n",
+     "config.yaml:1:11: error: data_dir: must be text without line breaks"},
+    {"no_proxy: [a, \"\\x7f\"]\n", "config.yaml:1:11: error: no_proxy: number 2 has a line break"},
+    {"session: {file_path: \"a\\x1b\"}\n", "session.file_path: must be text without line breaks"},
     {"backends: {a: 1}\n", "config.yaml:1:15: error: backends.a: must be a map"},
     {"backends: {a: {}}\n",
      "backends.a: protocol: and api_url: missing (or type:, for a vendor's)\n"},

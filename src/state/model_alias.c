@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "state/config.h"
+#include "text/utf8.h"
 
 enum { GROUPS_MAX = 9 };
 
@@ -72,9 +73,9 @@ static enum error_code check_pattern(struct str text, struct error *e)
 {
     if (text.n == 0 || text.n > MODEL_NAME_BYTES_MAX)
         return FAIL(e, ERR_CONFIG, "an expression has 1 to %d bytes", MODEL_NAME_BYTES_MAX);
+    if (utf8_has_control(text))
+        return FAIL(e, ERR_CONFIG, "an expression has no control characters");
     for (size_t i = 0; i < text.n; i++) {
-        if ((unsigned char)text.p[i] < ' ')
-            return FAIL(e, ERR_CONFIG, "an expression has no control characters");
         if (text.p[i] == '{')
             return FAIL(e, ERR_CONFIG, "an expression has no counts ({n,m}); write it out");
         if (text.p[i] == '\\' && i + 1 < text.n && is_digit(text.p[++i]))
@@ -88,8 +89,10 @@ static enum error_code check_target(struct str target, bool pattern, size_t grou
     if (target.n == 0 || target.n > MODEL_NAME_BYTES_MAX)
         return FAIL(e, ERR_CONFIG, "the target is a model's name of 1 to %d bytes",
                     MODEL_NAME_BYTES_MAX);
+    if (utf8_has_control(target))
+        return FAIL(e, ERR_CONFIG, "the target is a model's name, without control characters");
     for (size_t i = 0; i < target.n; i++) {
-        if ((unsigned char)target.p[i] <= ' ' || target.p[i] == 0x7f)
+        if (target.p[i] == ' ')
             return FAIL(e, ERR_CONFIG, "the target is a model's name, without blanks");
         if (!pattern || target.p[i] != '\\')
             continue;
@@ -139,6 +142,8 @@ enum error_code model_alias_list_add(struct model_aliases *aliases, struct str k
         return add_pattern(aliases, key, target, e);
     if (key.n == 0 || key.n > MODEL_NAME_BYTES_MAX)
         return FAIL(e, ERR_CONFIG, "an alias has 1 to %d bytes", MODEL_NAME_BYTES_MAX);
+    if (utf8_has_control(key))
+        return FAIL(e, ERR_CONFIG, "an alias has no line breaks and control characters");
     TRY(check_target(target, false, 0, e));
     assert(aliases->exact_n < aliases->exact_size);
     aliases->exact[aliases->exact_n++] = (struct exact){.name = key, .target = target};

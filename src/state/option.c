@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "text/json.h"
 #include "text/url.h"
+#include "text/utf8.h"
 
 enum { SHOWN_MAX = 40 };
 
@@ -339,6 +340,24 @@ static bool parse_proxy(const struct option *option, const struct option_value *
     return false;
 }
 
+/* Texts become names, paths, parts of headers and of the log: each is one line. */
+static bool is_one_line(const struct option *option, const struct option_result *result,
+                        struct arena *arena, struct str *ret_why)
+{
+    if (option->kind == OPTION_text && utf8_has_control(result->text)) {
+        *ret_why = STR("must be text without line breaks and control characters");
+        return false;
+    }
+    for (size_t i = 0; i < result->list.n; i++) {
+        if (utf8_has_control(result->list.items[i])) {
+            *ret_why = str_print(arena, "number %zu has a line break or a control character",
+                                 i + 1);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool option_parse(const struct option *option, const struct option_value *value,
                   struct arena *arena, struct option_result *ret_result, struct str *ret_why)
 {
@@ -362,6 +381,8 @@ bool option_parse(const struct option *option, const struct option_value *value,
         *ret_why = option_why(option, str_z(arena, shown(value, arena)), arena);
         return false;
     }
+    if (!is_one_line(option, &result, arena, ret_why))
+        return false;
     *ret_result = result;
     return true;
 }

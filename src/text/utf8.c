@@ -137,6 +137,20 @@ struct str utf8_repair(struct str s, struct arena *arena)
     return str_of(p, n);
 }
 
+bool utf8_has_control(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        unsigned char next = i + 1 < s.n ? (unsigned char)s.p[i + 1] : 0;
+        if (c < ' ' || c == 0x7f || (c == 0xC2 && next >= 0x80 && next <= 0x9F))
+            return true;
+        if (c == 0xE2 && next == 0x80 && i + 2 < s.n &&
+            ((unsigned char)s.p[i + 2] == 0xA8 || (unsigned char)s.p[i + 2] == 0xA9))
+            return true;
+    }
+    return false;
+}
+
 struct str utf8_head(struct str s, size_t n)
 {
     if (n >= s.n)

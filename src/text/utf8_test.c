@@ -167,13 +167,31 @@ static void test_head(void **state)
     assert_int_equal(utf8_head(STR_NULL, 3).n, 0);
 }
 
+/* Catches: a code point beside those that are meant, one that is cut at the end. */
+static void test_control(void **state)
+{
+    char text[4];
+
+    (void)state;
+    for (uint32_t cp = 0; cp < 0x11000; cp++) {
+        if (cp >= 0xD800 && cp < 0xE000)
+            continue;
+        bool want = cp < 0x20 || (cp >= 0x7f && cp <= 0x9f) || cp == 0x2028 || cp == 0x2029;
+        if (utf8_has_control(str_of(text, utf8_encode(cp, text))) != want)
+            fail_msg("U+%04X", cp);
+    }
+    assert_true(utf8_has_control(STR("ab\nc")));
+    assert_false(utf8_has_control(STR("\xE2\x80")));
+    assert_false(utf8_has_control(STR("\xC2")));
+    assert_false(utf8_has_control(STR_NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exhaustive),
-        cmocka_unit_test(test_encode),
-        cmocka_unit_test(test_repair),
-        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_exhaustive), cmocka_unit_test(test_encode),
+        cmocka_unit_test(test_repair),     cmocka_unit_test(test_head),
+        cmocka_unit_test(test_control),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
