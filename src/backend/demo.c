@@ -195,24 +195,18 @@ static enum error_code to_format(const struct request *request, struct str *text
     return OK;
 }
 
-static enum error_code say_text(struct demo_script *script, const struct request *request,
-                                struct str text, struct arena *arena, struct error *e)
-{
-    TRY(to_format(request, &text, arena, e));
-    add_item(script, BLOCK_TEXT, text);
-    return OK;
-}
-
 static enum error_code say_assistant(struct demo_script *script, const struct request *request,
                                      struct arena *arena, struct error *e)
 {
     struct str text = demo_text_answer(request_last_user_text(request, arena));
     struct str notes = notes_of(request, arena);
 
+    (void)e;
     if (!str_is_null(notes))
         text = str_print(arena, "Your message came with\n%.*s\nwhich I cannot look into.\n\n%.*s",
                          STR_ARG(notes), STR_ARG(text));
-    return say_text(script, request, text, arena, e);
+    add_item(script, BLOCK_TEXT, text);
+    return OK;
 }
 
 static enum error_code say_echo(struct demo_script *script, const struct request *request,
@@ -221,28 +215,36 @@ static enum error_code say_echo(struct demo_script *script, const struct request
     struct str text = request_last_user_text(request, arena);
     struct str notes = notes_of(request, arena);
 
+    (void)e;
     if (!str_is_null(notes))
         text = text.n == 0 ? notes : str_print(arena, "%.*s\n%.*s", STR_ARG(text), STR_ARG(notes));
-    return say_text(script, request, text, arena, e);
+    add_item(script, BLOCK_TEXT, text);
+    return OK;
 }
 
 static enum error_code say_slow(struct demo_script *script, const struct request *request,
                                 struct arena *arena, struct error *e)
 {
+    (void)request;
+    (void)arena;
+    (void)e;
     script->word_ms = SLOW_WORD_MS;
-    return say_text(script, request,
-                    STR("One word each second: time enough to cancel this answer, to see its "
-                        "words arrive, or to meet a time-out."),
-                    arena, e);
+    add_item(script, BLOCK_TEXT,
+             STR("One word each second: time enough to cancel this answer, to see its "
+                 "words arrive, or to meet a time-out."));
+    return OK;
 }
 
 static enum error_code say_cut(struct demo_script *script, const struct request *request,
                                struct arena *arena, struct error *e)
 {
-    return say_text(script, request,
-                    STR("This answer breaks off in its midst, as if the connection to the backend "
-                        "were lost. What you get instead of its end is an error."),
-                    arena, e);
+    (void)request;
+    (void)arena;
+    (void)e;
+    add_item(script, BLOCK_TEXT,
+             STR("This answer breaks off in its midst, as if the connection to the backend "
+                 "were lost. What you get instead of its end is an error."));
+    return OK;
 }
 
 /* --- reasoning ------------------------------------------------------------------------------ */
@@ -285,6 +287,7 @@ static enum error_code say_reason(struct demo_script *script, const struct reque
     size_t steps = steps_of(&request->params);
     struct buf thoughts;
 
+    (void)e;
     script->word_ms = THOUGHT_MS;
     buf_init(&thoughts, FORMAT_BYTES_MAX);
     for (size_t i = 0; i < steps; i++)
@@ -294,15 +297,15 @@ static enum error_code say_reason(struct demo_script *script, const struct reque
         add_item(script, BLOCK_REASONING, str_copy(arena, buf_str(&thoughts)));
     buf_fini(&thoughts);
     asked = utf8_head(asked, 4 * NAME_SHOWN_MAX);
-    return say_text(script, request,
-                    str_print(arena, "I thought in %zu step%s%s%.*s%s about: %.*s", steps,
-                              steps == 1 ? "" : "s",
-                              how.n == 0 ? ""
-                              : budget   ? ", of "
-                                         : ", with effort ",
-                              STR_ARG(utf8_head(how, NAME_SHOWN_MAX)), budget ? " tokens," : "",
-                              STR_ARG(asked)),
-                    arena, e);
+    add_item(script, BLOCK_TEXT,
+             str_print(arena, "I thought in %zu step%s%s%.*s%s about: %.*s", steps,
+                       steps == 1 ? "" : "s",
+                       how.n == 0 ? ""
+                       : budget   ? ", of "
+                                  : ", with effort ",
+                       STR_ARG(utf8_head(how, NAME_SHOWN_MAX)), budget ? " tokens," : "",
+                       STR_ARG(asked)));
+    return OK;
 }
 
 /* --- long answers --------------------------------------------------------------------------- */
@@ -335,7 +338,8 @@ static enum error_code say_long(struct demo_script *script, const struct request
         for (size_t at = LINE_BYTES - 3; number > 0; at--, number /= 10)
             line[at] = (char)('0' + number % 10);
     }
-    return say_text(script, request, str_of(text, lines * LINE_BYTES), arena, e);
+    add_item(script, BLOCK_TEXT, str_of(text, lines * LINE_BYTES));
+    return OK;
 }
 
 static enum error_code say_loop(struct demo_script *script, const struct request *request,
@@ -352,7 +356,8 @@ static enum error_code say_loop(struct demo_script *script, const struct request
         return FAIL(e, ERR_TOO_LARGE, "there is no room for an answer of that length");
     for (size_t i = 0; i < times; i++)
         memcpy(text + i * n, paragraph, n);
-    return say_text(script, request, str_of(text, times * n), arena, e);
+    add_item(script, BLOCK_TEXT, str_of(text, times * n));
+    return OK;
 }
 
 /* --- entry points --------------------------------------------------------------------------- */
@@ -380,6 +385,10 @@ static enum error_code say(struct demo *demo, const struct model *model,
     script->model = str_c(model->id);
     script->word_ms = WORD_MS;
     TRY(model->say(script, request, arena, e));
+    for (size_t i = 0; i < script->n; i++) {
+        if (script->items[i].kind == BLOCK_TEXT)
+            TRY(to_format(request, &script->items[i].text, arena, e));
+    }
     if (arena_overflowed(arena))
         return FAIL(e, ERR_TOO_LARGE, "the demo cannot answer a message of this size");
     return OK;

@@ -352,6 +352,29 @@ static void formats(void **state)
         demo_answer_fini(&a);
         buf_fini(&body);
     }
+    /* What `tools` says where it calls none is a text like any other. */
+    static const char *const texts[][2] = {
+        {"\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]",
+         "{\"text\":\"I would call a tool, but this request offers none: put some into "
+         "\\\"tools\\\".\"}"},
+        {"\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\","
+         "\"content\":null,\"tool_calls\":[{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":"
+         "\"f\",\"arguments\":\"{}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":"
+         "\"warm\"}]",
+         "{\"text\":\"The tool f answered: warm\"}"},
+    };
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        struct demo_answer a;
+        struct buf body;
+        buf_init(&body, 4096);
+        (void)buf_print(&body,
+                        "{\"model\":\"tools\",\"response_format\":{\"type\":\"json_object\"},%s}",
+                        texts[i][0]);
+        demo_ask(&a, buf_str(&body));
+        demo_expect_text(&a, texts[i][1]);
+        demo_answer_fini(&a);
+        buf_fini(&body);
+    }
     struct demo_answer a;
     demo_ask(&a, STR("{\"model\":\"echo\",\"response_format\":{\"type\":\"json_schema\","
                      "\"json_schema\":{\"name\":\"x\",\"schema\":{\"type\":\"integer\","
