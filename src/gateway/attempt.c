@@ -3,7 +3,7 @@
  * Attempts: one upstream try of an exchange.
  *
  * What      Sends the request to the element's backend and feeds the answer to the decoder.
- * How       client events -> decoder -> (sink) pipeline -> exchange_emit. Frames of one read are
+ * How       client events -> decoder -> (sink) pipeline -> relay_emit. Frames of one read are
  *           encoded into the station's buffer; the batch event at the end of the read gives them to
  *           the client in one write, through exchange_run.
  * Owns      The client request; a whole body that came in several pieces.
@@ -17,6 +17,7 @@
 #include "gateway/gateway_priv.h"
 #include "gateway/plan.h"
 #include "gateway/reasoning.h"
+#include "gateway/relay.h"
 #include "gateway/upstream_head.h"
 
 #include "canon/restore.h"
@@ -466,7 +467,7 @@ static void start_coders(struct exchange *x)
         return;
     start_decoder(x, attempt->streams);
     x->attempt.raw = exchange_is_same(x) && same_form;
-    exchange_start_encoder(x, x->attempt.raw);
+    relay_start_encoder(x, x->attempt.raw);
     exchange_release(x);
 }
 

@@ -18,5 +18,5 @@ void exchange_send_out(struct exchange *x, int status, struct str content_type);
 void exchange_reset_out(struct station *station);
 /* Another key may do what this attempt's could not: the state in which it is tried. */
 enum exchange_state exchange_again(struct exchange *x);
-/* Of the client's stream. */
-struct str exchange_stream_type(const struct exchange *x);
+/* Memory was not to be had because all requests together hold what inflight_bytes_max allows. */
+bool exchange_is_starved(const struct exchange *x);

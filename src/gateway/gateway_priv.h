@@ -230,8 +230,6 @@ void exchange_fail(struct exchange *x);
 /* Tells the stages what came of the call, once. For an error before the client has a byte of it:
  * who reads the error and asks again finds what it gave back (a one-off). */
 void exchange_settle(struct exchange *x);
-/* raw_possible: the upstream's answer has the client's protocol and form (stream or whole). */
-void exchange_start_encoder(struct exchange *x, bool raw_possible);
 /* The client's protocol is spoken with the backend as well. */
 static inline bool exchange_is_same(const struct exchange *x)
 {
@@ -248,8 +246,6 @@ NODISCARD bool exchange_overflowed(const struct exchange *x, struct error *e);
  * body when it was sent whole; all of it when the answer was committed as well (an eager upstream
  * answers before it has the request). */
 void exchange_release(struct exchange *x);
-/* Pipeline's sink: a frame that has passed all stages. */
-bool exchange_emit(void *ctx, struct frame *frame);
 void exchange_writable(struct exchange *x);
 
 /* gateway.c */

@@ -15,6 +15,7 @@
 #include "gateway/exchange.h"
 #include "gateway/failed.h"
 #include "gateway/plan.h"
+#include "gateway/relay.h"
 #include "gateway/stored.h"
 
 #include "base/log.h"
@@ -233,7 +234,7 @@ enum exchange_state whole_encoded(struct exchange *x)
     checked_end(x);
     stored_bytes(x, made);
     stored_end(x);
-    exchange_commit(x, 200, stream ? exchange_stream_type(x) : STR("application/json"),
+    exchange_commit(x, 200, stream ? relay_type(x) : STR("application/json"),
                     stream ? -1 : (int64_t)made.n);
     large_free(&x->large);
     x->whole = made;
