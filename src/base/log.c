@@ -6,12 +6,16 @@
  * How       A line is formatted on the stack, then copied whole into the ring, or dropped whole.
  *           The writer sleeps until the ring is not empty, waits GATHER_MS for more, and writes all
  *           there is in one write: busy times cost one wake-up per GATHER_MS, not one per line.
+ *           To a pipe, a socket or a terminal it writes only what fits: one that nobody reads holds
+ *           up neither the end of the program nor, where it is the copy, the log itself.
  * Owns      The ring, the thread.
  * Not here  What a line looks like (log_form), files and rotation.
  */
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -23,6 +27,8 @@
 #include "base/mem.h"
 
 enum { RING_SIZE = 256 * 1024, GATHER_MS = 20 };
+/* How often a full pipe is looked at; how long the copy's, and at the end any, may stay full. */
+enum { LOOK_MS = 100, PATIENCE_MS = 1000 };
 
 static struct {
     pthread_mutex_t lock;
@@ -34,6 +40,10 @@ static struct {
     bool running;
     bool stopping;
     bool also_stdout;
+    bool copy_stuck; /* nobody reads the copy: what does not fit is left out of it ... */
+    bool copy_torn;  /* ... to the end of the line */
+    /* When whoever does not read is waited for no longer (clock_mono_ms); 0: for ever. */
+    atomic_int_fast64_t give_up_ms;
     atomic_int levels[ROOM_COUNT];
     /* Immutable. Another one takes its place while lines are being formatted by it: the old ones
      * stay, in a chain, until the log stops. */
@@ -52,25 +62,66 @@ static struct {
 
 static const char *const level_names[LOG_LEVEL_COUNT] = {"debug", "info", "warning", "error"};
 
-static void write_to(int fd, const char *p, size_t n)
+/* Whether fd takes something, before until_ms or give_up_ms (0: however long that takes). */
+static bool wait_writable(int fd, int64_t until_ms)
 {
+    struct pollfd look = {.fd = fd, .events = POLLOUT};
+
+    for (;;) {
+        int n = poll(&look, 1, 0);
+        if (n > 0 || (n < 0 && errno != EINTR))
+            return true; /* an error as well: write says which */
+        int64_t end_ms = atomic_load_explicit(&logger.give_up_ms, memory_order_relaxed);
+        if (end_ms == 0 || (until_ms != 0 && until_ms < end_ms))
+            end_ms = until_ms;
+        if (end_ms != 0 && clock_mono_ms() >= end_ms)
+            return false;
+        (void)poll(&look, 1, LOOK_MS);
+    }
+}
+
+/* A write of at most PIPE_BUF to what is writable does not block. False: nobody took all of it. */
+static bool write_to(int fd, const char *p, size_t n, int64_t until_ms)
+{
+    struct stat file;
+    bool is_file = fstat(fd, &file) == 0 && S_ISREG(file.st_mode);
+
     while (n > 0) {
-        ssize_t done = write(fd, p, n);
+        if (!is_file && !wait_writable(fd, until_ms))
+            return false;
+        ssize_t done = write(fd, p, is_file || n < PIPE_BUF ? n : PIPE_BUF);
         if (done < 0) {
-            if (errno == EINTR)
+            if (errno == EINTR || errno == EAGAIN)
                 continue;
-            return; /* nobody reads our log: nothing can be said about it */
+            return true; /* nobody reads our log: nothing can be said about it */
         }
         p += done;
         n -= (size_t)done;
     }
+    return true;
+}
+
+static void write_copy(const char *p, size_t n)
+{
+    if (logger.copy_stuck && !wait_writable(STDOUT_FILENO, 1))
+        return;
+    if (logger.copy_torn) {
+        const char *end = memchr(p, '\n', n);
+        if (end == NULL)
+            return;
+        n -= (size_t)(end + 1 - p);
+        p = end + 1;
+    }
+    bool taken = write_to(STDOUT_FILENO, p, n, clock_mono_ms() + PATIENCE_MS);
+    logger.copy_stuck = !taken;
+    logger.copy_torn = !taken;
 }
 
 static void write_all(const char *p, size_t n)
 {
-    write_to(STDERR_FILENO, p, n);
+    (void)write_to(STDERR_FILENO, p, n, 0);
     if (logger.also_stdout)
-        write_to(STDOUT_FILENO, p, n);
+        write_copy(p, n);
 }
 
 /* `llm-proxy | grep …` is to see the log too: standard output gets it when it is a pipe, and not
@@ -191,6 +242,9 @@ void log_start(void)
     logger.count = 0;
     logger.stopping = false;
     logger.also_stdout = stdout_wants_log();
+    logger.copy_stuck = false;
+    logger.copy_torn = false;
+    atomic_store_explicit(&logger.give_up_ms, 0, memory_order_relaxed);
     logger.running = true;
     if (pthread_create(&logger.thread, NULL, writer, NULL) != 0)
         BUG("cannot start the log thread");
@@ -204,6 +258,7 @@ void log_stop(void)
         return;
     }
     logger.stopping = true;
+    atomic_store_explicit(&logger.give_up_ms, clock_mono_ms() + PATIENCE_MS, memory_order_relaxed);
     pthread_mutex_unlock(&logger.lock);
     pthread_cond_signal(&logger.filled);
     pthread_join(logger.thread, NULL);

@@ -236,6 +236,62 @@ static void test_stdout(void **state)
     mem_free(output.text);
 }
 
+static void log_much(int lines)
+{
+    for (int i = 0; i < lines; i++)
+        LOG(MAIN, INFO, "much", F_INT("i", i));
+}
+
+/* A copy that nobody reads keeps nothing from standard error; when it is read again it goes on with
+ * whole lines. */
+static void test_stdout_unread(void **state)
+{
+    struct catch errors;
+    struct catch output;
+    int lines = 0;
+
+    (void)state;
+    catch_begin(&errors, STDERR_FILENO, STDERR_FILENO);
+    catch_begin(&output, STDOUT_FILENO, STDOUT_FILENO);
+    catch_read(&errors);
+    log_start();
+    log_much(2000); /* more than a pipe holds, and less than the ring */
+    log_stop();
+    catch_read(&output);
+    log_start();
+    LOG(MAIN, INFO, "again");
+    log_stop();
+    catch_end(&output);
+    catch_end(&errors);
+    assert_non_null(strstr(errors.text, " msg=much i=1999\n"));
+    assert_non_null(strstr(errors.text, " msg=again\n"));
+    assert_non_null(strstr(output.text, " msg=again\n"));
+    assert_null(strstr(output.text, " msg=much i=1999\n"));
+    for (const char *p = errors.text; (p = strchr(p, '\n')) != NULL; p++)
+        lines++;
+    assert_int_equal(lines, 2001);
+    mem_free(errors.text);
+    mem_free(output.text);
+}
+
+/* A log that nobody reads does not keep the program from its end. */
+static void test_unread(void **state)
+{
+    struct catch c;
+
+    (void)state;
+    catch_both(&c);
+    log_start();
+    log_much(2000);
+    log_stop();
+    LOG(MAIN, INFO, "after");
+    catch_read(&c);
+    catch_end(&c);
+    assert_non_null(strstr(c.text, " msg=much i=0\n"));
+    assert_null(strstr(c.text, " msg=much i=1999\n"));
+    mem_free(c.text);
+}
+
 static void test_levels(void **state)
 {
     static const struct {
@@ -336,7 +392,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),       cmocka_unit_test(test_long_line),
         cmocka_unit_test(test_writer),      cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_stdout),      cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_stdout),      cmocka_unit_test(test_stdout_unread),
+        cmocka_unit_test(test_unread),      cmocka_unit_test(test_levels),
         cmocka_unit_test(test_room_levels), cmocka_unit_test(test_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
