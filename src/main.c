@@ -106,6 +106,21 @@ static void tell_stages(void)
     buf_fini(&line);
 }
 
+/* A line each, so that a backend's log has something from the beginning. Of those that are not
+ * functional a warning has told. */
+static void tell_backends(const struct backend_set *set)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        const struct backend *backend = &set->items[i];
+        if (backend->functional)
+            LOG(BACKEND, INFO, "backend.ready", F_STR("backend", backend->name),
+                F_Z("protocol", backend->protocol->name),
+                F_IF(backend->local == NULL, F_STR("host", backend->authority)),
+                F_INT("keys", backend->config->keys_n),
+                F_IF(backend == set->preferred, F_BARE("default", STR("true"))));
+    }
+}
+
 static void show_backends(const struct backend_set *set)
 {
     (void)printf("  backends       ");
@@ -410,6 +425,7 @@ static int run(struct config_source *source, struct config **config, struct back
             LOG(MAIN, WARN, "start.no_authentication",
                 F_Z("detail", "authentication is off: listening on loopback only"));
         tell_stages();
+        tell_backends(gateway_backends(gateway));
         show_banner(gateway);
         serve(gateway, source, &set);
         status = 0;

@@ -19,6 +19,7 @@
 #include "gateway/plan.h"
 #include "gateway/quota.h"
 
+#include "base/log.h"
 #include "canon/failure.h"
 
 static struct keyring *ring_of(const struct exchange *x)
@@ -124,6 +125,32 @@ static void conclude(const struct exchange *x, struct keyring_result *result)
     }
 }
 
+/* For who looks for a backend in the log: each attempt at debug, what it cost a key always. */
+static void tell(const struct exchange *x, const struct keyring_result *result)
+{
+    static const struct {
+        enum log_level level;
+        const char *message;
+    } lines[] = {
+        [KEYRING_WORKED] = {LOG_DEBUG, "attempt.answered"},
+        [KEYRING_LIMITED] = {LOG_WARN, "key.cools"},
+        [KEYRING_REFUSED] = {LOG_WARN, "key.refused"},
+        [KEYRING_FAILED] = {LOG_DEBUG, "attempt.failed"},
+        [KEYRING_UNKNOWN] = {LOG_DEBUG, "attempt.left"},
+    };
+    const struct backend_key *key = x->attempt.key;
+
+    LOG_AT(BACKEND, lines[result->outcome].level, lines[result->outcome].message,
+           F_IF(!str_is_null(x->call.session_id), F_STR("session", x->call.session_id)),
+           F_STR("request", str_of(x->id, ID_SIZE)), F_STR("backend", x->attempt.backend->name),
+           F_IF(!str_is_null(x->model_sent), F_STR("model", x->model_sent)),
+           F_IF(key != NULL, F_STR("key", key == NULL ? STR_NULL : key->name)),
+           F_INT("attempt", x->attempts), F_INT("status", result->status),
+           F_IF(result->latency_us >= 0, F_INT("first_byte_us", result->latency_us)),
+           F_IF(result->wait_ms > 0, F_INT("wait_ms", result->wait_ms)),
+           F_IF(result->text != NULL, F_Z("detail", result->text == NULL ? "" : result->text)));
+}
+
 void keys_over(struct exchange *x)
 {
     struct keys_attempt *keys = &x->attempt.keys;
@@ -137,6 +164,7 @@ void keys_over(struct exchange *x)
     if (!keys->told)
         conclude(x, result);
     keyring_done(ring_of(x), keys->index, result, now_of(x));
+    tell(x, result);
 }
 
 struct keyring_result keys_result(const struct message *m, int64_t now_ms)

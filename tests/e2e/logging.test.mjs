@@ -83,6 +83,38 @@ test("logging: what Python called a backend's log is found by that name", async 
     await stop_all(proxy, failing);
 });
 
+test("logging: a backend's log has it from the start, and each attempt at debug", () =>
+    spoken({ per_module: { "src.core.services.backend_service": "debug" } }, {},
+        async (proxy, answer) => {
+            const id = answer.get("x-llm-proxy-request-id");
+            await proxy.logged(new RegExp("level=debug room=backend class=BackendService "
+                + `msg=attempt\\.answered session=\\S+ request=${id} backend=up model=m1 key=\\S+ `
+                + "attempt=1 status=200 first_byte_us=\\d+\\n"));
+            assert.match(proxy.stderr, new RegExp("level=info room=backend class=BackendService "
+                + "msg=backend\\.ready backend=up protocol=openai-chat host=127\\.0\\.0\\.1:\\d+ "
+                + "keys=1 default=true\\n"));
+        }));
+
+test("logging: a key that cools or is refused is told by its name", async () => {
+    const keys = { one: "first-secret", two: "second-secret", three: "third-secret" };
+    const vendor = await Mock.start({ fallback: (ex) => {
+        const key = ex.get("authorization").replace("Bearer ", "");
+        const status = key === keys.one ? 429 : key === keys.two ? 401 : 200;
+        return ex.json_answer(status === 200 ? { object: "chat.completion", choices: [] } :
+            { error: { message: `not with ${key}` } }, { status, headers: { "retry-after": "20" } });
+    } });
+    const proxy = await start({ config: { backends: { up: backend(vendor, { policy: "failover",
+        api_keys: keys }) } } });
+    const warned = "level=warning room=backend class=BackendService msg=key";
+    await proxy.chat(SAID);
+    await proxy.logged(/PERF_SUMMARY.* key=three attempts=3 .*\n/);
+    assert.match(proxy.stderr, new RegExp(`${warned}\\.cools .*key=one attempt=1 status=429 `
+        + ".*wait_ms=20000 "));
+    assert.match(proxy.stderr, new RegExp(`${warned}\\.refused .*key=two attempt=2 status=401 `));
+    assert.doesNotMatch(proxy.stderr, /secret/);
+    await stop_all(proxy, vendor);
+});
+
 test("logging: request_logging and response_logging are lines of their own", () =>
     spoken({ request_logging: true, response_logging: true }, {}, async (proxy, answer) => {
         const id = answer.get("x-llm-proxy-request-id");
