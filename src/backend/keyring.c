@@ -293,6 +293,20 @@ int64_t keyring_wait_ms(const struct keyring *ring, size_t index, int64_t now_ms
     return left_ms > 0 ? left_ms : 0;
 }
 
+bool keyring_recovers(const struct keyring *ring, int64_t now_ms)
+{
+    for (size_t i = 0; i < ring->n; i++) {
+        if (is_cooling(ring->keys[i], now_ms) && !is_invalid(ring->keys[i]))
+            return true;
+    }
+    return false;
+}
+
+bool keyring_is_refused(const struct keyring *ring, size_t index)
+{
+    return is_invalid(key_at(ring, index));
+}
+
 int64_t keyring_limit(const struct keyring *ring, int64_t now_ms)
 {
     for (size_t i = 0; i < ring->n; i++) {

@@ -242,8 +242,14 @@ static void test_refused(void **state)
     limit(&f, 2, 60);
     assert_int_equal(keyring_first(&f.ring, NOW), 0);
     assert_int_equal(wait_of(&f, 0, NOW), 40);
+    assert_true(keyring_is_refused(&f.ring, 0));
+    assert_false(keyring_is_refused(&f.ring, 1));
+    assert_true(keyring_recovers(&f.ring, NOW + 59));
+    assert_false(keyring_recovers(&f.ring, NOW + 60));
     refuse(&f, 1);
+    assert_true(keyring_recovers(&f.ring, NOW));
     refuse(&f, 2);
+    assert_false(keyring_recovers(&f.ring, NOW));
     /* All are: those that the exchange has not tried, and that do not cool. */
     assert_int_equal(choose(&f, NOW), 0);
     assert_int_equal(choose_with(&f, 1, 0, KEYRING_NONE, NOW + 60), 1);

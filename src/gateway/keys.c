@@ -7,7 +7,8 @@
  *           401, 403, a key that is none, 402    the key is marked, and skipped while another works
  *           ─► another key, at once, as long as there is one that the exchange has not tried; else
  *           ─► a pause, once, if a key is ready within retry_wait_max; else
- *           ─► the answer is the client's.
+ *           ─► the answer is the client's; of a refusal while a key that works cools, that it cools,
+ *              as whoever comes next is told.
  *           Large requests are written anew from the body that is still there.
  * Owns      The pause's timer, in the exchange.
  * Not here  What is known of keys (backend/keyring), trying the same key again for other reasons.
@@ -260,16 +261,33 @@ static bool has_chance(struct exchange *x)
     int64_t wait_ms = keyring_wait_ms(ring, keys->index, ask.now_ms);
 
     x->keys.waits = false;
+    x->keys.cools = false;
     if (!keys->fixed && keyring_choose(ring, &ask, &wait_ms) != KEYRING_NONE)
         return true;
     /* Where it named none, our own guess is not told in its name. */
     keys->wait_ms = wait_ms > 0 && keys->result.wait_ms >= 0 ? wait_ms : 0;
-    if (!x->keys.limited || x->keys.waited || wait_ms <= 0 ||
-        wait_ms > x->attempt.backend->config->retry_wait_max_ms)
-        return false;
-    x->keys.waits = true;
-    x->keys.wait_ms = wait_ms;
-    return true;
+    if (x->keys.limited && !x->keys.waited && wait_ms > 0 &&
+        wait_ms <= x->attempt.backend->config->retry_wait_max_ms) {
+        x->keys.waits = true;
+        x->keys.wait_ms = wait_ms;
+        return true;
+    }
+    x->keys.cools = !keys->fixed && keys->result.outcome == KEYRING_REFUSED &&
+                    keyring_recovers(ring, ask.now_ms);
+    return x->keys.cools;
+}
+
+/* Once, until it has worked again: from then on nobody is told but by /v2/backends and metrics. */
+static void tell_refused(const struct exchange *x)
+{
+    const struct attempt *attempt = &x->attempt;
+    const struct backend *backend = attempt->backend;
+
+    if (attempt->key != NULL && !keyring_is_refused(ring_of(x), attempt->keys.index))
+        LOG(BACKEND, WARN, "key.refused", F_STR("backend", backend->name),
+            F_STR("key", attempt->key->name), F_INT("status", attempt->status),
+            F_STR("request", str_of(x->id, ID_SIZE)),
+            F_Z("detail", "it is left out as long as another one works"));
 }
 
 static void note(struct exchange *x, const struct event *error, struct str body, int status)
@@ -299,6 +317,8 @@ static void note(struct exchange *x, const struct event *error, struct str body,
         x->keys.last = keys->index;
     }
     count(x, outcome);
+    if (outcome == KEYRING_REFUSED)
+        tell_refused(x);
     keys_over(x);
 }
 
@@ -346,7 +366,7 @@ bool keys_again(struct exchange *x)
     attempt_cancel(x);
     attempt_again(x);
     if (!x->keys.waits) {
-        metric_add(metrics, METRIC_key_switches_total, slot, 1);
+        metric_add(metrics, METRIC_key_switches_total, slot, x->keys.cools ? 0 : 1);
         return true;
     }
     metric_add(metrics, METRIC_key_waits_total, slot, 1);

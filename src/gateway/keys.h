@@ -25,6 +25,7 @@ struct keys_use {
     bool limited;    /* one of them said 429 */
     bool waited;     /* once is enough */
     bool waits;      /* the next chance comes after a pause */
+    bool cools;      /* there is none: the next plan says how long the keys cool */
     bool paused;     /* which runs */
     int64_t wait_ms; /* that it takes */
     struct timer pause;

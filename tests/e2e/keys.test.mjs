@@ -535,6 +535,55 @@ test("keys: all are refused: they are tried again, and the answer is the client'
         assert.deepEqual(seen.slice(9), [B]);
     }));
 
+for (const stream of [false, true]) {
+    test(`keys: one is refused while the other cools: 429, first and next (${stream})`, () =>
+        serve({ up: backend({ policy: "failover", api_keys: { alpha: KEYS.alpha,
+            beta: KEYS.beta } }) }, async (proxy) => {
+            scripts.set(A, limit({ "retry-after": "300" }));
+            scripts.set(B, refusal());
+            for (const [attempts, asked] of [["2", [A, B]], ["0", [A, B]]]) {
+                const got = await ask(proxy, { stream });
+                assert.equal(got.status, 429, got.text);
+                assert.match(got.json.error.message, /^Rate limit exceeded/);
+                const wait = Number(got.get("retry-after"));
+                assert.ok(wait > 240 && wait <= 300, `${wait}`);
+                assert.equal(got.get("x-llm-proxy-attempts"), attempts);
+                assert.deepEqual(seen, asked);
+            }
+            const text = await metrics_of(proxy);
+            assert.equal(metric(text, "key_switches_total", '{backend="up"}'), 1);
+            assert.equal(metric(text, "keys_invalid", '{backend="up"}'), 1);
+            await proxy.logged(/ msg=key\.refused backend=up key=beta status=401 /);
+            assert.equal([...proxy.stderr.matchAll(/ msg=key\.refused /g)].length, 1);
+        }));
+}
+
+test("keys: a refused one comes back by a new value in its place, and is shown until then", () => {
+    const config = (beta) => ({ default_backend: "up", metrics_public: true, backends: {
+        up: backend({ policy: "failover", api_keys: { alpha: beta, beta: KEYS.beta } }) } });
+    const { backends, ...more } = config(KEYS.alpha);
+    return serve(backends, async (proxy) => {
+        const shown = async () => (await proxy.call({ method: "GET", path: "/v2/backends" })).json
+            .backends.find((b) => b.name === "up").keys[0];
+        scripts.set(A, refusal(403));
+        const begin = Date.now();
+        await fine(proxy);
+        const { state, until, last_error } = await shown();
+        assert.deepEqual([state, until, last_error.status], ["invalid", null, 403]);
+        const at = Date.parse(last_error.time);
+        assert.ok(at >= begin - 1000 && at <= Date.now() + 1000, last_error.time);
+        scripts.clear();
+        await proxy.reload(config(KEYS.alpha));
+        await fine(proxy);
+        assert.equal((await shown()).state, "invalid", "the same key has not worked yet");
+        await proxy.reload(config(KEYS.gamma));
+        await fine(proxy);
+        assert.deepEqual(seen, [A, B, B, C]);
+        assert.equal((await shown()).state, "usable");
+        assert.equal((await shown()).last_error, null);
+    }, more);
+});
+
 test("keys: of another protocol's client, the refusal names the key, never shows it", () =>
     serve({ up: backend({ api_keys: { alpha: KEYS.alpha } }, "anthropic") }, async (proxy) => {
         scripts.set(A, failing(401, { type: "authentication_error",
