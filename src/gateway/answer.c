@@ -12,6 +12,7 @@
 #include "gateway/opaque.h"
 #include "gateway/origin.h"
 #include "gateway/peer.h"
+#include "gateway/plan.h"
 #include "gateway/quota.h"
 #include "pipeline/session_key.h"
 
@@ -63,6 +64,15 @@ static void add_line(struct buf *out, struct str name, struct str value)
     (void)buf_add(out, name);
     (void)buf_add(out, STR(": "));
     (void)buf_add(out, value);
+    (void)buf_add(out, STR("\r\n"));
+}
+
+/* What the upstream said, some of which repeat what they got: not our keys. */
+static void add_theirs(const struct exchange *x, struct buf *out, struct str name, struct str value)
+{
+    (void)buf_add(out, name);
+    (void)buf_add(out, STR(": "));
+    plan_add_redacted(x->attempt.backend, value, out);
     (void)buf_add(out, STR("\r\n"));
 }
 
@@ -122,7 +132,7 @@ static void headers_down(const struct exchange *x, const struct message *m, int6
         if (str_eq_nocase(header->name, STR("retry-after"))) {
             said = add_retry_after(out, header->value, now_ms) || said;
         } else if (goes_as_it_is(x, header->name)) {
-            add_line(out, header->name, header->value);
+            add_theirs(x, out, header->name, header->value);
         }
     }
     if (!said && m->status == 429 && x->attempt.keys.wait_ms > 0) /* named in other words */
@@ -138,13 +148,17 @@ static void add_id(const struct exchange *x, struct buf *lines)
     const struct message *m = x->call.error.code == ERR_OVERLOADED ? NULL : x->attempt.head;
     const struct protocol *protocol = x->call.intake.protocol;
     struct str theirs = m == NULL ? STR_NULL : upstreams_id(m);
-    struct str id = str_is_null(theirs) ? str_of(x->id, ID_SIZE) : theirs;
+    bool anthropic = protocol != NULL && str_eq(str_c(protocol->name), STR("anthropic"));
 
-    if (!str_is_null(theirs) && exchange_is_same(x))
-        return; /* it is there */
-    add_line(lines, STR("x-request-id"), id);
-    if (protocol != NULL && str_eq(str_c(protocol->name), STR("anthropic")))
-        add_line(lines, STR("request-id"), id);
+    if (str_is_null(theirs)) {
+        add_line(lines, STR("x-request-id"), str_of(x->id, ID_SIZE));
+        if (anthropic)
+            add_line(lines, STR("request-id"), str_of(x->id, ID_SIZE));
+    } else if (!exchange_is_same(x)) { /* else it is there */
+        add_theirs(x, lines, STR("x-request-id"), theirs);
+        if (anthropic)
+            add_theirs(x, lines, STR("request-id"), theirs);
+    }
 }
 
 /* A header value of ours: bytes outside visible ASCII become %XX. */
@@ -248,7 +262,9 @@ void answer_head(struct exchange *x, int status, struct str content_type, int64_
         exchange_settle(x);
     x->status = status;
     buf_reset(lines);
-    if (!str_is_null(content_type))
+    if (!str_is_null(content_type) && x->attempt.head != NULL)
+        add_theirs(x, lines, STR("content-type"), content_type);
+    else if (!str_is_null(content_type))
         add_line(lines, STR("content-type"), content_type);
     if (length < 0 && (x->opaque == NULL || str_starts_nocase(content_type, EVENT_STREAM))) {
         /* A stream: buffering proxies on the way must not hold it back. */

@@ -162,8 +162,8 @@ static bool is_wanted(const struct exchange *x)
     return x->attempt.request != NULL && x->attempt.status < 400 && !x->attempt.failed;
 }
 
-/* Bytes beyond what is kept of the body are on their way: none of it goes again. An upload that
- * takes long, or stands still, holds nothing of inflight_bytes_max from here on. */
+/* What is kept of the body is on its way, and none of it goes again. An upload that takes long, or
+ * stands still, holds nothing of inflight_bytes_max from here on. */
 static void forget_peek(struct exchange *x)
 {
     if (x->opaque->peek.n > 0 && !client_send_is_kept(x->attempt.request))

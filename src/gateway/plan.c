@@ -31,9 +31,11 @@ const struct backend_key *plan_key_named(const struct backend *backend, struct s
 
 enum { SECRET_SIZE_MIN = 6 }; /* shorter ones stand in any text by chance */
 
+static const struct str redacted = STR_INIT("(API_KEY_HAS_BEEN_REDACTED)");
+
 static struct str replace_all(struct str text, struct str what, struct arena *arena)
 {
-    const struct str mark = STR("(API_KEY_HAS_BEEN_REDACTED)");
+    const struct str mark = redacted;
     size_t count = 0;
 
     if (what.n < SECRET_SIZE_MIN)
@@ -83,6 +85,35 @@ struct str plan_redact(const struct backend *backend, struct str text, struct ar
             text = replace_all(text, str_trim(str_from(line, colon + 1)), arena);
     }
     return text;
+}
+
+/* The first key in the text. False: there is none. */
+static bool key_find(const struct backend_config *config, struct str text, size_t *ret_begin,
+                     size_t *ret_end)
+{
+    *ret_begin = SIZE_MAX;
+    for (size_t i = 0; i < config->keys_n; i++) {
+        struct str key = secret_reveal(&config->keys[i].key);
+        size_t at = key.n < SECRET_SIZE_MIN || key.n > text.n ? SIZE_MAX : str_find(text, key, 0);
+        if (at < *ret_begin) {
+            *ret_begin = at;
+            *ret_end = at + key.n;
+        }
+    }
+    return *ret_begin != SIZE_MAX;
+}
+
+void plan_add_redacted(const struct backend *backend, struct str value, struct buf *out)
+{
+    size_t begin;
+    size_t end = 0;
+
+    while (UNLIKELY(key_find(backend->config, value, &begin, &end))) {
+        (void)buf_add(out, str_head(value, begin));
+        (void)buf_add(out, redacted);
+        value = str_from(value, end);
+    }
+    (void)buf_add(out, value);
 }
 
 /* Its second one for clients of that, and to count tokens where the first cannot. */

@@ -19,3 +19,5 @@ const struct backend_key *plan_key_named(const struct backend *backend, struct s
  * what they got. In the arena where there was one; null when it is full. */
 struct str plan_redact_keys(const struct backend *backend, struct str text, struct arena *arena);
 struct str plan_redact(const struct backend *backend, struct str text, struct arena *arena);
+/* The same of a header's value, without the keys, appended to out. */
+void plan_add_redacted(const struct backend *backend, struct str value, struct buf *out);

@@ -81,8 +81,9 @@ static void request_lost(struct client_request *r, const struct error *e)
     bool unsent = r->state == CLIENT_SENDING;
     int64_t now_ms = loop_now_ms(r->pool->loop);
 
-    if (r->reused && !r->replaced && !r->answered && client_send_is_kept(r) &&
+    if (r->reused && !r->replaced && !r->answered &&
         (unsent || (r->state == CLIENT_SENT && now_ms - r->sent_ms <= STALE_MS))) {
+        assert(r->upload == NULL);
         r->replaced = true;
         r->reused = false;
         conn_close(&r->conn);
@@ -505,7 +506,11 @@ enum error_code client_start(struct client_pool *pool, const struct client_call 
         return no_room(call->arena, e);
     if (!client_pool_request_up(pool))
         return overloaded(pool, e);
-    if (!list_empty(&pool->idle)) {
+    /* A body that comes piece by piece cannot be sent again if the connection was just closing: it
+     * gets a new one, in the place of the one that would close next. */
+    if (call->more)
+        client_pool_drop_oldest(pool);
+    if (!list_empty(&pool->idle) && !call->more) {
         r = LIST_ENTRY(pool->idle.next, struct client_request, link);
         list_remove(&r->link);
         pool->idle_count--;

@@ -16,10 +16,10 @@
  *   the connection at once, no event follows.
  * Events never come from within client_start, client_cancel or client_pause.
  * A body need not be there whole (client_call.more): then its rest is given by client_send, as fast
- * as it is taken. What came with the call stays borrowed and goes again where the connection is
- * replaced; once a byte beyond it is on its way there is no replacement, and the call's body is not
- * read any more (client_send_is_kept). While it is the user who is waited for, the silence time-out
- * stands still.
+ * as it is taken. What came with the call is read no more once it was sent (client_send_is_kept). As
+ * such a body cannot be sent again, it gets a new connection (in the place of the oldest idle one):
+ * one of the pool may be closed by the other side at this moment. While it is the user who is waited
+ * for, the silence time-out stands still.
  * 1xx answers are skipped. A body without length and chunks ends with EOF. Answers that are not
  * HTTP, have contradicting lengths, or break off are `failed` with ERR_UPSTREAM_BROKEN; the error
  * says whether it broke before the first byte.
@@ -134,7 +134,7 @@ bool client_is_connecting(const struct client_request *r);
  * the sending, what is given is dropped. Its length is the user's to keep where the head says it.
  */
 enum client_push client_send(struct client_request *request, struct str bytes, bool end);
-/* Nothing was sent that could not be sent again: the call's body is borrowed still. */
+/* The call's body is borrowed still: with `more`, until it was sent. */
 PURE_FN bool client_send_is_kept(const struct client_request *request);
 /* Takes NULL; nulls. */
 void client_cancel(struct client_request **request);

@@ -207,14 +207,20 @@ void client_pool_drain(struct client_pool *pool)
     idle_close(pool);
 }
 
+void client_pool_drop_oldest(struct client_pool *pool)
+{
+    if (list_empty(&pool->idle))
+        return;
+    struct client_request *r = LIST_ENTRY(pool->idle.prev, struct client_request, link);
+    assert(!r->in_event);
+    client_pool_close(r);
+    client_pool_give(r);
+}
+
 void client_pool_trim(struct client_pool *pool)
 {
-    while (over_limit(pool) && !list_empty(&pool->idle)) {
-        struct client_request *r = LIST_ENTRY(pool->idle.prev, struct client_request, link);
-        assert(!r->in_event);
-        client_pool_close(r);
-        client_pool_give(r);
-    }
+    while (over_limit(pool) && !list_empty(&pool->idle))
+        client_pool_drop_oldest(pool);
 }
 
 size_t client_pool_idle_count(const struct client_pool *pool)

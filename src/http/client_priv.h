@@ -133,5 +133,7 @@ void client_pool_request_down(const struct client_pool *pool);
 NODISCARD bool client_pool_connection_up(const struct client_pool *pool);
 /* The connection is over, and whatever was on it. */
 void client_pool_close(struct client_request *r);
+/* Closes the idle connection that was idle for longest, if there is one. */
+void client_pool_drop_oldest(struct client_pool *pool);
 /* After `end` and its batch: back to the pool, or closed. */
 void client_pool_park(struct client_request *r);

@@ -3,15 +3,17 @@
  * Bodies that are not there whole when a request begins.
  *
  * What      Takes the rest of a body piece by piece, frames it, and says when there is room.
- * How       What the call had goes first, and may go again on another connection. Then each piece
- *           goes to the conn at once, which copies what the kernel does not take; past its mark the
- *           user is to wait for `writable`. A piece that comes before its turn (the connection does
- *           not stand yet, or is replaced by another) is held: one at most, as the user then waits.
+ * How       What the call had goes first. Then each piece goes to the conn at once, which copies
+ *           what the kernel does not take; past its mark the user is to wait for `writable`. A piece
+ *           that comes before its turn (the connection does not stand yet) is held: one at most, as
+ *           the user then waits.
+ *           As nothing of it can be sent again, the connection is one that nobody used before: none
+ *           that the other side may be closing at this moment.
  *
  *           client_start ─► what the call had ─► held ─► pieces ─► end ─► SENT
  *
  * Owns      The piece that is held; the framing of what the call had lies in the call's arena.
- * Not here  Connecting, replacing, time-outs (client.c).
+ * Not here  Connecting, time-outs (client.c).
  */
 #include "base/buf.h"
 #include "base/mem.h"
@@ -22,7 +24,6 @@ enum { FRAMING_MAX = 32 };
 struct client_upload {
     struct buf held; /* framed */
     bool full;       /* the user waits for `writable` */
-    bool given;      /* bytes beyond what the call had are on their way: they are not kept */
     bool ended;
 };
 
@@ -84,7 +85,7 @@ bool client_send_frame(struct client_call *call)
 
 bool client_send_is_kept(const struct client_request *r)
 {
-    return r->upload == NULL || !r->upload->given;
+    return r->upload == NULL || r->part <= r->call.body_n;
 }
 
 bool client_send_waits(const struct client_request *r)
@@ -103,7 +104,6 @@ bool client_send_go_on(struct client_request *r)
         return true;
     if (upload->held.n > 0) {
         held = buf_str(&upload->held);
-        upload->given = true;
         bool full = conn_write(r->conn, &held, 1) == CONN_FULL;
         buf_fini(&upload->held);
         if (full && !upload->ended)
@@ -163,12 +163,11 @@ enum client_push client_send(struct client_request *r, struct str bytes, bool en
         return CLIENT_OK;
     r->read_ms = loop_now_ms(r->pool->loop);
     size_t n = frame(r, bytes, room, parts);
-    if (r->state == CLIENT_CONNECTING || r->part <= r->call.body_n) {
+    if (client_send_is_kept(r)) {
         hold(upload, parts, n);
         upload->full = bytes.n > 0 && !end;
         return upload->full ? CLIENT_FULL : CLIENT_OK;
     }
-    upload->given = upload->given || n > 0;
     bool full = n > 0 && conn_write(r->conn, parts, n) == CONN_FULL;
     if (end) {
         client_sent(r);

@@ -12,8 +12,8 @@
  *
  *           `busy` holds from `head` or `refuse` to `done` or `gone`: the user has a request.
  *           Bytes that may not be parsed yet (HOLD, DONE, paused) wait in the carry-over; past
- *           SERVER_CARRY_MAX the connection stops reading until they are used: until then leaving
- *           goes unnoticed.
+ *           SERVER_CARRY_MAX the connection stops reading until they are used. Meanwhile there is
+ *           no other use for the input's timer: it looks each second whether the client has left.
  *           `done` and `closed` always come from the deferred run at the end of the turn; the
  *           memory of a connection is freed there and nowhere else, so that every call is legal
  *           in every event.
@@ -264,6 +264,10 @@ static void input_fire(struct timer *timer)
 
     server_check(c);
     assert(c->conn != NULL);
+    if (!c->reading) {
+        server_input_look(c);
+        return;
+    }
     switch ((enum input)c->input) {
     case INPUT_IDLE:
         drop(c);

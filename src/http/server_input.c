@@ -10,6 +10,8 @@
  */
 #include "http/server_priv.h"
 
+enum { LOOK_MS = 1000 };
+
 static bool input_open(const struct server_conn *c)
 {
     switch ((enum input)c->input) {
@@ -206,7 +208,17 @@ void server_input_carry(struct server_conn *c, struct str bytes)
     if (c->carry.n >= SERVER_CARRY_MAX && c->reading) {
         c->reading = false;
         conn_read_stop(c->conn);
+        timer_start(&c->timer, LOOK_MS);
     }
+}
+
+void server_input_look(struct server_conn *c)
+{
+    assert(!c->reading);
+    if (conn_has_left(c->conn))
+        server_lost(c);
+    else
+        timer_start(&c->timer, LOOK_MS);
 }
 
 void server_input_resume(struct server_conn *c)

@@ -123,3 +123,5 @@ void server_input_forget(struct server_conn *c);
 void server_input_idle(struct server_conn *c);
 /* The timer for the present head or body has fired. */
 void server_input_late(struct server_conn *c);
+/* Nothing is read: the timer looks whether the client is still there. */
+void server_input_look(struct server_conn *c);

@@ -86,6 +86,76 @@ static void test_body_timeout(void **state)
     app_free(app);
 }
 
+/* Feeds a request whose body is paused, or one with others behind it, until nothing is read. */
+static void make_deaf(struct app *app, bool in_body)
+{
+    static char many[2 * SERVER_CARRY_MAX];
+
+    memset(many, 'm', sizeof(many));
+    app_connect(app);
+    app->when = ANSWER_BY_HAND;
+    app->pause_in_body = in_body;
+    feed_z(app, in_body ? "POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n!"
+                        : "GET /d HTTP/1.1\r\nHost: h\r\n\r\n");
+    feed(app, str_of(many, sizeof(many)));
+    loop_test_advance(app->loop, 10 * BODY_MS);
+    assert_int_equal(app->heads, 1);
+    assert_int_equal(app->gones + app->refuses + app->closeds, 0);
+}
+
+/* Who is not read from, for want of room, and leaves: noticed within a second or so. */
+static void test_leaving_while_nothing_is_read(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    for (int how = 0; how < 6; how++) {
+        make_deaf(app, how < 3);
+        if (how % 3 == 0)
+            conn_shutdown(app->conn);
+        else if (how % 3 == 1)
+            conn_close(&app->conn);
+        else
+            conn_mem_reset(app->conn);
+        loop_test_advance(app->loop, 1100);
+        assert_int_equal(app->gones, 1);
+        assert_int_equal(app->closeds, 1);
+    }
+    app_free(app);
+}
+
+/* The times of a body that was held back for long begin anew, and the next request's are its own.
+ */
+static void test_times_after_nothing_was_read(void **state)
+{
+    (void)state;
+    struct app *app = app_new();
+
+    make_deaf(app, true);
+    app->pause_in_body = false;
+    server_pause(app->c, false);
+    loop_test_advance(app->loop, BODY_MS - 10);
+    assert_int_equal(app->refuses, 0);
+    loop_test_advance(app->loop, 20);
+    assert_int_equal(app->refuses, 1);
+    assert_true(has(&app->log, "REQUEST_TIMEOUT /b: no byte of the body for 60000 ms"));
+
+    make_deaf(app, true);
+    app->pause_in_body = false;
+    server_pause(app->c, false);
+    loop_test_run(app->loop);
+    static char rest[200000 - 1 - 2 * SERVER_CARRY_MAX];
+    feed(app, str_of(rest, sizeof(rest)));
+    answer(app, app->c);
+    loop_test_run(app->loop);
+    assert_int_equal(app->dones, 1);
+    loop_test_advance(app->loop, KEEPALIVE_MS - 10);
+    assert_false(app->eof);
+    loop_test_advance(app->loop, 20);
+    assert_true(app->eof);
+    app_free(app);
+}
+
 static void test_write_stall(void **state)
 {
     (void)state;
@@ -380,6 +450,8 @@ int main(void)
         cmocka_unit_test(test_head_timeout),
         cmocka_unit_test(test_keepalive_timeout),
         cmocka_unit_test(test_body_timeout),
+        cmocka_unit_test(test_leaving_while_nothing_is_read),
+        cmocka_unit_test(test_times_after_nothing_was_read),
         cmocka_unit_test(test_write_stall),
         cmocka_unit_test(test_slow_reader_is_no_stall),
         cmocka_unit_test(test_lingering),

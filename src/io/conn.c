@@ -157,6 +157,13 @@ void conn_read_stop(struct conn *conn)
     conn->ops->read(conn);
 }
 
+bool conn_has_left(const struct conn *conn)
+{
+    assert(conn->magic == CONN_MAGIC);
+    assert(!conn->closed);
+    return conn->eof || conn->failed || conn->failure != 0 || conn->ops->has_left(conn);
+}
+
 enum conn_push conn_write(struct conn *conn, const struct str *parts, size_t n)
 {
     assert(conn->magic == CONN_MAGIC);

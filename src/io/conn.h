@@ -48,6 +48,10 @@ void conn_set_events(struct conn *conn, const struct conn_events *events, void *
 /* A conn is born with reading stopped. EOF and reset of the peer are noticed only while reading. */
 void conn_read_start(struct conn *conn);
 void conn_read_stop(struct conn *conn);
+/* For an owner who does not read: whether the peer has ended its stream, or broken it. Asks the
+ * kernel. What the peer ended behind bytes that it could not send yet (its own queue, while ours is
+ * full) nobody can see. False of a conn that does not stand yet. */
+bool conn_has_left(const struct conn *conn);
 
 /* One writev(2) where possible. Takes everything; parts are borrowed for the call. Writing on a
  * conn that has failed (its event is on the way) is legal and goes nowhere. */

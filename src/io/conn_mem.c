@@ -236,6 +236,13 @@ static struct str mem_peer(const struct conn *conn)
     return STR("memory");
 }
 
+static bool mem_has_left(const struct conn *conn)
+{
+    const struct conn_mem *mem = (const void *)conn;
+
+    return mem->end != MEM_OPEN;
+}
+
 static const struct conn_ops mem_ops = {
     .read = mem_read,
     .write = mem_write,
@@ -245,6 +252,7 @@ static const struct conn_ops mem_ops = {
     .turn = mem_turn,
     .drain = mem_drain,
     .peer = mem_peer,
+    .has_left = mem_has_left,
 };
 
 static struct conn_mem *mem_end_new(struct loop *loop)

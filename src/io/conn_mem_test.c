@@ -243,6 +243,30 @@ static void test_reset(void **state)
     teardown(&f);
 }
 
+/* Catches: an end that whoever does not read never hears of. */
+static void test_left_while_nobody_reads(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    for (int how = 0; how < 3; how++) {
+        setup(&f);
+        write_str(f.a.conn, STR("unread"));
+        loop_test_run(f.loop);
+        assert_false(conn_has_left(f.b.conn));
+        if (how == 0)
+            conn_shutdown(f.a.conn);
+        else if (how == 1)
+            conn_close(&f.a.conn);
+        else
+            conn_mem_reset(f.a.conn);
+        loop_test_run(f.loop);
+        assert_true(conn_has_left(f.b.conn));
+        assert_string_equal(f.b.log, "");
+        teardown(&f);
+    }
+}
+
 /* Catches: a failure told from within the call, or never. */
 static void test_write_to_a_closed_peer(void **state)
 {
@@ -369,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_write_some),
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_left_while_nobody_reads),
         cmocka_unit_test(test_write_to_a_closed_peer),
         cmocka_unit_test(test_close_within_events),
         cmocka_unit_test(test_echo),

@@ -18,6 +18,7 @@
 #include "io/conn.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -209,6 +210,25 @@ static void tcp_read(struct conn *conn)
     int status = uv_read_start(stream_of(tcp), on_alloc, on_read);
     if (status != 0)
         conn_fail_soon(conn, status);
+}
+
+/* Where poll has no word for the end of the other side's stream (macOS), POLLHUP says it, which
+ * always comes unasked. */
+#if defined(POLLRDHUP)
+enum { POLL_END = POLLRDHUP };
+#else
+enum { POLL_END = 0 };
+#endif
+
+static bool tcp_has_left(const struct conn *conn)
+{
+    const struct conn_tcp *tcp = (const void *)conn;
+    struct pollfd look = {.fd = -1, .events = POLL_END};
+
+    assert(conn->ops == &tcp_ops);
+    if (tcp->connect != NULL || uv_fileno((const uv_handle_t *)&tcp->handle, &look.fd) != 0)
+        return false;
+    return poll(&look, 1, 0) == 1;
 }
 
 /* ---- writing ---- */
@@ -433,6 +453,7 @@ static const struct conn_ops tcp_ops = {
     .turn = tcp_turn,
     .drain = tcp_drain,
     .peer = tcp_peer,
+    .has_left = tcp_has_left,
 };
 
 struct conn *conn_tcp_accept(struct loop *loop, int fd, const struct sockaddr *peer)

@@ -610,6 +610,48 @@ static void test_read_stop(void **state)
     world_fini(&world);
 }
 
+static bool server_is_left(struct world *world)
+{
+    return conn_has_left(world->server.conn);
+}
+
+/* Catches: an end, or a reset, that whoever does not read never hears of; one that is told where
+ * the other side is only silent, or has sent something. */
+static void test_left_while_nobody_reads(void **state)
+{
+    struct world world;
+    (void)state;
+
+    for (int how = 0; how < 3; how++) {
+        connect_both(&world);
+        conn_read_stop(world.server.conn);
+        assert_false(conn_has_left(world.server.conn));
+        (void)conn_write(world.client.conn, &STR("unread"), 1);
+        assert_false(world_run(&world, server_is_left, 20));
+        if (how == 0)
+            conn_shutdown(world.client.conn);
+        else if (how == 1)
+            conn_close(&world.client.conn);
+        else
+            conn_reset(&world.client.conn);
+        assert_true(world_run(&world, server_is_left, LIMIT_MS));
+        assert_string_equal(world.server.log, "");
+        conn_read_start(world.server.conn);
+        assert_true(world_run(&world, server_ended, LIMIT_MS));
+        assert_int_equal(world.server.log[world.server.log_n - 1], how == 2 ? 'F' : 'E');
+        assert_true(conn_has_left(world.server.conn));
+        world_fini(&world);
+    }
+    /* One that does not stand yet has nobody who could leave. */
+    struct black_hole hole;
+    black_hole_init(&hole);
+    world_init(&world);
+    connect_to(&world, STR("127.0.0.1"), hole.port, LIMIT_MS);
+    assert_false(conn_has_left(world.client.conn));
+    world_fini(&world);
+    black_hole_fini(&hole);
+}
+
 /* Catches: addresses printed wrongly, and literals that would need a thread. */
 static void test_addresses(void **state)
 {
@@ -664,6 +706,7 @@ int main(void)
         cmocka_unit_test(test_bytes_before_a_failed_write),
         cmocka_unit_test(test_reset_with_bytes_in_flight),
         cmocka_unit_test(test_read_stop),
+        cmocka_unit_test(test_left_while_nobody_reads),
         cmocka_unit_test(test_addresses),
     };
 

@@ -345,6 +345,15 @@ static void tls_turn(struct conn *conn)
         conn_read_start(tls->lower);
 }
 
+/* Whether it took leave (close_notify) or not: behind the stream's end below nothing comes. */
+static bool tls_has_left(const struct conn *conn)
+{
+    const struct conn_tls *tls = (const void *)conn;
+
+    assert(conn->ops == &tls_ops);
+    return tls->ended || conn_has_left(tls->lower);
+}
+
 /* ---- writing ---- */
 
 enum encrypted { ENCRYPTED, ENCRYPT_LATER, ENCRYPT_FAILED };
@@ -763,6 +772,7 @@ static const struct conn_ops tls_ops = {
     .close = tls_close,
     .turn = tls_turn,
     .peer = tls_peer,
+    .has_left = tls_has_left,
 };
 
 /* Without the brackets of an IPv6 literal and the dot of an absolute name: as certificates say. */

@@ -92,6 +92,31 @@ static void test_client_and_server(void **state)
     }
 }
 
+/* Catches: a client that nobody reads from, and who leaves unseen: with leave (close_notify, which
+ * the stream's end follows) or without. */
+static void test_left_while_nobody_reads(void **state)
+{
+    (void)state;
+
+    for (int how = 0; how < 2; how++) {
+        struct pair p;
+        open_good(&p);
+        loop_test_run(p.loop);
+        conn_read_stop(p.server.conn);
+        (void)conn_write(p.client.conn, &STR("unread"), 1);
+        loop_test_run(p.loop);
+        assert_false(conn_has_left(p.server.conn));
+        if (how == 0)
+            conn_shutdown(p.client.conn);
+        else
+            conn_close(&p.client.conn);
+        loop_test_run(p.loop);
+        assert_true(conn_has_left(p.server.conn));
+        assert_string_equal(p.server.log, "C");
+        close_all(&p);
+    }
+}
+
 /* Makes TLS over the TLS of an open pair. */
 static void nest(struct pair *p)
 {
@@ -685,6 +710,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_client_and_server),
+        cmocka_unit_test(test_left_while_nobody_reads),
         cmocka_unit_test(test_tls_within_tls),
         cmocka_unit_test(test_writable_through_a_small_window),
         cmocka_unit_test(test_closing_within_layers),

@@ -82,6 +82,7 @@ struct conn_ops {
      * had, is told first, while the owner reads. NULL: nothing can. */
     void (*drain)(struct conn *conn);
     struct str (*peer)(const struct conn *conn);
+    bool (*has_left)(const struct conn *conn);
 };
 
 /* First member of each kind of connection. */

@@ -162,6 +162,27 @@ test("headers down: kept, dropped, and ours; the exact set", async () => {
     assert.equal(answer.get("x-llm-proxy-attempts"), "1");
 });
 
+test("headers down: not our key, also where the upstream repeats it", async () => {
+    const mark = "(API_KEY_HAS_BEEN_REDACTED)";
+    const headers = (key) => ({ "x-request-id": `req-${key}`, "openai-organization": key,
+        "x-ratelimit-limit-requests": `${key},${key}`, "retry-after-ms": `5${key}`,
+        "content-type": `application/json; of="${key}"` });
+    for (const status of [200, 400]) {
+        const answer = await down(headers("upstream-key-1"), { status });
+        assert.equal(answer.status, status);
+        for (const [name, value] of Object.entries(headers(mark))) {
+            assert.equal(answer.get(name), value, name);
+        }
+    }
+    /* A client of another protocol gets the id only. */
+    mock.next((ex) => ex.json_answer({ error: { message: "no" } }, { status: 400,
+        headers: headers("upstream-key-1") }));
+    const answer = await proxy.chat({ ...BODY, max_tokens: 9 }, { path: "/v1/messages" });
+    assert.equal(answer.status, 400);
+    assert.equal(answer.get("request-id"), `req-${mark}`);
+    assert.doesNotMatch(answer.head.raw.toString("latin1"), /upstream-key-1/);
+});
+
 test("headers down: our request id stands in where the upstream sends none, and differs each " +
     "time", async () => {
     const ids = new Set();

@@ -401,6 +401,23 @@ test("errors: the upstream's own, without our key; a redirect is not followed", 
     assert.match(answer.json.error.message, /mock/);
 });
 
+test("a key of ours that the upstream repeats in a header stays here", async () => {
+    const mark = "(API_KEY_HAS_BEEN_REDACTED)";
+    const headers = (key) => ({ "x-request-id": `r-${key}`, "openai-version": `${key}${key}`,
+        "openai-organization": `a ${key} b`, etag: `"${key}"`,
+        "x-ratelimit-limit-requests": key.slice(1), "content-disposition":
+            `attachment; filename="${key}"`, "content-type": `text/plain; x="${key}"` });
+    for (const status of [200, 404]) {
+        mock.next((ex) => ex.respond({ status, headers: headers("upstream-key-1"), body: "x" }));
+        const answer = await ask("POST", "/v1/moderations", json({}));
+        assert.equal(answer.status, status);
+        const expected = { ...headers(mark), "x-ratelimit-limit-requests": "pstream-key-1" };
+        for (const [name, value] of Object.entries(expected)) {
+            assert.equal(answer.get(name), value, name);
+        }
+    }
+});
+
 test("refused: no key, a backend nobody knows, paths that lead elsewhere, methods that are none",
     async () => {
         const bare = await request(proxy.port, { path: "/v1/embeddings", body: "{}" });

@@ -5,12 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import fs from "node:fs";
 import { after, before } from "node:test";
 
 import { within } from "../e2e/lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk, head_bytes } from "../e2e/lib/mock.mjs";
 import { SLOW, backend, gone_at_once, start, stop_all, test } from "../e2e/lib/proxy.mjs";
-import { baseline, settled, until } from "./settled.mjs";
+import { baseline, metrics, settled, until } from "./settled.mjs";
 
 const MIB = 1024 * 1024;
 const LARGE = (SLOW ? 40 : 200) * 1000 * 1000;
@@ -202,6 +203,105 @@ test("a client that leaves an upload, or a download, ends it at the upstream at 
         await gone_at_once(proxy, () => client.destroy(), one.closed);
         await settled(proxy, { mocks: [mock] });
     });
+
+/* What the kernel holds of a socket, by its two ports: not yet acknowledged, not yet read. */
+function kernel_holds(from, to) {
+    const hex = (port) => port.toString(16).toUpperCase().padStart(4, "0");
+    const row = fs.readFileSync("/proc/net/tcp", "utf8").split("\n")
+        .find((line) => line.includes(`:${hex(from)} `) && line.includes(`:${hex(to)} `) &&
+            line.indexOf(`:${hex(from)} `) < line.indexOf(`:${hex(to)} `));
+    const [, unsent, unread] = / ([0-9A-F]{8}):([0-9A-F]{8}) /.exec(row ?? " 00000000:00000000 ");
+    return { unsent: parseInt(unsent, 16), unread: parseInt(unread, 16) };
+}
+
+/* Sends as much as the proxy takes, and little of what only its kernel does: what the client's own
+ * kernel still had to send would stand before the end. */
+async function fill(client) {
+    const ours = client.socket.localPort;
+    let full = 0;
+    for (let i = 0; i < 5000 && full < 40; i++) {
+        full = kernel_holds(proxy.port, ours).unread > 0 ? full + 1 : 0;
+        if (full === 0 && client.socket.writableLength === 0) {
+            client.write(BLOCK.subarray(0, 64 * 1024));
+        }
+        await new Promise((wake) => setTimeout(wake, full > 0 ? 5 : 0));
+    }
+    assert.equal(full, 40, "the proxy reads on without end");
+    await until(async () => kernel_holds(ours, proxy.port).unsent === 0, "all is with the proxy");
+}
+
+const LEAVE = {
+    closes: (client) => client.socket.destroy(),
+    "half-closes": (client) => client.socket.end(),
+    resets: (client) => client.socket.resetAndDestroy(),
+};
+
+for (const [how, leave] of Object.entries(LEAVE)) {
+    test(`a client that ${how} while nobody takes its upload is noticed soon`,
+        { skip: !fs.existsSync("/proc/net/tcp") && "no /proc/net/tcp" }, async () => {
+            const cancelled = async () => (await metrics(proxy)).llm_proxy_cancelled_total ?? 0;
+            const before = await cancelled();
+            const { client, exchange } = await upload(0, (ex) => ex.socket.pause(),
+                { "Content-Length": LARGE });
+            client.write(BLOCK);
+            client.write(BLOCK);
+            const ex = await exchange;
+            await fill(client);
+            assert.equal(await cancelled(), before, "it is waited for");
+            client.head().catch(() => {});
+            leave(client);
+            await until(async () => await cancelled() === before + 1, "it is noticed");
+            ex.parts = { push() {} };
+            ex.socket.resume();
+            await within(10_000, "the end at the upstream", ex.closed);
+            client.destroy();
+            await settled(proxy, { mocks: [mock] });
+        });
+}
+
+test("a reset is noticed behind megabytes that nobody takes", async () => {
+    const { client, exchange } = await upload(LARGE, (ex) => ex.socket.pause());
+    const ex = await exchange;
+    let sent = -1;
+    await until(async () => {
+        await new Promise((wake) => setTimeout(wake, 200));
+        const moved = client.socket.bytesWritten !== sent;
+        sent = client.socket.bytesWritten;
+        return !moved;
+    }, "nobody takes anything");
+    client.head().catch(() => {});
+    client.socket.resetAndDestroy();
+    await until(async () => (await metrics(proxy)).llm_proxy_requests_active === 1, "it is noticed");
+    ex.parts = { push() {} };
+    ex.socket.resume();
+    await within(10_000, "the end at the upstream", ex.closed);
+    await settled(proxy, { mocks: [mock] });
+});
+
+test("an upload takes no connection that its backend may be closing", async () => {
+    for (const size of [3 * MIB, 1000]) {
+        /* Closes each connection at the second request on it, without a word. */
+        const strict = await Mock.start({ fallback: answer, on_get: answer });
+        const served = new Set();
+        strict.answer_early = (ex) => {
+            if (served.has(ex.connection)) {
+                ex.rst();
+            }
+            served.add(ex.connection);
+        };
+        const own = await start({ config: { default_backend: "mock", workers: 1,
+            backends: { mock: backend(strict) } } });
+        for (let i = 0; i < 4; i++) {
+            const got = await own.call({ method: "GET", path: "/v1/files" });
+            assert.equal(got.status, 200, got.text);
+            const up = await own.call({ path: "/v1/files", body: Buffer.alloc(size, 65) });
+            assert.equal(up.status, 200, up.text);
+        }
+        assert.ok((await metrics(own)).llm_proxy_upstream_connections <= 2,
+            "an upload adds no connection to those that wait");
+        await stop_all(own, strict);
+    }
+});
 
 test("an upload that the upstream breaks off is a 502; one that it refuses, its refusal",
     async () => {
