@@ -16,10 +16,10 @@
  *   the connection at once, no event follows.
  * Events never come from within client_start, client_cancel or client_pause.
  * A body need not be there whole (client_call.more): then its rest is given by client_send, as fast
- * as it is taken. What came with the call is read no more once it was sent (client_send_is_kept). As
- * such a body cannot be sent again, it gets a new connection (in the place of the oldest idle one):
- * one of the pool may be closed by the other side at this moment. While it is the user who is waited
- * for, the silence time-out stands still.
+ * as it is taken. What came with the call is read no more once it was sent (client_send_is_kept).
+ * As such a body cannot be sent again, it gets a new connection (in the place of the oldest idle
+ * one): one of the pool may be closed by the other side at this moment. While it is the user who is
+ * waited for, the silence time-out stands still.
  * 1xx answers are skipped. A body without length and chunks ends with EOF. Answers that are not
  * HTTP, have contradicting lengths, or break off are `failed` with ERR_UPSTREAM_BROKEN; the error
  * says whether it broke before the first byte.

@@ -4,9 +4,9 @@
  *
  * What      Takes the rest of a body piece by piece, frames it, and says when there is room.
  * How       What the call had goes first. Then each piece goes to the conn at once, which copies
- *           what the kernel does not take; past its mark the user is to wait for `writable`. A piece
- *           that comes before its turn (the connection does not stand yet) is held: one at most, as
- *           the user then waits.
+ *           what the kernel does not take; past its mark the user is to wait for `writable`. A
+ *           piece that comes before its turn (the connection does not stand yet) is held: one at
+ *           most, as the user then waits.
  *           As nothing of it can be sent again, the connection is one that nobody used before: none
  *           that the other side may be closing at this moment.
  *
