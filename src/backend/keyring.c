@@ -302,11 +302,6 @@ bool keyring_recovers(const struct keyring *ring, int64_t now_ms)
     return false;
 }
 
-bool keyring_is_refused(const struct keyring *ring, size_t index)
-{
-    return is_invalid(key_at(ring, index));
-}
-
 int64_t keyring_limit(const struct keyring *ring, int64_t now_ms)
 {
     for (size_t i = 0; i < ring->n; i++) {

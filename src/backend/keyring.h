@@ -92,8 +92,6 @@ size_t keyring_first(const struct keyring *ring, int64_t now_ms);
 int64_t keyring_wait_ms(const struct keyring *ring, size_t index, int64_t now_ms);
 /* One that cools and was not refused: it works a moment later. */
 bool keyring_recovers(const struct keyring *ring, int64_t now_ms);
-/* It was refused, and has not worked since. */
-bool keyring_is_refused(const struct keyring *ring, size_t index);
 /* The limit that one which cools has named; -1: none has. */
 int64_t keyring_limit(const struct keyring *ring, int64_t now_ms);
 /* How many cool. */

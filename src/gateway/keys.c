@@ -277,19 +277,6 @@ static bool has_chance(struct exchange *x)
     return x->keys.cools;
 }
 
-/* Once, until it has worked again: from then on nobody is told but by /v2/backends and metrics. */
-static void tell_refused(const struct exchange *x)
-{
-    const struct attempt *attempt = &x->attempt;
-    const struct backend *backend = attempt->backend;
-
-    if (attempt->key != NULL && !keyring_is_refused(ring_of(x), attempt->keys.index))
-        LOG(BACKEND, WARN, "key.refused", F_STR("backend", backend->name),
-            F_STR("key", attempt->key->name), F_INT("status", attempt->status),
-            F_STR("request", str_of(x->id, ID_SIZE)),
-            F_Z("detail", "it is left out as long as another one works"));
-}
-
 static void note(struct exchange *x, const struct event *error, struct str body, int status)
 {
     struct keys_attempt *keys = &x->attempt.keys;
@@ -317,8 +304,6 @@ static void note(struct exchange *x, const struct event *error, struct str body,
         x->keys.last = keys->index;
     }
     count(x, outcome);
-    if (outcome == KEYRING_REFUSED)
-        tell_refused(x);
     keys_over(x);
 }
 
