@@ -15,6 +15,10 @@ static const struct row rows[] = {
 #undef TRAITS
 };
 
+/* The words that whatever takes one takes. */
+static const struct traits told = {OPENAI_PLAIN, .thinking = THINKING_EFFORT,
+                                   .efforts = LOW_TO_HIGH, .unknown = true};
+
 /* --- names -------------------------------------------------------------------------------- */
 
 /* "openrouter/anthropic/claude-x", "models/gemini-x", "ft:gpt-x:…" */
@@ -88,6 +92,11 @@ const struct traits *traits_of(enum traits_family family, struct str model)
             return &rows[i].traits;
     }
     BUG("a family without its last row");
+}
+
+const struct traits *traits_told(const struct traits *traits)
+{
+    return traits->unknown ? &told : traits;
 }
 
 /* --- efforts and budgets ------------------------------------------------------------------ */

@@ -53,12 +53,15 @@ struct traits {
     bool signatures_needed; /* calls without signature are refused (Gemini 3) */
     bool call_ids;          /* has ids of calls (Gemini) */
     bool system_refused;    /* no system text at all (Gemma) */
+    bool unknown;           /* nobody knows the name (OpenAI) */
 };
 
 enum traits_family { TRAITS_OPENAI, TRAITS_ANTHROPIC, TRAITS_GEMINI };
 
 /* Of the upstream's model, as the family's servers call it, with or without a vendor's prefix. */
 const struct traits *traits_of(enum traits_family family, struct str model);
+/* Of an unknown model of which somebody says that it reasons: with efforts; else the same. */
+PURE_FN const struct traits *traits_told(const struct traits *traits);
 
 /* The word for what the client asks (mapping.md, 7.1), fitted to efforts; NULL: say nothing. */
 const char *traits_effort(const struct params *params, unsigned efforts);

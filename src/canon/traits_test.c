@@ -70,6 +70,26 @@ static void test_names(void **state)
     }
 }
 
+/* Only of names that nobody knows may somebody tell that they reason. */
+static void test_told(void **state)
+{
+    static const char *const known[] = {"gpt-4o",  "gpt-3.5-turbo", "chatgpt-4o-latest",
+                                        "gpt-4.1", "gpt-5",         "o1-mini",
+                                        "kimi-k2"};
+    const struct traits *unknown = traits_of(TRAITS_OPENAI, STR("house-model"));
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        const struct traits *t = traits_of(TRAITS_OPENAI, str_c(known[i]));
+        assert_ptr_equal(traits_told(t), t);
+    }
+    assert_int_equal(unknown->thinking, THINKING_NONE);
+    assert_int_equal(traits_told(unknown)->thinking, THINKING_EFFORT);
+    assert_int_equal(traits_told(unknown)->efforts, EFFORT_LOW | EFFORT_MEDIUM | EFFORT_HIGH);
+    assert_int_equal(traits_told(unknown)->output_max, unknown->output_max);
+    assert_int_equal(traits_told(unknown)->schema, unknown->schema);
+}
+
 static void test_flags(void **state)
 {
     (void)state;
@@ -194,10 +214,8 @@ static void test_budget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_flags),
-        cmocka_unit_test(test_effort),
-        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_names),  cmocka_unit_test(test_told),   cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_effort), cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

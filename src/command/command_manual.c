@@ -23,10 +23,10 @@ static const char head[] =
     "the message, or the command fails, the proxy answers by itself and no backend is\n"
     "called; else the rest goes to the backend, with the new settings.\n\n"
     "## How commands are written\n\n"
-    "- The prefix (`!/`, or `command_prefix`), the name directly after it, `(` directly\n"
-    "  after the name.\n"
+    "- The prefix (`!/`, or `command_prefix`), the name directly after it, in small letters,\n"
+    "  `(` directly after the name.\n"
     "- Arguments are `key=value` or bare, with a comma between them; no blanks around `=`.\n"
-    "  Letters of either case are equal in names and keys, and so are `_` and `-`. A\n"
+    "  Keys may have letters of either case. In names and keys `_` and `-` are equal. A\n"
     "  trailing `-enabled` of a switch may be left out.\n"
     "- Values with commas, blanks or parentheses stand in `'` or `\"`; `\\` escapes within\n"
     "  them. A JSON object needs no quotes.\n"
@@ -51,6 +51,9 @@ static const char head[] =
     "afterwards leaves the backend. `set(backend=B)` leaves the model's name as it is. A\n"
     "bare model is one of the session's backend, else of the default one. `status` tells\n"
     "what holds.\n\n"
+    "`reasoning-effort` and `thinking-budget` are said in each vendor's own words, as near to\n"
+    "what was set as the model takes it; where both are set, the budget counts. A model that\n"
+    "is known not to reason is asked for none.\n\n"
     "In interactive mode a model that its backend does not list is used all the same, with\n"
     "a line in the answer that says so.\n\n";
 

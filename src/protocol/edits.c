@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "protocol/edits.h"
 
+#include "canon/traits.h"
 #include "text/json.h"
 
 struct json_edits edits_copy(const struct request *request, struct arena *arena)
@@ -37,6 +38,25 @@ const struct steer *edits_steer(const struct encode_request *how)
                 steer_is_empty(how->steer);
 
     return none ? NULL : how->steer;
+}
+
+static bool asks_for_reasoning(const struct steer *steer)
+{
+    double tokens;
+
+    if (!str_is_null(steer->reasoning_budget))
+        return str_to_double(steer->reasoning_budget, &tokens) && tokens > 0;
+    return !str_is_null(steer->reasoning_effort) && !str_eq(steer->reasoning_effort, STR("none"));
+}
+
+const struct traits *edits_openai_traits(const struct request *request,
+                                         const struct encode_request *how)
+{
+    const struct steer *steer = edits_steer(how);
+    struct str model = str_is_null(how->model) ? request->model : how->model;
+    const struct traits *traits = traits_of(TRAITS_OPENAI, model);
+
+    return steer != NULL && asks_for_reasoning(steer) ? traits_told(traits) : traits;
 }
 
 struct str edits_own(const struct request *request, const char *key)

@@ -15,6 +15,10 @@ void edits_model(const struct request *request, const struct encode_request *how
                  struct json_edits *edits, struct arena *arena);
 /* What settings ask of this request; NULL: nothing. What is only counted is not steered. */
 const struct steer *edits_steer(const struct encode_request *how);
+/* Of the request's model, in OpenAI's protocols. One that nobody knows reasons where settings ask
+ * for it: who typed them knows more. */
+const struct traits *edits_openai_traits(const struct request *request,
+                                         const struct encode_request *how);
 /* A member of the root, null where there is none, or null. */
 struct str edits_own(const struct request *request, const char *key);
 /* Whether the request itself asks for sampling that is not the usual one: members of OpenAI's

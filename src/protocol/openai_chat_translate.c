@@ -799,8 +799,7 @@ enum error_code openai_chat_translate_request(const struct request *request,
                                               const struct encode_request *how, struct arena *arena,
                                               struct request *ret_request, struct error *e)
 {
-    struct str model = str_is_null(how->model) ? request->model : how->model;
-    const struct traits *traits = traits_of(TRAITS_OPENAI, model);
+    const struct traits *traits = edits_openai_traits(request, how);
     const struct fit_rules rules = {
         .system = FIT_SYSTEM_KEEP,
         .ids = FIT_IDS_OPENAI,
@@ -854,11 +853,10 @@ struct str openai_chat_translate_steer(const struct request *request,
                                        const struct encode_request *how, const struct steer *steer,
                                        struct arena *arena)
 {
-    struct str model = str_is_null(how->model) ? request->model : how->model;
     struct request mine = {.full = true, .params = steer_none()};
     struct translator x = {
         .how = how,
-        .traits = traits_of(TRAITS_OPENAI, model),
+        .traits = edits_openai_traits(request, how),
         .arena = arena,
         .request = &mine,
     };

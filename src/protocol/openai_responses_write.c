@@ -385,7 +385,7 @@ enum error_code openai_responses_write_params(struct buf *out, const struct requ
         .out = out,
         .request = request,
         .params = &request->params,
-        .traits = traits_of(TRAITS_OPENAI, str_is_null(how->model) ? request->model : how->model),
+        .traits = edits_openai_traits(request, how),
         .t = how->translation,
         .arena = arena,
         .vendor = how->vendor,
@@ -426,7 +426,7 @@ struct str openai_responses_write_steer(const struct request *request,
         .out = &out,
         .request = request,
         .params = &params,
-        .traits = traits_of(TRAITS_OPENAI, str_is_null(how->model) ? request->model : how->model),
+        .traits = edits_openai_traits(request, how),
         .arena = arena,
     };
 

@@ -230,6 +230,11 @@ const FAMILIES = [
         one_of("medium"), one_of("high"), one_of("xhigh", "max")]],
     ["openai-responses", "gpt-5.2", "responses", [one_of("minimal", "low", "none"), one_of("low"),
         one_of("medium"), one_of("high"), one_of("xhigh", "max")]],
+    /* A name that nobody knows: who sets it knows that the model reasons. */
+    ["openai-chat", "house-model", "chat", [one_of("low"), one_of("low"), one_of("medium"),
+        one_of("high"), one_of("high")]],
+    ["openai-responses", "house-model", "responses", [one_of("low"), one_of("low"),
+        one_of("medium"), one_of("high"), one_of("high")]],
     ["anthropic", "claude-sonnet-4-5", "manual", [one_of(1024), between(1024, 2048),
         between(2048, 8192), between(4096, 16384), between(16384, 63000)]],
     ["anthropic", "claude-opus-4-6", "adaptive", [one_of("low"), one_of("low"), one_of("medium"),
@@ -263,6 +268,7 @@ for (const [to, model, at, wanted] of FAMILIES) {
 }
 
 const BUDGETS = [["openai-chat", "gpt-5.2", "chat", one_of("medium")],
+    ["openai-chat", "house-model", "chat", one_of("medium")],
     ["openai-responses", "gpt-5.2", "responses", one_of("medium")],
     ["anthropic", "claude-sonnet-4-5", "manual", one_of(2500)],
     ["anthropic", "claude-opus-4-6", "adaptive", one_of("medium")],
@@ -281,6 +287,19 @@ for (const [to, model, at, wanted] of BUDGETS) {
         }
     });
 }
+
+test("reasoning: a model that is known not to reason is asked for none", async () => {
+    for (const to of ["openai-chat", "openai-responses"]) {
+        for (const protocol of [to, other(to)]) {
+            const options = { session: scene.id(), more: room(protocol),
+                model: `${PROTOCOLS[to].short}:gpt-4o` };
+            await scene.command(protocol, "!/set(reasoning-effort=high, thinking-budget=2500)",
+                undefined, options);
+            const { json } = await scene.prompt(protocol, "Hi", options);
+            assert.deepEqual([json.reasoning_effort, json.reasoning], [undefined, undefined]);
+        }
+    }
+});
 
 test("reasoning: what the request says wins, to the byte", async () => {
     const own = {
