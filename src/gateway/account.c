@@ -92,7 +92,6 @@ void account_count(struct exchange *x, bool left)
 
     if (x->status != 0)
         metric_add(metrics, METRIC_requests_total, (size_t)(x->status / 100 - 1), 1);
-    metric_add(metrics, METRIC_requests_active, 0, -1);
     metric_add(metrics, METRIC_client_bytes_up_total, 0, (int64_t)x->bytes_up);
     metric_add(metrics, METRIC_client_bytes_down_total, 0, (int64_t)x->bytes_down);
     if (x->admitted) {

@@ -189,6 +189,8 @@ static void forget(struct exchange *x, bool left)
     door_leave(&x->door);
     branch_leave(x->branch);
     list_remove(&x->link);
+    /* Last: who reads that nothing is worked on finds all of it counted, and its memory back. */
+    metric_add(&station->metrics, METRIC_requests_active, 0, -1);
     x->magic = 0;
     if (station->free_n < FREE_EXCHANGES_MAX) {
         list_push_front(&station->free_exchanges, &x->link);

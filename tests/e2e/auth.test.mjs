@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { after, before } from "node:test";
 
-import { request } from "./lib/http1.mjs";
+import { request, until } from "./lib/http1.mjs";
 import { Mock } from "./lib/mock.mjs";
 import { KEY, backend, start, stop_all, temp_dir, test, yaml } from "./lib/proxy.mjs";
 
@@ -113,11 +113,7 @@ test("auth: 100 Continue only after the key was found right", async () => {
     client.methods.push("POST");
     const before_body = client.head();
     client.write(head(KEY));
-    const end = Date.now() + 5_000;
-    while (client.informational.length === 0) {
-        assert.ok(Date.now() < end, "no 100 Continue");
-        await new Promise((resolve) => setTimeout(resolve, 2));
-    }
+    await until(() => client.informational.length > 0, "100 Continue");
     assert.equal(client.informational[0].status, 100);
     client.write(Buffer.from(BODY));
     const answer = await before_body;

@@ -32,7 +32,7 @@ after(() => stop_all(proxy, mock));
 
 /** Waits until `read()` has not moved for 300 ms, and returns it. */
 async function at_rest(read) {
-    const end = now() + 30_000;
+    const end = now() + 120_000;
     let value = read();
     let since = now();
     while (now() - since < 300) {

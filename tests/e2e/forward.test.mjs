@@ -11,7 +11,7 @@ import { available, make } from "./lib/certs.mjs";
 import { Forward } from "./lib/forward.mjs";
 import { within } from "./lib/http1.mjs";
 import { Mock, sse, text_chunks } from "./lib/mock.mjs";
-import { CANCEL_MS, backend, free_port, run, start, stop_all, temp_dir, test as plain_test } from
+import { backend, free_port, run, start, stop_all, temp_dir, test as plain_test } from
     "./lib/proxy.mjs";
 
 const skip = available() ? false : "the openssl command is not installed";
@@ -171,7 +171,7 @@ test("forward: a stream comes through a tunnel event by event; a client that lea
             body: JSON.stringify({ ...BODY, stream: true }) });
         await client.head();
         await within(10_000, "the client leaves", client.closed);
-        await within(CANCEL_MS + 1000, "the tunnel closes", exchange.closed);
+        await within(2_000, "the tunnel closes", exchange.closed);
     });
 
 test("forward: a tunnel that died in the pool is replaced without the client noticing", { skip },

@@ -62,7 +62,8 @@ for (const [i, one] of WANTED.entries()) {
     }
 }
 
-const proxy = await start({ config: { default_backend: "oc", retries: 0, backends } });
+/* One worker: what it answers to others says how far it is with a stream (answer(), below). */
+const proxy = await start({ config: { default_backend: "oc", retries: 0, workers: 1, backends } });
 const no_client = await missing_clients(proxy);
 
 after(() => stop_all(proxy, mock));
@@ -94,7 +95,7 @@ async function answer(ex, one, given = {}) {
         await ex.open_stream(headers);
         for (const text of bytes) {
             await ex.write(chunk(text));
-            if (breaks) {               /* what came before has gone its way */
+            if (breaks) {               /* the worker has read it: it has gone its way */
                 await proxy.call({ method: "GET", path: "/healthz" });
             }
         }

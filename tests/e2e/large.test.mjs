@@ -8,7 +8,7 @@ import fs from "node:fs";
 import { after, before } from "node:test";
 import zlib from "node:zlib";
 
-import { now, within } from "./lib/http1.mjs";
+import { until, within } from "./lib/http1.mjs";
 import { Mock, whole } from "./lib/mock.mjs";
 import { KEY, SLOW, backend, start, stop_all, test } from "./lib/proxy.mjs";
 import { random } from "./lib/random.mjs";
@@ -79,15 +79,6 @@ function post(body) {
 async function gauge(name = "llm_proxy_inflight_bytes") {
     const { text } = await proxy.call({ method: "GET", path: "/metrics" });
     return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)[1]);
-}
-
-/** Waits until the memory of all requests but this question was given back. */
-async function at_rest() {
-    const end = now() + 20_000;
-    while (await gauge() > 64 * 1024) {
-        assert.ok(now() < end, `${await gauge()} bytes are still in flight`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-    }
 }
 
 function peak_bytes() {
@@ -165,7 +156,7 @@ for (const [what, body] of Object.entries(BODIES)) {
     test(`large: ${what}: at most ${times} times its size, then its size, then nothing`, async () => {
         let answer_now;
         await post(body.subarray(0, 2 * MB)); /* no JSON; threads and buffers are there now */
-        await at_rest();
+        await proxy.memory_back();
         const before = proxy.rss_kib() * 1024;
         reset_peak();
         hold = new Promise((resolve) => { answer_now = resolve; });
@@ -174,12 +165,8 @@ for (const [what, body] of Object.entries(BODIES)) {
         const arrived = await Promise.race([answer, mock.arrival()]);
         if (arrived.status === undefined) {
             /* The upstream has it whole; `sent` is told in the same moment or a little later. */
-            const end = now() + 5000;
-            let bytes = await gauge();
-            while (bytes > body.length + 64 * 1024 && now() < end) {
-                bytes = await gauge();
-            }
-            assert.ok(bytes <= body.length + 64 * 1024, `${bytes} bytes for ${body.length}`);
+            await until(async () => await gauge() <= body.length + 64 * 1024,
+                `no more is held than ${body.length} bytes`);
             const held = proxy.rss_kib() * 1024 - before;
             assert.ok(held <= body.length + EXTRA, `RSS grew by ${held} for ${body.length}`);
         }
@@ -190,7 +177,7 @@ for (const [what, body] of Object.entries(BODIES)) {
         const peak = peak_bytes() - before;
         assert.ok(peak <= times * body.length + (SLOW ? EXTRA : 0),
             `peak of ${(peak / body.length).toFixed(1)} times its size`);
-        await at_rest();
+        await proxy.memory_back();
         const left = proxy.rss_kib() * 1024 - before;
         assert.ok(left <= EXTRA, `${left} bytes were not given back`);
     });
@@ -228,7 +215,7 @@ test("large: clients leave at any moment of a body's reading, and nothing stays 
             await new Promise((resolve) => setTimeout(resolve, wait));
             client.destroy();
         }
-        await at_rest();
+        await proxy.memory_back();
         const answer = await post(HONEST);
         assert.equal(answer.status, 200);
         t.diagnostic(`${await gauge()} bytes in flight`);
@@ -267,10 +254,10 @@ test("large: 200 clients with large bodies at once: some are served, the others 
             /* Beside what is counted: what the kernel has not taken of answers and requests, and
              * a connection's own kilobytes. */
             assert.ok(peak - rss < limit + 16 * MB + EXTRA, `RSS grew by ${(peak - rss) / MB} MB`);
+            await one.memory_back();
             const again = await one.call({ path: CHAT, body });
             assert.equal(again.status, 200);
-            const { text } = await one.call({ method: "GET", path: "/metrics" });
-            assert.ok(Number(/^llm_proxy_inflight_bytes (\d+)$/m.exec(text)[1]) < 16 * 1024);
+            await one.memory_back();
         } finally {
             await one.stop();
         }
@@ -320,7 +307,7 @@ test("large: a whole answer of 10 MB reaches the client byte for byte, also one 
             assert.ok(answer.body.equals(body), framing);
             client.destroy();
         }
-        await at_rest();
+        await proxy.memory_back();
     });
 
 test("large: a hostile answer is read within bounds, a large error keeps its bytes", async () => {
@@ -337,5 +324,5 @@ test("large: a hostile answer is read within bounds, a large error keeps its byt
         const answer = await post(JSON.stringify({ model: "mock:m1", messages: [] }));
         assert.ok(answer.status === 502 || answer.text === text, what);
     }
-    await at_rest();
+    await proxy.memory_back();
 });

@@ -12,7 +12,7 @@ import zlib from "node:zlib";
 
 import { Client, now, raw, request, request_bytes, within } from "./lib/http1.mjs";
 import { Mock, chunk, head_bytes, LAST_CHUNK, whole } from "./lib/mock.mjs";
-import { SLOW, backend, free_port, in_time, not_built, run, start, stop_all, test } from
+import { SLOW, backend, in_time, not_built, run, start, stop_all, test } from
     "./lib/proxy.mjs";
 
 const CHAT = "/v1/chat/completions";
@@ -301,10 +301,10 @@ test("limits: inflight_bytes_max: a body that cannot fit is refused from its hea
         chunks_of(body_of(MAX), 50_000)]));
         is_error(chunked.response, 503, "server_error", "overloaded", "inflight_bytes_max");
         /* And nothing of it stays. */
-        const half = await small.chat(body_of(MAX / 4));
-        assert.equal(half.status, 200, half.text);
         for (let i = 0; i < 20; i++) {
-            assert.equal((await small.chat(body_of(MAX / 4))).status, 200);
+            await small.memory_back();
+            const quarter = await small.chat(body_of(MAX / 4));
+            assert.equal(quarter.status, 200, quarter.text);
         }
     } finally {
         await stop_all(small);
@@ -505,7 +505,7 @@ test("limits: connections_max: those far beyond it are closed without an answer"
 });
 
 async function retry(once) {
-    const end = now() + (SLOW ? 20_000 : 5_000);
+    const end = now() + (SLOW ? 60_000 : 20_000);
     for (;;) {
         const result = await once();
         if (result || now() > end) {
@@ -533,6 +533,7 @@ test("limits: upstream_connections_max: one more gets 503 at once", async () => 
         for (const answer of await Promise.all(running)) {
             assert.equal(answer.status, 200, answer.text);
         }
+        await few.counted();
         assert.equal((await few.chat(BODY)).status, 200);
     } finally {
         await stop_all(few);
@@ -548,10 +549,10 @@ test("limits: header_timeout: 408 for a head that does not end, none for one in 
     const slow = await start({ config: { header_timeout: `${SHORT}ms` } });
     try {
         const head = `GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:${slow.port}\r\n`;
+        const at = now();
         const client = await Client.connect(slow.port);
         client.methods.push("GET");
         client.write(head);
-        const at = now();
         const response = await client.response();
         is_error(response, 408, "invalid_request_error", "request_timeout", "header_timeout");
         assert.ok(now() - at >= SHORT - 20, "it did not wait");
@@ -679,7 +680,7 @@ test("limits: connect_timeout: 504 for a handshake that does not come", async ()
         socket.on("error", () => {});
         sockets.push(socket);
     });
-    silent.listen(await free_port(), "127.0.0.1");
+    silent.listen(0, "127.0.0.1");
     const port = await new Promise((resolve) => silent.on("listening", () =>
         resolve(silent.address().port)));
     const slow = await start({ config: { default_backend: "mute", connect_timeout: `${SHORT}ms`,

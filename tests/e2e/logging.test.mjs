@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 
-import { now } from "./lib/http1.mjs";
+import { until } from "./lib/http1.mjs";
 import { Mock } from "./lib/mock.mjs";
 import { SLOW, backend, run, start, stop_all, test } from "./lib/proxy.mjs";
 
@@ -150,10 +150,7 @@ test("logging: SIGHUP changes form and levels, and no line is lost or torn", asy
     over = true;
     await asking;
     const closed = () => [...proxy.stderr.matchAll(/PERF_SUMMARY/g)].length === asked;
-    for (const end = now() + 20_000; !closed() && now() < end;) {
-        await new Promise((wake) => setTimeout(wake, 5));
-    }
-    assert.ok(closed(), `${asked} requests, a line each`);
+    await until(closed, `${asked} requests, a line each`);
     for (const line of proxy.stderr.trimEnd().split("\n")) {
         assert.match(line, /^(ts=\S+ level=.* msg=|\{"ts":.*\}$|[A-Z]+\|[A-Za-z_.]+( |$))/, line);
     }

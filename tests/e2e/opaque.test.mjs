@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import { gzipSync } from "node:zlib";
 
-import { request, within } from "./lib/http1.mjs";
+import { request, until } from "./lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk, head_bytes } from "./lib/mock.mjs";
 import { backend, start, stop_all, test } from "./lib/proxy.mjs";
 import { random } from "./lib/random.mjs";
@@ -52,14 +52,6 @@ async function ask(method, path, { body = null, headers = {}, ...more } = {}) {
     other.requests.length = 0;
     anthropic.requests.length = 0;
     return proxy.call({ method, path, headers, body, ...more });
-}
-
-async function until(holds, what) {
-    await within(20_000, what, (async () => {
-        while (!holds()) {
-            await new Promise((wake) => setTimeout(wake, 2));
-        }
-    })());
 }
 
 const json = (value) => ({ body: JSON.stringify(value) });
@@ -470,7 +462,7 @@ test("Anthropic's batches and files go to a backend of its, in its terms", async
 
 test("tokens of an answer's usage are counted", async () => {
     const tokens = async () => Number(/tokens_input_total\{backend="mock"\} (\d+)/.exec((await
-        proxy.call({ method: "GET", path: "/metrics" })).text)?.[1] ?? 0);
+        proxy.counted()))?.[1] ?? 0);
     const before_it = await tokens();
     await ask("POST", "/v1/embeddings", json({ model: "m" }));
     assert.equal(await tokens() - before_it, 3);

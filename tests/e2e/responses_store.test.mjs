@@ -9,6 +9,7 @@ import { after } from "node:test";
 
 import { read_request } from "./lib/asked.mjs";
 import { parse } from "./lib/exact.mjs";
+import { until } from "./lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk } from "./lib/mock.mjs";
 import { missing_backends, missing_clients } from "./lib/protocols.mjs";
 import { KEY, PROGRAM, start, stop_all, test as plain_test } from "./lib/proxy.mjs";
@@ -339,8 +340,7 @@ test("store: false is never kept, nor what failed or broke off", async () => {
 });
 
 async function stored_bytes(at = proxy) {
-    const answer = await at.call({ method: "GET", path: "/metrics" });
-    return Number(/^llm_proxy_responses_store_bytes (\d+)$/m.exec(answer.text)[1]);
+    return Number(/^llm_proxy_responses_store_bytes (\d+)$/m.exec(await at.counted())[1]);
 }
 
 test("what only a backend can do is refused where it is none", async () => {
@@ -522,13 +522,8 @@ test("the oldest leave past max_bytes, all past ttl, and a reload changes both",
         await small.reload(config({ responses_store: { max_bytes: "1MiB" } }));
         assert.equal((await mine.responses.retrieve(ids[11])).id, ids[11]);
         await small.reload(config({ responses_store: { max_bytes: "1MiB", ttl: "1s" } }));
-        const end = Date.now() + 20_000;
-        let gone = false;
-        while (!gone && Date.now() < end) {
-            gone = await mine.responses.retrieve(ids[11]).then(() => false, not_found);
-            await new Promise((wake) => setTimeout(wake, 50));
-        }
-        assert.ok(gone, "it is still there after its time");
+        await until(() => mine.responses.retrieve(ids[11]).then(() => false, not_found),
+            "it is gone after its time");
         await small.reload(config({ responses_store: { max_bytes: 0 } }));
         const off = await mine.responses.create({ model: "an:m", input: "x" });
         assert.equal(off.store, false);

@@ -10,7 +10,7 @@ import fs from "node:fs";
 import { after, before } from "node:test";
 
 import { available, make } from "./lib/certs.mjs";
-import { within } from "./lib/http1.mjs";
+import { until, within } from "./lib/http1.mjs";
 import { Mock, chunk, delta, whole } from "./lib/mock.mjs";
 import { KEY, PROGRAM, backend, run, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
 
@@ -55,23 +55,15 @@ async function json(path) {
     return answer.json;
 }
 
-const performance_of = async (name) => (await json("/v2/performance")).backends
-    .find((b) => b.backend === name);
-const backend_of = async (name) => (await json("/v2/backends")).backends
-    .find((b) => b.name === name);
-
-/** Until what is counted when an exchange is over has been counted. */
-async function until(read, want, what) {
-    return within(20_000, what, (async () => {
-        for (;;) {
-            const value = await read();
-            if (want(value)) {
-                return value;
-            }
-            await pause(5);
-        }
-    })());
-}
+/* Both once all that was asked before is counted, but `others` that still run. */
+const performance_of = async (name, others = 0) => {
+    await proxy.counted(others);
+    return (await json("/v2/performance")).backends.find((b) => b.backend === name);
+};
+const backend_of = async (name, others = 0) => {
+    await proxy.counted(others);
+    return (await json("/v2/backends")).backends.find((b) => b.name === name);
+};
 
 /** Strictly, as the header's grammar has it: {name: microseconds}, in its order. */
 function timing_of(answer) {
@@ -99,11 +91,11 @@ function timing_of(answer) {
 }
 
 /** The log line of an answer: {fields, names, phases}, checked for what always holds. */
-async function line_of(answer) {
+async function line_of(answer, of = proxy) {
     const id = answer.get("x-llm-proxy-request-id");
     const pattern = new RegExp(`^.* msg=PERF_SUMMARY .*request=${id}.*$`, "m");
-    await proxy.logged(pattern);
-    const line = pattern.exec(proxy.stderr)[0];
+    await of.logged(pattern);
+    const line = pattern.exec(of.stderr)[0];
     const fields = {};
     for (const [, name, quoted, bare] of line.matchAll(
         / ([a-z_]+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))/g)) {
@@ -168,8 +160,9 @@ test("timing: a request that comes slowly was received, not worked on", async ()
     const lines = proxy.headers().map(([n, v]) => `${n}: ${v}`).join("\r\n");
     client.methods.push("POST");
     client.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:${proxy.port}\r\n${
-        lines}\r\nContent-Length: ${body.length}\r\n\r\n`);
-    client.write(body.subarray(0, 10));
+        lines}\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n\r\n`);
+    await until(() => client.informational.length === 1, "100 Continue");
+    client.write(body.subarray(0, 10)); /* what it has by now it has had for 50 ms then */
     await pause(50);
     client.write(body.subarray(10));
     const answer = await client.response();
@@ -182,16 +175,25 @@ test("timing: a request that comes slowly was received, not worked on", async ()
 });
 
 test("timing: a stream says its phases up to the first byte, its line all of them", async () => {
+    let begun;
+    const has_first = new Promise((resolve) => { begun = resolve; });
     mock.next(async (ex) => {
         await pause(40);
         await ex.open_stream();
         await ex.event(delta("m1", { role: "assistant", content: "a" }));
+        await has_first;
         await pause(60);
         await ex.event(delta("m1", { content: "b" }));
         await ex.event(delta("m1", {}, "stop"));
         await ex.close_stream();
     });
-    const answer = await ask({ stream: true });
+    const client = await proxy.connect();
+    client.send({ path: "/v1/chat/completions", headers: proxy.headers(),
+        body: JSON.stringify({ model: "mock:m1", messages: MESSAGES, stream: true }) });
+    const answer = await client.head();
+    begun();
+    await within(20_000, "the end", answer.done);
+    client.destroy();
     const timing = timing_of(answer);
     assert.ok(timing.backend >= 38_000);
     assert.ok(timing.total < timing.backend + 5_000_000);
@@ -203,33 +205,42 @@ test("timing: a stream says its phases up to the first byte, its line all of the
 });
 
 test("timing: a client that does not read a stream is not waited for by the backend", async () => {
-    const text = "x".repeat(64 * 1024);
+    const one = await start({ config: config({ workers: 1 }) });
+    const text = "x".repeat(4096);
     let written = 0;
+    let held = false;
     mock.next(async (ex) => {
         await ex.open_stream();
         await ex.event(delta("m1", { role: "assistant", content: "a" }));
-        for (let i = 0; i < 500; i++) {
+        while (!held) {
             await ex.event(delta("m1", { content: text }));
             written++;
         }
         await ex.event(delta("m1", {}, "stop"));
         await ex.close_stream();
     });
-    const client = await proxy.connect();
-    client.send({ path: "/v1/chat/completions", headers: proxy.headers(),
+    const client = await one.connect();
+    client.on_data = () => {};
+    client.send({ path: "/v1/chat/completions", headers: one.headers(),
         body: JSON.stringify({ model: "mock:m1", messages: MESSAGES, stream: true }) });
     const answer = await client.head();
     client.socket.pause();
+    /* The same worker answers others meanwhile: it would have read on, had it wanted to. */
     await until(async () => {
         const before = written;
-        await pause(150);
-        return [before, written];
-    }, ([a, b]) => a === b, "the backend is held back");
+        for (let i = 0; i < 20; i++) {
+            await one.call({ method: "GET", path: "/healthz" });
+        }
+        return written === before;
+    }, "the backend is held back");
+    held = true;
+    await pause(110);
     client.socket.resume();
-    await answer.done;
+    await within(20_000, "the end", answer.done);
     client.destroy();
-    const { phases } = await line_of(answer);
+    const { phases } = await line_of(answer, one);
     assert.ok(phases.send >= 100_000, JSON.stringify(phases));
+    await one.stop();
 });
 
 test("timing: commands and refusals have a line and no backend", async () => {
@@ -278,7 +289,8 @@ test("performance: percentiles are those of the lines", async () => {
         assert.equal(answer.status, 200);
     }
     const told = () => [...one.stderr.matchAll(/ msg=PERF_SUMMARY .*status=200 .*$/gm)];
-    await until(() => told().length, (n) => n === N, "all lines");
+    await until(() => told().length === N, "all lines");
+    await one.counted();
     const columns = { overhead: [], backend: [], decode: [], first_byte: [] };
     for (const [line] of told()) {
         columns.overhead.push(Number(/overhead=([\d.]+)s/.exec(line)[1]) * 1000);
@@ -325,8 +337,8 @@ test("performance: errors count, who left does not in the times", async () => {
     const one = await performance_of("mock");
     mock.next((ex) => ex.json_answer({ error: { message: "no" } }, { status: 400 }));
     assert.equal((await ask()).status, 400);
-    const two = await until(() => performance_of("mock"), (p) => p.requests > one.requests,
-        "it is counted");
+    const two = await performance_of("mock");
+    assert.equal(two.requests, one.requests + 1);
     assert.equal(two.errors, one.errors + 1);
     assert.equal(two.total.count, one.total.count + 1);
     const asked = new Promise((resolve) => {
@@ -337,8 +349,8 @@ test("performance: errors count, who left does not in the times", async () => {
         body: JSON.stringify({ model: "mock:m1", messages: MESSAGES }) });
     await asked;
     client.destroy();
-    const three = await until(() => performance_of("mock"), (p) => p.requests > two.requests,
-        "who left is counted");
+    const three = await performance_of("mock");
+    assert.equal(three.requests, two.requests + 1);
     assert.equal(three.cancelled, two.cancelled + 1);
     assert.equal(three.total.count, two.total.count);
     assert.equal(three.errors, two.errors);
@@ -386,8 +398,8 @@ test("backends: what each is, why one does not work, keys by their names", async
     /* Each worker has a list of its own, and another may answer. */
     await until(async () => {
         await get("/v1/models");
-        return backend_of("mock");
-    }, (b) => b.models === 3, "the number of models is known");
+        return (await backend_of("mock")).models === 3;
+    }, "the number of models is known");
 });
 
 test("backends: one that is called other is as good as any other", async () => {
@@ -425,18 +437,18 @@ test("backends: in flight while it runs, not after; uses count", async () => {
     });
     const answer = ask();
     await asked;
-    const during = await backend_of("mock");
-    assert.equal(during.in_flight, one.in_flight + 1);
+    const during = await backend_of("mock", 1);
+    assert.equal(one.in_flight, 0);
+    assert.equal(during.in_flight, 1);
     assert.equal(during.connections.busy, during.in_flight);
     assert.ok(during.connections.open >= during.connections.busy);
     assert.equal(during.uses, one.uses + 1);
     assert.equal(during.keys.reduce((n, k) => n + k.in_flight, 0), 1);
     release();
     assert.equal((await answer).status, 200);
-    /* The key is given back before the time it took is noted. */
-    const over = await until(() => backend_of("mock"), (b) => b.in_flight === one.in_flight &&
-        b.latency.total.count === one.latency.total.count + 1,
-        "nothing is in flight, and its time is known");
+    const over = await backend_of("mock");
+    assert.equal(over.in_flight, 0);
+    assert.equal(over.latency.total.count, one.latency.total.count + 1);
     for (const measure of Object.values(over.latency).filter((m) => typeof m === "object")) {
         assert.ok(measure.p50 <= measure.p90 && measure.p90 <= measure.p99);
     }
@@ -467,8 +479,7 @@ test("backends: an error inside a stream is one, too", async () => {
         await ex.close_stream();
     });
     await ask({ stream: true });
-    await until(() => backend_of("mock"), (b) => /lost in the middle/.test(b.last_error?.text),
-        "the stream's error is told");
+    assert.match((await backend_of("mock")).last_error.text, /lost in the middle/);
 });
 
 test("backends: a key that cools and one that was refused, their errors; opaque paths count", async () => {
@@ -598,7 +609,7 @@ function strict(text) {
 }
 
 async function metrics() {
-    const families = strict((await get("/metrics")).text);
+    const families = strict(await proxy.counted());
     return (name, labels = {}, suffix = "") => {
         const family = families.get(`llm_proxy_${name}`);
         assert.ok(family, `there is no ${name}`);
@@ -623,8 +634,7 @@ test("metrics: times by backend, tokens, bytes, connections and keys", async () 
         });
         assert.equal((await ask()).status, 200);
     }
-    const two = await until(metrics, (m) => m("request_seconds", MOCK, "_count") >=
-        one("request_seconds", MOCK, "_count") + 3, "they are counted");
+    const two = await metrics();
     const grown = (name, labels, suffix) => two(name, labels, suffix) - one(name, labels, suffix);
     assert.equal(grown("request_seconds", MOCK, "_count"), 3);
     assert.equal(grown("first_byte_seconds", MOCK, "_count"), 3);
@@ -675,11 +685,15 @@ function events_of(stdout) {
     return events;
 }
 
-function slow_stream(cut = false) {
+/** Its second event comes 80 ms after `told`, if not at once. */
+function slow_stream({ told = null, cut = false }) {
     return async (ex) => {
         await ex.open_stream();
         await ex.event(delta("m1", { role: "assistant", content: "one" }));
-        await pause(80);
+        if (told !== null) {
+            await told();
+            await pause(80);
+        }
         await ex.event(delta("m1", { content: "two" }));
         if (cut) {
             await ex.write(chunk("data: {\"half"));
@@ -692,8 +706,13 @@ function slow_stream(cut = false) {
 }
 
 test("debug-stream: each event with its times", async () => {
-    mock.next(slow_stream());
-    const { code, stdout, stderr } = await debug("--url", proxy.url, "--model", "mock:m1", "hi");
+    const child = spawn(PROGRAM, ["debug-stream", "--url", proxy.url, "--model", "mock:m1", "hi"],
+        { env, stdio: ["ignore", "pipe", "pipe"] });
+    let [stdout, stderr] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (text) => { stdout += text; });
+    child.stderr.setEncoding("utf8").on("data", (text) => { stderr += text; });
+    mock.next(slow_stream({ told: () => until(() => /"content":"one"/.test(stdout), "one") }));
+    const [code] = await once(child, "close");
     assert.equal(code, 0, stderr);
     assert.equal(mock.requests.at(-1).json.messages[0].content, "hi");
     const events = events_of(stdout);
@@ -730,7 +749,7 @@ test("debug-stream: errors with their status and headers, cut streams, nobody th
     assert.match(refused.stdout, /HTTP 400/);
     assert.match(refused.stdout, /x-ratelimit-limit-requests: 5/i);
     assert.match(refused.stdout, /calm down/);
-    mock.next(slow_stream(true));
+    mock.next(slow_stream({ cut: true }));
     const cut = await debug("--url", proxy.url, "--model", "mock:m1", "hi");
     assert.equal(cut.code, 1, cut.all);
     assert.match(cut.stdout, /"content":"two"/);
@@ -761,7 +780,7 @@ test("debug-stream: Ctrl-C ends it at once, and the upstream's stream with it", 
     child.stdout.setEncoding("utf8").on("data", (text) => { out += text; });
     const closed = once(child, "close");
     const ex = await asked;
-    await until(() => out, (text) => /endless/.test(text), "the event is told");
+    await until(() => /endless/.test(out), "the event is told");
     child.kill("SIGINT");
     const [code] = await within(20_000, "it ends", closed);
     assert.equal(code, 130);

@@ -229,7 +229,7 @@ test("without authentication all are one client, and may see everything", async 
 test("metrics: sessions, commands, changes and those that failed", async () => {
     const own = await scene_with({ config: { metrics_public: true } });
     const value = async (name) => Number(new RegExp(`^llm_proxy_${name} (\\d+)$`, "m").exec(
-        (await own.proxy.call({ method: "GET", path: "/metrics" })).text)[1]);
+        await own.proxy.counted())[1]);
     assert.equal(await value("sessions"), 0);
     await own.command("openai-chat", "!/set(temperature=0.1)", undefined, { session: "m-1" });
     await own.command("openai-chat", "!/set(temperature=99)", undefined, { session: "m-1" });
@@ -449,8 +449,7 @@ test("file: a full disk is told to who sets something, and by /readyz; requests 
         assert.equal(degraded.status, 200);
         assert.equal(degraded.json.status, "degraded");
         assert.ok(degraded.json.sessions.length > 5, degraded.text);
-        const metrics = await own.proxy.call({ method: "GET", path: "/metrics" });
-        assert.match(metrics.text, /^llm_proxy_session_commit_failures_total [1-9]/m);
+        assert.match(await own.proxy.counted(), /^llm_proxy_session_commit_failures_total [1-9]/m);
         limit("unlimited");
         const end = now() + 30_000;
         let told;

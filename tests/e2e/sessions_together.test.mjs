@@ -158,6 +158,7 @@ test("history: what the session did, at most max_history_items", async () => {
     const short = await scene_with({ config: { session: { max_history_items: 3 } } });
     const options = { session: "abc" };
     await short.command("openai-chat", "!/set(project=p)", undefined, options);
+    await short.proxy.counted(); /* in this order, whichever workers they go to */
     await short.prompt("openai-chat", "A question", options);
     const items = async () => {
         const { json } = await short.session("abc");
@@ -168,6 +169,7 @@ test("history: what the session did, at most max_history_items", async () => {
     assert.match(JSON.stringify(two[1]), /A question.*Hello from m1|Hello from m1.*A question/);
     assert.match(JSON.stringify(two[1]), /"p"/);
     for (let i = 0; i < 5; i++) {
+        await short.proxy.counted();
         await short.prompt("openai-chat", `Question ${i}`, { ...options, stream: i % 2 === 1 });
     }
     const last = await items();

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 
-import { now, within } from "./lib/http1.mjs";
+import { now, until, within } from "./lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk, head_bytes } from "./lib/mock.mjs";
 import { NAMES, PROTOCOLS } from "./lib/protocols.mjs";
 import { SLOW, gone_at_once, start, stop_all, test } from "./lib/proxy.mjs";
@@ -63,14 +63,6 @@ async function gauge(name = "llm_proxy_inflight_bytes") {
     return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)[1]);
 }
 
-async function at_rest() {
-    const end = now() + 20_000;
-    while (await gauge() > 64 * KIB) {
-        assert.ok(now() < end, `${await gauge()} bytes are still in flight`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-}
-
 /* ---- Large bodies ---- */
 
 const LINE = "lång text, \"quoted\" \n";
@@ -99,7 +91,7 @@ for (const [client, upstream] of PAIRS) {
                 assert.equal(reading.error, null);
                 assert.ok(reading.text === LARGE, `${reading.text.length} characters`);
             }
-            await at_rest();
+            await proxy.memory_back();
         });
 }
 
@@ -197,7 +189,7 @@ for (const [client, upstream] of PAIRS) {
             const events = stream(upstream, "m1", { blocks: [{ text: "one two three" }] });
             let go;
             const looked = new Promise((resolve) => { go = resolve; });
-            await at_rest();
+            await proxy.memory_back();
             mock.next(async (ex) => {
                 await ex.open_stream();
                 for (const event of events.slice(0, -1)) {
@@ -211,11 +203,7 @@ for (const [client, upstream] of PAIRS) {
             connection.send(request_of(client, upstream, { text: "y".repeat(900_000),
                 streamed: true }));
             const answer = await connection.head();
-            const end = now() + 5000;
-            while (await gauge() > 128 * KIB) {
-                assert.ok(now() < end, `${await gauge()} bytes are held`);
-                await new Promise((resolve) => setTimeout(resolve, 5));
-            }
+            await until(async () => await gauge() <= 128 * KIB, "the request is given back");
             go();
             await within(SLOW ? 60_000 : 5000, "the rest", answer.done);
             connection.destroy();
@@ -272,7 +260,7 @@ for (const client of NAMES.filter((name) => name !== "openai-chat")) {
         const reading = read_answer(client, answer.body, answer.get("content-type"));
         assert.equal(reading.error, null);
         assert.match(reading.text, /^x{10000,}$/);
-        await at_rest();
+        await proxy.memory_back();
     });
 }
 
@@ -342,7 +330,7 @@ test("translate_large: clients leave at any moment of a large body's translation
         connection.destroy();
     }
     mock.queue.length = 0;
-    await at_rest();
+    await proxy.memory_back();
     const left = proxy.rss_kib() * KIB;
     assert.ok(left < 120 * MB + EXTRA, `${left} bytes are kept`);
     mock.next((ex) => ex.json_answer(PROTOCOLS.anthropic.whole("m1", "ok")));

@@ -47,7 +47,7 @@ function answers(body, cuts = 8) {
 }
 
 async function counted(name) {
-    const { text } = await proxy.call({ method: "GET", path: "/metrics" });
+    const text = await proxy.counted();
     const line = text.split("\n").find((l) => l.startsWith(`llm_proxy_tokens_${name}_total{`) &&
         l.includes("\"vendor\""));
     return Number(line?.split(" ")[1] ?? 0);

@@ -15,7 +15,9 @@ import fs from "node:fs";
 import { Client, now } from "../e2e/lib/http1.mjs";
 import { KEY, SLOW } from "../e2e/lib/proxy.mjs";
 
-const SETTLE_MS = SLOW ? 30_000 : 10_000;
+export { until } from "../e2e/lib/http1.mjs";
+
+const SETTLE_MS = SLOW ? 60_000 : 30_000;
 const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
 /** The gauges and counters of /metrics by name, labels added up; over `client` if one is given. */
@@ -107,17 +109,6 @@ export async function settled(proxy, { open = 0, mocks = null } = {}) {
     const last = await reading_until(proxy, (r) => wrong(r).length === 0);
     assert.deepEqual(Object.fromEntries(wrong(last)), {}, "left behind");
     return last;
-}
-
-/** Resolves when `good()`, or what it promises, is true; rejects with `what` when it never is. */
-export async function until(good, what, ms = SETTLE_MS) {
-    const end = now() + ms;
-    while (!await good()) {
-        if (now() > end) {
-            throw new Error(`not within ${ms} ms: ${what}`);
-        }
-        await pause(2);
-    }
 }
 
 /** The whole of what a client was told: status, type and code of an error, or the bytes. */

@@ -319,8 +319,10 @@ export class Scene {
         return `session-${++this.sessions}`;
     }
 
-    /** GET /v2/sessions/{id}: {status, text, json}; json is {} where there is none. */
+    /** GET /v2/sessions/{id}: {status, text, json}; json is {} where there is none. What was asked
+     * before is in its history. */
     async session(id, options = {}) {
+        await this.proxy.counted();
         const { status, text } = await this.proxy.call({ method: "GET",
             path: `/v2/sessions/${encodeURIComponent(id)}`, ...options });
         return { status, text, json: status === 200 ? JSON.parse(text) : {} };

@@ -22,8 +22,19 @@ export function now() {
     return performance.now();
 }
 
-/** Rejects with `what` when the promise takes longer; the timer does not outlive it. */
-export async function within(ms, what, promise) {
+/* How much longer than a machine at rest a loaded one may take. */
+const PATIENCE = 6;
+
+/**
+ * For what hangs: rejects with `what` when the promise takes much longer than `ms`, which is time
+ * enough on a machine at rest. It says nothing of how fast something is.
+ */
+export function within(ms, what, promise) {
+    return limited(ms * PATIENCE, what, promise);
+}
+
+/** Rejects with `what` after `ms`; the timer does not outlive the promise. */
+export async function limited(ms, what, promise) {
     let timer;
     const late = new Promise((_, reject) => {
         timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
@@ -32,6 +43,21 @@ export async function within(ms, what, promise) {
         return await Promise.race([promise, late]);
     } finally {
         clearTimeout(timer);
+    }
+}
+
+/** Waits, as within() does, until `holds()`, or what it promises, is something; that is returned. */
+export async function until(holds, what, ms = 20_000) {
+    const end = now() + ms * PATIENCE;
+    for (;;) {
+        const value = await holds();
+        if (value) {
+            return value;
+        }
+        if (now() > end) {
+            throw new Error(`not within ${ms * PATIENCE} ms: ${what}`);
+        }
+        await new Promise((wake) => setTimeout(wake, 2));
     }
 }
 

@@ -22,7 +22,7 @@ import nodetest from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { SEED } from "./random.mjs";
-import { Client, now, open, request, within } from "./http1.mjs";
+import { Client, limited, now, open, request, until, within } from "./http1.mjs";
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 export const PROGRAM = path.resolve(ROOT, process.env.LLM_PROXY ?? "build/release/llm-proxy");
@@ -215,6 +215,28 @@ export class Instance {
         assert.match(this.stderr, pattern, what);
     }
 
+    /**
+     * /metrics, once no request is worked on but `others` and this one: only then all that was
+     * asked before has been counted, keys and connections were given back. A worker is at that for
+     * a moment after the client has its answer, and another one may have this question already.
+     */
+    counted(others = 0, headers = {}) {
+        return until(async () => {
+            const { status, text } = await this.call({ method: "GET", path: "/metrics", headers });
+            assert.equal(status, 200, text);
+            const active = Number(/^llm_proxy_requests_active (\d+)$/m.exec(text)[1]);
+            return active === others + 1 && text;
+        }, `no request is worked on but ${others}`);
+    }
+
+    /** Waits until the memory of all requests but this question was given back. */
+    memory_back() {
+        return until(async () => {
+            const { text } = await this.call({ method: "GET", path: "/metrics" });
+            return Number(/^llm_proxy_inflight_bytes (\d+)$/m.exec(text)[1]) <= 64 * 1024;
+        }, "nothing is in flight");
+    }
+
     /** Another config.yaml (none: only the signal), SIGHUP; what the log says of it. */
     async reload(config = null) {
         const told = () => [...this.stderr.matchAll(/^.*\breload\.(?:done|failed)\b.*\n/gm)];
@@ -307,7 +329,7 @@ export class Instance {
             this.child.kill("SIGTERM");
         }
         try {
-            const { code, signal } = await within(STOP_MS, "llm-proxy ends after SIGTERM",
+            const { code, signal } = await limited(STOP_MS, "llm-proxy ends after SIGTERM",
                 this.exited);
             assert.deepEqual({ code, signal }, { code: 0, signal: null },
                 `llm-proxy must leave with 0 after SIGTERM:\n${this.stderr}`);
@@ -393,7 +415,7 @@ export function test(name, ...rest) {
         const before = new Set(open);
         const marks = new Map(running().map((p) => [p, p.stderr.length]));
         try {
-            await within(options.ms ?? TEST_MS, "the end of the test", Promise.resolve(body(t)));
+            await limited(options.ms ?? TEST_MS, "the end of the test", Promise.resolve(body(t)));
         } catch (error) {
             t.diagnostic(`SEED=${SEED}`);
             for (const p of running()) {
