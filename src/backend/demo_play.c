@@ -14,6 +14,7 @@
 #include "backend/demo_play.h"
 
 #include "base/id.h"
+#include "text/json.h"
 #include "text/utf8.h"
 
 enum {
@@ -22,6 +23,8 @@ enum {
     PIECE_BYTES_MIN = 24,               /* within text without blanks */
     ANSWER_BYTES_MAX = 8 * 1024 * 1024, /* of a whole answer, all choices */
     CHOICE_OVERHEAD = 4096,
+    LOGPROBS_FACTOR = 64, /* a byte of text takes so many of logprobs, at most */
+    TOP_LOGPROBS_MAX = 20,
     WHOLE_WAIT_MAX_MS = 60 * 1000,
 };
 
@@ -129,6 +132,20 @@ static void count_usage(struct demo_play *play, const struct request *request)
     play->usage = usage;
 }
 
+/* A script is certain of each word: its probability is 1, and there is no other one. */
+static enum error_code read_logprobs(struct demo_play *play, const struct params *params,
+                                     struct error *e)
+{
+    double top = 0;
+
+    if (!str_is_null(params->top_logprobs) &&
+        (!str_to_double(params->top_logprobs, &top) || top < 0 || top > TOP_LOGPROBS_MAX))
+        return FAIL(e, ERR_BAD_REQUEST, "top_logprobs must be from 0 to %d", TOP_LOGPROBS_MAX);
+    play->logprobs = params->logprobs == 1;
+    play->top_logprobs = top >= 1;
+    return OK;
+}
+
 static enum error_code allow(struct demo_play *play, const struct request *request, struct error *e)
 {
     const struct params *params = &request->params;
@@ -137,9 +154,7 @@ static enum error_code allow(struct demo_play *play, const struct request *reque
 
     TRY(read_count(params->n, "n", DEMO_CHOICES_MAX, &n, e));
     TRY(read_count(params->max_tokens, "max_tokens", tokens, &tokens, e));
-    if (params->logprobs == 1)
-        return FAIL(e, ERR_UNSUPPORTED_VALUE,
-                    "logprobs: the demo is no language model and has no probabilities");
+    TRY(read_logprobs(play, params, e));
     play->stop = STOP_END;
     for (size_t i = 0; i < play->script.n; i++) {
         if (play->script.items[i].kind == BLOCK_TOOL)
@@ -226,6 +241,49 @@ static enum event_kind kind_of_text(enum block_kind kind)
     return kind == BLOCK_REASONING ? EVENT_REASONING : EVENT_TEXT;
 }
 
+static void add_logprob(struct buf *out, struct str token)
+{
+    (void)buf_add(out, STR("{\"token\":"));
+    json_add_string(out, token);
+    (void)buf_add(out, STR(",\"logprob\":0,\"bytes\":["));
+    for (size_t i = 0; i < token.n; i++)
+        (void)buf_print(out, i == 0 ? "%u" : ",%u", (unsigned)(unsigned char)token.p[i]);
+    (void)buf_add_char(out, ']');
+}
+
+/* A text, with the logprobs of its tokens where they are asked for. */
+static bool say_text(struct demo_play *play, const struct event *text, struct buf *out)
+{
+    struct event events[2] = {*text, *text};
+    struct str rest = text->text;
+    struct buf list;
+
+    if (!play->logprobs || text->kind != EVENT_TEXT)
+        return say(play, events, 1, out);
+    buf_init(&list, CHOICE_OVERHEAD + rest.n * LOGPROBS_FACTOR);
+    (void)buf_add(&list, STR("{\"content\":["));
+    while (rest.n > 0) {
+        struct str token = utf8_head(rest, TOKEN_BYTES);
+        if (token.n == 0)
+            token = str_head(rest, TOKEN_BYTES);
+        (void)buf_add(&list, rest.p == text->text.p ? STR("") : STR(","));
+        add_logprob(&list, token);
+        (void)buf_add(&list, STR(",\"top_logprobs\":["));
+        if (play->top_logprobs) {
+            add_logprob(&list, token);
+            (void)buf_add_char(&list, '}');
+        }
+        (void)buf_add(&list, STR("]}"));
+        rest = str_from(rest, token.n);
+    }
+    (void)buf_add(&list, STR("]}"));
+    events[1].kind = EVENT_LOGPROBS;
+    events[1].text = buf_str(&list);
+    bool said = buf_ok(&list) && say(play, events, 2, out);
+    buf_fini(&list);
+    return said;
+}
+
 /* The choice goes on by a step; *ret_word: that was something which takes time to say. */
 static bool step_choice(struct demo_play *play, size_t number, size_t piece_min, struct buf *out,
                         bool *ret_word)
@@ -253,7 +311,7 @@ static bool step_choice(struct demo_play *play, size_t number, size_t piece_min,
         event.text = cut_piece(str_from(item->text, choice->at), piece_min);
         choice->at += event.text.n;
         *ret_word = true;
-        return say(play, &event, 1, out);
+        return say_text(play, &event, out);
     }
     event.kind = EVENT_BLOCK_END;
     *choice = (struct demo_choice){.item = choice->item + 1};
@@ -310,17 +368,19 @@ enum error_code demo_play_start(struct demo_play *play, const struct request *re
     assert(play->encoder == NULL && request->full);
     TRY(allow(play, request, e));
     size_t bytes = text_bytes(play);
-    if (bytes > ANSWER_BYTES_MAX / play->choices_n)
-        return FAIL(e, ERR_TOO_LARGE, "the demo says at most %d bytes, all choices together",
-                    ANSWER_BYTES_MAX);
+    size_t cost = play->logprobs ? LOGPROBS_FACTOR : 1;
+    if (bytes > ANSWER_BYTES_MAX / play->choices_n / cost)
+        return FAIL(e, ERR_TOO_LARGE, "the demo says at most %zu bytes, all choices together",
+                    ANSWER_BYTES_MAX / cost);
     struct encoder_options options = {
         .stream = request->stream,
         .include_usage = request->include_usage == 1,
+        .request = request,
         .model = play->script.model,
         .id = answer_id(arena),
         .now_s = now_s,
         .arena = arena,
-        .bytes_max = (bytes + CHOICE_OVERHEAD) * play->choices_n,
+        .bytes_max = (bytes * cost + CHOICE_OVERHEAD) * play->choices_n,
     };
     play->id = options.id;
     play->piece_min = bytes / PIECES_MAX + 1;

@@ -41,7 +41,9 @@ struct demo_play {
     size_t piece_min;
     struct usage usage;
     bool stream;
-    void *encoder; /* NULL: there is none (any more) */
+    bool logprobs;     /* the client wants them ... */
+    bool top_logprobs; /* ... and of other candidates, of which there is none but the word itself */
+    void *encoder;     /* NULL: there is none (any more) */
     struct str id;
 };
 

@@ -137,7 +137,8 @@ static void what_makes_no_sense_is_refused(void **state)
         {"\"max_tokens\":0,", "max_tokens must be"},
         {"\"max_tokens\":-4,", "max_tokens must be"},
         {"\"max_tokens\":1e300,", "max_tokens must be"},
-        {"\"logprobs\":true,", "no probabilities"},
+        {"\"top_logprobs\":21,", "top_logprobs must be"},
+        {"\"top_logprobs\":-1,", "top_logprobs must be"},
     };
 
     (void)state;
@@ -175,6 +176,32 @@ static void the_whole_is_bounded(void **state)
     buf_fini(&text);
 }
 
+/* Each token has its own, and they are much more than the text. */
+static void logprobs_are_certain(void **state)
+{
+    struct buf text;
+    struct demo_answer a;
+
+    (void)state;
+    say(&a, "Hi you", "\"logprobs\":true,\"top_logprobs\":1,");
+    if (!demo_said(&a, "{\"content\":[{\"token\":\"Hi y\",\"logprob\":0,\"bytes\":[72,105,32,121],"
+                       "\"top_logprobs\":[{\"token\":\"Hi y\",\"logprob\":0,"
+                       "\"bytes\":[72,105,32,121]}]},{\"token\":\"ou\""))
+        fail_msg("%.*s", STR_ARG(buf_str(&a.body)));
+    demo_answer_fini(&a);
+    buf_init(&text, DEMO_BODY_MAX);
+    for (int i = 0; i < 10000; i++) /* what takes the most for each of its bytes */
+        (void)buf_add(&text, STR("a\xF0\x9F\x98\x80"));
+    (void)buf_add_char(&text, '\0');
+    say(&a, text.p, "\"logprobs\":true,\"top_logprobs\":5,");
+    assert_int_equal(a.head.status, 200);
+    demo_answer_fini(&a);
+    say(&a, text.p, "\"logprobs\":true,\"n\":3,");
+    assert_int_equal(a.head.status, 413);
+    demo_answer_fini(&a);
+    buf_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +211,7 @@ int main(void)
         cmocka_unit_test(choices_are_told_apart),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(the_whole_is_bounded),
+        cmocka_unit_test(logprobs_are_certain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

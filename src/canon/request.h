@@ -193,6 +193,9 @@ struct request {
     bool full;
     struct turn *turns;
     struct tool *tools;
+    bool
+        functions; /* they came as "functions", of before tool calls, and nothing as "tools": a call
+                     * is answered as function_call, of which there is one */
     enum tool_choice_kind tool_choice;
     struct str *tool_choice_names;
     size_t tool_choice_names_n;

@@ -486,7 +486,7 @@ static void add_tools(struct gemini_writer *w)
         add_tool(w, tool);
     buf_add(&w->out, STR("]}]"));
     add_choice(w);
-    if (w->request->params.parallel_tool_calls == 0)
+    if (w->request->params.parallel_tool_calls == 0 && !w->request->functions)
         translation_warn(w->t, "dropped:parallel_tool_calls");
 }
 

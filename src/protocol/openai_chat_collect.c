@@ -149,7 +149,8 @@ static bool begin_call(struct openai_chat_body *body, struct openai_chat_piece *
     *to = mem_new(sizeof(**to));
     (*to)->block = event->block;
     (*to)->custom = event->begin.custom;
-    (*to)->legacy = event->begin.legacy && body->same_protocol;
+    (*to)->legacy = body->same_protocol ? event->begin.legacy
+                                        : body->functions && *to == piece->calls;
     (*to)->bare_is_object = !body->same_protocol && !event->begin.custom;
     return take(body, &(*to)->id, event->begin.id) && take(body, &(*to)->name, event->begin.name);
 }

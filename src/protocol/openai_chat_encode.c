@@ -30,6 +30,8 @@ void openai_chat_encode_init(void *encoder, const struct encoder_options *option
     enc->encoding = !options->same_protocol || !options->stream;
     enc->body.bytes_max = options->bytes_max;
     enc->body.same_protocol = options->same_protocol;
+    enc->functions = options->request != NULL && options->request->functions;
+    enc->body.functions = enc->functions;
     buf_init(&enc->error, ERROR_BODY_MAX);
 }
 
@@ -89,6 +91,15 @@ static struct str member_of(const struct openai_chat_encoder *enc, const struct 
     return str_copy(enc->options.arena, name);
 }
 
+/* Another protocol's calls are said as the client offered its tools; there is one function_call. */
+static bool is_legacy(const struct openai_chat_encoder *enc, const struct openai_chat_sent *sent,
+                      const struct event *begin)
+{
+    if (enc->options.same_protocol)
+        return begin->begin.legacy;
+    return enc->functions && begin->begin.kind == BLOCK_TOOL && !sent->legacy;
+}
+
 static struct openai_chat_known *know(struct openai_chat_encoder *enc,
                                       struct openai_chat_sent *sent, const struct event *begin)
 {
@@ -106,7 +117,7 @@ static struct openai_chat_known *know(struct openai_chat_encoder *enc,
     known->block = begin->block;
     known->kind = begin->begin.kind;
     known->custom = begin->begin.custom;
-    known->legacy = begin->begin.legacy && enc->options.same_protocol;
+    known->legacy = is_legacy(enc, sent, begin);
     sent->refused |= known->kind == BLOCK_REFUSAL;
     if (known->kind == BLOCK_TOOL) {
         bool raw = !enc->encoding && begin->begin.index != EVENT_NO_INDEX;

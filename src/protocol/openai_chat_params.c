@@ -97,6 +97,7 @@ static enum error_code read_tools(struct openai_chat_reader *r, struct request *
         return openai_chat_request_fail(r, m->key, "an array");
     while (*to != NULL)
         to = &(*to)->next;
+    struct tool **first = to;
     assert(r->list == NULL);
     r->list = legacy ? "functions" : "tools";
     for (r->at = 0; json_array_next(m->value, &cursor, &element); r->at++) {
@@ -110,6 +111,8 @@ static enum error_code read_tools(struct openai_chat_reader *r, struct request *
         to = &tool->next;
     }
     r->list = NULL;
+    if (*first != NULL)
+        request->functions = legacy && *first == request->tools;
     return OK;
 }
 
@@ -507,12 +510,15 @@ enum error_code openai_chat_params_read(struct openai_chat_reader *r, struct req
                                       .store = -1,
                                       .format.strict = -1};
     request->tools = NULL;
+    request->functions = false;
     request->extra = NULL;
     request->tool_choice = TOOL_CHOICE_ABSENT;
     for (size_t i = 0; i < request->index.n; i++)
         TRY(read_member(r, request, &request->index.members[i]));
     openai_chat_reasoning_read(request, r->arena);
     read_user(r, request);
+    if (request->functions) /* there is no place for a second one */
+        request->params.parallel_tool_calls = 0;
     return check_choice(r, request);
 }
 

@@ -127,6 +127,7 @@ struct openai_chat_piece;
 
 struct openai_chat_body {
     bool same_protocol;               /* words and forms of its own are known to the client */
+    bool functions;                   /* else: the client knows function_call, no tool_calls */
     struct openai_chat_piece *pieces; /* in order of their choice */
     size_t bytes;
     size_t bytes_max;
@@ -167,8 +168,9 @@ struct openai_chat_text_head {
 
 struct openai_chat_encoder {
     struct encoder_options options;
-    bool encoding; /* taken over, or never raw */
-    bool raw_sent; /* a whole body was handed out as it was */
+    bool encoding;  /* taken over, or never raw */
+    bool functions; /* the client knows function_call, no tool_calls */
+    bool raw_sent;  /* a whole body was handed out as it was */
     bool started;
     bool failed; /* an ERROR went out: nothing follows */
     bool usage_sent;

@@ -298,10 +298,56 @@ test("demo: n, stop, JSON and what it does not have", async () => {
     assert.equal(many.usage.completion_tokens, 6);
     const object = (await chat({ response_format: { type: "json_object" } })).json;
     assert.deepEqual(JSON.parse(object.choices[0].message.content), { text: "one two three" });
-    const refused = await chat({ logprobs: true });
+    const refused = await chat({ logprobs: true, top_logprobs: 21 });
     assert.equal(refused.status, 400);
-    assert.equal(refused.json.error.code, "unsupported_value");
-    assert.match(refused.json.error.message, /no probabilities/);
+    assert.match(refused.json.error.message, /top_logprobs must be from 0 to 20/);
+});
+
+/* What the tokens say is the text, whole and streamed, to a client of Gemini's API too. */
+test("demo: logprobs", async () => {
+    const ask = { model: "demo:echo", messages: [{ role: "user", content: "Grüße, 日本 \u{1F600}!" }],
+        logprobs: true };
+    const said = (tokens) => tokens.map((t) => t.token).join("");
+    for (const top of [0, 3]) {
+        const { choices: [one] } = (await proxy.chat({ ...ask, top_logprobs: top })).json;
+        const tokens = one.logprobs.content;
+        assert.equal(said(tokens), ask.messages[0].content);
+        for (const t of tokens) {
+            assert.equal(Buffer.from(t.bytes).toString(), t.token);
+            assert.equal(t.logprob, 0);
+            assert.deepEqual(t.top_logprobs, top === 0 ? [] :
+                [{ token: t.token, logprob: 0, bytes: t.bytes }]);
+        }
+    }
+    const streamed = await proxy.chat({ ...ask, n: 2, stream: true });
+    const chunks = sse_data(streamed.text).slice(0, -1).map((d) => JSON.parse(d));
+    for (const index of [0, 1]) {
+        const own = chunks.flatMap((c) => c.choices).filter((c) => c.index === index);
+        assert.equal(said(own.flatMap((c) => c.logprobs?.content ?? [])), ask.messages[0].content);
+    }
+    const gemini = await proxy.call({ method: "POST",
+        path: "/v1beta/models/demo:echo:generateContent",
+        body: JSON.stringify({ contents: [{ parts: [{ text: "Hello there" }] }],
+            generationConfig: { responseLogprobs: true, logprobs: 1 } }) });
+    assert.equal(said(gemini.json.candidates[0].logprobsResult.chosenCandidates), "Hello there");
+});
+
+test("demo: functions, of before tool calls, are called as such", async () => {
+    const ask = { model: "demo:tools", messages: [{ role: "user", content: "both in parallel" }],
+        functions: ["get_one", "get_two"].map((name) => ({ name,
+            parameters: { type: "object", properties: { x: { const: 5 } }, required: ["x"] } })) };
+    const { choices: [one] } = (await proxy.chat(ask)).json;
+    assert.deepEqual(one.message.function_call, { name: "get_one", arguments: '{"x":5}' });
+    assert.equal(one.message.tool_calls, undefined);
+    assert.equal(one.finish_reason, "function_call");
+    const streamed = await proxy.chat({ ...ask, stream: true });
+    const deltas = sse_data(streamed.text).slice(0, -1).map((d) => JSON.parse(d).choices[0]);
+    assert.equal(deltas[0].delta.function_call.name, "get_one");
+    assert.equal(deltas.map((d) => d.delta.function_call?.arguments ?? "").join(""), '{"x":5}');
+    assert.equal(deltas.at(-1).finish_reason, "function_call");
+    const { choices: [next] } = (await proxy.chat({ ...ask, messages: [...ask.messages, one.message,
+        { role: "function", name: "get_one", content: "42" }] })).json;
+    assert.equal(next.message.content, "The tool get_one answered: 42");
 });
 
 test("demo: images and files are noticed", async () => {
