@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Chat Completions: what the files that decode answers share (openai_chat_decode.c, _delta.c,
- * _template.c).
+ * _calls.c, _emit.c, _usage.c, _mend.c, _template.c).
  */
 #pragma once
 
@@ -9,6 +9,7 @@
 #include "text/json.h"
 #include "text/json_halves.h"
 #include "text/sse.h"
+#include "text/utf8.h"
 
 enum {
     OPENAI_CHAT_TEMPLATES = 4,
@@ -182,6 +183,12 @@ void openai_chat_delta_read(struct openai_chat_decoder *d, yyjson_val *root, boo
 void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root);
 /* Ends every choice that has no STOP yet: the answer is known to be complete. */
 void openai_chat_delta_stop_all(struct openai_chat_decoder *d);
+/* Calls of tools that a message, or the delta of one, says. finishing: its choice has a finish
+ * reason. */
+void openai_chat_calls_read(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                            yyjson_val *message, bool finishing);
+/* The choice stops: ends its calls. */
+void openai_chat_calls_end(struct openai_chat_decoder *d, struct openai_chat_choice *c);
 /* The usage that a chunk or body says, put right (dialect: NULL for none); filled for FINE and
  * MISREAD. */
 enum openai_chat_usage_verdict openai_chat_usage_read(const struct json_keys *root,
@@ -204,6 +211,44 @@ struct str openai_chat_mend_event(struct openai_chat_decoder *d, const struct ss
 /* The terminator's bytes with what finishes the choices that it ended: the frame's STOPs; null:
  * there are none. */
 struct str openai_chat_mend_end(struct openai_chat_decoder *d, struct str raw);
+
+/* --- events of the frame in work --- */
+
+/* The next one, in scratch; the caller fills it in. */
+struct event *openai_chat_emit(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
+                               uint32_t block);
+/* One of text, which is not empty. */
+void openai_chat_emit_text(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
+                           uint32_t block, struct str text);
+/* Begins a block: its number; EVENT_NO_BLOCK: there are too many. */
+uint32_t openai_chat_emit_begin(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                                enum block_kind kind, struct str name);
+/* The open block of that kind: text, reasoning or refusal; begun where another one is open. */
+uint32_t openai_chat_emit_open(struct openai_chat_decoder *d, struct openai_chat_choice *c,
+                               enum block_kind kind, struct str name);
+/* Ends it, if there is one. */
+void openai_chat_emit_close(struct openai_chat_decoder *d, struct openai_chat_choice *c);
+
+/* A string, valid, in scratch; null for anything else. */
+static inline struct str openai_chat_text_of(struct openai_chat_decoder *d, yyjson_val *v)
+{
+    struct str s = json_str(v);
+
+    return s.n == 0 ? s : utf8_repair(s, d->options.scratch);
+}
+
+/* Of the message in work most members that vendors have are not there. */
+static inline yyjson_val *openai_chat_member(const struct openai_chat_decoder *d,
+                                             yyjson_val *object, struct str key)
+{
+    return object == d->message.object ? json_keys_get(&d->message, key) : json_get(object, key);
+}
+
+static inline struct str openai_chat_member_text(struct openai_chat_decoder *d, yyjson_val *object,
+                                                 const char *key)
+{
+    return openai_chat_text_of(d, openai_chat_member(d, object, str_c(key)));
+}
 
 #define OPENAI_CHAT_HASH_BEGIN 0xcbf29ce484222325u
 /* Arguments of a tool call went out (FNV-1a: it must not matter how they were cut). */

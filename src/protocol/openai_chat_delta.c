@@ -4,133 +4,28 @@
  *
  * What      Reads what vendors really send (openai-chat.md, 7.3; quirks.md, section 1) and gives
  *           it the one order of canon/event.h.
- * How       A choice has at most one block of text, reasoning or refusal open; another kind, or a
- *           tool call, ends it. Tool calls interleave, so they stay open until the choice stops;
- *           so do blocks of members that we do not model. Messages of whole bodies and deltas of
- *           streams have the same members and are read by the same code.
- *
- *           A tool call is known by its index (else its position), the newest first; an id that is
- *           new at an old index is a new call. It begins when its name is known.
- *
+ * How       Messages of whole bodies and deltas of streams have the same members and are read by
+ *           the same code. Blocks of members that we do not model stay open until the choice stops.
  *           Each change of state counts d->version up: that is what templates rely on.
- * Owns      Choices and tool calls, in the answer's arena. Events and their text are scratch.
- * Not here  Framing, completion (openai_chat_decode.c).
+ * Owns      Choices, in the answer's arena. Events and their text are scratch.
+ * Not here  Calls of tools (openai_chat_calls.c), events and blocks (openai_chat_emit.c), framing
+ *           and completion (openai_chat_decode.c).
  */
 #include "protocol/openai_chat_decode_priv.h"
 
 #include "canon/media.h"
 
-#include "text/utf8.h"
-
-enum { EVENTS_STEP = 8 };
-
-/* --- emitting ----------------------------------------------------------------------------- */
-
-static struct event *emit(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
-                          uint32_t block)
-{
-    assert(d->n <= d->size);
-    assert(kind < EVENT_KIND_COUNT);
-    if (d->n == d->size) {
-        uint32_t size = d->size == 0 ? EVENTS_STEP : d->size * 2;
-        struct event *events = arena_grow(d->options.scratch, d->events, d->size * sizeof(*events),
-                                          size * sizeof(*events));
-        if (arena_overflowed(d->options.scratch)) {
-            /* The whole frame is refused after this. */
-            d->single = (struct event){.kind = kind};
-            return &d->single;
-        }
-        d->events = events;
-        d->size = size;
-    }
-    struct event *event = &d->events[d->n++];
-    *event = (struct event){.kind = kind, .choice = choice, .block = block};
-    return event;
-}
-
-static void emit_text(struct openai_chat_decoder *d, enum event_kind kind, uint32_t choice,
-                      uint32_t block, struct str text)
-{
-    /* Text may have been lost, and the whole frame is refused. */
-    if (arena_overflowed(d->options.scratch))
-        return;
-    assert(text.n > 0);
-    assert(block != EVENT_NO_BLOCK);
-    emit(d, kind, choice, block)->text = text;
-}
-
-/* A string, valid, in scratch; null for anything else. */
-static struct str text_of(struct openai_chat_decoder *d, yyjson_val *v)
-{
-    struct str s = json_str(v);
-
-    return s.n == 0 ? s : utf8_repair(s, d->options.scratch);
-}
-
-/* Of the message in work most members that vendors have are not there. */
-static inline yyjson_val *member_of(const struct openai_chat_decoder *d, yyjson_val *object,
-                                    struct str key)
-{
-    return object == d->message.object ? json_keys_get(&d->message, key) : json_get(object, key);
-}
-
-static inline struct str member_text(struct openai_chat_decoder *d, yyjson_val *object,
-                                     const char *key)
-{
-    return text_of(d, member_of(d, object, str_c(key)));
-}
-
-/* --- blocks ------------------------------------------------------------------------------- */
-
-static uint32_t block_begin(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                            enum block_kind kind, struct str name)
-{
-    assert(!c->stopped);
-    assert(d->started && !d->over);
-    if (c->blocks >= OPENAI_CHAT_BLOCKS_MAX) {
-        d->too_many = true;
-        return EVENT_NO_BLOCK;
-    }
-    uint32_t block = c->blocks++;
-    struct event *event = emit(d, EVENT_BLOCK_BEGIN, c->index, block);
-    event->begin.kind = kind;
-    event->begin.name = name;
-    event->begin.index = EVENT_NO_INDEX;
-    d->version++;
-    return block;
-}
-
-static void end_open(struct openai_chat_decoder *d, struct openai_chat_choice *c)
-{
-    if (c->open == EVENT_NO_BLOCK)
-        return;
-    assert(c->open < c->blocks);
-    emit(d, EVENT_BLOCK_END, c->index, c->open);
-    c->open = EVENT_NO_BLOCK;
-    d->version++;
-}
-
-/* The open block, of that kind. */
-static uint32_t open_block(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                           enum block_kind kind, struct str name)
-{
-    assert(kind == BLOCK_TEXT || kind == BLOCK_REASONING || kind == BLOCK_REFUSAL);
-    if (c->open != EVENT_NO_BLOCK && c->open_kind == kind)
-        return c->open;
-    end_open(d, c);
-    c->open = block_begin(d, c, kind, name);
-    c->open_kind = kind;
-    return c->open;
-}
+/* --- what a choice says ------------------------------------------------------------------- */
 
 static void say(struct openai_chat_decoder *d, struct openai_chat_choice *c, enum block_kind kind,
                 struct str text, struct str name)
 {
     if (text.n == 0)
         return;
-    uint32_t block = open_block(d, c, kind, name);
+    uint32_t block = openai_chat_emit_open(d, c, kind, name);
     if (block != EVENT_NO_BLOCK)
-        emit_text(d, kind == BLOCK_REASONING ? EVENT_REASONING : EVENT_TEXT, c->index, block, text);
+        openai_chat_emit_text(d, kind == BLOCK_REASONING ? EVENT_REASONING : EVENT_TEXT, c->index,
+                              block, text);
 }
 
 /* --- choices ------------------------------------------------------------------------------ */
@@ -162,309 +57,6 @@ static struct openai_chat_choice *choice_of(struct openai_chat_decoder *d, yyjso
     return c;
 }
 
-/* --- tool calls --------------------------------------------------------------------------- */
-
-/* What one delta says of a call. */
-struct tool_delta {
-    uint32_t index;
-    bool index_said;
-    bool custom;
-    bool legacy;
-    bool finishing; /* in the chunk with the finish reason */
-    bool type_said; /* that it is a function's, or a custom tool's */
-    bool odd_args;  /* no string */
-    struct str id;
-    struct str name;
-    struct str args;
-    struct str signature; /* null: none */
-};
-
-static struct openai_chat_tool *tool_by_id(struct openai_chat_choice *c, struct str id)
-{
-    for (struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next) {
-        if (str_eq(tool->id, id))
-            return tool;
-    }
-    return NULL;
-}
-
-/* The newest of that index. */
-static struct openai_chat_tool *tool_by_index(struct openai_chat_choice *c,
-                                              const struct tool_delta *delta)
-{
-    struct openai_chat_tool *newest = NULL;
-
-    for (struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next) {
-        if (tool->wire_index == delta->index && tool->legacy == delta->legacy)
-            newest = tool;
-    }
-    return newest;
-}
-
-/* By an id at a new index. Some give all calls the same id: with a name and an index of its own it
- * is another call. */
-static struct openai_chat_tool *tool_by_id_alone(struct openai_chat_choice *c,
-                                                 const struct tool_delta *delta)
-{
-    struct openai_chat_tool *tool = tool_by_id(c, delta->id);
-    bool another = tool != NULL && tool->name.n > 0 && delta->name.n > 0 && tool->index_said &&
-                   delta->index_said;
-
-    return another ? NULL : tool;
-}
-
-/* By an id that is not the newest's, at its index. Some give each piece of a call an id of its own:
- * what begins one has a name. */
-static struct openai_chat_tool *tool_by_other_id(struct openai_chat_choice *c,
-                                                 const struct tool_delta *delta,
-                                                 struct openai_chat_tool *newest)
-{
-    struct openai_chat_tool *other = tool_by_id(c, delta->id);
-    bool piece = delta->name.n == 0 && delta->args.n > 0 && newest->name.n > 0;
-
-    return other == NULL && piece ? newest : other;
-}
-
-/* The call that the delta goes on with; NULL: it begins one. */
-static struct openai_chat_tool *tool_find(struct openai_chat_choice *c,
-                                          const struct tool_delta *delta)
-{
-    struct openai_chat_tool *newest = tool_by_index(c, delta);
-
-    if (newest == NULL && delta->id.n > 0)
-        return tool_by_id_alone(c, delta);
-    if (newest == NULL)
-        return NULL;
-    if (delta->id.n > 0 && newest->id.n > 0)
-        return str_eq(delta->id, newest->id) ? newest : tool_by_other_id(c, delta, newest);
-
-    if (delta->name.n == 0 || newest->name.n == 0)
-        return newest;
-    if (!str_eq(delta->name, newest->name))
-        return NULL;
-    if (newest->args_n == 0)
-        return newest;
-    /* Whole calls, one a chunk, without id or index: only their arguments tell them apart. */
-    bool anew = delta->id.n > 0 || (!delta->index_said && str_starts(delta->args, STR("{")));
-    return anew ? NULL : newest;
-}
-
-static struct openai_chat_tool *tool_new(struct openai_chat_decoder *d,
-                                         struct openai_chat_choice *c,
-                                         const struct tool_delta *delta)
-{
-    struct openai_chat_tool *tool = ARENA_NEW(d->options.arena, struct openai_chat_tool);
-    struct openai_chat_tool **to = &c->tools;
-    uint32_t count = 0;
-
-    assert(delta->id.n > 0 || delta->name.n > 0 || delta->args.n > 0);
-    for (; *to != NULL; to = &(*to)->next)
-        count++;
-    if (count >= OPENAI_CHAT_BLOCKS_MAX)
-        d->too_many = true;
-    if (d->too_many || arena_overflowed(d->options.arena))
-        return NULL;
-    tool->wire_index = delta->index;
-    tool->index_said = delta->index_said;
-    tool->custom = delta->custom;
-    tool->legacy = delta->legacy;
-    tool->block = EVENT_NO_BLOCK;
-    tool->args_hash = OPENAI_CHAT_HASH_BEGIN;
-    *to = tool;
-    d->version++;
-    return tool;
-}
-
-static void tool_begin(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                       struct openai_chat_tool *tool)
-{
-    assert(tool->block == EVENT_NO_BLOCK);
-    end_open(d, c);
-    tool->block = block_begin(d, c, BLOCK_TOOL, tool->name);
-    if (!tool->legacy)
-        tool->number = c->numbers++;
-    if (tool->block == EVENT_NO_BLOCK || d->n == 0)
-        return;
-
-    struct event *event = &d->events[d->n - 1];
-    assert(event->kind == EVENT_BLOCK_BEGIN || arena_overflowed(d->options.scratch));
-    event->begin.id = tool->id.n > 0 ? tool->id
-                                     : str_print(d->options.arena, "call_%08x%02x%04x", d->id_hash,
-                                                 c->index, d->synthetic_ids++);
-    event->begin.custom = tool->custom;
-    event->begin.legacy = tool->legacy;
-    event->begin.index = tool->index_said ? tool->wire_index : EVENT_NO_INDEX;
-    /* What the client has seen is mended. */
-    if (d->options.mend && !tool->legacy)
-        event->begin.index = tool->number;
-    if (tool->waiting.n > 0)
-        emit_text(d, EVENT_TOOL_ARGS, c->index, tool->block, tool->waiting);
-    tool->waiting = STR_NULL;
-}
-
-/* Whether the delta says the whole call again that was streamed before (quirk 9). */
-static bool tool_said_again(const struct openai_chat_tool *tool, const struct tool_delta *delta)
-{
-    struct openai_chat_tool again = {.args_hash = OPENAI_CHAT_HASH_BEGIN};
-
-    if (!delta->finishing || delta->name.n == 0 || delta->args.n != tool->args_n)
-        return false;
-    openai_chat_delta_count_args(&again, delta->args);
-    return again.args_hash == tool->args_hash;
-}
-
-/* The call that the delta is of, new where it begins one; NULL: it says nothing. */
-static struct openai_chat_tool *tool_of(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                                        const struct tool_delta *delta)
-{
-    /* In a whole message each element of the list is a call. */
-    struct openai_chat_tool *tool = d->options.stream ? tool_find(c, delta) : NULL;
-
-    if (tool != NULL)
-        return tool_said_again(tool, delta) ? NULL : tool;
-    /* Some send empty calls with every answer. */
-    if (delta->id.n == 0 && delta->name.n == 0 && delta->args.n == 0)
-        return NULL;
-    return tool_new(d, c, delta);
-}
-
-static void tool_name(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                      struct openai_chat_tool *tool, const struct tool_delta *delta)
-{
-    if (tool->id.n == 0 && delta->id.n > 0) {
-        tool->id = str_copy(d->options.arena, delta->id);
-        d->version++;
-    }
-    if (tool->name.n == 0 && delta->name.n > 0) {
-        tool->name = str_copy(d->options.arena, delta->name);
-        d->version++;
-    }
-    if (tool->block == EVENT_NO_BLOCK && tool->name.n > 0)
-        tool_begin(d, c, tool);
-}
-
-/* Google's: each call of theirs is signed once, at its begin. */
-static void tool_sign(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                      struct openai_chat_tool *tool, struct str signature)
-{
-    if (signature.n == 0 || tool->signature_said || tool->block == EVENT_NO_BLOCK)
-        return;
-    emit_text(d, EVENT_SIGNATURE, c->index, tool->block, signature);
-    tool->signature_said = true;
-    d->version++;
-}
-
-/* Whether a client that knows the protocol alone would take the delta for something else. begins:
- * the call did, with it. */
-static bool tool_is_misread(const struct openai_chat_decoder *d,
-                            const struct openai_chat_tool *tool, const struct tool_delta *delta,
-                            bool begins)
-{
-    if (tool == NULL || tool->block == EVENT_NO_BLOCK || delta->odd_args)
-        return true;
-    if (d->options.stream && (!delta->index_said || delta->index != tool->number))
-        return true;
-    if (begins)
-        return delta->id.n == 0 || !delta->type_said;
-    /* What stands there a second time is joined to the first. */
-    return delta->id.n > 0 || delta->name.n > 0;
-}
-
-static void tool_delta_apply(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                             const struct tool_delta *delta)
-{
-    struct openai_chat_tool *tool = tool_of(d, c, delta);
-    bool begun = tool != NULL && tool->block != EVENT_NO_BLOCK;
-    bool waited = tool != NULL && tool->waiting.n > 0;
-
-    d->place.known = false;
-    if (tool != NULL)
-        tool_name(d, c, tool, delta);
-    if (d->options.mend && !delta->legacy && (waited || tool_is_misread(d, tool, delta, !begun)))
-        d->calls_wrong = true;
-    if (tool == NULL)
-        return;
-    tool_sign(d, c, tool, delta->signature);
-    if (delta->args.n == 0)
-        return;
-    openai_chat_delta_count_args(tool, delta->args);
-    if (tool->block != EVENT_NO_BLOCK) {
-        emit_text(d, EVENT_TOOL_ARGS, c->index, tool->block, delta->args);
-        d->place.tool = tool;
-        /* With an id or a name, which call is meant depends on more than the index. */
-        d->place.known = delta->id.n == 0 && delta->name.n == 0 && !delta->legacy;
-        return;
-    }
-    tool->waiting = openai_chat_join(d->options.arena, tool->waiting, delta->args);
-    d->version++;
-}
-
-/* function.arguments or custom.input: a string; vendors have sent objects. */
-static struct str read_args(struct openai_chat_decoder *d, yyjson_val *v)
-{
-    if (yyjson_is_obj(v))
-        return json_text(v, d->options.scratch);
-    return text_of(d, v);
-}
-
-static void read_tool_call(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                           yyjson_val *call, size_t at, bool finishing)
-{
-    yyjson_val *function = json_get(call, STR("function"));
-    yyjson_val *custom = json_get(call, STR("custom"));
-    bool is_custom = yyjson_is_obj(custom) && !yyjson_is_obj(function);
-    yyjson_val *inner = is_custom ? custom : function;
-    struct tool_delta delta = {.custom = is_custom, .finishing = finishing};
-    int64_t index;
-
-    if (!yyjson_is_obj(call)) {
-        d->calls_wrong = true;
-        return;
-    }
-    delta.index_said = json_to_int64(json_get(call, STR("index")), &index) && index >= 0 &&
-                       index < EVENT_NO_INDEX;
-    delta.index = delta.index_said ? (uint32_t)index : (uint32_t)at;
-    delta.id = member_text(d, call, "id");
-    delta.name = member_text(d, inner, "name");
-    yyjson_val *args = json_get(inner, is_custom ? STR("input") : STR("arguments"));
-    struct str type = json_get_str(call, STR("type"));
-    delta.args = read_args(d, args);
-    delta.odd_args = args != NULL && !yyjson_is_str(args) && !yyjson_is_null(args);
-    delta.odd_args |= !d->options.stream && !yyjson_is_str(args);
-    delta.type_said = str_eq(type, is_custom ? STR("custom") : STR("function"));
-    yyjson_val *google = json_get(json_get(call, STR("extra_content")), STR("google"));
-    delta.signature = member_text(d, google, "thought_signature");
-    d->place.tool_at = at;
-    d->place.inner = is_custom ? "custom" : "function";
-    d->place.member = is_custom ? "input" : "arguments";
-    tool_delta_apply(d, c, &delta);
-}
-
-static void read_tool_calls(struct openai_chat_decoder *d, struct openai_chat_choice *c,
-                            yyjson_val *message, bool finishing)
-{
-    yyjson_val *calls = member_of(d, message, STR("tool_calls"));
-    yyjson_val *legacy = member_of(d, message, STR("function_call"));
-    size_t at;
-    size_t count;
-    yyjson_val *call;
-
-    yyjson_arr_foreach(calls, at, count, call)
-    {
-        read_tool_call(d, c, call, at, finishing);
-    }
-    if (yyjson_is_obj(legacy)) {
-        struct tool_delta delta = {
-            .index = 0,
-            .legacy = true,
-            .finishing = finishing,
-            .name = member_text(d, legacy, "name"),
-            .args = read_args(d, json_get(legacy, STR("arguments"))),
-        };
-        tool_delta_apply(d, c, &delta);
-    }
-}
-
 /* --- the other members of a message ------------------------------------------------------- */
 
 /* Whether a list or object says anything: some send forms with nothing filled in. */
@@ -490,7 +82,7 @@ static bool is_filled(yyjson_val *v)
 static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                       yyjson_val *message, const char *member)
 {
-    yyjson_val *v = member_of(d, message, str_c(member));
+    yyjson_val *v = openai_chat_member(d, message, str_c(member));
     struct openai_chat_side **to = &c->sides;
 
     if (yyjson_get_len(v) == 0 || (!yyjson_is_arr(v) && !yyjson_is_obj(v)))
@@ -504,24 +96,24 @@ static void read_side(struct openai_chat_decoder *d, struct openai_chat_choice *
         if (arena_overflowed(d->options.arena))
             return;
         side->member = member;
-        side->block = block_begin(d, c, BLOCK_VENDOR, str_c(member));
+        side->block = openai_chat_emit_begin(d, c, BLOCK_VENDOR, str_c(member));
         *to = side;
     }
     if ((*to)->block != EVENT_NO_BLOCK)
-        emit_text(d, EVENT_TEXT, c->index, (*to)->block,
-                  utf8_repair(json_text(v, d->options.scratch), d->options.scratch));
+        openai_chat_emit_text(d, EVENT_TEXT, c->index, (*to)->block,
+                              utf8_repair(json_text(v, d->options.scratch), d->options.scratch));
 }
 
 /* {"type":"image_url","image_url":{"url":…}}: its URL; null: something else. */
 static struct str image_url(struct openai_chat_decoder *d, yyjson_val *image)
 {
-    return member_text(d, json_get(image, STR("image_url")), "url");
+    return openai_chat_member_text(d, json_get(image, STR("image_url")), "url");
 }
 
 static void say_image(struct openai_chat_decoder *d, struct openai_chat_choice *c, struct str url)
 {
     struct part image = {.kind = PART_IMAGE};
-    uint32_t block = block_begin(d, c, BLOCK_MEDIA, STR("images"));
+    uint32_t block = openai_chat_emit_begin(d, c, BLOCK_MEDIA, STR("images"));
     struct arena *scratch = d->options.scratch;
     struct str json;
 
@@ -535,8 +127,8 @@ static void say_image(struct openai_chat_decoder *d, struct openai_chat_choice *
     else
         json = str_print(scratch, "{\"media_type\":%.*s,\"data\":%.*s}", STR_ARG(type),
                          STR_ARG(data));
-    emit_text(d, EVENT_TEXT, c->index, block, json);
-    emit(d, EVENT_BLOCK_END, c->index, block);
+    openai_chat_emit_text(d, EVENT_TEXT, c->index, block, json);
+    openai_chat_emit(d, EVENT_BLOCK_END, c->index, block);
     d->version++;
 }
 
@@ -544,7 +136,7 @@ static void say_image(struct openai_chat_decoder *d, struct openai_chat_choice *
 static void read_images(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                         yyjson_val *message)
 {
-    yyjson_val *images = member_of(d, message, STR("images"));
+    yyjson_val *images = openai_chat_member(d, message, STR("images"));
     size_t at;
     size_t count;
     yyjson_val *image;
@@ -573,11 +165,12 @@ static void read_details(struct openai_chat_decoder *d, struct openai_chat_choic
 
     /* OpenRouter says the text a second time beside them; where it does not, they are all. */
     if (!c->reasoning_said) {
-        yyjson_arr_foreach(member_of(d, message, STR("reasoning_details")), at, count, detail)
+        yyjson_arr_foreach(openai_chat_member(d, message, STR("reasoning_details")), at, count,
+                           detail)
         {
-            struct str text = member_text(d, detail, "text");
+            struct str text = openai_chat_member_text(d, detail, "text");
             if (text.n == 0)
-                text = member_text(d, detail, "summary");
+                text = openai_chat_member_text(d, detail, "summary");
             say(d, c, BLOCK_REASONING, text, STR("reasoning_content"));
         }
     }
@@ -590,7 +183,7 @@ static void read_reasoning(struct openai_chat_decoder *d, struct openai_chat_cho
     static const char *const members[] = {"reasoning_content", "reasoning"};
 
     for (size_t i = 0; i < COUNT_OF(members); i++) {
-        struct str text = member_text(d, message, members[i]);
+        struct str text = openai_chat_member_text(d, message, members[i]);
         if (text.n == 0)
             continue;
         if (!c->reasoning_said)
@@ -606,11 +199,11 @@ static void read_reasoning(struct openai_chat_decoder *d, struct openai_chat_cho
 
 static void cite(struct openai_chat_decoder *d, struct openai_chat_choice *c, yyjson_val *v)
 {
-    uint32_t block = open_block(d, c, BLOCK_TEXT, STR_NULL);
+    uint32_t block = openai_chat_emit_open(d, c, BLOCK_TEXT, STR_NULL);
 
     if (block != EVENT_NO_BLOCK)
-        emit_text(d, EVENT_CITATION, c->index, block,
-                  utf8_repair(json_text(v, d->options.scratch), d->options.scratch));
+        openai_chat_emit_text(d, EVENT_CITATION, c->index, block,
+                              utf8_repair(json_text(v, d->options.scratch), d->options.scratch));
 }
 
 /* Mistral's content: a list of parts, thinking among them. */
@@ -623,34 +216,34 @@ static void read_content_part(struct openai_chat_decoder *d, struct openai_chat_
     yyjson_val *inner;
 
     if (yyjson_is_str(part)) {
-        say(d, c, BLOCK_TEXT, text_of(d, part), STR_NULL);
+        say(d, c, BLOCK_TEXT, openai_chat_text_of(d, part), STR_NULL);
     } else if (str_eq(type, STR("thinking"))) {
         yyjson_val *thinking = json_get(part, STR("thinking"));
-        say(d, c, BLOCK_REASONING, text_of(d, thinking), STR_NULL);
+        say(d, c, BLOCK_REASONING, openai_chat_text_of(d, thinking), STR_NULL);
         yyjson_arr_foreach(thinking, at, count, inner)
         {
-            say(d, c, BLOCK_REASONING, member_text(d, inner, "text"), STR_NULL);
+            say(d, c, BLOCK_REASONING, openai_chat_member_text(d, inner, "text"), STR_NULL);
         }
     } else if (str_eq(type, STR("refusal"))) {
-        say(d, c, BLOCK_REFUSAL, member_text(d, part, "refusal"), STR_NULL);
+        say(d, c, BLOCK_REFUSAL, openai_chat_member_text(d, part, "refusal"), STR_NULL);
     } else if (str_eq(type, STR("reference"))) {
         cite(d, c, part);
     } else {
-        say(d, c, BLOCK_TEXT, member_text(d, part, "text"), STR_NULL);
+        say(d, c, BLOCK_TEXT, openai_chat_member_text(d, part, "text"), STR_NULL);
     }
 }
 
 static void read_content(struct openai_chat_decoder *d, struct openai_chat_choice *c,
                          yyjson_val *message)
 {
-    yyjson_val *content = member_of(d, message, STR("content"));
-    struct str refusal = member_text(d, message, "refusal");
+    yyjson_val *content = openai_chat_member(d, message, STR("content"));
+    struct str refusal = openai_chat_member_text(d, message, "refusal");
     size_t at;
     size_t count;
     yyjson_val *v;
 
     if (yyjson_is_str(content)) {
-        struct str text = text_of(d, content);
+        struct str text = openai_chat_text_of(d, content);
         say(d, c, BLOCK_TEXT, text, STR_NULL);
         if (text.n > 0) {
             d->place.member = "content";
@@ -667,13 +260,13 @@ static void read_content(struct openai_chat_decoder *d, struct openai_chat_choic
         d->place.member = "refusal";
         d->place.known = true;
     }
-    yyjson_arr_foreach(member_of(d, message, STR("annotations")), at, count, v)
+    yyjson_arr_foreach(openai_chat_member(d, message, STR("annotations")), at, count, v)
     {
         if (yyjson_is_obj(v))
             cite(d, c, v);
     }
     /* As openai_chat_mend.c writes those that were parts of the content. */
-    yyjson_arr_foreach(member_of(d, message, STR("references")), at, count, v)
+    yyjson_arr_foreach(openai_chat_member(d, message, STR("references")), at, count, v)
     {
         if (str_eq(json_get_str(v, STR("type")), STR("reference")))
             cite(d, c, v);
@@ -693,10 +286,11 @@ static void read_logprobs(struct openai_chat_decoder *d, struct openai_chat_choi
          tool = tool->next)
         block = tool->block;
     if (block == EVENT_NO_BLOCK)
-        block = open_block(d, c, BLOCK_TEXT, STR_NULL);
+        block = openai_chat_emit_open(d, c, BLOCK_TEXT, STR_NULL);
     if (block != EVENT_NO_BLOCK)
-        emit_text(d, EVENT_LOGPROBS, c->index, block,
-                  utf8_repair(json_text(logprobs, d->options.scratch), d->options.scratch));
+        openai_chat_emit_text(d, EVENT_LOGPROBS, c->index, block,
+                              utf8_repair(json_text(logprobs, d->options.scratch),
+                                          d->options.scratch));
 }
 
 /* --- the end of a choice ------------------------------------------------------------------ */
@@ -755,20 +349,13 @@ static void stop(struct openai_chat_decoder *d, struct openai_chat_choice *c, st
     if (c->stopped)
         return;
     assert(d->started);
-    end_open(d, c);
-    for (struct openai_chat_tool *tool = c->tools; tool != NULL; tool = tool->next) {
-        if (tool->block == EVENT_NO_BLOCK) {
-            tool_begin(d, c, tool);
-            d->calls_wrong = true;
-        }
-        if (tool->block != EVENT_NO_BLOCK)
-            emit(d, EVENT_BLOCK_END, c->index, tool->block);
-    }
+    openai_chat_emit_close(d, c);
+    openai_chat_calls_end(d, c);
     for (struct openai_chat_side *side = c->sides; side != NULL; side = side->next) {
         if (side->block != EVENT_NO_BLOCK)
-            emit(d, EVENT_BLOCK_END, c->index, side->block);
+            openai_chat_emit(d, EVENT_BLOCK_END, c->index, side->block);
     }
-    struct event *event = emit(d, EVENT_STOP, c->index, EVENT_NO_BLOCK);
+    struct event *event = openai_chat_emit(d, EVENT_STOP, c->index, EVENT_NO_BLOCK);
     event->stop.reason = stop_reason_of(native, c->tools != NULL);
     event->stop.native = native.n > 0 ? native : STR_NULL;
     c->stopped = true;
@@ -814,7 +401,7 @@ static void note_failure(struct openai_chat_decoder *d, yyjson_val *choice, stru
 
 static void fail_answer(struct openai_chat_decoder *d)
 {
-    *emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK) = *d->failure;
+    *openai_chat_emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK) = *d->failure;
     d->over = true;
     d->version++;
 }
@@ -913,7 +500,7 @@ static void read_message(struct openai_chat_decoder *d, struct openai_chat_choic
     read_side(d, c, message, "audio");
     read_images(d, c, message);
     read_side(d, c, message, "executed_tools");
-    read_tool_calls(d, c, message, finishes);
+    openai_chat_calls_read(d, c, message, finishes);
     d->message.object = NULL;
 }
 
@@ -921,7 +508,7 @@ static void read_choice(struct openai_chat_decoder *d, yyjson_val *choice, size_
 {
     struct openai_chat_choice *c = yyjson_is_obj(choice) ? choice_of(d, choice, at) : NULL;
     /* null, and "" (quirk 21): not yet. */
-    struct str native = member_text(d, choice, "finish_reason");
+    struct str native = openai_chat_member_text(d, choice, "finish_reason");
     struct openai_chat_fault fault = {.at = at, .begin = d->n};
     bool is_delta = !whole;
 
@@ -963,10 +550,10 @@ static void remember_head(struct openai_chat_decoder *d, struct event *start)
 
 static void start(struct openai_chat_decoder *d, yyjson_val *root)
 {
-    struct str id = member_text(d, root, "id");
-    struct str model = member_text(d, root, "model");
+    struct str id = openai_chat_member_text(d, root, "id");
+    struct str model = openai_chat_member_text(d, root, "model");
     struct openai_chat_tool hash = {.args_hash = OPENAI_CHAT_HASH_BEGIN};
-    struct event *event = emit(d, EVENT_START, 0, EVENT_NO_BLOCK);
+    struct event *event = openai_chat_emit(d, EVENT_START, 0, EVENT_NO_BLOCK);
     int64_t created;
 
     event->start.id = id.n > 0 ? id : STR_NULL;
@@ -996,7 +583,7 @@ void openai_chat_delta_error(struct openai_chat_decoder *d, yyjson_val *root)
     assert(!d->over);
     if (!openai_chat_read_error(root, d->options.scratch, &error))
         error.error.message = STR("the backend sent an error without a message");
-    *emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK) = error;
+    *openai_chat_emit(d, EVENT_ERROR, 0, EVENT_NO_BLOCK) = error;
     d->over = true;
     d->version++;
 }
@@ -1041,7 +628,7 @@ static void read_usage(struct openai_chat_decoder *d, const struct json_keys *ro
     }
     if (verdict != OPENAI_CHAT_USAGE_FINE && verdict != OPENAI_CHAT_USAGE_MISREAD)
         return;
-    emit(d, EVENT_USAGE, 0, EVENT_NO_BLOCK)->usage = usage;
+    openai_chat_emit(d, EVENT_USAGE, 0, EVENT_NO_BLOCK)->usage = usage;
     frame->usage_only = lone;
 }
 

@@ -10,7 +10,9 @@
  *   openai_chat_upstream.c  request: canonical -> upstream's body, or edits of the client's
  *   openai_chat_dialect*.c  request: a body made what a vendor takes
  *   openai_chat_decode.c    answer: bytes -> frames; completion
- *   openai_chat_delta.c     answer: one chunk's or body's JSON -> events; blocks and tool calls
+ *   openai_chat_delta.c     answer: one chunk's or body's JSON -> events
+ *   openai_chat_calls.c     answer: its calls of tools
+ *   openai_chat_emit.c      answer: the events of a frame, and the blocks they begin and end
  *   openai_chat_usage.c     answer: its usage
  *   openai_chat_mend.c      answer: raw frames as a client of the protocol alone reads them rightly
  *   openai_chat_template.c  answer: frames like an earlier one, without parsing them
