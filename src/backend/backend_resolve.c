@@ -64,14 +64,21 @@ void backend_resolve_known(const struct backend_set *set, struct str name, struc
     add_hint(out, set, utf8_head(name, SHOWN_NAME_MAX));
 }
 
-static enum error_code unknown(const struct backend_set *set, struct str name, struct error *e)
+/* "ft:gpt-4o:org::id" is no backend's with a prefix, but a name that has colons itself. */
+static enum error_code unknown(const struct backend_set *set, const struct backend *preferred,
+                               struct str model, struct error *e)
 {
     struct buf text;
+    struct str name = str_head(model, str_find_char(model, ':', 0));
+    bool more = str_find_char(model, ':', name.n + 1) != SIZE_MAX;
     struct str shown = utf8_head(name, SHOWN_NAME_MAX);
 
     buf_init(&text, ERROR_DETAIL_SIZE);
     (void)buf_print(&text, "%.*s%s", STR_ARG(shown), shown.n < name.n ? "..." : "");
     backend_resolve_known(set, name, &text);
+    if (more && buf_str(&text).p[text.n - 1] == ')')
+        (void)buf_print(&text, "; for a model whose own name has colons write %.*s:%.*s:...",
+                        STR_ARG(preferred->name), STR_ARG(shown));
     enum error_code code = FAIL(e, ERR_UNKNOWN_BACKEND, "%.*s", STR_ARG(buf_str(&text)));
     buf_fini(&text);
     return code;
@@ -135,9 +142,8 @@ enum error_code backend_resolve_for(const struct backend_set *set, struct backen
         backend = prefix_backend(set, model, '/', &rest);
     bool prefixed = backend != NULL;
     if (backend == NULL) {
-        size_t colon = str_find_char(model, ':', 0);
-        if (colon != SIZE_MAX && !preferred->colon_names)
-            return unknown(set, str_head(model, colon), e);
+        if (str_find_char(model, ':', 0) != SIZE_MAX && !preferred->colon_names)
+            return unknown(set, preferred, model, e);
         backend = preferred;
         rest = model;
     }

@@ -139,7 +139,10 @@ static const struct {
     {"openai", "OpenAI:x", NULL, "OpenAI (known: ", ERR_UNKNOWN_BACKEND, false},
     {"openai", ":x", NULL, " (known: ", ERR_UNKNOWN_BACKEND, false},
     {"openai", ":", NULL, " (known: ", ERR_UNKNOWN_BACKEND, false},
-    {"openai", "ft:gpt-4o:org", NULL, "ft (known: ", ERR_UNKNOWN_BACKEND, false},
+    {"openai", "ft:gpt-4o:org", NULL,
+     "ft (known: openai, router, tags, demo, claude); for a model whose own name has colons write "
+     "openai:ft:...",
+     ERR_UNKNOWN_BACKEND, false},
     {"openai", "http://x", NULL, "http (known: ", ERR_UNKNOWN_BACKEND, false},
     {"router", "meta/llama:free", NULL, "meta/llama (known: ", ERR_UNKNOWN_BACKEND, false},
     {"openai", "nobody/x:y", NULL, "nobody/x (known: ", ERR_UNKNOWN_BACKEND, false},

@@ -265,6 +265,9 @@ static enum error_code decode_whole(struct openai_chat_decoder *d, struct str by
     }
     if (!d->over && !yyjson_is_arr(json_get(root, STR("choices"))))
         return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not a chat completion");
+    /* OpenRouter's, where a provider said nothing: clients would look for the first one. */
+    if (!d->over && yyjson_arr_size(json_get(root, STR("choices"))) == 0)
+        return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer has no choices");
     frame_of_events(d, &frame);
     if (d->options.mend) {
         struct str mended = openai_chat_mend_whole(d, bytes);

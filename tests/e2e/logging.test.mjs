@@ -100,7 +100,8 @@ test("logging: a key that cools or is refused is told by its name", async () => 
     const vendor = await Mock.start({ fallback: (ex) => {
         const key = ex.get("authorization").replace("Bearer ", "");
         const status = key === keys.one ? 429 : key === keys.two ? 401 : 200;
-        return ex.json_answer(status === 200 ? { object: "chat.completion", choices: [] } :
+        return ex.json_answer(status === 200 ? { choices: [{ index: 0, finish_reason: "stop",
+            message: { role: "assistant", content: "ok" } }] } :
             { error: { message: `not with ${key}` } }, { status, headers: { "retry-after": "20" } });
     } });
     const proxy = await start({ config: { backends: { up: backend(vendor, { policy: "failover",
