@@ -358,9 +358,9 @@ static void formats(void **state)
          "{\"text\":\"I would call a tool, but this request offers none: put some into "
          "\\\"tools\\\".\"}"},
         {"\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\","
-         "\"content\":null,\"tool_calls\":[{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":"
-         "\"f\",\"arguments\":\"{}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":"
-         "\"warm\"}]",
+         "\"content\":null,\"tool_calls\":[{\"id\":\"c\",\"type\":\"function\",\"function\":"
+         "{\"name\":\"f\",\"arguments\":\"{}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c\","
+         "\"content\":\"warm\"}]",
          "{\"text\":\"The tool f answered: warm\"}"},
     };
     for (size_t i = 0; i < COUNT_OF(texts); i++) {

@@ -7,8 +7,8 @@
  *           401, 403, a key that is none, 402    the key is marked, and skipped while another works
  *           ─► another key, at once, as long as there is one that the exchange has not tried; else
  *           ─► a pause, once, if a key is ready within retry_wait_max; else
- *           ─► the answer is the client's; of a refusal while a key that works cools, that it cools,
- *              as whoever comes next is told.
+ *           ─► the answer is the client's; of a refusal while a key that works cools, that it
+ *              cools, as whoever comes next is told.
  *           Large requests are written anew from the body that is still there.
  * Owns      The pause's timer, in the exchange.
  * Not here  What is known of keys (backend/keyring), trying the same key again for other reasons.

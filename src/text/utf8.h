@@ -17,8 +17,8 @@ static inline bool utf8_valid(struct str s)
 PURE_FN size_t utf8_invalid_size(struct str s);
 /* Each maximal invalid part becomes one U+FFFD; s itself when it is valid already. */
 struct str utf8_repair(struct str s, struct arena *arena);
-/* There is something in s that ends a line or steers a terminal, rather than being text: below U+0020,
- * U+007F to U+009F, U+2028, U+2029. */
+/* There is something in s that ends a line or steers a terminal, rather than being text: below
+ * U+0020, U+007F to U+009F, U+2028, U+2029. */
 PURE_FN bool utf8_has_control(struct str s);
 /* At most n bytes of s, not cut within a character. */
 PURE_FN struct str utf8_head(struct str s, size_t n);
