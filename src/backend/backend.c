@@ -90,6 +90,24 @@ static bool has_version(struct str path)
     return false;
 }
 
+/* What a base without a version lacks: of the vendor's own path its version (/v4), of others the
+ * protocol's. */
+static struct str missing_version(const struct backend *backend,
+                                  const struct backend_vendor *vendor, struct arena *arena)
+{
+    struct str path = backend->url.path;
+    struct url own;
+    struct error e;
+
+    if (vendor->url != NULL && path.n > 0 && url_parse(str_c(vendor->url), arena, &own, &e) == OK &&
+        str_starts(own.path, path)) {
+        struct str rest = str_from(own.path, path.n);
+        if (rest.n > 1 && rest.p[0] == '/' && is_version(str_from(rest, 1)))
+            return rest;
+    }
+    return str_c(backend->protocol->api_version);
+}
+
 /* HOST and HOST/openai: deployments, with a version by date. HOST/models: the model stands in the
  * body, the version is by date as well. HOST/openai/v1: neither. */
 static void make_deployments(struct backend *backend, struct arena *arena)
@@ -145,8 +163,8 @@ static enum error_code make_url(struct backend *backend, const struct backend_ve
     if (vendor->deployments)
         make_deployments(backend, arena);
     else if (backend->protocol != NULL && !vendor->bare_url && !has_version(backend->url.path))
-        backend->url.path = str_print(arena, "%.*s%s", STR_ARG(backend->url.path),
-                                      backend->protocol->api_version);
+        backend->url.path = str_print(arena, "%.*s%.*s", STR_ARG(backend->url.path),
+                                      STR_ARG(missing_version(backend, vendor, arena)));
     backend->base_path = backend->url.path;
     assert(backend->base_path.n == 0 || backend->base_path.p[0] == '/');
     backend->authority = url_authority(&backend->url, arena);

@@ -423,6 +423,8 @@ static void bases(void **state)
         {"github", "https://models.github.ai/orgs/o/inference", "models.github.ai",
          "/orgs/o/inference", "/orgs/o/inference/models"},
         {"zai", NULL, "api.z.ai", "/api/paas/v4", "/api/paas/v4/models"},
+        {"zai", "https://api.z.ai/api/paas", "api.z.ai", "/api/paas/v4", "/api/paas/v4/models"},
+        {"zai", "https://gateway.example/", "gateway.example", "/v1", "/v1/models"},
         {"deepinfra", NULL, "api.deepinfra.com", "/v1/openai", "/v1/openai/models"},
         {"qwen", "https://dashscope.aliyuncs.com/compatible-mode/v1", "dashscope.aliyuncs.com",
          "/compatible-mode/v1", "/compatible-mode/v1/models"},
