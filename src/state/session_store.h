@@ -54,4 +54,5 @@ struct session_store_ops {
 /* The first member of what a repository keeps for itself. */
 struct session_store {
     const struct session_store_ops *ops;
+    struct error trouble; /* not OK: at the start nothing can be written, and why */
 };

@@ -509,6 +509,8 @@ void session_writer_start(struct sessions *sessions)
     buf_init(&w->settings, SETTINGS_MAX);
     buf_init(&w->history, HISTORY_MAX);
     buf_init(&w->client, CLIENT_MAX);
+    if (w->store != NULL && w->store->trouble.code != OK)
+        tell_trouble(sessions, &w->store->trouble);
     if (pthread_create(&sessions->thread, NULL, run, w) != 0)
         BUG("no thread for the sessions");
 }

@@ -7,6 +7,8 @@
  *           fails that is renamed, never written to. Where it turns out later (a damaged page, the
  *           file or its log was taken away or cut) it is opened again before the next transaction,
  *           and begin() says that what was written before may not be there.
+ *           Where nothing can be written at the start (a full disk, a read-only one) the rows of
+ *           before are read as far as they can be, and begin() opens it when it can.
  * Owns      The connection, its statements, the lock.
  * Not here  What is written when (session_writer.c), names of files (store_file.c).
  */
@@ -25,7 +27,8 @@
 enum {
     APPLICATION_ID = 0x6c6d7078, /* "lmpx": whose a file is */
     OPENINGS = 3,                /* a file that is set aside, and the new one; and one more */
-    SQL_MAX = 256
+    SQL_MAX = 256,
+    URI_MAX = 3 * STORE_FILE_PATH_MAX + 32
 };
 
 enum statement { PUT, REMOVE, BEGIN, COMMIT, ROLLBACK, STATEMENT_COUNT };
@@ -65,9 +68,12 @@ struct store {
     sqlite3 *db; /* NULL: to be opened again */
     sqlite3_stmt *statements[STATEMENT_COUNT];
     int rc;        /* of what failed last */
+    int cause;     /* errno of what failed last, 0: none */
     int why;       /* errno behind the last statement: SQLite knows it of a failed COMMIT no more */
     bool damaged;  /* it was found out while it was open: not to be opened again */
     bool replaced; /* since the last transaction began: the rows of before are not there */
+    bool to_read;  /* db is open for the rows of before, and for nothing else */
+    bool unread;   /* there are rows of before, and they could not be read */
 };
 
 static struct store *store_of(struct session_store *base)
@@ -102,10 +108,26 @@ static enum error_code fail_io(struct store *store, int rc, struct error *e)
     }
 }
 
+static int cause_of(struct store *store, int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_FULL:
+        return ENOSPC;
+    case SQLITE_READONLY:
+        return EROFS;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+        return sqlite3_system_errno(store->db);
+    default:
+        return 0;
+    }
+}
+
 /* What went wrong, in words for users. */
 static enum error_code fail(struct store *store, int rc, struct error *e)
 {
     store->rc = rc;
+    store->cause = cause_of(store, rc);
     switch (rc & 0xff) {
     case SQLITE_FULL:
         return FAIL(e, ERR_SYSTEM, "the disk is full");
@@ -279,7 +301,8 @@ static enum error_code set_aside(struct store *store, enum finding finding, int6
     return OK;
 }
 
-/* Takes the lock again in any case: the folder may be another one. */
+/* Takes the lock again in any case: the folder may be another one. errno says why it failed, 0: it
+ * was not the system's doing. */
 static enum error_code open_db(struct store *store, int64_t now_ms, struct error *e)
 {
     assert(store->db == NULL);
@@ -301,10 +324,13 @@ static enum error_code open_db(struct store *store, int64_t now_ms, struct error
             return OK;
         }
         close_db(store);
-        if (finding == UNUSABLE)
+        if (finding == UNUSABLE) {
+            errno = store->cause;
             return e->code;
+        }
         TRY(set_aside(store, finding, version, now_ms, e));
     }
+    errno = 0;
     return FAIL(e, ERR_SYSTEM, "the database is damaged as soon as it is made");
 }
 
@@ -403,6 +429,20 @@ static bool was_moved(struct store *store)
     return rc == SQLITE_OK && moved != 0;
 }
 
+/* Rows that nobody knows are not written over. */
+static enum error_code open_again(struct store *store, struct error *e)
+{
+    TRY(open_db(store, clock_real_ms(), e));
+    if (store->unread && !store->replaced) {
+        close_db(store);
+        return FAIL(e, ERR_SYSTEM,
+                    "the sessions of before could not be read at the start; "
+                    "a restart reads them");
+    }
+    store->unread = false;
+    return OK;
+}
+
 static enum error_code begin(struct session_store *base, bool *ret_same, struct error *e)
 {
     struct store *store = store_of(base);
@@ -414,7 +454,7 @@ static enum error_code begin(struct session_store *base, bool *ret_same, struct 
         store->replaced = true;
     }
     if (store->db == NULL)
-        TRY(open_db(store, clock_real_ms(), e));
+        TRY(open_again(store, e));
     assert(sqlite3_get_autocommit(store->db) != 0);
     /* What could not be appended to the log may find room where it begins again. */
     if (store->rc != SQLITE_OK)
@@ -571,7 +611,15 @@ static enum error_code load_all(struct session_store *base, const struct session
     struct store *store = store_of(base);
 
     *ret_serial = 0;
+    if (store->db == NULL) /* it could not be opened, and there may be nothing */
+        return OK;
     int rc = load_rows(store, load, ret_serial);
+    if (store->to_read) {
+        store->to_read = false;
+        store->unread = rc != SQLITE_OK;
+        close_db(store);
+        return OK;
+    }
     if (rc == SQLITE_OK)
         return OK;
     if (!is_damage(rc))
@@ -590,6 +638,89 @@ static const struct session_store_ops operations = {
     .rollback = rollback,
     .free = free_store,
 };
+
+/* --- where nothing can be written --- */
+
+/* Whether it is the disk's state and no mistake in the configuration: requests go on. Who may not
+ * write to what was written before is told so by and by, too. */
+static bool is_of_the_disk(const struct store *store, int why)
+{
+    struct file_state state;
+
+    switch (why) {
+    case EROFS:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case EIO:
+        return true;
+    case EACCES:
+    case EPERM:
+        return look_at(store, FILE_DB, &state);
+    default:
+        return false;
+    }
+}
+
+/* As a URI, which tells that nobody writes to it: so no log is wanted beside it. */
+static void uri_of(const char *path, char ret_uri[URI_MAX])
+{
+    static const char hex[] = "0123456789ABCDEF";
+    static const char end[] = "?immutable=1";
+    size_t n = 5;
+
+    memcpy(ret_uri, "file:", n);
+    for (const char *p = path; *p != '\0'; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c == '%' || c == '?' || c == '#' || c < ' ') {
+            ret_uri[n++] = '%';
+            ret_uri[n++] = hex[c >> 4];
+            ret_uri[n++] = hex[c & 15];
+        } else {
+            ret_uri[n++] = (char)c;
+        }
+    }
+    assert(n + sizeof(end) <= URI_MAX);
+    memcpy(ret_uri + n, end, sizeof(end));
+}
+
+/* The database as it is, if its log is empty, for the rows of before. False: there may be some, but
+ * they cannot be read. */
+static bool open_to_read(struct store *store)
+{
+    char uri[URI_MAX];
+    struct file_state state;
+    int64_t version = 0;
+    int rc;
+
+    if (!look_at(store, FILE_DB, &state))
+        return !store_file_is_there(store->path);
+    if (state.bytes == 0)
+        return true;
+    if (look_at(store, FILE_WAL, &state) ? state.bytes > 0 : store_file_is_there(store->wal_path))
+        return false;
+    uri_of(store->path, uri);
+    rc = sqlite3_open_v2(uri, &store->db,
+                         SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
+                             SQLITE_OPEN_PRIVATECACHE,
+                         NULL);
+    if (store->db == NULL)
+        BUG("out of memory");
+    store->to_read = rc == SQLITE_OK && look(store, &version, &rc) == GOOD &&
+                     version == (int64_t)COUNT_OF(migrations);
+    if (!store->to_read)
+        close_db(store);
+    return store->to_read;
+}
+
+/* It is opened by and by (begin). */
+static void go_on(struct store *store, const struct error *why)
+{
+    store->base.trouble = *why;
+    store->replaced = false;
+    store->damaged = false;
+    store->unread = !open_to_read(store);
+}
 
 enum error_code store_sqlite_open(struct str folder, int64_t now_ms,
                                   struct session_store **ret_store, struct error *e)
@@ -610,6 +741,11 @@ enum error_code store_sqlite_open(struct str folder, int64_t now_ms,
     (void)snprintf(store->wal_path, sizeof(store->wal_path), "%.*s/sessions.db-wal",
                    STR_ARG(folder));
     if (open_db(store, now_ms, &why) != OK) {
+        if (is_of_the_disk(store, errno)) {
+            go_on(store, &why);
+            *ret_store = &store->base;
+            return OK;
+        }
         free_store(&store->base);
         return FAIL(e, ERR_CONFIG, "session.file_path: %s", why.detail);
     }

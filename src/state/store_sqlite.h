@@ -9,6 +9,7 @@
 /* Makes the folder and the database where they are missing. One that is damaged or of a newer
  * program is set aside under another name, with a warning in the log, and an empty one takes its
  * place. CONFIG: it cannot be made or read, or another process has it; the detail says what to do.
- * now_ms: wall clock. */
+ * Where that is the disk's state (full, read-only) it is opened later, and the store's trouble says
+ * why. now_ms: wall clock. */
 NODISCARD enum error_code store_sqlite_open(struct str folder, int64_t now_ms,
                                             struct session_store **ret_store, struct error *e);

@@ -2,6 +2,7 @@
 /* The repository `file`: real files in a temporary folder. */
 #include "state/store_sqlite.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -772,6 +773,141 @@ static void test_full_disk(void **state)
     assert_int_equal(status, 0);
 }
 
+/* As above, but from the start on: it is made when it can be. */
+static int full_from_the_start(struct place *place)
+{
+    struct sessions *sessions = NULL;
+    struct arena arena;
+    struct rlimit limit;
+    struct error e;
+
+    arena_init(&arena, ARENA_BYTES, 1024, NULL);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = 100;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    sessions = open_at(place, NOW);
+    assert_false(str_is_null(sessions_problem(sessions, &arena)));
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    assert_int_equal(try_model(a, "one", &e), ERR_SYSTEM);
+    assert_non_null(strstr(e.detail, "cannot be written"));
+    limit.rlim_cur = before;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    set_model(a, "two");
+    session_leave(&a);
+    assert_true(str_is_null(sessions_problem(sessions, &arena)));
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, "two");
+    sessions_free(&sessions);
+    arena_fini(&arena);
+    return 0;
+}
+
+static void test_full_from_the_start(void **state)
+{
+    struct place *place = *state;
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(full_from_the_start(place));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* A lock that nobody can make, not even root. False: there is no such place on this system. */
+static bool forbid(const struct place *place, char lock[128])
+{
+    (void)snprintf(lock, 128, "%.60s/sessions.lock", place->folder);
+    (void)unlink(lock);
+    assert_int_equal(symlink("/sys/none", lock), 0);
+    int fd = open(lock, O_RDWR | O_CREAT, 0600);
+    assert_true(fd < 0);
+    return errno == EACCES || errno == EROFS || errno == EPERM;
+}
+
+/* What was there before can be read where nothing can be written; later it can. */
+static void test_read_only_from_the_start(void **state)
+{
+    struct place *place = *state;
+    struct arena arena;
+    struct error e;
+    char lock[128];
+
+    struct sessions *sessions = open_at(place, NOW);
+    set_in(sessions, "a", NOW, "one");
+    set_in(sessions, "b", NOW, "two");
+    sessions_free(&sessions);
+    if (!forbid(place, lock))
+        skip();
+    arena_init(&arena, ARENA_BYTES, 1024, NULL);
+    sessions = open_at(place, NOW);
+    assert_false(str_is_null(sessions_problem(sessions, &arena)));
+    model_of(sessions, "a", NOW, "one");
+    model_of(sessions, "b", NOW, "two");
+    struct session *a = session_enter(sessions, &ann, STR("a"), false, NOW);
+    assert_int_equal(try_model(a, "three", &e), ERR_SYSTEM);
+    model_of(sessions, "a", NOW, "one");
+    assert_int_equal(unlink(lock), 0);
+    set_model(a, "four");
+    session_leave(&a);
+    set_in(sessions, "c", NOW, "five");
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, "four");
+    model_of(sessions, "b", NOW, "two");
+    model_of(sessions, "c", NOW, "five");
+    sessions_free(&sessions);
+    arena_fini(&arena);
+}
+
+/* With a log beside it what was there before cannot be read so: then nothing is written over it. */
+static void test_unread_is_not_written_over(void **state)
+{
+    struct place *place = *state;
+    struct error e;
+    char lock[128];
+    char wal[128];
+    char name[256];
+
+    struct sessions *sessions = open_at(place, NOW);
+    set_in(sessions, "a", NOW, "one");
+    sessions_free(&sessions);
+    if (!forbid(place, lock))
+        skip();
+    (void)snprintf(wal, sizeof(wal), "%.90s-wal", place->db);
+    write_file(wal, "something", 9);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, NULL);
+    assert_int_equal(unlink(lock), 0);
+    struct session *b = session_enter(sessions, &ann, STR("b"), false, NOW);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(try_model(b, "two", &e), ERR_SYSTEM);
+        assert_non_null(strstr(e.detail, "restart"));
+    }
+    session_leave(&b);
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, "one");
+    sessions_free(&sessions);
+    assert_int_equal(files_with(place, "damaged", name), 0);
+    /* Somebody takes it away: then there is nothing to be written over. */
+    if (!forbid(place, lock))
+        skip();
+    write_file(wal, "something", 9);
+    sessions = open_at(place, NOW);
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(unlink(place->db), 0);
+    set_in(sessions, "b", NOW, "two");
+    sessions_free(&sessions);
+    sessions = open_at(place, NOW);
+    model_of(sessions, "a", NOW, NULL);
+    model_of(sessions, "b", NOW, "two");
+    sessions_free(&sessions);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -795,6 +931,9 @@ int main(void)
         IN_PLACE(test_cut_under_way),
         IN_PLACE(test_damaged_meanwhile),
         IN_PLACE(test_full_disk),
+        IN_PLACE(test_full_from_the_start),
+        IN_PLACE(test_read_only_from_the_start),
+        IN_PLACE(test_unread_is_not_written_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,14 @@ async function set_numbers(proxy, state) {
     }
 }
 
+const talk = (proxy) => async (content) => {
+    const { json } = await proxy.chat({ model: "demo:echo", session_id: "s",
+        messages: [{ role: "user", content }] });
+    return json.choices[0].message.content;
+};
+const ready_of = (proxy) => async () =>
+    (await proxy.call({ method: "GET", path: "/readyz" })).json;
+
 /** What each session has set now, both parts of it. */
 async function check(proxy, states) {
     for (const state of states) {
@@ -122,12 +130,8 @@ for (const [error, why] of [
         "and requests go on", { skip: unavailable() }, async () => {
         const inject = new Inject();
         const proxy = await start({ config: config_of(folder()), env: inject.env });
-        const say = async (content) => {
-            const { json } = await proxy.chat({ model: "demo:echo", session_id: "s",
-                messages: [{ role: "user", content }] });
-            return json.choices[0].message.content;
-        };
-        const ready = async () => (await proxy.call({ method: "GET", path: "/readyz" })).json;
+        const say = talk(proxy);
+        const ready = ready_of(proxy);
         try {
             assert.equal(await say("!/set(temperature=0.1)"), "Temperature set to 0.1");
             inject.arm({ error }, { ops: OP.disk, legs: LEG.file });
@@ -148,4 +152,32 @@ for (const [error, why] of [
             inject.fini();
         }
     });
+
+    test(`${error} from the start on: it starts, says so, and keeps what is set when it can`,
+        { skip: unavailable() }, async () => {
+            const inject = new Inject();
+            inject.arm({ error }, { ops: OP.disk, legs: LEG.file });
+            const dir = folder();
+            const proxy = await start({ config: config_of(dir), env: inject.env });
+            const ready = ready_of(proxy);
+            try {
+                assert.deepEqual(await ready(), { status: "degraded", sessions: why });
+                assert.equal(await talk(proxy)("Hello"), "Hello");
+                assert.equal(await talk(proxy)("!/set(temperature=0.2)"),
+                    `Settings cannot be kept: ${why}\nNothing was changed.`);
+                inject.disarm();
+                const end = Date.now() + 30_000;
+                while ((await ready()).status !== "ready" && Date.now() < end) {
+                    await new Promise((wake) => setTimeout(wake, 50));
+                }
+                assert.equal(await talk(proxy)("!/set(temperature=0.3)"), "Temperature set to 0.3");
+            } finally {
+                inject.disarm();
+                await stop_all(proxy);
+                inject.fini();
+            }
+            const next = await start({ config: config_of(dir) });
+            assert.match(await talk(next)("!/status"), /^temperature: 0\.3 \(session\)$/m);
+            await next.stop();
+        });
 }
