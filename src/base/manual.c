@@ -53,8 +53,9 @@ static void add_metrics(struct buf *out)
 {
     (void)buf_add(out, STR("# Metrics\n\n"
                            "What `GET /metrics` tells, as Prometheus text. Labels: `backend` the "
-                           "configured names, `code` those\nof [ERRORS.md](ERRORS.md), `status` "
-                           "1xx to 5xx.\n\n"
+                           "configured names (beyond 64\nof them, over reloads, one for the rest, "
+                           "`(other)`), `code` those of [ERRORS.md](ERRORS.md),\n`status` 1xx to "
+                           "5xx.\n\n"
                            "| metric | kind | label | meaning |\n|---|---|---|---|\n"));
     for (size_t i = 0; i < COUNT_OF(metric_lines); i++) {
         const struct metric_line *line = &metric_lines[i];

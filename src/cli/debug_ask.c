@@ -297,6 +297,7 @@ static enum error_code write_head(struct debug_ask *ask, struct arena *arena, st
 
     if (!is_value(key))
         return FAIL(e, ERR_BAD_REQUEST, "the key has blanks, or what is no ASCII");
+    ask->has_key = key.n > 0;
     buf_init(&head, HEAD_MAX);
     (void)buf_print(&head,
                     "POST %.*s HTTP/1.1\r\nhost: %.*s\r\nuser-agent: llm-proxy-debug-stream\r\n"

@@ -28,6 +28,7 @@ struct debug_ask {
     const struct protocol *protocol;
     struct str head;
     struct str body;
+    bool has_key;
 };
 
 /* False: what is wrong was told on err. */

@@ -248,6 +248,11 @@ static int tell_whole(struct debug_stream *s)
     (void)fputc('\n', s->out);
     (void)fprintf(s->err, s->status == 200 ? "the answer is no stream\n" : "status %d\n",
                   s->status);
+    if (s->status == 401 && !s->ask.has_key)
+        (void)fprintf(s->err,
+                      "no key was sent: there is no --api-key, no LLM_INTERACTIVE_PROXY_API_KEY in "
+                      "the environment, and %s is no folder of a proxy on this machine\n",
+                      s->ask.data_dir);
     return DEBUG_STREAM_FAILED;
 }
 

@@ -124,7 +124,7 @@ struct str man_page(const char *version, struct arena *arena)
         }
         (void)buf_add_char(&out, '\n');
         add_text(&out, str_c(flag.help));
-        (void)buf_add_char(&out, '\n');
+        (void)buf_add(&out, flag.later ? STR(" (no effect yet)\n") : STR("\n"));
     }
     (void)buf_add(&out, str_of(after, sizeof(after) - 1));
     assert(buf_ok(&out));

@@ -169,6 +169,7 @@ struct config_flag {
     const char *name;  /* "--port" */
     const char *value; /* "PORT"; NULL: takes none */
     const char *help;
+    bool later; /* it has no effect yet */
 };
 /* The i-th in the order of --help; false: there are no more. */
 bool config_args_flag(size_t i, struct config_flag *ret_flag);

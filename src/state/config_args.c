@@ -152,7 +152,8 @@ static void take_argument(struct config_reader *r, struct config_args *args, int
         return;
     }
     if (*at + 1 >= r->source->argc || find_row(str_c(r->source->argv[*at + 1])) != SIZE_MAX) {
-        config_fault(r, command_line, "%s: needs a value (%s)", rows[row].name, rows[row].value);
+        config_fault(r, command_line, "%s: needs a value (%s): %s", rows[row].name, rows[row].value,
+                     rows[row].help);
         return;
     }
     *at += 1;
@@ -205,15 +206,19 @@ void config_args_apply(struct config_reader *r, const struct config_args *args)
         config_backends_demo(r, command_line);
 }
 
+/* Its feature is not there yet. */
+static bool is_later(const struct arg_row *row)
+{
+    return row->path != NULL && config_table_find(str_c(row->path)).kind == CONFIG_ENTRY_LATER;
+}
+
 void config_args_list(struct buf *out, bool markdown)
 {
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const struct arg_row *row = &rows[i];
-        bool later = row->path != NULL &&
-                     config_table_find(str_c(row->path)).kind == CONFIG_ENTRY_LATER;
         const char *value = row->value == NULL ? "" : row->value;
         const char *blank = row->value == NULL ? "" : " ";
-        const char *note = later ? " (no effect yet)" : "";
+        const char *note = is_later(row) ? " (no effect yet)" : "";
         if (markdown) {
             (void)buf_print(out, "| `%s%s%s` | ", row->name, blank, value);
             if (row->path != NULL)
@@ -233,6 +238,6 @@ bool config_args_flag(size_t i, struct config_flag *ret_flag)
 {
     if (i >= COUNT_OF(rows))
         return false;
-    *ret_flag = (struct config_flag){rows[i].name, rows[i].value, rows[i].help};
+    *ret_flag = (struct config_flag){rows[i].name, rows[i].value, rows[i].help, is_later(&rows[i])};
     return true;
 }

@@ -66,6 +66,8 @@ test("install: the manual page has every option of --help, and no fault that man
     const { stdout } = await run(["--help"]);
     const options = [...stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map((m) => m[1]);
     assert.ok(options.length > 15);
+    const idle = (out) => [...out.matchAll(/\(no effect yet\)$/gm)].length;
+    assert.equal(idle(text), idle(stdout));
     for (const option of options) {
         assert.ok(text.includes(`\n.B ${option}`), option);
     }

@@ -763,6 +763,10 @@ test("debug-stream: errors with their status and headers, cut streams, nobody th
     const key = await run(["debug-stream", "--url", proxy.url, "--api-key", "not-it", "hi"]);
     assert.equal(key.code, 1);
     assert.match(key.stdout, /HTTP 401/);
+    assert.doesNotMatch(key.stderr, /no key was sent/);
+    const keyless = await run(["debug-stream", "--url", proxy.url, "--data-dir", "none", "hi"]);
+    assert.equal(keyless.code, 1);
+    assert.match(keyless.stderr, /status 401\nno key was sent: .*--api-key.* none is no folder/);
 });
 
 test("debug-stream: Ctrl-C ends it at once, and the upstream's stream with it", async () => {
