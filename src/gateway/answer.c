@@ -99,11 +99,11 @@ static void add_wait(int64_t wait_ms, struct buf *lines)
 }
 
 /* As it came; Retry-After apart. */
-static bool goes_as_it_is(const struct exchange *x, struct str name)
+static bool goes_as_it_is(const struct exchange *x, const struct message *m, struct str name)
 {
     if (!exchange_is_same(x))
         return str_eq_nocase(name, STR("x-should-retry"));
-    return goes_down(name) || is_id(name) || (x->opaque != NULL && opaque_goes_down(name));
+    return goes_down(name) || is_id(name) || (x->opaque != NULL && opaque_goes_down(m, name));
 }
 
 /* Another key may be used again before the one whose 429 this is. */
@@ -131,7 +131,7 @@ static void headers_down(const struct exchange *x, const struct message *m, int6
             continue;
         if (str_eq_nocase(header->name, STR("retry-after"))) {
             said = add_retry_after(out, header->value, now_ms) || said;
-        } else if (goes_as_it_is(x, header->name)) {
+        } else if (goes_as_it_is(x, m, header->name)) {
             add_theirs(x, out, header->name, header->value);
         }
     }

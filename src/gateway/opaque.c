@@ -71,22 +71,37 @@ bool opaque_is_anthropic(const struct message *m)
             !str_is_null(http_headers_get(&m->headers, STR("anthropic-version"))));
 }
 
-/* Part of a file, or only if it has changed. They mean something where something is fetched. */
+/* What may be asked only under a condition: any of it, or only where something is fetched (RFC
+ * 9110, 13.1 and 14.2). Dropped, a request would do what its client has forbidden. */
+static bool is_condition(struct str name, bool fetches)
+{
+    static const struct str names[] = {
+        STR_INIT("if-match"), STR_INIT("if-none-match"), STR_INIT("if-unmodified-since"),
+        STR_INIT("range"),    STR_INIT("if-range"),      STR_INIT("if-modified-since")};
+    enum { OF_ALL = 3 };
+
+    for (size_t i = 0; i < (fetches ? COUNT_OF(names) : OF_ALL); i++) {
+        if (str_eq_nocase(name, names[i]))
+            return true;
+    }
+    return false;
+}
+
 static struct str conditions_of(struct exchange *x, const struct message *m)
 {
-    static const struct str names[] = {STR_INIT("range"), STR_INIT("if-range"),
-                                       STR_INIT("if-none-match"), STR_INIT("if-modified-since")};
-    struct str lines = STR_NULL;
+    bool fetches = m->method == HTTP_GET || m->method == HTTP_HEAD;
+    struct buf lines;
 
-    if (m->method != HTTP_GET && m->method != HTTP_HEAD)
-        return STR_NULL;
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        struct str value = http_headers_get(&m->headers, names[i]);
-        if (!str_is_null(value))
-            lines = str_print(server_arena(x->client), "%.*s%.*s: %.*s\r\n", STR_ARG(lines),
-                              STR_ARG(names[i]), STR_ARG(value));
+    buf_init(&lines, 2 * x->call.config->header_bytes_max);
+    for (size_t i = 0; i < m->headers.n; i++) {
+        const struct http_header *header = &m->headers.items[i];
+        if (is_condition(header->name, fetches))
+            (void)buf_print(&lines, "%.*s: %.*s\r\n", STR_ARG(header->name),
+                            STR_ARG(header->value));
     }
-    return lines;
+    struct str kept = lines.n == 0 ? STR_NULL : str_copy(server_arena(x->client), buf_str(&lines));
+    buf_fini(&lines);
+    return kept;
 }
 
 bool opaque_admit(struct exchange *x, const struct message *m)
@@ -310,6 +325,13 @@ static void add_line(struct buf *head, const char *name, struct str value)
         (void)buf_print(head, "%s: %.*s\r\n", name, STR_ARG(value));
 }
 
+/* RFC 9110, 8.6: these say that they have none; there are servers who insist (411). */
+static bool expects_body(struct str method)
+{
+    return str_eq(method, STR("POST")) || str_eq(method, STR("PUT")) ||
+           str_eq(method, STR("PATCH"));
+}
+
 /* Built afresh (contract, section 2, "Headers up"); null when it is too long. */
 static struct str make_head(struct exchange *x, uint64_t length, bool chunked)
 {
@@ -331,7 +353,7 @@ static struct str make_head(struct exchange *x, uint64_t length, bool chunked)
     add_line(head, "content-type", o->content_type);
     if (chunked)
         (void)buf_add(head, STR("transfer-encoding: chunked\r\n"));
-    else if (o->has_body)
+    else if (o->has_body || expects_body(intake->method))
         (void)buf_print(head, "content-length: %llu\r\n", (unsigned long long)length);
     (void)buf_add(head, o->conditions);
     upstream_head_add_common(head, x->station, backend, x->attempt.key);
@@ -527,17 +549,25 @@ enum error_code opaque_start(struct exchange *x, struct error *e)
 
 /* --- the answer -------------------------------------------------------------------------- */
 
-bool opaque_goes_down(struct str name)
+/* Of an error the http room has undone its coding: it may repeat our key. */
+static bool is_decoded(const struct message *m)
+{
+    enum coding coding = m->status < 400 ? CODING_IDENTITY : coding_of_headers(&m->headers);
+
+    return coding == CODING_GZIP || coding == CODING_DEFLATE;
+}
+
+bool opaque_goes_down(const struct message *m, struct str name)
 {
     static const struct str names[] = {STR_INIT("content-disposition"), STR_INIT("content-range"),
-                                       STR_INIT("content-encoding"),    STR_INIT("accept-ranges"),
-                                       STR_INIT("last-modified"),       STR_INIT("etag")};
+                                       STR_INIT("accept-ranges"), STR_INIT("last-modified"),
+                                       STR_INIT("etag")};
 
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (str_eq_nocase(name, names[i]))
             return true;
     }
-    return false;
+    return str_eq_nocase(name, STR("content-encoding")) && !is_decoded(m);
 }
 
 /* In what of an answer usage is looked for: JSON that is not coded and not long. */
@@ -577,6 +607,12 @@ static void commit(struct exchange *x)
     exchange_commit(x, m->status, type_of(m), m->has_length ? (int64_t)m->content_length : -1);
 }
 
+/* RFC 9110, 8.6: of an answer to HEAD it says what GET would have got, or nothing. */
+static int64_t length_of_head(const struct message *m)
+{
+    return m->has_length && !is_decoded(m) ? (int64_t)m->content_length : -1;
+}
+
 static enum exchange_state send_error(struct exchange *x)
 {
     const struct message *m = x->attempt.head;
@@ -591,9 +627,9 @@ static enum exchange_state send_error(struct exchange *x)
     attempt_note_body(x, body);
     if (exchange_overflowed(x, &x->call.error))
         return EXCHANGE_FAIL;
-    bool empty = x->call.intake.is_head && m->has_length;
-    exchange_commit(x, m->status, type_of(m), empty ? (int64_t)m->content_length : (int64_t)body.n);
-    if (!x->call.intake.is_head)
+    bool is_head = x->call.intake.is_head;
+    exchange_commit(x, m->status, type_of(m), is_head ? length_of_head(m) : (int64_t)body.n);
+    if (!is_head)
         server_body(x->client, body);
     server_end(x->client);
     (void)server_flush(x->client);

@@ -37,7 +37,7 @@ NODISCARD enum error_code opaque_plan(struct exchange *x, struct error *e);
 NODISCARD enum error_code opaque_start(struct exchange *x, struct error *e);
 /* The step of OPAQUE. */
 enum exchange_state opaque_run(struct exchange *x);
-/* Header lines of the upstream's answer that go down besides those that always do. */
-bool opaque_goes_down(struct str name);
+/* Header lines of the upstream's answer (m) that go down besides those that always do. */
+bool opaque_goes_down(const struct message *m, struct str name);
 /* Takes NULL; nulls. */
 void opaque_free(struct opaque **opaque);

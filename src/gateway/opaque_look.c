@@ -155,14 +155,16 @@ static enum error_code look_json(struct str body, struct arena *arena, struct op
     struct str object = str_from(body, root);
     struct json_member member;
     size_t cursor = 0;
+    bool seen = false;
 
     if (json_kind_of(object) != JSON_OBJECT)
         return OK;
     while (json_object_next(object, &cursor, arena, &member)) {
         if (!str_eq(member.key, STR("model")))
             continue;
-        if (model->place != OPAQUE_NOWHERE)
+        if (seen)
             return twice("body", e);
+        seen = true;
         struct str name = string_of(member.value, arena);
         if (name.n == 0)
             continue;
@@ -179,10 +181,10 @@ static enum error_code look_multipart(struct str body, struct str boundary,
 {
     struct multipart_field field = multipart_find(body, boundary, STR("model"));
 
-    if (field.count == 0 || field.begin == field.end)
-        return OK;
     if (field.count > 1)
         return twice("body", e);
+    if (field.count == 0 || field.begin == field.end)
+        return OK;
     model->place = OPAQUE_MULTIPART;
     model->name = str_of(body.p + field.begin, field.end - field.begin);
     model->begin = field.begin;

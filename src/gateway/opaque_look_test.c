@@ -163,6 +163,10 @@ static void test_twice(void **state)
     static const char *const bodies[][2] = {
         {JSON, "{\"model\":\"a\",\"model\":\"b\"}"},
         {JSON, "{\"model\":\"a\",\"mod\\u0065l\":1}"},
+        {JSON, "{\"model\":null,\"model\":\"b\"}"},
+        {JSON, "{\"model\":\"\",\"x\":1,\"model\":\"b\"}"},
+        {FORM, "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n\r\n"
+               "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nb\r\n--b--"},
         {FORM, "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\na\r\n"
                "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nb\r\n--b--"},
     };

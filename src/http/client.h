@@ -27,7 +27,8 @@
  * (a stream's events do not wait for later ones). One that is a bomb (more than 100 times its
  * bytes, or more than decoded_bytes_max) is `failed` with ERR_UPSTREAM_TOO_LARGE, one that is
  * damaged or cut with ERR_UPSTREAM_BROKEN. Other codings are the user's to see
- * (coding_of_headers), and so are all of them where a call wants the body as it is.
+ * (coding_of_headers), and so are all of them where a call wants the body as it is and the status
+ * is none of an error.
  * A reused connection that fails before any answer byte, at most 1 s after the request was written
  * whole, is replaced once by a new one, here, unseen by the user (contract, section 4): therefore
  * the request's bytes stay borrowed until both sent and head came, or end, failed or cancel. An
@@ -116,7 +117,7 @@ struct client_call {
     bool more;                /* body is its beginning: client_send gives the rest */
     bool chunked;             /* with more: the head says so, and sizes of chunks are added here */
     bool is_head;             /* method HEAD: the answer has no body */
-    bool as_is;               /* the body is told as it comes, whatever its coding */
+    bool as_is;               /* bodies are told as they come, but those of errors (400 on) */
     size_t decoded_bytes_max; /* of a body that was coded; 0: no bound but the ratio */
     struct arena *arena;
     const struct client_events *events;

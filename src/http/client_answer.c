@@ -199,7 +199,7 @@ static void head_come(struct client_request *r)
      * eager to begin: they still wait for the rest. */
     r->refused = r->state == CLIENT_SENDING && m->status >= 400;
     r->keep = m->keep_alive;
-    if (!r->call.as_is)
+    if (!r->call.as_is || m->status >= 400)
         r->coding = (uint8_t)coding_of_headers(&m->headers);
     client_tell_sent(r);
     if (r->state == CLIENT_OVER)

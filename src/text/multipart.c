@@ -28,7 +28,7 @@ static struct str without_blanks(struct str s)
 {
     size_t n = 0;
 
-    while (n < s.n && (s.p[n] == ' ' || s.p[n] == '\t'))
+    while (n < s.n && (s.p[n] == ' ' || s.p[n] == '\t' || s.p[n] == '\r' || s.p[n] == '\n'))
         n++;
     return str_from(s, n);
 }
@@ -188,13 +188,25 @@ static bool is_named(struct str line, struct str name)
     return false;
 }
 
+/* Where a header ends that begins at `from`: with a line that no folded one follows (RFC 5322,
+ * 2.2.3). SIZE_MAX: it does not. */
+static size_t header_end(struct str part, size_t from)
+{
+    size_t end = str_find(part, STR("\r\n"), from);
+
+    while (end != SIZE_MAX && end != from && end + 2 < part.n &&
+           (part.p[end + 2] == ' ' || part.p[end + 2] == '\t'))
+        end = str_find(part, STR("\r\n"), end + 2);
+    return end;
+}
+
 /* Whether the part is of that name; *ret_value: where its value begins in it. */
 static bool part_is(struct str part, struct str name, size_t *ret_value)
 {
     bool named = false;
 
     for (size_t at = 0; at <= part.n;) {
-        size_t end = str_find(part, STR("\r\n"), at);
+        size_t end = header_end(part, at);
         if (end == SIZE_MAX)
             return false;
         if (end == at) {

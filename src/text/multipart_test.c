@@ -71,6 +71,12 @@ static void test_find(void **state)
         {PART(NAMED("\"file\"; filename=\"model\""), "x") PART(NAMED("\"model\""), "m") "--b--",
          "m", 1},
         {PART(NAMED("\"model\""), "m") PART(NAMED("\"model\""), "n") "--b--", "m", 2},
+        /* Folded. */
+        {PART("Content-Disposition: form-data;\r\n name=\"model\"", "m") "--b--", "m", 1},
+        {PART("Content-Disposition:\r\n\tform-data; name=\r\n model\r\nX: y", "m") "--b--", "m", 1},
+        {PART("X: y\r\n " NAMED("\"model\""), "no") "--b--", NULL, 0},
+        {PART(NAMED("\"x\""), " ; name=\"model\"\r\n\r\nno") "--b--", NULL, 0},
+        {"--b\r\n" NAMED("\"model\"") "\r\n \r\n\t\r\n--b--", NULL, 0},
         /* Values that look like more than they are. */
         {PART(NAMED("\"file\""), "--bb\r\n" NAMED("\"model\"") "\r\n\r\nno") "--b--", NULL, 0},
         {PART(NAMED("\"file\""), "x--b\r\n" NAMED("\"model\"") "\r\n\r\nno") "--b--", NULL, 0},

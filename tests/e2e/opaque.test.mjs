@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
-import { gzipSync } from "node:zlib";
+import { deflateSync, gzipSync } from "node:zlib";
 
 import { request, until } from "./lib/http1.mjs";
 import { LAST_CHUNK, Mock, chunk, head_bytes } from "./lib/mock.mjs";
@@ -190,6 +190,27 @@ test("part of a file, and only if it has changed: ranges and conditions of GET a
         }
     });
 
+test("what a client forbids to do unconditionally keeps its conditions, all of them", async () => {
+    for (const method of ["PUT", "PATCH", "DELETE", "POST"]) {
+        const answer = await ask(method, "/v1/files/f", { body: "{}", headers: [
+            ["If-Match", '"a"'], ["if-match", '"b", "c"'], ["If-None-Match", "*"],
+            ["If-Unmodified-Since", "Sun, 06 Nov 1994 08:49:37 GMT"],
+            ["If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT"], ["Range", "bytes=0-1"]] });
+        assert.equal(answer.status, 200, answer.text);
+        assert.deepEqual(["if-match", "if-none-match", "if-unmodified-since", "if-modified-since",
+            "range"].map((name) => mock.requests[0].get(name)),
+        ['"a", "b", "c"', "*", "Sun, 06 Nov 1994 08:49:37 GMT", undefined, undefined], method);
+    }
+});
+
+test("a method that expects a body says that it has none; others say nothing", async () => {
+    for (const method of ["POST", "PUT", "PATCH", "GET", "DELETE", "HEAD"]) {
+        assert.equal((await ask(method, "/v1/files/f")).status, 200);
+        assert.equal(mock.requests[0].get("content-length"),
+            method.startsWith("P") ? "0" : undefined, method);
+    }
+});
+
 test("HEAD, 204, an empty body, a length that is not said", async () => {
     mock.on_get = (ex) => ex.write(head_bytes(200, { "content-length": "123",
         "content-type": "audio/wav" }));
@@ -212,6 +233,19 @@ test("HEAD, 204, an empty body, a length that is not said", async () => {
         answer = await ask("POST", "/v1/images/edits", json({}));
         assert.ok(answer.body.equals(BINARY), framing);
     }
+});
+
+test("an error to HEAD has the length that the backend said, or none", async () => {
+    const coded = gzipSync("x".repeat(50));
+    for (const [headers, length] of [[{ "content-length": "77" }, "77"],
+        [{ "transfer-encoding": "chunked" }, undefined], [{}, undefined],
+        [{ "content-encoding": "gzip", "content-length": coded.length }, undefined]]) {
+        mock.on_get = (ex) => ex.write(head_bytes(404, headers));
+        const answer = await ask("HEAD", "/v1/files/f/content");
+        assert.deepEqual([answer.status, answer.get("content-length"), answer.body.length],
+            [404, length, 0]);
+    }
+    mock.on_get = echo;
 });
 
 test("a length that no body has is a 502, also of HEAD, and the next answer is whole", async () => {
@@ -408,6 +442,23 @@ test("a key of ours that the upstream repeats in a header stays here", async () 
             assert.equal(answer.get(name), value, name);
         }
     }
+});
+
+test("an error that is coded is told plain, without our key; other codings as they came", async () => {
+    const text = JSON.stringify({ error: { message: "no upstream-key-1 here" } });
+    for (const [coding, pack] of [["gzip", gzipSync], ["deflate", deflateSync]]) {
+        mock.next((ex) => ex.respond({ status: 403, body: pack(text), headers: {
+            "content-encoding": coding, "content-type": "application/json" } }));
+        const answer = await ask("POST", "/v1/moderations", json({}));
+        assert.equal(answer.status, 403);
+        assert.equal(answer.get("content-encoding"), undefined);
+        assert.equal(answer.json.error.message, "no (API_KEY_HAS_BEEN_REDACTED) here");
+    }
+    mock.next((ex) => ex.respond({ status: 403, body: BINARY, headers: {
+        "content-encoding": "br" } }));
+    const answer = await ask("POST", "/v1/moderations", json({}));
+    assert.deepEqual([answer.status, answer.get("content-encoding")], [403, "br"]);
+    assert.ok(answer.body.equals(BINARY));
 });
 
 test("refused: no key, a backend nobody knows, paths that lead elsewhere, methods that are none",
