@@ -678,7 +678,6 @@ static void test_as_is(void **state)
               coded.n);
     buf_add(&error, buf_str(&coded));
     send(&user, buf_str(&error));
-    loop_test_run(user.loop);
     buf_fini(&error);
     assert_true(str_eq(buf_str(&user.body), STR("text")));
     assert_int_equal(user.ends, 2);
