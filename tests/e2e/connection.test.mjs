@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 
-import { raw, request_bytes, within } from "./lib/http1.mjs";
+import { limited, raw, request_bytes } from "./lib/http1.mjs";
 import { Mock, delta, sse, whole } from "./lib/mock.mjs";
 import { KEY, backend, start, stop_all, test } from "./lib/proxy.mjs";
 import { cut, random } from "./lib/random.mjs";
@@ -92,7 +92,7 @@ test("connection: Connection: close is honoured after the whole answer", async (
         const answer = await client.response();
         assert.equal(answer.status, 200);
         assert.match(answer.get("connection") ?? "", /close/i);
-        await within(5_000, "the proxy closes", client.closed);
+        await limited(50_000, "the proxy closes", client.closed);
     }
 });
 

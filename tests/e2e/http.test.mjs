@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import zlib from "node:zlib";
 
-import { Client, now, raw, until, within } from "./lib/http1.mjs";
+import { Client, limited, now, raw, until, within } from "./lib/http1.mjs";
 import { Mock, chunk, delta } from "./lib/mock.mjs";
 import { KEY, SLOW, backend, in_time, start, stop_all, test } from "./lib/proxy.mjs";
 
@@ -345,7 +345,7 @@ test("http: header_timeout is for the whole head: a byte now and then does not h
     assert.ok(now() - at >= 400);
     await within(5_000, "the proxy closes", client.closed);
     const silent = await Client.connect(hasty.port);
-    await within(10_000, "a client that sends nothing is let go", silent.closed);
+    await limited(8_000, "a client that sends nothing is let go", silent.closed);
     await hasty.stop();
 });
 
@@ -388,7 +388,7 @@ test("http: write_timeout lets go of a client that takes nothing, and of its ups
     client.send({ path: CHAT, headers: hasty.headers(), body: BODY.replace("{", "{\"stream\":true,") });
     await client.head();
     client.socket.pause();
-    await within(20_000, "the upstream is let go", upstream.closed);
+    await limited(40_000, "the upstream is let go", upstream.closed);
     client.destroy();
     await hasty.stop();
 });

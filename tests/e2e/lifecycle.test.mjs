@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { after, before } from "node:test";
 
-import { now, until, within } from "./lib/http1.mjs";
+import { limited, now, until, within } from "./lib/http1.mjs";
 import { Mock, delta } from "./lib/mock.mjs";
 import { backend, run, start, stop_all, test, yaml } from "./lib/proxy.mjs";
 
@@ -126,7 +126,7 @@ test("lifecycle: idle connections do not hold the end up", async () => {
         idle.push(other);
     }
     process.kill(proxy.pid, "SIGTERM");
-    await within(5_000, "the process ends", proxy.exited);
+    await limited(20_000, "the process ends", proxy.exited);
     for (const other of idle) {
         await within(1_000, "the connection is closed", other.closed);
     }
@@ -139,7 +139,7 @@ test("lifecycle: drain_timeout ends what does not end by itself, with exit 0", a
     const { client, answer } = await half_a_stream(proxy);
     const at = now();
     process.kill(proxy.pid, "SIGTERM");
-    await within(10_000, "the process ends", proxy.exited);
+    await limited(20_000, "the process ends", proxy.exited);
     assert.ok(now() - at >= 900, "it did not wait for drain_timeout");
     await within(1_000, "the client is let go", answer.done);
     assert.ok(!answer.text.includes("[DONE]"), "a broken stream must not look finished");
@@ -154,7 +154,7 @@ test("lifecycle: a second signal ends at once", async () => {
     process.kill(proxy.pid, "SIGINT");
     await listener_closed(proxy);
     process.kill(proxy.pid, "SIGINT");
-    await within(5_000, "the process ends", proxy.exited);
+    await limited(20_000, "the process ends", proxy.exited);
     client.destroy();
     proxy.abandon();
 });

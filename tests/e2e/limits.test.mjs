@@ -10,7 +10,7 @@ import net from "node:net";
 import { after, before, beforeEach } from "node:test";
 import zlib from "node:zlib";
 
-import { Client, now, raw, request, request_bytes, within } from "./lib/http1.mjs";
+import { Client, limited, now, raw, request, request_bytes, within } from "./lib/http1.mjs";
 import { Mock, chunk, head_bytes, LAST_CHUNK, whole } from "./lib/mock.mjs";
 import { SLOW, backend, in_time, not_built, run, start, stop_all, test } from
     "./lib/proxy.mjs";
@@ -613,7 +613,7 @@ test("limits: keepalive_timeout: an idle connection is kept that long", async ()
                 await wait(SHORT / 3);
             }
             const at = now();
-            await within(10_000, "the proxy closes the idle connection", client.closed);
+            await limited(60_000, "the proxy closes the idle connection", client.closed);
             assert.ok(now() - at >= SHORT / 3, "it did not wait");
         });
     } finally {
@@ -640,7 +640,7 @@ test("limits: write_timeout: a client that takes nothing is let go, and its upst
         socket.pause();
         socket.write(request_bytes({ path: CHAT, port: slow.port, headers: slow.headers(),
             body: JSON.stringify({ ...BODY, stream: true }) }));
-        await within(20_000, "the upstream is let go", gone);
+        await limited(50_000, "the upstream is let go", gone);
         socket.destroy();
         await lives(slow);
     } finally {
@@ -713,7 +713,7 @@ test("limits: upstream_idle_timeout: an unused connection is kept that long; 0: 
             }
             const different = new Set(seen.map((ex) => ex.connection.n)).size;
             assert.equal(different, ms === 0 ? 3 : 1);
-            await within(20_000, "the idle connection is closed", seen[2].closed);
+            await limited(50_000, "the idle connection is closed", seen[2].closed);
         } finally {
             await stop_all(short);
         }
@@ -743,7 +743,7 @@ test("limits: drain_timeout: running exchanges get that long, and no more", asyn
             const answer = await answered;
             const done = /\[DONE\]/.test(answer.text ?? "");
             assert.equal(done, takes !== null, "the answer's end");
-            await within(30_000, "the program ends", one.exited);
+            await limited(28_000, "the program ends", one.exited);
             if (takes === null && drain !== "0") {
                 assert.ok(now() - at >= SHORT - 20, "it did not wait");
             }
@@ -795,7 +795,7 @@ test("limits: times at their least end what is late, and the program lives", asy
         client.methods.push("GET");
         client.write(request_bytes({ method: "GET", path: "/healthz", port: one.port }));
         assert.equal((await client.response()).status, 200);
-        await within(10_000, "the proxy closes the idle connection", client.closed);
+        await limited(60_000, "the proxy closes the idle connection", client.closed);
         await lives(one);
     } finally {
         await stop_all(one);

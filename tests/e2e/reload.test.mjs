@@ -11,7 +11,7 @@ import { after, before } from "node:test";
 import tls from "node:tls";
 
 import { available, make } from "./lib/certs.mjs";
-import { now, request, until, within } from "./lib/http1.mjs";
+import { limited, now, request, until, within } from "./lib/http1.mjs";
 import { Mock, delta, openai } from "./lib/mock.mjs";
 import { KEY, SLOW, backend, start, stop_all, temp_dir, test } from "./lib/proxy.mjs";
 
@@ -191,7 +191,7 @@ test("reload: keepalive_timeout holds for the waits that begin after it", async 
     await proxy.reload({ ...to(a, "key-a"), keepalive_timeout: "50ms" });
     client.send({ method: "GET", path: "/healthz" });
     assert.equal((await client.response()).status, 200);
-    await within(SLOW ? 60_000 : 10_000, "the idle connection is closed", client.closed);
+    await limited(60_000, "the idle connection is closed", client.closed);
     await proxy.stop();
 });
 

@@ -124,6 +124,7 @@ test("GET /v2/sessions: what it says of each, in order, as many as asked for", a
     await scene.command("openai-chat", "!/set(temperature=0.25, project=\"p q\")", undefined,
         { session: "l-1", ...one });
     const list = async (query, headers) => {
+        await scene.proxy.counted();
         const answer = await scene.proxy.call({ method: "GET", path: `/v2/sessions${query}`,
             headers });
         assert.equal(answer.status, 200, answer.text);

@@ -12,7 +12,7 @@ import tls from "node:tls";
 import { after, before } from "node:test";
 
 import { available, make } from "./lib/certs.mjs";
-import { now, request, until, within } from "./lib/http1.mjs";
+import { limited, now, request, until, within } from "./lib/http1.mjs";
 import { Mock, delta, sse, whole } from "./lib/mock.mjs";
 import { KEY, PROGRAM, SLOW, backend, free_port, run, start, stop_all, temp_dir, test } from
     "./lib/proxy.mjs";
@@ -186,7 +186,7 @@ test("listener: keep-alive, pipelined requests, and an end with close_notify", {
         client.send({ method: "GET", path: "/healthz", headers: { Connection: "close" } });
         const last = await client.response();
         assert.equal(last.get("connection"), "close");
-        const { how } = await within(5000, "the proxy closes", client.closed);
+        const { how } = await limited(50_000, "the proxy closes", client.closed);
         assert.equal(how, "fin"); /* node tells an end without close_notify as an error */
         client.destroy();
     });

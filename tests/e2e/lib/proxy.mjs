@@ -96,6 +96,25 @@ export async function in_time(ms, attempt) {
     }
 }
 
+/** Runs `work`; for how long of it this process itself had not got its turn, in all. */
+export async function held_up_for(work) {
+    const STEP_MS = 5;
+    let sum = 0;
+    let last = now();
+    const look = () => {
+        sum += Math.max(0, now() - last - 2 * STEP_MS);
+        last = now();
+    };
+    const watch = setInterval(look, STEP_MS);
+    try {
+        await work();
+    } finally {
+        clearInterval(watch);
+    }
+    look();
+    return sum;
+}
+
 /** Plain data as block-style YAML. */
 export function yaml(value, indent = "") {
     let text = "";
