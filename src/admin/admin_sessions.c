@@ -11,6 +11,7 @@
 
 #include "admin/admin_json.h"
 #include "gateway/site.h"
+#include "pipeline/session_key.h"
 #include "text/json.h"
 #include "text/url.h"
 
@@ -190,14 +191,17 @@ int admin_sessions_one(const struct gateway_ask *ask, struct buf *out, struct er
 {
     struct sessions *sessions = gateway_sessions(ask->gateway);
     struct session_scope scope;
+    struct session_key_room room;
     bool named = false;
 
     if (read_scope(ask, &scope, &named, e) != OK)
         return 0;
-    if (ask->rest.n > SESSION_ID_MAX)
+    if (ask->rest.n == 0)
         return unknown(ask->rest, e);
+    /* As requests give it: it may be one of which only the digest is kept. */
+    struct str id = session_key_legal(ask->rest, &room);
     if (str_eq(ask->method, STR("DELETE")))
-        return gateway_forget_session(ask, &scope, ask->rest) ? 204 : unknown(ask->rest, e);
-    struct session *session = session_find(sessions, &scope, ask->rest, ask->now_ms);
+        return gateway_forget_session(ask, &scope, id) ? 204 : unknown(ask->rest, e);
+    struct session *session = session_find(sessions, &scope, id, ask->now_ms);
     return session == NULL ? unknown(ask->rest, e) : show(ask, session, out, e);
 }

@@ -218,6 +218,21 @@ test("GET and DELETE /v2/sessions/{id}: an admin names the client", async () => 
     assert.equal((await call("GET", `${at}?client=one`)).status, 404);
 });
 
+test("GET and DELETE /v2/sessions/{id}: by the id as it was given, though its digest is kept",
+    async () => {
+        const given = "of mine/\u00fc?";
+        const options = { session: Buffer.from(given).toString("latin1") };
+        await scene.command("openai-chat", "!/set(temperature=0.1)", undefined, options);
+        const call = (method, id) => scene.proxy.call({ method,
+            path: `/v2/sessions/${encodeURIComponent(id)}` });
+        const view = await call("GET", given);
+        assert.equal(view.status, 200, view.text);
+        assert.match(view.json.id, /^[0-9a-f]{32}$/);
+        assert.equal((await call("GET", view.json.id)).json.settings.temperature, "0.1");
+        assert.equal((await call("DELETE", given)).status, 204);
+        assert.equal((await call("GET", view.json.id)).status, 404);
+    });
+
 test("without authentication all are one client, and may see everything", async () => {
     const open = await scene_with({ config: { disable_auth: true } });
     await open.command("openai-chat", "!/set(temperature=0.1)", undefined, { session: "o-1" });
