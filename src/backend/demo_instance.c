@@ -3,11 +3,9 @@
  * An instance of a JSON Schema.
  *
  * What      Writes a value that a schema accepts: required members, types, bounds, enums, nested.
- * How       A value is made from *layers*: all the schemas that it has to satisfy at once. $ref and
- *           allOf add layers, of anyOf and oneOf the first that is possible does. Each question
- *           (which type, which minimum, what of this member) is then asked of all layers. A
- *           scalar is a candidate (enum, const, what the message offers, default, examples) that
- *           all layers take, else one that is made.
+ * How       A value is made from layers (demo_layers): all the schemas that it has to satisfy at
+ *           once. A scalar is a candidate (enum, const, what the message offers, default,
+ *           examples) that all layers take, else one that is made.
  *           Depth, values and bytes are bounded; members that are not required are left out, so
  *           that schemas which refer to themselves end where they can.
  * Owns      Nothing.
@@ -17,249 +15,33 @@
 
 #include <math.h>
 
+#include "backend/demo_layers.h"
 #include "backend/demo_pattern.h"
 #include "text/json.h"
 #include "text/utf8.h"
 
 enum {
-    LAYERS_MAX = 48,
     DEPTH_MAX = 48,
     VALUES_MAX = 2000,
-    STEPS_MAX = 200 * 1000,
     TEXT_SHOWN_MAX = 200,
     PATTERN_BYTES_MAX = 64 * 1024,
     SCHEMA_DEPTH_MAX = 128,
 };
 
 struct maker {
-    yyjson_val *root;
+    struct demo_schema schema;
     struct str message;
-    struct arena *arena;
     struct buf *out;
     size_t values;
-    size_t steps;
     size_t depth;
-    bool failed;
 };
 
-struct layers {
-    yyjson_val *items[LAYERS_MAX];
-    size_t n;
-    bool impossible; /* one is `false` */
-};
-
-/* Which types are allowed, a bit each. */
-enum type {
-    TYPE_STRING = 1,
-    TYPE_NUMBER = 2,
-    TYPE_INTEGER = 4,
-    TYPE_BOOLEAN = 8,
-    TYPE_OBJECT = 16,
-    TYPE_ARRAY = 32,
-    TYPE_NULL = 64,
-    TYPE_ALL = 127,
-};
-
-static void make_value(struct maker *m, const struct layers *layers, size_t variant,
+static void make_value(struct maker *m, const struct demo_layers *layers, size_t variant,
                        struct str name);
 
 static void fail(struct maker *m)
 {
-    m->failed = true;
-}
-
-static bool step(struct maker *m)
-{
-    if (++m->steps > STEPS_MAX || arena_overflowed(m->arena))
-        fail(m);
-    return !m->failed;
-}
-
-/* --- layers -------------------------------------------------------------------------------- */
-
-/* A step of a JSON pointer: ~1 is /, ~0 is ~, and %XX as in any URL. */
-static struct str pointer_key(struct maker *m, struct str token)
-{
-    char *to = arena_alloc(m->arena, token.n + 1);
-    size_t n = 0;
-
-    if (arena_overflowed(m->arena))
-        return STR("");
-    for (size_t i = 0; i < token.n; i++) {
-        char c = token.p[i];
-        if (c == '~' && i + 1 < token.n) {
-            c = token.p[++i] == '1' ? '/' : '~';
-        } else if (c == '%' && i + 2 < token.n && str_hex_digit(token.p[i + 1]) >= 0 &&
-                   str_hex_digit(token.p[i + 2]) >= 0) {
-            c = (char)(str_hex_digit(token.p[i + 1]) * 16 + str_hex_digit(token.p[i + 2]));
-            i += 2;
-        }
-        to[n++] = c;
-    }
-    return str_of(to, n);
-}
-
-/* What "#/$defs/x" refers to; NULL: nothing. */
-static yyjson_val *referred(struct maker *m, struct str ref)
-{
-    yyjson_val *at = m->root;
-    struct str token;
-
-    if (!str_starts(ref, STR("#")))
-        return NULL;
-    struct str rest = str_from(ref, 1);
-    if (rest.n == 0)
-        return at;
-    if (rest.p[0] != '/')
-        return NULL;
-    rest = str_from(rest, 1);
-    while (at != NULL && str_cut(&rest, '/', &token)) {
-        int64_t index;
-        if (yyjson_is_arr(at))
-            at = str_to_int64(token, &index) && index >= 0 ? yyjson_arr_get(at, (size_t)index)
-                                                           : NULL;
-        else
-            at = json_get(at, pointer_key(m, token));
-    }
-    return at;
-}
-
-static void add_layer(struct maker *m, struct layers *layers, yyjson_val *schema, size_t deep);
-
-/* The first of the branches that is possible together with what there is. */
-static void add_branch(struct maker *m, struct layers *layers, yyjson_val *branches, size_t deep);
-
-static bool same_const(yyjson_val *a, yyjson_val *b, struct arena *arena)
-{
-    return str_eq(json_text(a, arena), json_text(b, arena));
-}
-
-static void add_layer(struct maker *m, struct layers *layers, yyjson_val *schema, size_t deep)
-{
-    yyjson_val *inner;
-    size_t i;
-    size_t n;
-
-    if (schema == NULL || !step(m))
-        return;
-    if (yyjson_is_false(schema)) {
-        layers->impossible = true;
-        return;
-    }
-    if (!yyjson_is_obj(schema))
-        return;
-    for (size_t k = 0; k < layers->n; k++) {
-        if (layers->items[k] == schema)
-            return;
-    }
-    if (layers->n == LAYERS_MAX || deep > DEPTH_MAX) {
-        fail(m);
-        return;
-    }
-    layers->items[layers->n++] = schema;
-    struct str ref = json_get_str(schema, STR("$ref"));
-    if (!str_is_null(ref)) {
-        yyjson_val *target = referred(m, ref);
-        if (target == NULL)
-            fail(m);
-        add_layer(m, layers, target, deep + 1);
-    }
-    yyjson_arr_foreach(json_get(schema, STR("allOf")), i, n, inner)
-        add_layer(m, layers, inner, deep + 1);
-    add_branch(m, layers, json_get(schema, STR("anyOf")), deep + 1);
-    add_branch(m, layers, json_get(schema, STR("oneOf")), deep + 1);
-}
-
-static struct layers layers_of(struct maker *m, yyjson_val *schema)
-{
-    struct layers layers = {.n = 0};
-
-    add_layer(m, &layers, schema, 0);
-    return layers;
-}
-
-/* --- what all layers say ------------------------------------------------------------------- */
-
-static unsigned type_named(struct str name)
-{
-    static const struct {
-        struct str name;
-        unsigned type;
-    } types[] = {
-        {STR_INIT("string"), TYPE_STRING},   {STR_INIT("number"), TYPE_NUMBER | TYPE_INTEGER},
-        {STR_INIT("integer"), TYPE_INTEGER}, {STR_INIT("boolean"), TYPE_BOOLEAN},
-        {STR_INIT("object"), TYPE_OBJECT},   {STR_INIT("array"), TYPE_ARRAY},
-        {STR_INIT("null"), TYPE_NULL},
-    };
-
-    for (size_t i = 0; i < COUNT_OF(types); i++) {
-        if (str_eq_nocase(types[i].name, name))
-            return types[i].type;
-    }
-    return 0;
-}
-
-static unsigned types_of_layer(yyjson_val *schema)
-{
-    yyjson_val *said = json_get(schema, STR("type"));
-    yyjson_val *one;
-    unsigned types = 0;
-    size_t i;
-    size_t n;
-
-    if (yyjson_is_str(said))
-        types = type_named(json_str(said));
-    yyjson_arr_foreach(said, i, n, one) types |= type_named(json_str(one));
-    if (types == 0)
-        return TYPE_ALL;
-    return yyjson_is_true(json_get(schema, STR("nullable"))) ? types | TYPE_NULL : types;
-}
-
-static unsigned types_of(const struct layers *layers)
-{
-    unsigned types = TYPE_ALL;
-
-    for (size_t i = 0; i < layers->n; i++)
-        types &= types_of_layer(layers->items[i]);
-    return types;
-}
-
-static bool says(const struct layers *layers, struct str key)
-{
-    for (size_t i = 0; i < layers->n; i++) {
-        if (json_get(layers->items[i], key) != NULL)
-            return true;
-    }
-    return false;
-}
-
-static bool number_of(yyjson_val *v, double *ret_value)
-{
-    struct str token = json_number_token(v);
-
-    return token.n > 0 && str_to_double(token, ret_value);
-}
-
-/* The strictest of a bound over the layers. */
-static double bound_of(const struct layers *layers, struct str key, bool lower, double none)
-{
-    double bound = none;
-    double value;
-
-    for (size_t i = 0; i < layers->n; i++) {
-        if (number_of(json_get(layers->items[i], key), &value))
-            bound = lower ? fmax(bound, value) : fmin(bound, value);
-    }
-    return bound;
-}
-
-static size_t count_of(const struct layers *layers, struct str key, bool lower, size_t none)
-{
-    double value = bound_of(layers, key, lower, lower ? (double)none : (double)UINT32_MAX);
-
-    if (!lower && value >= (double)UINT32_MAX)
-        return none;
-    return value <= 0 ? 0 : value >= (double)UINT32_MAX ? UINT32_MAX : (size_t)value;
+    m->schema.failed = true;
 }
 
 /* --- numbers ------------------------------------------------------------------------------- */
@@ -278,11 +60,11 @@ static void read_exclusive(yyjson_val *schema, struct bounds *b)
 {
     double value;
 
-    if (number_of(json_get(schema, STR("exclusiveMinimum")), &value) && value >= b->min) {
+    if (demo_layers_number(json_get(schema, STR("exclusiveMinimum")), &value) && value >= b->min) {
         b->min = value;
         b->above = true;
     }
-    if (number_of(json_get(schema, STR("exclusiveMaximum")), &value) && value <= b->max) {
+    if (demo_layers_number(json_get(schema, STR("exclusiveMaximum")), &value) && value <= b->max) {
         b->max = value;
         b->below = true;
     }
@@ -290,18 +72,18 @@ static void read_exclusive(yyjson_val *schema, struct bounds *b)
     b->below |= yyjson_is_true(json_get(schema, STR("exclusiveMaximum")));
 }
 
-static struct bounds bounds_of(const struct layers *layers, bool integer)
+static struct bounds bounds_of(const struct demo_layers *layers, bool integer)
 {
     struct bounds b = {
-        .min = bound_of(layers, STR("minimum"), true, -HUGE_VAL),
-        .max = bound_of(layers, STR("maximum"), false, HUGE_VAL),
+        .min = demo_layers_bound(layers, STR("minimum"), true, -HUGE_VAL),
+        .max = demo_layers_bound(layers, STR("maximum"), false, HUGE_VAL),
         .integer = integer,
     };
     double value;
 
     for (size_t i = 0; i < layers->n; i++) {
         read_exclusive(layers->items[i], &b);
-        if (number_of(json_get(layers->items[i], STR("multipleOf")), &value) && value > 0)
+        if (demo_layers_number(json_get(layers->items[i], STR("multipleOf")), &value) && value > 0)
             b.multiple = fmax(b.multiple, value);
     }
     return b;
@@ -471,11 +253,11 @@ struct text_bounds {
     bool patterns; /* more than one: not to be had */
 };
 
-static struct text_bounds text_bounds_of(const struct layers *layers)
+static struct text_bounds text_bounds_of(const struct demo_layers *layers)
 {
     struct text_bounds b = {
-        .min = count_of(layers, STR("minLength"), true, 0),
-        .max = count_of(layers, STR("maxLength"), false, SIZE_MAX),
+        .min = demo_layers_count(layers, STR("minLength"), true, 0),
+        .max = demo_layers_count(layers, STR("maxLength"), false, SIZE_MAX),
     };
 
     for (size_t i = 0; i < layers->n; i++) {
@@ -523,7 +305,7 @@ static struct str of_format(struct maker *m, struct str format, size_t variant)
 
     for (size_t i = 0; i < COUNT_OF(formats); i++) {
         if (str_eq(formats[i].format, format))
-            return str_print(m->arena, "%s%zu%s", formats[i].before, 10 + variant % 50,
+            return str_print(m->schema.arena, "%s%zu%s", formats[i].before, 10 + variant % 50,
                              formats[i].after);
     }
     return STR_NULL;
@@ -547,8 +329,8 @@ static struct str to_length(struct maker *m, struct str text, const struct text_
         return STR("");
     }
     size_t more = b->min - chars;
-    char *to = arena_alloc(m->arena, text.n + more);
-    if (arena_overflowed(m->arena))
+    char *to = arena_alloc(m->schema.arena, text.n + more);
+    if (arena_overflowed(m->schema.arena))
         return STR("");
     if (text.n > 0)
         memcpy(to, text.p, text.n);
@@ -571,14 +353,14 @@ static struct str of_pattern(struct maker *m, const struct text_bounds *b, size_
         ok = demo_pattern(b->pattern, longer < b->max ? longer : b->max, &text);
     }
     if (ok)
-        made = str_copy(m->arena, buf_str(&text));
+        made = str_copy(m->schema.arena, buf_str(&text));
     buf_fini(&text);
     if (!ok || chars_of(made) < b->min || chars_of(made) > b->max)
         fail(m);
     return made;
 }
 
-static void make_string(struct maker *m, const struct layers *layers, size_t variant,
+static void make_string(struct maker *m, const struct demo_layers *layers, size_t variant,
                         struct str name)
 {
     struct text_bounds b = text_bounds_of(layers);
@@ -589,11 +371,11 @@ static void make_string(struct maker *m, const struct layers *layers, size_t var
     } else if (str_is_null(text)) {
         text = offer_text(m, name, variant);
         if (str_is_null(text))
-            text = variant == 0 ? STR("demo") : str_print(m->arena, "%zu demo", variant + 1);
+            text = variant == 0 ? STR("demo") : str_print(m->schema.arena, "%zu demo", variant + 1);
         else if (variant > 0 && !str_is_null(message_name(m, variant)))
             text = message_name(m, variant);
         else if (variant > 0)
-            text = str_print(m->arena, "%zu %.*s", variant + 1, STR_ARG(text));
+            text = str_print(m->schema.arena, "%zu %.*s", variant + 1, STR_ARG(text));
         text = to_length(m, text, &b);
     }
     (void)json_add_string(m->out, text);
@@ -601,27 +383,32 @@ static void make_string(struct maker *m, const struct layers *layers, size_t var
 
 /* --- candidates ---------------------------------------------------------------------------- */
 
+static bool same_const(yyjson_val *a, yyjson_val *b, struct arena *arena)
+{
+    return str_eq(json_text(a, arena), json_text(b, arena));
+}
+
 static unsigned type_of_value(yyjson_val *v)
 {
     double number;
 
     if (yyjson_is_str(v))
-        return TYPE_STRING;
+        return DEMO_TYPE_STRING;
     if (yyjson_is_bool(v))
-        return TYPE_BOOLEAN;
+        return DEMO_TYPE_BOOLEAN;
     if (yyjson_is_null(v))
-        return TYPE_NULL;
+        return DEMO_TYPE_NULL;
     if (yyjson_is_obj(v))
-        return TYPE_OBJECT;
+        return DEMO_TYPE_OBJECT;
     if (yyjson_is_arr(v))
-        return TYPE_ARRAY;
-    if (number_of(v, &number) && number == floor(number))
-        return TYPE_INTEGER;
-    return TYPE_NUMBER;
+        return DEMO_TYPE_ARRAY;
+    if (demo_layers_number(v, &number) && number == floor(number))
+        return DEMO_TYPE_INTEGER;
+    return DEMO_TYPE_NUMBER;
 }
 
 /* Whether it stands in each layer's enum and const. */
-static bool is_listed(struct maker *m, const struct layers *layers, yyjson_val *v)
+static bool is_listed(struct maker *m, const struct demo_layers *layers, yyjson_val *v)
 {
     for (size_t i = 0; i < layers->n; i++) {
         yyjson_val *only = json_get(layers->items[i], STR("const"));
@@ -631,13 +418,13 @@ static bool is_listed(struct maker *m, const struct layers *layers, yyjson_val *
         size_t n;
         bool found = !yyjson_is_arr(list);
 
-        if (only != NULL && !same_const(only, v, m->arena))
+        if (only != NULL && !same_const(only, v, m->schema.arena))
             return false;
         yyjson_arr_foreach(list, at, n, one)
         {
-            if (found || !step(m))
+            if (found || !demo_layers_step(&m->schema))
                 break;
-            found = same_const(one, v, m->arena);
+            found = same_const(one, v, m->schema.arena);
         }
         if (!found)
             return false;
@@ -646,18 +433,18 @@ static bool is_listed(struct maker *m, const struct layers *layers, yyjson_val *
 }
 
 /* Whether all layers take it, as far as that can be said. */
-static bool is_taken(struct maker *m, const struct layers *layers, yyjson_val *v)
+static bool is_taken(struct maker *m, const struct demo_layers *layers, yyjson_val *v)
 {
     unsigned type = type_of_value(v);
     double number;
 
-    if ((types_of(layers) & type) == 0 || !is_listed(m, layers, v))
+    if ((demo_layers_types(layers) & type) == 0 || !is_listed(m, layers, v))
         return false;
-    if (number_of(v, &number)) {
+    if (demo_layers_number(v, &number)) {
         struct bounds b = bounds_of(layers, false);
         return number_fits(&b, number);
     }
-    if (type == TYPE_STRING) {
+    if (type == DEMO_TYPE_STRING) {
         struct text_bounds b = text_bounds_of(layers);
         size_t chars = chars_of(json_str(v));
         return chars >= b.min && chars <= b.max;
@@ -666,7 +453,7 @@ static bool is_taken(struct maker *m, const struct layers *layers, yyjson_val *v
 }
 
 /* The variant-th of a list's values that all layers take, counted round and round; NULL: none. */
-static yyjson_val *listed_value(struct maker *m, const struct layers *layers, yyjson_val *list,
+static yyjson_val *listed_value(struct maker *m, const struct demo_layers *layers, yyjson_val *list,
                                 size_t variant)
 {
     yyjson_val *one;
@@ -676,18 +463,18 @@ static yyjson_val *listed_value(struct maker *m, const struct layers *layers, yy
 
     yyjson_arr_foreach(list, at, n, one)
     {
-        if (!m->failed && is_taken(m, layers, one) && taken++ == variant)
+        if (!m->schema.failed && is_taken(m, layers, one) && taken++ == variant)
             return one;
     }
     return taken > 0 ? listed_value(m, layers, list, variant % taken) : NULL;
 }
 
 /* The value of const, or one of enum. False: there is no such list. */
-static bool make_listed(struct maker *m, const struct layers *layers, size_t variant)
+static bool make_listed(struct maker *m, const struct demo_layers *layers, size_t variant)
 {
     bool listed = false;
 
-    for (size_t i = 0; i < layers->n && !m->failed; i++) {
+    for (size_t i = 0; i < layers->n && !m->schema.failed; i++) {
         yyjson_val *value = json_get(layers->items[i], STR("const"));
         yyjson_val *list = json_get(layers->items[i], STR("enum"));
 
@@ -696,7 +483,7 @@ static bool make_listed(struct maker *m, const struct layers *layers, size_t var
             value = listed_value(m, layers, list, variant);
         if (value == NULL)
             continue;
-        (void)buf_add(m->out, json_text(value, m->arena));
+        (void)buf_add(m->out, json_text(value, m->schema.arena));
         return true;
     }
     if (listed)
@@ -705,16 +492,16 @@ static bool make_listed(struct maker *m, const struct layers *layers, size_t var
 }
 
 /* default and examples, of scalars: what is in objects and lists would have to be looked into. */
-static bool make_given(struct maker *m, const struct layers *layers)
+static bool make_given(struct maker *m, const struct demo_layers *layers)
 {
     for (size_t i = 0; i < layers->n; i++) {
         yyjson_val *given[] = {json_get(layers->items[i], STR("default")),
                                yyjson_arr_get_first(json_get(layers->items[i], STR("examples")))};
         for (size_t k = 0; k < COUNT_OF(given); k++) {
             if (given[k] == NULL || yyjson_is_ctn(given[k]) || yyjson_is_null(given[k]) ||
-                says(layers, STR("pattern")) || !is_taken(m, layers, given[k]))
+                demo_layers_say(layers, STR("pattern")) || !is_taken(m, layers, given[k]))
                 continue;
-            (void)buf_add(m->out, json_text(given[k], m->arena));
+            (void)buf_add(m->out, json_text(given[k], m->schema.arena));
             return true;
         }
     }
@@ -722,19 +509,6 @@ static bool make_given(struct maker *m, const struct layers *layers)
 }
 
 /* --- containers ---------------------------------------------------------------------------- */
-
-/* All that the layers say of a member. */
-static struct layers member_layers(struct maker *m, const struct layers *layers, struct str key)
-{
-    struct layers member = {.n = 0};
-
-    for (size_t i = 0; i < layers->n; i++) {
-        yyjson_val *said = json_get(json_get(layers->items[i], STR("properties")), key);
-        add_layer(m, &member,
-                  said != NULL ? said : json_get(layers->items[i], STR("additionalProperties")), 0);
-    }
-    return member;
-}
 
 enum { MEMBERS_MAX = 128 };
 
@@ -746,7 +520,7 @@ struct members {
 static void want(struct maker *m, struct members *members, struct str key)
 {
     for (size_t i = 0; i < members->n; i++) {
-        if (str_eq(members->keys[i], key) || !step(m))
+        if (str_eq(members->keys[i], key) || !demo_layers_step(&m->schema))
             return;
     }
     if (members->n == MEMBERS_MAX)
@@ -770,38 +544,38 @@ static void want_list(struct maker *m, struct members *members, yyjson_val *list
 
 /* Of what is not required: as many as minProperties asks for; of an object that requires nothing
  * the first, so that there is something to see. */
-static void want_more(struct maker *m, const struct layers *layers, struct members *members)
+static void want_more(struct maker *m, const struct demo_layers *layers, struct members *members)
 {
-    size_t min = count_of(layers, STR("minProperties"), true, 0);
+    size_t min = demo_layers_count(layers, STR("minProperties"), true, 0);
     yyjson_val *key;
     yyjson_val *value;
     size_t at;
     size_t n;
 
     if (min == 0 && members->n == 0 && m->depth == 1 &&
-        count_of(layers, STR("maxProperties"), false, SIZE_MAX) > 0)
+        demo_layers_count(layers, STR("maxProperties"), false, SIZE_MAX) > 0)
         min = 1;
     for (size_t i = 0; i < layers->n && members->n < min; i++) {
         yyjson_obj_foreach(json_get(layers->items[i], STR("properties")), at, n, key, value)
         {
-            struct layers member = member_layers(m, layers, json_str(key));
-            if (members->n < min && !member.impossible && !m->failed)
+            struct demo_layers member = demo_layers_of_member(&m->schema, layers, json_str(key));
+            if (members->n < min && !member.impossible && !m->schema.failed)
                 want(m, members, json_str(key));
         }
     }
-    if (!says(layers, STR("minProperties")))
+    if (!demo_layers_say(layers, STR("minProperties")))
         return;
-    for (size_t i = 1; members->n < min && !m->failed; i++)
-        want(m, members, str_print(m->arena, "member%zu", i));
+    for (size_t i = 1; members->n < min && !m->schema.failed; i++)
+        want(m, members, str_print(m->schema.arena, "member%zu", i));
 }
 
-static void want_all(struct maker *m, const struct layers *layers, struct members *members)
+static void want_all(struct maker *m, const struct demo_layers *layers, struct members *members)
 {
     for (size_t i = 0; i < layers->n; i++)
         want_list(m, members, json_get(layers->items[i], STR("required")));
     want_more(m, layers, members);
     /* What is wanted because of another; the list grows while it is walked. */
-    for (size_t k = 0; k < members->n && !m->failed; k++) {
+    for (size_t k = 0; k < members->n && !m->schema.failed; k++) {
         for (size_t i = 0; i < layers->n; i++) {
             want_list(m, members,
                       json_get(json_get(layers->items[i], STR("dependentRequired")),
@@ -810,14 +584,14 @@ static void want_all(struct maker *m, const struct layers *layers, struct member
     }
 }
 
-static void make_object(struct maker *m, const struct layers *layers, size_t variant)
+static void make_object(struct maker *m, const struct demo_layers *layers, size_t variant)
 {
-    struct members *members = ARENA_NEW(m->arena, struct members);
+    struct members *members = ARENA_NEW(m->schema.arena, struct members);
 
     want_all(m, layers, members);
     (void)buf_add_char(m->out, '{');
-    for (size_t i = 0; i < members->n && !m->failed; i++) {
-        struct layers member = member_layers(m, layers, members->keys[i]);
+    for (size_t i = 0; i < members->n && !m->schema.failed; i++) {
+        struct demo_layers member = demo_layers_of_member(&m->schema, layers, members->keys[i]);
         if (i > 0)
             (void)buf_add_char(m->out, ',');
         (void)json_add_string(m->out, members->keys[i]);
@@ -827,38 +601,20 @@ static void make_object(struct maker *m, const struct layers *layers, size_t var
     (void)buf_add_char(m->out, '}');
 }
 
-/* All that the layers say of an array's element. */
-static struct layers element_layers(struct maker *m, const struct layers *layers, size_t index)
+static void make_array(struct maker *m, const struct demo_layers *layers, struct str name)
 {
-    struct layers element = {.n = 0};
-
-    for (size_t i = 0; i < layers->n; i++) {
-        yyjson_val *items = json_get(layers->items[i], STR("items"));
-        yyjson_val *prefix = json_get(layers->items[i], STR("prefixItems"));
-        if (yyjson_is_arr(items)) { /* before 2020 */
-            prefix = items;
-            items = json_get(layers->items[i], STR("additionalItems"));
-        }
-        add_layer(m, &element,
-                  index < yyjson_arr_size(prefix) ? yyjson_arr_get(prefix, index) : items, 0);
-        if (index == 0)
-            add_layer(m, &element, json_get(layers->items[i], STR("contains")), 0);
-    }
-    return element;
-}
-
-static void make_array(struct maker *m, const struct layers *layers, struct str name)
-{
-    size_t min = count_of(layers, STR("minItems"), true, 0);
-    size_t max = count_of(layers, STR("maxItems"), false, SIZE_MAX);
-    size_t n = min > 0 ? min : max > 0 && (m->depth < 8 || says(layers, STR("contains"))) ? 1 : 0;
+    size_t min = demo_layers_count(layers, STR("minItems"), true, 0);
+    size_t max = demo_layers_count(layers, STR("maxItems"), false, SIZE_MAX);
+    size_t n = min > 0                                                                 ? min
+               : max > 0 && (m->depth < 8 || demo_layers_say(layers, STR("contains"))) ? 1
+                                                                                       : 0;
     bool unique = false;
 
     for (size_t i = 0; i < layers->n; i++)
         unique |= yyjson_is_true(json_get(layers->items[i], STR("uniqueItems")));
     (void)buf_add_char(m->out, '[');
-    for (size_t i = 0; i < n && !m->failed; i++) {
-        struct layers element = element_layers(m, layers, i);
+    for (size_t i = 0; i < n && !m->schema.failed; i++) {
+        struct demo_layers element = demo_layers_of_element(&m->schema, layers, i);
         if (element.impossible && i >= min)
             break;
         if (i > 0)
@@ -871,56 +627,56 @@ static void make_array(struct maker *m, const struct layers *layers, struct str 
 /* --- values -------------------------------------------------------------------------------- */
 
 /* Without a type, what the layers speak of. */
-static unsigned type_spoken_of(const struct layers *layers, unsigned types)
+static unsigned type_spoken_of(const struct demo_layers *layers, unsigned types)
 {
     static const struct {
         struct str key;
         unsigned type;
     } signs[] = {
-        {STR_INIT("properties"), TYPE_OBJECT}, {STR_INIT("required"), TYPE_OBJECT},
-        {STR_INIT("items"), TYPE_ARRAY},       {STR_INIT("prefixItems"), TYPE_ARRAY},
-        {STR_INIT("minItems"), TYPE_ARRAY},    {STR_INIT("pattern"), TYPE_STRING},
-        {STR_INIT("minLength"), TYPE_STRING},  {STR_INIT("format"), TYPE_STRING},
-        {STR_INIT("minimum"), TYPE_NUMBER},    {STR_INIT("multipleOf"), TYPE_NUMBER},
-        {STR_INIT("maximum"), TYPE_NUMBER},    {STR_INIT("minProperties"), TYPE_OBJECT},
+        {STR_INIT("properties"), DEMO_TYPE_OBJECT}, {STR_INIT("required"), DEMO_TYPE_OBJECT},
+        {STR_INIT("items"), DEMO_TYPE_ARRAY},       {STR_INIT("prefixItems"), DEMO_TYPE_ARRAY},
+        {STR_INIT("minItems"), DEMO_TYPE_ARRAY},    {STR_INIT("pattern"), DEMO_TYPE_STRING},
+        {STR_INIT("minLength"), DEMO_TYPE_STRING},  {STR_INIT("format"), DEMO_TYPE_STRING},
+        {STR_INIT("minimum"), DEMO_TYPE_NUMBER},    {STR_INIT("multipleOf"), DEMO_TYPE_NUMBER},
+        {STR_INIT("maximum"), DEMO_TYPE_NUMBER},    {STR_INIT("minProperties"), DEMO_TYPE_OBJECT},
     };
 
-    if (types != TYPE_ALL)
+    if (types != DEMO_TYPE_ALL)
         return types;
     for (size_t i = 0; i < COUNT_OF(signs); i++) {
-        if (says(layers, signs[i].key))
+        if (demo_layers_say(layers, signs[i].key))
             return signs[i].type;
     }
-    return TYPE_STRING;
+    return DEMO_TYPE_STRING;
 }
 
-static void make_scalar(struct maker *m, const struct layers *layers, size_t variant,
+static void make_scalar(struct maker *m, const struct demo_layers *layers, size_t variant,
                         struct str name, unsigned types)
 {
     double value;
 
-    if ((types & TYPE_STRING) != 0) {
+    if ((types & DEMO_TYPE_STRING) != 0) {
         make_string(m, layers, variant, name);
-    } else if ((types & (TYPE_NUMBER | TYPE_INTEGER)) != 0) {
-        struct bounds b = bounds_of(layers, (types & TYPE_NUMBER) == 0);
+    } else if ((types & (DEMO_TYPE_NUMBER | DEMO_TYPE_INTEGER)) != 0) {
+        struct bounds b = bounds_of(layers, (types & DEMO_TYPE_NUMBER) == 0);
         bool offered = variant == 0 && message_number(m, 0, &value) && number_fits(&b, value);
         if (offered || make_number(&b, variant, &value))
             write_number(m, value);
         else
             fail(m);
-    } else if ((types & TYPE_BOOLEAN) != 0) {
+    } else if ((types & DEMO_TYPE_BOOLEAN) != 0) {
         (void)buf_add(m->out, variant % 2 == 0 ? STR("true") : STR("false"));
     } else {
         (void)buf_add(m->out, STR("null"));
     }
 }
 
-static void make_value(struct maker *m, const struct layers *layers, size_t variant,
+static void make_value(struct maker *m, const struct demo_layers *layers, size_t variant,
                        struct str name)
 {
-    unsigned types = types_of(layers);
+    unsigned types = demo_layers_types(layers);
 
-    if (m->failed || ++m->values > VALUES_MAX || m->depth == DEPTH_MAX || types == 0 ||
+    if (m->schema.failed || ++m->values > VALUES_MAX || m->depth == DEPTH_MAX || types == 0 ||
         layers->impossible || !buf_ok(m->out)) {
         fail(m);
         return;
@@ -932,45 +688,15 @@ static void make_value(struct maker *m, const struct layers *layers, size_t vari
     }
     types = type_spoken_of(layers, types);
     /* At depth a list may end empty, and a null may end what refers to itself. */
-    if ((types & TYPE_NULL) != 0 && m->depth > DEPTH_MAX / 4)
+    if ((types & DEMO_TYPE_NULL) != 0 && m->depth > DEPTH_MAX / 4)
         (void)buf_add(m->out, STR("null"));
-    else if ((types & TYPE_OBJECT) != 0)
+    else if ((types & DEMO_TYPE_OBJECT) != 0)
         make_object(m, layers, variant);
-    else if ((types & TYPE_ARRAY) != 0)
+    else if ((types & DEMO_TYPE_ARRAY) != 0)
         make_array(m, layers, name);
     else
         make_scalar(m, layers, variant, name, types);
     m->depth--;
-}
-
-static bool is_possible(const struct layers *layers)
-{
-    return !layers->impossible && types_of(layers) != 0;
-}
-
-static void add_branch(struct maker *m, struct layers *layers, yyjson_val *branches, size_t deep)
-{
-    yyjson_val *branch;
-    size_t i;
-    size_t n;
-
-    if (!yyjson_is_arr(branches) || yyjson_arr_size(branches) == 0)
-        return;
-    /* null last: it is said of what may be left out. */
-    for (int nulls = 0; nulls < 2; nulls++) {
-        yyjson_arr_foreach(branches, i, n, branch)
-        {
-            struct layers with = *layers;
-            add_layer(m, &with, branch, deep + 1);
-            if (m->failed)
-                return;
-            if (is_possible(&with) && (nulls == 1 || types_of(&with) != TYPE_NULL)) {
-                *layers = with;
-                return;
-            }
-        }
-    }
-    layers->impossible = true;
 }
 
 bool demo_instance(struct str schema, struct str message, struct arena *arena, struct buf *out)
@@ -983,8 +709,8 @@ bool demo_instance(struct str schema, struct str message, struct arena *arena, s
     yyjson_val *root = json_read(schema, &options, arena, &e);
     if (root == NULL)
         return false;
-    struct maker m = {.root = root, .message = message, .arena = arena, .out = out};
-    struct layers layers = layers_of(&m, root);
+    struct maker m = {.schema = {.root = root, .arena = arena}, .message = message, .out = out};
+    struct demo_layers layers = demo_layers_of(&m.schema, root);
     make_value(&m, &layers, 0, STR(""));
-    return !m.failed && buf_ok(out) && !arena_overflowed(arena);
+    return !m.schema.failed && buf_ok(out) && !arena_overflowed(arena);
 }
