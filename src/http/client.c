@@ -168,6 +168,7 @@ static void request_run(struct deferred *deferred)
         (void)FAIL(&e, ERR_UPSTREAM_UNREACHABLE, "there is nothing to connect to");
         client_fail(r, &e);
     } else {
+        client_send_flush(r);
         client_tell_sent(r);
     }
     if (is_reading(r) && client_answer_is_held(r)) {

@@ -109,6 +109,8 @@ void client_send_forget(struct client_request *r);
 NODISCARD bool client_send_frame(struct client_call *call);
 /* What the call had is sent. True: so is the rest. Tells `writable`. */
 NODISCARD bool client_send_go_on(struct client_request *r);
+/* At the end of a turn: what was too little to go alone. */
+void client_send_flush(struct client_request *r);
 /* It is the user's turn. */
 PURE_FN bool client_send_waits(const struct client_request *r);
 

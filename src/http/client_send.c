@@ -7,6 +7,8 @@
  *           what the kernel does not take; past its mark the user is to wait for `writable`. A
  *           piece that comes before its turn (the connection does not stand yet) is held: one at
  *           most, as the user then waits.
+ *           Small pieces of one turn go together at its end: who sends a byte in each chunk would
+ *           else cost a system call for each.
  *           As nothing of it can be sent again, the connection is one that nobody used before: none
  *           that the other side may be closing at this moment.
  *
@@ -19,11 +21,17 @@
 #include "base/mem.h"
 #include "http/client_priv.h"
 
-enum { FRAMING_MAX = 32 };
+enum {
+    FRAMING_MAX = 32,
+    SMALL_MAX = 4 * 1024, /* below it a piece waits for others of its turn */
+    SMALLS_MAX = 16 * 1024
+};
 
 struct client_upload {
-    struct buf held; /* framed */
-    bool full;       /* the user waits for `writable` */
+    struct buf held;   /* framed */
+    struct buf smalls; /* not framed; empty between turns */
+    bool choked;       /* smalls that went at a turn's end were too much: the next piece is told */
+    bool full;         /* the user waits for `writable` */
     bool ended;
 };
 
@@ -50,6 +58,7 @@ void client_send_begin(struct client_request *r)
         return;
     r->upload = mem_new(sizeof(*r->upload));
     buf_init(&r->upload->held, CLIENT_SEND_MAX + 2 * FRAMING_MAX);
+    buf_init(&r->upload->smalls, SMALLS_MAX);
 }
 
 void client_send_forget(struct client_request *r)
@@ -57,6 +66,7 @@ void client_send_forget(struct client_request *r)
     if (r->upload == NULL)
         return;
     buf_fini(&r->upload->held);
+    buf_fini(&r->upload->smalls);
     mem_free(r->upload);
     r->upload = NULL;
 }
@@ -111,6 +121,7 @@ bool client_send_go_on(struct client_request *r)
     }
     if (upload->ended)
         return true;
+    upload->choked = false;
     if (upload->full) {
         assert(r->in_event);
         upload->full = false;
@@ -119,18 +130,22 @@ bool client_send_go_on(struct client_request *r)
     return false;
 }
 
-/* The piece as it goes to the wire. Returns how many parts. */
+/* The smalls and the piece as they go to the wire. Returns how many parts. */
 static size_t frame(const struct client_request *r, struct str bytes, char room[FRAMING_MAX],
-                    struct str parts[4])
+                    struct str parts[5])
 {
+    struct str smalls = buf_str(&r->upload->smalls);
+    size_t total = smalls.n + bytes.n;
     bool chunked = r->call.chunked;
     size_t n = 0;
 
-    if (chunked && bytes.n > 0)
-        parts[n++] = chunk_size(bytes.n, room);
+    if (chunked && total > 0)
+        parts[n++] = chunk_size(total, room);
+    if (smalls.n > 0)
+        parts[n++] = smalls;
     if (bytes.n > 0)
         parts[n++] = bytes;
-    if (chunked && bytes.n > 0)
+    if (chunked && total > 0)
         parts[n++] = STR("\r\n");
     if (chunked && r->upload->ended)
         parts[n++] = last_chunk;
@@ -147,11 +162,47 @@ static void hold(struct client_upload *upload, const struct str *parts, size_t n
     assert(held); /* one piece */
 }
 
+/* With what waits. True: that is enough for now. */
+static bool give(struct client_request *r, struct str bytes)
+{
+    char room[FRAMING_MAX];
+    struct str parts[5];
+    size_t n = frame(r, bytes, room, parts);
+
+    bool full = n > 0 && conn_write(r->conn, parts, n) == CONN_FULL;
+    buf_fini(&r->upload->smalls);
+    return full;
+}
+
+void client_send_flush(struct client_request *r)
+{
+    struct client_upload *upload = r->upload;
+
+    if (upload == NULL || upload->smalls.n == 0 || r->state != CLIENT_SENDING)
+        return;
+    if (r->refused)
+        buf_fini(&upload->smalls);
+    else
+        upload->choked = give(r, STR(""));
+}
+
+/* Whether the piece waits for the turn's end. */
+static bool gather(struct client_request *r, struct str bytes)
+{
+    struct client_upload *upload = r->upload;
+
+    if (upload->choked || bytes.n >= SMALL_MAX || upload->smalls.n + bytes.n > SMALLS_MAX)
+        return false;
+    if (upload->smalls.n == 0)
+        client_run_soon(r);
+    bool ok = buf_add(&upload->smalls, bytes);
+    assert(ok);
+    return true;
+}
+
 enum client_push client_send(struct client_request *r, struct str bytes, bool end)
 {
     struct client_upload *upload = r->upload;
-    char room[FRAMING_MAX];
-    struct str parts[4];
 
     client_check(r);
     if (r->state != CLIENT_CONNECTING && r->state != CLIENT_SENDING)
@@ -162,13 +213,16 @@ enum client_push client_send(struct client_request *r, struct str bytes, bool en
     if (r->refused)
         return CLIENT_OK;
     r->read_ms = loop_now_ms(r->pool->loop);
-    size_t n = frame(r, bytes, room, parts);
     if (client_send_is_kept(r)) {
-        hold(upload, parts, n);
+        char room[FRAMING_MAX];
+        struct str parts[5];
+        hold(upload, parts, frame(r, bytes, room, parts));
         upload->full = bytes.n > 0 && !end;
         return upload->full ? CLIENT_FULL : CLIENT_OK;
     }
-    bool full = n > 0 && conn_write(r->conn, parts, n) == CONN_FULL;
+    if (!end && gather(r, bytes))
+        return CLIENT_OK;
+    bool full = give(r, bytes);
     if (end) {
         client_sent(r);
         return CLIENT_OK;

@@ -333,6 +333,62 @@ static void test_takes_a_connection_of_its_own(void **state)
     }
 }
 
+/* Small pieces of a turn go in one chunk, in their order, also before and behind large ones; and the
+ * user is told when they are too much, as with any. */
+static void test_small_pieces(void **state)
+{
+    struct user user;
+    struct buf expected;
+    char *large = mem_new(PIECE);
+
+    (void)state;
+    memset(large, 'l', PIECE);
+    buf_init(&expected, GOT_MAX);
+    setup(&user, true);
+    begin(&user, NULL, true);
+    loop_test_run(user.loop);
+    buf_reset(&user.got);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(client_send(user.request, STR("abc"), false), CLIENT_OK);
+    loop_test_run(user.loop);
+    assert_got(&user, "1e\r\nabcabcabcabcabcabcabcabcabcabc\r\n");
+    buf_reset(&user.got);
+    (void)client_send(user.request, STR("1"), false);
+    (void)client_send(user.request, str_of(large, PIECE), false);
+    (void)client_send(user.request, STR("2"), false);
+    (void)client_send(user.request, STR("3"), false);
+    (void)client_send(user.request, STR("4"), true);
+    loop_test_run(user.loop);
+    buf_add(&expected, STR("c351\r\n1"));
+    buf_add(&expected, str_of(large, PIECE));
+    buf_add(&expected, STR("\r\n3\r\n234\r\n0\r\n\r\n"));
+    assert_true(str_eq(buf_str(&user.got), buf_str(&expected)));
+    assert_int_equal(user.sents, 1);
+    teardown(&user);
+
+    /* Nobody takes them: some turns' worth, and then the user waits. */
+    setup(&user, false);
+    begin(&user, NULL, false);
+    loop_test_run(user.loop);
+    size_t given = 0;
+    while (given < GOT_MAX && client_send(user.request, str_of(large, 1000), false) == CLIENT_OK) {
+        given += 1000;
+        if (given % 10000 == 0)
+            loop_test_run(user.loop);
+    }
+    given += 1000;
+    assert_true(given < 300000);
+    conn_read_start(user.upstream);
+    loop_test_run(user.loop);
+    assert_int_equal(user.writables, 1);
+    (void)client_send(user.request, STR("end"), false);
+    client_cancel(&user.request); /* with something that waits */
+    assert_int_equal(user.got.n, strlen(HEAD) + given);
+    teardown(&user);
+    buf_fini(&expected);
+    mem_free(large);
+}
+
 /* A piece that comes before its turn is held; what the call had is borrowed until then. */
 static void test_held_piece(void **state)
 {
@@ -477,8 +533,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces),        cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_backpressure),  cmocka_unit_test(test_takes_a_connection_of_its_own),
-        cmocka_unit_test(test_held_piece),    cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_early_answers), cmocka_unit_test(test_ends_anywhere),
+        cmocka_unit_test(test_small_pieces),  cmocka_unit_test(test_held_piece),
+        cmocka_unit_test(test_silence),       cmocka_unit_test(test_early_answers),
+        cmocka_unit_test(test_ends_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
