@@ -580,6 +580,7 @@ test("status: what is in force, and from where; stats: what the session did", as
         assert.match(text, /special-model/);
         assert.match(text, /session/);
         await scene.prompt(protocol, "Hello", { session });
+        await scene.proxy.counted();
         await scene.command(protocol, "!/stats", /\b1\b/, { session });
     }
 });

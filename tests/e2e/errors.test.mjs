@@ -9,7 +9,7 @@ import { after, before, beforeEach } from "node:test";
 
 import { limited, raw, request, request_bytes, sse_data, until, within } from "./lib/http1.mjs";
 import { Mock, chunk, delta, head_bytes, sse, whole } from "./lib/mock.mjs";
-import { KEY, SLOW, backend, free_port, start, stop_all, test } from "./lib/proxy.mjs";
+import { DEAD_PORT, KEY, SLOW, backend, start, stop_all, test } from "./lib/proxy.mjs";
 
 const CHAT = "/v1/chat/completions";
 const MESSAGES = [{ role: "user", content: "x" }];
@@ -30,7 +30,7 @@ before(async () => {
         default_backend: "mock", proxy_timeout: `${SILENCE_MS}ms`, body_bytes_max: "64 KiB",
         response_bytes_max: "1 MiB",
         retries: 0, backends: { mock: one(), other: one(), an: one(),
-            dead: { protocol: "openai-chat", api_url: `http://127.0.0.1:${await free_port()}/v1`,
+            dead: { protocol: "openai-chat", api_url: `http://127.0.0.1:${DEAD_PORT}/v1`,
                 api_keys: ["k"] } },
     } });
     empty = await start({});

@@ -11,7 +11,7 @@ import { available, make } from "./lib/certs.mjs";
 import { Forward } from "./lib/forward.mjs";
 import { within } from "./lib/http1.mjs";
 import { Mock, sse, text_chunks } from "./lib/mock.mjs";
-import { backend, free_port, run, start, stop_all, temp_dir, test as plain_test } from
+import { DEAD_PORT, backend, run, start, stop_all, temp_dir, test as plain_test } from
     "./lib/proxy.mjs";
 
 const skip = available() ? false : "the openssl command is not installed";
@@ -237,12 +237,11 @@ test("forward: another proxy after SIGHUP", { skip }, async () => {
 /* ---- What goes wrong ---- */
 
 test("forward: a proxy that is not there: 502 that names it", { skip }, async () => {
-    const port = await free_port();
     const proxy = await proxy_with({ env: {
-        ALL_PROXY: `http://user:${SECRET}@127.0.0.1:${port}` } });
+        ALL_PROXY: `http://user:${SECRET}@127.0.0.1:${DEAD_PORT}` } });
     for (const model of ["secure:m1", "plain:m1"]) {
         await is_refused(proxy, model, 502,
-            new RegExp(`^Could not connect.*the proxy 127\\.0\\.0\\.1:${port}: .*refused`));
+            new RegExp(`^Could not connect.*the proxy 127\\.0\\.0\\.1:${DEAD_PORT}: .*refused`));
     }
 });
 

@@ -8,7 +8,7 @@ import { after, before } from "node:test";
 
 import { Client, now, until } from "../e2e/lib/http1.mjs";
 import { Mock, whole } from "../e2e/lib/mock.mjs";
-import { SLOW, backend, free_port, start, stop_all, test } from "../e2e/lib/proxy.mjs";
+import { DEAD_PORT, SLOW, backend, start, stop_all, test } from "../e2e/lib/proxy.mjs";
 import { EAI, FOREVER, Inject, OP, unavailable } from "./lib/inject.mjs";
 
 const skip = unavailable();
@@ -17,7 +17,6 @@ const STUCK_MS = SLOW ? 4000 : 2000;
 let mock;
 let proxy;
 let inject;
-let dead;
 
 /* No connection is kept: each request looks its name up. */
 async function answer(ex) {
@@ -36,7 +35,7 @@ function backends() {
         six: to("six"),
         none: to("none"),
         unknown: to("unknown"),
-        dead: to("both", { api_url: at("both", dead) }),
+        dead: to("both", { api_url: at("both", DEAD_PORT) }),
         hasty: to("four", { connect_timeout: "300ms" }),
         patient: to("four", { connect_timeout: "20s" }),
     };
@@ -47,7 +46,6 @@ before(async () => {
         return;
     }
     mock = await Mock.start({ fallback: answer });
-    dead = await free_port();
     inject = new Inject();
     proxy = await start({ config: { retries: 0, backends: backends() }, env: inject.env });
 });

@@ -18,7 +18,7 @@ import { after, before } from "node:test";
 
 import { Client, raw, request, request_bytes } from "../e2e/lib/http1.mjs";
 import { Mock, chunk, delta, head_bytes, sse, text_chunks, whole } from "../e2e/lib/mock.mjs";
-import { free_port, run, start, stop_all, test, yaml } from "../e2e/lib/proxy.mjs";
+import { DEAD_PORT, run, start, stop_all, test, yaml } from "../e2e/lib/proxy.mjs";
 import { settled, until } from "./settled.mjs";
 
 const CHAT = "/v1/chat/completions";
@@ -200,7 +200,6 @@ async function exchanges(p) {
 }
 
 async function config_of(level) {
-    const closed = await free_port();
     const custom = (url, more) => ({ protocol: "openai-chat", api_url: url,
         api_keys: { main: S.upstreamkey }, headers: { "x-extra": S.extraheader }, ...more });
     return {
@@ -208,7 +207,7 @@ async function config_of(level) {
         default_backend: "mock",
         backends: {
             mock: custom(mock.url),
-            dead: custom(`http://127.0.0.1:${closed}/v1`),
+            dead: custom(`http://127.0.0.1:${DEAD_PORT}/v1`),
             tunnel: custom("https://upstream.example/v1"),
             hop: custom("http://upstream.example/v1"),
         },

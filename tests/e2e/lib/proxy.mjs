@@ -139,14 +139,39 @@ export function temp_dir() {
     return fs.mkdtempSync(path.join(os.tmpdir(), "llm-proxy-e2e-"));
 }
 
+/** Nobody listens there: only root might, and no test does. */
+export const DEAD_PORT = 1;
+
+/* Below what the kernel hands out by itself, to connections as well. */
+const PORTS = (() => {
+    let end = 32_768;
+    try {
+        [end] = fs.readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").split("\t")
+            .map(Number);
+    } catch {
+        /* Not Linux. */
+    }
+    return { begin: 15_000, end };
+})();
+
+/** One that nobody has; and that nobody gets who did not ask for it. */
 export async function free_port() {
-    const server = net.createServer();
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address();
-    server.close();
-    await once(server, "close");
-    return port;
+    for (;;) {
+        const count = PORTS.end - PORTS.begin;
+        const port = count < 1000 ? 0 : PORTS.begin + Math.floor(Math.random() * count);
+        const server = net.createServer();
+        const taken = new Promise((resolve) => {
+            server.once("error", resolve);
+        });
+        server.listen(port, "127.0.0.1");
+        if (await Promise.race([taken, once(server, "listening")]) instanceof Error) {
+            continue;
+        }
+        const { port: got } = server.address();
+        server.close();
+        await once(server, "close");
+        return got;
+    }
 }
 
 function environment(dir, more) {
