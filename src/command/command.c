@@ -45,12 +45,23 @@ struct str command_nearest(struct str name)
     return near.best;
 }
 
+static bool spec_is(const struct arg_spec *spec, struct str key)
+{
+    return names_eq(str_c(spec->key), key) || names_has(spec->aliases, key);
+}
+
 void command_unknown(struct str name, struct buf *reply)
 {
     struct str nearest = command_nearest(name);
 
     (void)buf_add(reply, STR("Unknown command: "));
     names_show(name, reply);
+    for (size_t i = 0; i < KNOB_SET_COUNT; i++) {
+        if (spec_is(&knob_specs[i], name)) {
+            (void)buf_print(reply, "; did you mean set(%s=…)?", knob_specs[i].key);
+            return;
+        }
+    }
     if (!str_is_null(nearest))
         (void)buf_print(reply, "; did you mean %.*s?", STR_ARG(nearest));
 }
@@ -114,11 +125,6 @@ bool command_prefix_ok(struct str prefix, const char **ret_why)
 }
 
 /* --- arguments --- */
-
-static bool spec_is(const struct arg_spec *spec, struct str key)
-{
-    return names_eq(str_c(spec->key), key) || names_has(spec->aliases, key);
-}
 
 size_t command_spec_of(const struct command *command, const struct arg *arg)
 {

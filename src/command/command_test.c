@@ -52,6 +52,8 @@ static void nearest(void **state)
         {"unste", "unset"},
         {"inter", "interactive"},
         {"project_dri", "project-dir"},
+        {"dir_", NULL},
+        {"directory", "project-dir"},
         {"temp", "temperature"},
         {"xyzzy", NULL},
         {"q", NULL},
@@ -70,6 +72,14 @@ static void nearest(void **state)
                                          names[i].typed, names[i].name);
         assert_reply(f, names[i].typed, str_z(&f->arena, all));
     }
+    /* What is a key of set, by any of its names. */
+    buf_reset(&f->reply);
+    command_unknown(STR("reasoning_effort"), &f->reply);
+    assert_reply(f, "a key",
+                 "Unknown command: reasoning_effort; did you mean set(reasoning-effort=…)?");
+    buf_reset(&f->reply);
+    command_unknown(STR("loop"), &f->reply);
+    assert_reply(f, "a key", "Unknown command: loop; did you mean set(loop-detection=…)?");
     /* A name of any length is answered in a few bytes. */
     char *p = arena_alloc(&f->arena, 10000);
     memset(p, 'x', 10000);
@@ -188,6 +198,13 @@ static const struct {
     {"set(mode=x)", "Unknown parameter: mode; did you mean model?"},
     {"set(Modle=x)", "Unknown parameter: Modle; did you mean model?"},
     {"set(reasoning=x)", "Unknown parameter: reasoning; did you mean reasoning-effort?"},
+    {"set(effort=high)", "Unknown parameter: effort; did you mean reasoning-effort?"},
+    {"set(budget=1)", "Unknown parameter: budget; did you mean thinking-budget?"},
+    {"set(PREFIX=$/)", "Unknown parameter: PREFIX; did you mean command-prefix?"},
+    {"set(ttl=1)", "Unknown parameter: ttl; did you mean tool-loop-ttl?"},
+    {"set(generation_config={})", "Unknown parameter: generation_config; did you mean "
+                                  "gemini-generation-config?"},
+    {"set(onfig={})", "Unknown parameter: onfig"},
     {"set(oneoff=openai:x)", "Unknown parameter: oneoff"},
     {"set(xyzzy=1)", "Unknown parameter: xyzzy"},
     {"set(xyzzy)", "Unknown parameter: xyzzy"},

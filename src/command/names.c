@@ -40,6 +40,20 @@ void names_near_init(struct names_near *near, struct str name)
     *near = (struct names_near){.name = name, .distance = name.n < 4 ? 2 : NEAR_DISTANCE_MAX};
 }
 
+/* Words of it, as they stand: "budget" of "thinking-budget". */
+static bool has_words(struct str name, struct str words)
+{
+    size_t at = 0;
+
+    while ((at = str_find(name, words, at)) != SIZE_MAX) {
+        size_t end = at + words.n;
+        if ((at == 0 || name.p[at - 1] == '-') && (end == name.n || name.p[end] == '-'))
+            return true;
+        at++;
+    }
+    return false;
+}
+
 void names_near_try(struct names_near *near, struct str candidate, struct str canonical)
 {
     char typed[NEAR_NAME_MAX];
@@ -49,9 +63,10 @@ void names_near_try(struct names_near *near, struct str candidate, struct str ca
         return;
     for (size_t i = 0; i < n; i++)
         typed[i] = plain(near->name.p[i]);
-    size_t distance = str_distance(str_of(typed, n), candidate, NEAR_DISTANCE_MAX);
-    /* "reasoning" is far from "reasoning-effort", and yet what was meant. */
-    if (n >= NEAR_PREFIX_MIN && str_starts(candidate, str_of(typed, n)))
+    struct str name = str_of(typed, n);
+    size_t distance = str_distance(name, candidate, NEAR_DISTANCE_MAX);
+    /* "reasoning" and "effort" are far from "reasoning-effort", and yet what was meant. */
+    if (n >= NEAR_PREFIX_MIN && (str_starts(candidate, name) || has_words(candidate, name)))
         distance = 1;
     if (distance < near->distance) {
         near->distance = distance;
