@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/perf_recent.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -110,11 +111,54 @@ static void test_each_second_of_an_hour(void **state)
     pair_free(pair);
 }
 
+/* --- workers at once --- */
+
+enum { TURNS = 3000 };
+
+struct runner {
+    struct pair *pair;
+    size_t worker;
+};
+
+/* Each its own exchanges, 20 a second, over two and a half minutes. */
+static void *run_worker(void *arg)
+{
+    const struct runner *runner = arg;
+
+    for (int64_t i = 0; i < TURNS; i++)
+        over(runner->pair, runner->worker, 3, 50ll * MINUTE + i * 50000, 100 + i);
+    return NULL;
+}
+
+/* Catches: a count that is read, or a sum kept, while it is written (with the thread sanitizer),
+ * and one that is lost or counted twice. */
+static void test_workers_at_once(void **state)
+{
+    struct pair *pair = pair_new();
+    struct runner runners[2] = {{pair, 0}, {pair, 1}};
+    pthread_t threads[2];
+    uint64_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_worker, &runners[i]), 0);
+    while (n < TURNS) { /* ends: they only add */
+        uint64_t now = perf_recent_count(&pair->recent, 3, PERF_OK, 50);
+        assert_true(now >= n && now <= 2 * TURNS);
+        n = now;
+    }
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(longest(pair, 3, 52ll * MINUTE, 2 * TURNS) > 0, true);
+    pair_free(pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_last_minutes),
         cmocka_unit_test(test_each_second_of_an_hour),
+        cmocka_unit_test(test_workers_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
