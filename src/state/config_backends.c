@@ -307,36 +307,32 @@ void config_backends_yaml(struct config_reader *r, const struct yaml_node *node)
 static void take_key(struct config_reader *r, size_t backend, struct str name, struct str key,
                      struct str where)
 {
-    config_keys_backend_clear(&r->backends[backend]);
-    r->notes[backend].keys = copy(r, where);
-    config_keys_backend_add(r, &r->backends[backend], name, key, where);
+    const struct config_key given = {.name = name, .text = key, .where = where};
+
+    if (config_keys_backend_replace(r, &r->backends[backend], &given, 1))
+        r->notes[backend].keys = copy(r, where);
 }
 
 /* VARIABLE_API_KEY_1 to _20 replace VARIABLE_API_KEY. Returns whether there was any. */
 static bool take_keys(struct config_reader *r, size_t at, const char *variable)
 {
-    struct backend_config *backend = &r->backends[at];
-    struct config_note *note = &r->notes[at];
+    struct config_key given[CONFIG_NUMBERED_KEYS_MAX];
     struct str where = STR_NULL;
     const char *single = str_z(&r->arena, str_print(&r->arena, "%s_API_KEY", variable));
     struct str key = config_env_get(r, single, &where);
-    size_t numbered = 0;
+    size_t n = 0;
 
     for (int i = 1; i <= CONFIG_NUMBERED_KEYS_MAX; i++) {
-        struct str name = str_print(&r->arena, "%s_API_KEY_%d", variable, i);
-        struct str place = STR_NULL;
-        struct str value = config_env_get(r, str_z(&r->arena, name), &place);
-        if (str_is_null(value))
-            continue;
-        if (numbered++ == 0) {
-            config_keys_backend_clear(backend);
-            note->keys = copy(r, place);
-        }
-        config_keys_backend_add(r, backend, name, value, place);
+        struct config_key *one = &given[n];
+        one->name = str_print(&r->arena, "%s_API_KEY_%d", variable, i);
+        one->text = config_env_get(r, str_z(&r->arena, one->name), &one->where);
+        n += str_is_null(one->text) ? 0 : 1;
     }
-    if (numbered > 0) {
+    if (n > 0) {
         if (!str_is_null(key))
             config_warn(r, where, "not used, because %s_API_KEY_1 to _20 are set, too", variable);
+        if (config_keys_backend_replace(r, &r->backends[at], given, n))
+            r->notes[at].keys = copy(r, given[0].where);
         return true;
     }
     if (str_is_null(key))

@@ -171,6 +171,42 @@ static void backends_of_the_environment(void **state)
     assert_str(c->backends[1].name, "demo");
 }
 
+/* Catches: names that the file gives to what stands in the environment, lost to the variables';
+ * keys of the file that leave without a word. */
+static void names_of_keys_of_the_environment(void **state)
+{
+    static char one[] = "OPENAI_API_KEY_1=sk-1";
+    static char two[] = "OPENAI_API_KEY_2=sk-2";
+    static char *both[] = {one, two, NULL};
+    static char *first[] = {one, NULL};
+    static const char yaml[] = "backends:\n  openai:\n    api_keys:\n"
+                               "      spare: ${OPENAI_API_KEY_2:-sk-2}\n"
+                               "      team: ${OPENAI_API_KEY_1}\n";
+    struct fixture *f = *state;
+    const struct config *c = good(f, &(struct inputs){.yaml = yaml, .environment = both});
+
+    assert_int_equal(c->backends[0].keys_n, 2);
+    assert_str(c->backends[0].keys[0].name, "spare");
+    assert_str(c->backends[0].keys[1].name, "team");
+    assert_str(secret_reveal(&c->backends[0].keys[0].key), "sk-2");
+    assert_int_equal(f->result.warnings, 0);
+
+    c = good(f, &(struct inputs){.yaml = yaml, .environment = first});
+    assert_int_equal(c->backends[0].keys_n, 1);
+    assert_str(c->backends[0].keys[0].name, "team");
+    assert_str(secret_reveal(&c->backends[0].keys[0].key), "sk-1");
+    assert_int_equal(f->result.warnings, 1);
+    assert_has(f->result.report, "environment OPENAI_API_KEY_1: warning: backends.openai: 1 of its "
+                                 "keys in the file are not used, because OPENAI_API_KEY_1 is set");
+
+    c = good(f, &(struct inputs){.yaml = "backends: {openai: {api_keys: {team: sk-1}}}\n",
+                                 .environment = both});
+    assert_int_equal(c->backends[0].keys_n, 2);
+    assert_str(c->backends[0].keys[0].name, "team");
+    assert_str(c->backends[0].keys[1].name, "OPENAI_API_KEY_2");
+    assert_int_equal(f->result.warnings, 0);
+}
+
 static void tls_of_the_listener(void **state)
 {
     struct fixture *f = *state;
@@ -460,6 +496,7 @@ int main(void)
         TEST(client_keys),
         TEST(backends_of_the_file),
         TEST(backends_of_the_environment),
+        TEST(names_of_keys_of_the_environment),
         TEST(tls_of_the_listener),
         TEST(later),
         TEST(vendors_variables),

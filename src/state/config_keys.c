@@ -277,6 +277,57 @@ void config_keys_backend_add(struct config_reader *r, struct backend_config *bac
     };
 }
 
+/* NULL: none of the backend's keys is that. */
+static const struct backend_key *find_key(const struct backend_config *backend, struct str text)
+{
+    for (size_t i = 0; i < backend->keys_n; i++) {
+        if (str_eq_secret(secret_reveal(&backend->keys[i].key), text))
+            return &backend->keys[i];
+    }
+    return NULL;
+}
+
+static size_t count_lost(const struct backend_config *backend, const struct config_key *keys,
+                         size_t n)
+{
+    size_t lost = 0;
+
+    for (size_t i = 0; i < backend->keys_n; i++) {
+        size_t k = 0;
+        while (k < n && !str_eq_secret(secret_reveal(&backend->keys[i].key), keys[k].text))
+            k++;
+        lost += k == n ? 1 : 0;
+    }
+    return lost;
+}
+
+bool config_keys_backend_replace(struct config_reader *r, struct backend_config *backend,
+                                 const struct config_key *keys, size_t n)
+{
+    size_t lost = count_lost(backend, keys, n);
+    size_t known = 0;
+    struct str *names = arena_array(&r->arena, n, sizeof(*names));
+
+    assert(n > 0);
+    if (arena_overflowed(&r->arena))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const struct backend_key *same = find_key(backend, keys[i].text);
+        known += same == NULL ? 0 : 1;
+        names[i] = same == NULL ? keys[i].name : same->name;
+    }
+    if (lost == 0 && known == n)
+        return false;
+    if (lost > 0)
+        config_warn(r, keys[0].where,
+                    "backends.%.*s: %zu of its keys in the file are not used, because %.*s is set",
+                    STR_ARG(backend->name), lost, STR_ARG(keys[0].name));
+    config_keys_backend_clear(backend);
+    for (size_t i = 0; i < n; i++)
+        config_keys_backend_add(r, backend, names[i], keys[i].text, keys[i].where);
+    return true;
+}
+
 void config_keys_backend(struct config_reader *r, struct backend_config *backend,
                          const struct yaml_node *node, struct str what)
 {

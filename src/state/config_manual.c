@@ -100,9 +100,10 @@ static const char vendors_text[] =
 static const char environment_text[] =
     "\n## Environment\n\n"
     "`VENDOR_API_KEY`, or numbered `VENDOR_API_KEY_1` to `_20`, makes the vendor's backend, or\n"
-    "replaces its keys; `VENDOR_API_BASE_URL` makes it as well, or replaces its URL. The table of\n"
-    "vendors has these names, and others that some vendors' own programs read; those count where\n"
-    "the first are not set.\n";
+    "replaces its keys (one that the file has as well keeps its name there);\n"
+    "`VENDOR_API_BASE_URL` makes it as well, or replaces its URL. The table of vendors has these\n"
+    "names, and others that some vendors' own programs read; those count where the first are not\n"
+    "set.\n";
 
 static const char proxies_text[] =
     "\nOf a proxy's two names the lower-case one wins, and the environment over `.env`.\n"

@@ -191,6 +191,17 @@ void config_keys_backend(struct config_reader *r, struct backend_config *backend
 void config_keys_backend_add(struct config_reader *r, struct backend_config *backend,
                              struct str name, struct str key, struct str where);
 void config_keys_backend_clear(struct backend_config *backend);
+/* A key as a source says it. */
+struct config_key {
+    struct str name;
+    struct str text;
+    struct str where;
+};
+/* These instead of those that the backend has from the file, with a warning where some of those are
+ * lost. One that stands in the file keeps its name; where they are the same keys the file's stay as
+ * they are: false. */
+bool config_keys_backend_replace(struct config_reader *r, struct backend_config *backend,
+                                 const struct config_key *keys, size_t n);
 
 /* config_backends.c */
 void config_backends_yaml(struct config_reader *r, const struct yaml_node *node);
