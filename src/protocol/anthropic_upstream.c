@@ -28,9 +28,11 @@ static void edit_source(const struct request *request, const struct encode_reque
     struct json_edits edits = edits_copy(request, arena);
 
     edits_model(request, how, &edits, arena);
-    if (edits_steer(how) != NULL)
-        edits_merge(request, anthropic_steer_members(request, how, edits_steer(how), arena), NULL,
-                    &edits, arena);
+    if (edits_steer(how) != NULL) {
+        struct str members = anthropic_steer_members(request, how, edits_steer(how), arena);
+        edits_tell_unsaid(request, how, members, arena);
+        edits_merge(request, members, NULL, &edits, arena);
+    }
     edits_apply(request, &edits, arena, wire);
 }
 

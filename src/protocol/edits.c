@@ -175,6 +175,35 @@ static void merge_object(const struct merge *merge, struct str object, struct st
     buf_fini(&added);
 }
 
+static bool has_member(struct str object, struct str key, struct arena *arena)
+{
+    struct json_member m;
+    size_t cursor = 0;
+
+    while (json_object_next(object, &cursor, arena, &m)) {
+        if (str_eq(m.key, key))
+            return true;
+    }
+    return false;
+}
+
+void edits_tell_unsaid(const struct request *request, const struct encode_request *how,
+                       struct str object, struct arena *arena)
+{
+    const struct steer *steer = edits_steer(how);
+    const struct {
+        const char *key;
+        struct str asked;
+    } members[] = {{"temperature", steer->temperature}, {"top_p", steer->top_p}};
+
+    for (size_t i = 0; i < COUNT_OF(members); i++) {
+        struct str key = str_c(members[i].key);
+        if (!str_is_null(members[i].asked) && str_is_null(edits_own(request, members[i].key)) &&
+            !has_member(object, key, arena))
+            translation_warn_of(how->translation, "dropped", key);
+    }
+}
+
 void edits_merge(const struct request *request, struct str object, edits_names_fn *names,
                  struct json_edits *edits, struct arena *arena)
 {

@@ -74,9 +74,11 @@ static enum error_code edit_source(const struct request *request, const struct e
     edits_model(request, how, &edits, arena);
     if (how->add_usage && request->stream && request->include_usage < 0)
         edit_usage(request, &edits, arena);
-    if (steer != NULL)
-        edits_merge(request, openai_chat_translate_steer(request, how, steer, arena), names, &edits,
-                    arena);
+    if (steer != NULL) {
+        struct str members = openai_chat_translate_steer(request, how, steer, arena);
+        edits_tell_unsaid(request, how, members, arena);
+        edits_merge(request, members, names, &edits, arena);
+    }
     if (!plain && alone)
         TRY(openai_chat_dialect_edit(&request->index, how, request->model, &edits, arena, e));
     edits_apply(request, &edits, arena, wire);

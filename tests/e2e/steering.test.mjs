@@ -211,6 +211,25 @@ test("temperature: of the session where the request has none, in every protocol'
         }
     }));
 
+test("temperature: a model that refuses it gets none, and the client is told", async () => {
+    for (const [to, model, taken] of [["openai-chat", "gpt-5", "gpt-4o"],
+        ["openai-responses", "gpt-5", "gpt-4o"],
+        ["anthropic", "claude-opus-4-7", "claude-sonnet-4-5"]]) {
+        for (const protocol of [to, other(to)]) {
+            const options = { session: scene.id(), more: room(protocol) };
+            await scene.command(protocol, "!/set(temperature=0.25)", undefined, options);
+            const warned = async (name) => {
+                const up = await scene.prompt(protocol, "Hi",
+                    { ...options, model: `${PROTOCOLS[to].short}:${name}` });
+                return [up.json.temperature, up.got.answer.get("x-llm-proxy-warnings")];
+            };
+            assert.deepEqual(await warned(model), [undefined, "dropped:temperature"],
+                `${protocol} to ${model}`);
+            assert.deepEqual(await warned(taken), [0.25, undefined], `${protocol} to ${taken}`);
+        }
+    }
+});
+
 const between = (low, high) => (value) => value >= low && value <= high;
 const one_of = (...list) => (value) => list.includes(value);
 
