@@ -123,7 +123,8 @@ static struct openai_chat_known *know(struct openai_chat_encoder *enc,
         bool raw = !enc->encoding && begin->begin.index != EVENT_NO_INDEX;
         known->number = raw ? begin->begin.index : sent->numbers;
         sent->legacy |= known->legacy;
-        if (known->number >= sent->numbers && known->number < UINT32_MAX)
+        /* A function_call has no number: those of tool_calls are dense without it. */
+        if (!known->legacy && known->number >= sent->numbers && known->number < UINT32_MAX)
             sent->numbers = known->number + 1;
     } else if (known->kind != BLOCK_REFUSAL) {
         known->member = member_of(enc, begin);
@@ -364,7 +365,8 @@ static void finish_chunk(struct openai_chat_encoder *enc, struct openai_chat_sen
         openai_chat_add_key(out, STR("content"));
         buf_add(out, STR("\"\""));
     }
-    delta_end(enc, STR_NULL, openai_chat_finish_word(&known, sent->numbers > 0, sent->legacy), out);
+    bool calls = sent->numbers > 0 || sent->legacy;
+    delta_end(enc, STR_NULL, openai_chat_finish_word(&known, calls, sent->legacy), out);
     sent->finish = true;
 }
 
