@@ -333,8 +333,8 @@ static void test_takes_a_connection_of_its_own(void **state)
     }
 }
 
-/* Small pieces of a turn go in one chunk, in their order, also before and behind large ones; and the
- * user is told when they are too much, as with any. */
+/* Small pieces of a turn go in one chunk, in their order, also before and behind large ones; and
+ * the user is told when they are too much, as with any. */
 static void test_small_pieces(void **state)
 {
     struct user user;

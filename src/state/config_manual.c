@@ -59,10 +59,10 @@ static const char keys_text[] =
     "\n## Client keys\n\n"
     "`api_keys:` (also `auth.api_keys:`) is a list of keys, or of `{name, key, admin}`. In the\n"
     "environment: `API_KEYS=K1,K2` and `LLM_INTERACTIVE_PROXY_API_KEY`. A single key is an\n"
-    "admin's; of several those with `admin: true` are. Without any, one is made at the first start\n"
-    "and kept in `data_dir`. A key with blanks or quotes around it is an error (`Invalid API key\n"
-    "format`); no key is ever printed. A key's name is 1 to 128 bytes. No name and no text of the\n"
-    "configuration has line breaks or control characters.\n";
+    "admin's; of several those with `admin: true` are. Without any, one is made at the first\n"
+    "start and kept in `data_dir`. A key with blanks or quotes around it is an error\n"
+    "(`Invalid API key format`); no key is ever printed. A key's name is 1 to 128 bytes. No name\n"
+    "and no text of the configuration has line breaks or control characters.\n";
 
 static const char backends_text[] =
     "\n## Backends\n\n"
