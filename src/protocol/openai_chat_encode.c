@@ -280,10 +280,25 @@ static void text_begin(struct openai_chat_encoder *enc, struct openai_chat_sent 
 }
 
 /* A chunk whose delta is one member with a string. */
+/* A choice does not open with logprobs: OpenAI's own never does, and its SDK for Node would count
+ * those of a first chunk twice. */
+static void open_before_logprobs(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
+                                 struct buf *out)
+{
+    if (sent->role)
+        return;
+    delta_begin(enc, sent, true, out);
+    openai_chat_add_key(out, STR("content"));
+    buf_add(out, STR("\"\""));
+    delta_end(enc, STR_NULL, STR_NULL, out);
+}
+
 static void text_chunk(struct openai_chat_encoder *enc, struct openai_chat_sent *sent,
                        struct str member, struct str text, struct str logprobs, struct buf *out)
 {
     assert(member.n > 0);
+    if (UNLIKELY(!str_is_null(logprobs)))
+        open_before_logprobs(enc, sent, out);
     text_begin(enc, sent, member, out);
     json_add_string(out, text);
     if (LIKELY(str_is_null(logprobs) && !enc->options.include_usage))
@@ -444,6 +459,7 @@ static void encode_beside(struct openai_chat_encoder *enc, struct openai_chat_se
                           const struct event *event, struct buf *out)
 {
     if (event->kind == EVENT_LOGPROBS) {
+        open_before_logprobs(enc, sent, out);
         delta_begin(enc, sent, false, out);
         delta_end(enc, event->text, STR_NULL, out);
         return;
