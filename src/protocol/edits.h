@@ -46,8 +46,8 @@ edits_steer_fn gemini_config_steer;
  * names: NULL, equal keys are the same. */
 void edits_merge(const struct request *request, struct str object, edits_names_fn *names,
                  struct json_edits *edits, struct arena *arena);
-/* Notes what settings ask of sampling, the request does not say, and object does not have: the model
- * refuses it. */
+/* Notes what settings ask of sampling, the request does not say, and object does not have: the
+ * model refuses it. */
 void edits_tell_unsaid(const struct request *request, const struct encode_request *how,
                        struct str object, struct arena *arena);
 /* object with those members of other that it does not have, as edits_merge does it below the root;
