@@ -4,15 +4,61 @@
 enum { LOW_TO_HIGH = EFFORT_LOW | EFFORT_MEDIUM | EFFORT_HIGH, BUDGET_LEAST = 1024 };
 
 struct row {
-    enum traits_family family;
     const char *pattern;
+    uint64_t chars; /* of the pattern, as chars_of has those of a name */
     struct traits traits;
 };
 
-static const struct row rows[] = {
-#define TRAITS(of, text, ...) {TRAITS_##of, (text), {__VA_ARGS__}},
+/* A bit for each character, so that most patterns need not be looked for. */
+static inline uint64_t char_bit(char c)
+{
+    return UINT64_C(1) << ((unsigned char)c & 63);
+}
+
+/* The same of a literal, by the compiler; '^' is none of the name's. */
+#define CHAR(text, i) ((i) < sizeof(text) - 1 ? (text)[(i) < sizeof(text) ? (i) : 0] : '^')
+#define BIT(text, i)  (CHAR(text, i) == '^' ? 0 : UINT64_C(1) << (CHAR(text, i) & 63))
+#define BITS_4(text, i) \
+    (BIT(text, i) | BIT(text, (i) + 1) | BIT(text, (i) + 2) | BIT(text, (i) + 3))
+#define BITS_16(text, i) \
+    (BITS_4(text, i) | BITS_4(text, (i) + 4) | BITS_4(text, (i) + 8) | BITS_4(text, (i) + 12))
+#define ROW(text, ...) {(text), BITS_16(text, 0) | BITS_16(text, 16), {__VA_ARGS__}},
+#define NO_ROW(...)
+
+/* The rows of a family, by its name in traits.def. */
+#define TRAITS(family, ...) ROW_##family(__VA_ARGS__)
+static const struct row rows_anthropic[] = {
+#define ROW_ANTHROPIC ROW
+#define ROW_GEMINI    NO_ROW
+#define ROW_OPENAI    NO_ROW
 #include "canon/traits.def"
+#undef ROW_ANTHROPIC
+#undef ROW_GEMINI
+};
+static const struct row rows_gemini[] = {
+#define ROW_ANTHROPIC NO_ROW
+#define ROW_GEMINI    ROW
+#include "canon/traits.def"
+#undef ROW_GEMINI
+#undef ROW_OPENAI
+};
+static const struct row rows_openai[] = {
+#define ROW_GEMINI NO_ROW
+#define ROW_OPENAI ROW
+#include "canon/traits.def"
+#undef ROW_ANTHROPIC
+#undef ROW_GEMINI
+#undef ROW_OPENAI
+};
 #undef TRAITS
+
+static const struct {
+    const struct row *rows;
+    size_t n;
+} families[] = {
+    [TRAITS_OPENAI] = {rows_openai, COUNT_OF(rows_openai)},
+    [TRAITS_ANTHROPIC] = {rows_anthropic, COUNT_OF(rows_anthropic)},
+    [TRAITS_GEMINI] = {rows_gemini, COUNT_OF(rows_gemini)},
 };
 
 /* The words that whatever takes one takes. */
@@ -41,12 +87,6 @@ static inline char folded(char c, bool dots)
     return dots && c == '.' ? '-' : c;
 }
 
-static inline uint64_t char_bit(char c)
-{
-    return UINT64_C(1) << ((unsigned char)c & 63);
-}
-
-/* A bit for each character of a name, so that most patterns need not be looked for. */
 static uint64_t chars_of(struct str name, bool dots)
 {
     uint64_t bits = 0;
@@ -65,15 +105,12 @@ static bool begins(struct str name, const char *pattern, bool dots)
     return pattern[i] == '\0';
 }
 
-static inline bool matches(struct str name, uint64_t chars, const char *pattern, bool dots)
+static bool matches(struct str name, const char *pattern, bool dots)
 {
     if (pattern[0] == '^')
-        return name.n > 0 && folded(name.p[0], dots) == pattern[1] &&
-               begins(name, pattern + 1, dots);
+        return begins(name, pattern + 1, dots);
     if (pattern[0] == '\0')
         return true;
-    if ((chars & char_bit(pattern[0])) == 0)
-        return false;
     for (size_t i = 0; i < name.n; i++) {
         if (begins(str_from(name, i), pattern, dots))
             return true;
@@ -83,12 +120,13 @@ static inline bool matches(struct str name, uint64_t chars, const char *pattern,
 
 const struct traits *traits_of(enum traits_family family, struct str model)
 {
+    const struct row *rows = families[family].rows;
     bool dots = family == TRAITS_ANTHROPIC;
     struct str name = strip(model);
     uint64_t chars = chars_of(name, dots);
 
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        if (rows[i].family == family && matches(name, chars, rows[i].pattern, dots))
+    for (size_t i = 0; i < families[family].n; i++) {
+        if ((rows[i].chars & ~chars) == 0 && matches(name, rows[i].pattern, dots))
             return &rows[i].traits;
     }
     BUG("a family without its last row");

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -211,11 +212,73 @@ static void test_budget(void **state)
     }
 }
 
+enum { LOW_TO_HIGH = EFFORT_LOW | EFFORT_MEDIUM | EFFORT_HIGH };
+
+static const struct {
+    enum traits_family family;
+    const char *pattern;
+    struct traits traits;
+} all_rows[] = {
+#define TRAITS(of, text, ...) {TRAITS_##of, (text), {__VA_ARGS__}},
+#include "canon/traits.def"
+#undef TRAITS
+};
+
+/* traits.def by its own words, of a small name without prefixes. */
+static size_t row_of(enum traits_family family, const char *name)
+{
+    char dashed[64];
+
+    assert_true(strlen(name) < sizeof(dashed));
+    for (size_t i = 0; i <= strlen(name); i++)
+        dashed[i] = (char)(family == TRAITS_ANTHROPIC && name[i] == '.' ? '-' : name[i]);
+    for (size_t i = 0; i < COUNT_OF(all_rows); i++) {
+        const char *pattern = all_rows[i].pattern;
+        bool found = pattern[0] == '^' ? strncmp(dashed, pattern + 1, strlen(pattern + 1)) == 0
+                                       : strstr(dashed, pattern) != NULL;
+        if (all_rows[i].family == family && found)
+            return i;
+    }
+    fail_msg("no row for %s", name);
+    return 0;
+}
+
+static void check_row(const char *name)
+{
+    for (enum traits_family family = TRAITS_OPENAI; family <= TRAITS_GEMINI; family++) {
+        const struct traits *want = &all_rows[row_of(family, name)].traits;
+        if (memcmp(traits_of(family, str_c(name)), want, sizeof(*want)) != 0)
+            fail_msg("%s of family %u is another row's", name, (unsigned)family);
+    }
+}
+
+/* Catches: a row that is passed over although its pattern stands in the name, or another family's. */
+static void test_first_row(void **state)
+{
+    static const char *const before[] = {"", "x", "vendor-", "gpt-"};
+    static const char *const after[] = {"", "-2026", ".1"};
+    char name[64];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(all_rows); i++) {
+        const char *pattern = all_rows[i].pattern + (all_rows[i].pattern[0] == '^');
+        for (size_t form = 0; form < COUNT_OF(before) * COUNT_OF(after); form++) {
+            const char *head = before[form % COUNT_OF(before)];
+            const char *tail = after[form / COUNT_OF(before)];
+            snprintf(name, sizeof(name), "%s%.40s%s", head, pattern, tail);
+            check_row(name);
+            snprintf(name, sizeof(name), "%s%.6s%s", head, pattern, tail);
+            check_row(name);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),  cmocka_unit_test(test_told),   cmocka_unit_test(test_flags),
-        cmocka_unit_test(test_effort), cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_told),
+        cmocka_unit_test(test_first_row), cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_effort),    cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
