@@ -93,6 +93,52 @@ enum dialect_reasoning_out {
     DIALECT_OUT_REASONING /* reasoning: likewise */
 };
 
+/* The members of a Chat Completions request's root that rules are about, by length of their
+ * names. */
+#define DIALECT_KEYS(KEY)     \
+    KEY(n)                    \
+    KEY(seed)                 \
+    KEY(stop)                 \
+    KEY(user)                 \
+    KEY(store)                \
+    KEY(tools)                \
+    KEY(top_k)                \
+    KEY(top_p)                \
+    KEY(logprobs)             \
+    KEY(messages)             \
+    KEY(metadata)             \
+    KEY(thinking)             \
+    KEY(functions)            \
+    KEY(reasoning)            \
+    KEY(verbosity)            \
+    KEY(logit_bias)           \
+    KEY(max_tokens)           \
+    KEY(prompt_mode)          \
+    KEY(temperature)          \
+    KEY(tool_choice)          \
+    KEY(service_tier)         \
+    KEY(top_logprobs)         \
+    KEY(function_call)        \
+    KEY(stream_options)       \
+    KEY(enable_thinking)      \
+    KEY(response_format)      \
+    KEY(prompt_cache_key)     \
+    KEY(presence_penalty)     \
+    KEY(reasoning_effort)     \
+    KEY(frequency_penalty)    \
+    KEY(parallel_tool_calls)  \
+    KEY(chat_template_kwargs) \
+    KEY(max_completion_tokens)
+
+enum dialect_key {
+#define KEY(name) DIALECT_KEY_##name,
+    DIALECT_KEYS(KEY)
+#undef KEY
+        DIALECT_KEY_COUNT
+};
+/* One of dialect.drop. */
+#define DIALECT_DROP(name) (UINT64_C(1) << DIALECT_KEY_##name)
+
 struct dialect {
     /* --- requests --- */
     enum dialect_usage usage;
@@ -132,7 +178,7 @@ struct dialect {
     unsigned max_tokens_min;  /* fewer become so many; 0: no bound */
     float temperature_max;    /* more becomes that; 0: no bound */
     const char *seed;         /* its name of seed; NULL: seed */
-    const char *drop;         /* members of the root that are left out, separated by blanks; NULL */
+    uint64_t drop;            /* members of the root that are left out, as DIALECT_DROP has them */
     const char *service_tier; /* tiers that it knows, separated by blanks, others are left out;
                                * NULL: OpenAI's */
 

@@ -12,8 +12,9 @@ static inline unsigned dialect_dice(uint64_t *seed, unsigned sides)
 
 static inline struct dialect dialect_for_test(uint64_t seed)
 {
-    static const char *const drops[] = {NULL, "logprobs user",
-                                        "temperature stop top_logprobs messages"};
+    static const uint64_t drops[] = {0, DIALECT_DROP(logprobs) | DIALECT_DROP(user),
+                                     DIALECT_DROP(temperature) | DIALECT_DROP(stop) |
+                                         DIALECT_DROP(top_logprobs) | DIALECT_DROP(messages)};
     struct dialect dialect = {
         .usage = dialect_dice(&seed, 4),
         .developer_as_system = dialect_dice(&seed, 2),

@@ -21,7 +21,7 @@ enum { DEPTH_MAX = 1024, STOPS_HELD = 64 };
 
 static const struct str keys[] = {
 #define KEY(name) STR_INIT(#name),
-    OPENAI_CHAT_DIALECT_KEYS(KEY)
+    DIALECT_KEYS(KEY)
 #undef KEY
 };
 
@@ -133,7 +133,7 @@ static void leave_out(struct openai_chat_dialect_work *w, const struct json_memb
     openai_chat_dialect_remove(w, m);
 }
 
-static void drop(struct openai_chat_dialect_work *w, enum openai_chat_dialect_key key)
+static void drop(struct openai_chat_dialect_work *w, enum dialect_key key)
 {
     if (w->has[key] == NULL)
         return;
@@ -141,15 +141,14 @@ static void drop(struct openai_chat_dialect_work *w, enum openai_chat_dialect_ke
     w->has[key] = NULL;
 }
 
-static void change(struct openai_chat_dialect_work *w, enum openai_chat_dialect_key key,
-                   struct str value)
+static void change(struct openai_chat_dialect_work *w, enum dialect_key key, struct str value)
 {
     translation_warn_of(w->t, "changed", keys[key]);
     openai_chat_dialect_value(w, w->has[key]->value, value);
 }
 
 /* The number that a member is; false: it is none. */
-static bool number_of(const struct openai_chat_dialect_work *w, enum openai_chat_dialect_key key,
+static bool number_of(const struct openai_chat_dialect_work *w, enum dialect_key key,
                       double *ret_number)
 {
     const struct json_member *m = w->has[key];
@@ -161,15 +160,13 @@ static bool number_of(const struct openai_chat_dialect_work *w, enum openai_chat
 /* --- parameters --------------------------------------------------------------------------- */
 
 /* Its two names, of which the vendor, or the model, knows one. Returns the one that stays. */
-static enum openai_chat_dialect_key name_max_tokens(struct openai_chat_dialect_work *w)
+static enum dialect_key name_max_tokens(struct openai_chat_dialect_work *w)
 {
     bool newer_model = openai_chat_dialect_traits(w)->developer;
     bool legacy = w->dialect->max_tokens_legacy && !newer_model;
     bool newer = w->dialect->model_rules && newer_model;
-    enum openai_chat_dialect_key known = legacy ? DIALECT_KEY_max_tokens
-                                                : DIALECT_KEY_max_completion_tokens;
-    enum openai_chat_dialect_key other = legacy ? DIALECT_KEY_max_completion_tokens
-                                                : DIALECT_KEY_max_tokens;
+    enum dialect_key known = legacy ? DIALECT_KEY_max_tokens : DIALECT_KEY_max_completion_tokens;
+    enum dialect_key other = legacy ? DIALECT_KEY_max_completion_tokens : DIALECT_KEY_max_tokens;
 
     if ((!legacy && !newer) || w->has[other] == NULL)
         return is_null(w->has[known]) ? other : known;
@@ -189,7 +186,7 @@ static void fit_max_tokens(struct openai_chat_dialect_work *w)
 
     if (w->has[DIALECT_KEY_max_tokens] == NULL && w->has[DIALECT_KEY_max_completion_tokens] == NULL)
         return;
-    enum openai_chat_dialect_key key = name_max_tokens(w);
+    enum dialect_key key = name_max_tokens(w);
     if (!number_of(w, key, &tokens) || tokens >= w->dialect->max_tokens_min)
         return;
     translation_warn(w->t, "changed:max_tokens");
@@ -289,7 +286,7 @@ static bool is_sampling_refused(const struct openai_chat_dialect_work *w,
 static void fit_sampling(struct openai_chat_dialect_work *w)
 {
     static const struct {
-        enum openai_chat_dialect_key key;
+        enum dialect_key key;
         double usual;
         bool penalty;
     } members[] = {
@@ -304,7 +301,7 @@ static void fit_sampling(struct openai_chat_dialect_work *w)
 
     /* Most requests say nothing of all that: then the model's name need not be looked up. */
     for (size_t i = 0; i < COUNT_OF(members); i++) {
-        enum openai_chat_dialect_key key = members[i].key;
+        enum dialect_key key = members[i].key;
         bool usual = number_of(w, key, &number) && number >= members[i].usual &&
                      number <= members[i].usual;
         unusual[i] = !usual && !is_null(w->has[key]);
@@ -384,15 +381,23 @@ static void fit_format(struct openai_chat_dialect_work *w)
 
 /* --- the whole ---------------------------------------------------------------------------- */
 
-static enum openai_chat_dialect_key key_of(struct str name)
+/* Where names of ten bytes and more begin: those that most requests have. */
+enum {
+    KEYS_SHORT = 0
+#define KEY(name) +(sizeof(#name) - 1 < 10)
+    DIALECT_KEYS(KEY)
+#undef KEY
+};
+
+static inline enum dialect_key key_of(struct str name)
 {
-    size_t i = 0;
+    size_t i = name.n < 10 ? 0 : KEYS_SHORT;
 
     while (i < COUNT_OF(keys) && keys[i].n < name.n)
         i++;
     for (; i < COUNT_OF(keys) && keys[i].n == name.n; i++) {
-        if (memcmp(keys[i].p, name.p, name.n) == 0)
-            return (enum openai_chat_dialect_key)i;
+        if (keys[i].p[0] == name.p[0] && memcmp(keys[i].p, name.p, name.n) == 0)
+            return (enum dialect_key)i;
     }
     return DIALECT_KEY_COUNT;
 }
@@ -401,18 +406,20 @@ static enum openai_chat_dialect_key key_of(struct str name)
 static bool look(struct openai_chat_dialect_work *w)
 {
     const struct json_index *index = w->index;
-    const char *list = w->dialect->drop;
+    uint64_t drop = w->dialect->drop;
     size_t found = 0;
 
     for (size_t i = 0; i < index->n; i++) {
         const struct json_member *m = &index->members[i];
-        enum openai_chat_dialect_key key = key_of(m->key);
-        if (list != NULL && openai_chat_dialect_lists(list, m->key)) {
+        enum dialect_key key = key_of(m->key);
+        if (key == DIALECT_KEY_COUNT)
+            continue;
+        if ((drop >> key & 1) != 0) {
             leave_out(w, m);
-        } else if (key < DIALECT_KEY_COUNT) {
-            w->has[key] = m;
-            found++;
+            continue;
         }
+        w->has[key] = m;
+        found++;
     }
     return found > 0;
 }
@@ -510,8 +517,8 @@ enum error_code openai_chat_dialect_body(const struct encode_request *how, struc
     return edits.n == 0 ? OK : apply(&edits, index.source, arena, wire, e);
 }
 
-enum error_code openai_chat_dialect_alternate(const struct encode_request *how, struct arena *arena,
-                                              struct wire *wire, struct error *e)
+static enum error_code alternate(const struct encode_request *how, struct arena *arena,
+                                 struct wire *wire, struct error *e)
 {
     struct json_index index;
     struct json_edits edits = {.n = 0};
@@ -524,10 +531,14 @@ enum error_code openai_chat_dialect_alternate(const struct encode_request *how, 
         .e = e,
     };
 
-    if (!how->dialect->alternate)
-        return OK;
     TRY(index_of(wire, arena, &index, e));
     w.has[DIALECT_KEY_messages] = json_index_find(&index, STR("messages"));
     openai_chat_dialect_messages_alternate(&w);
     return edits.n == 0 ? OK : apply(&edits, index.source, arena, wire, e);
+}
+
+enum error_code openai_chat_dialect_alternate(const struct encode_request *how, struct arena *arena,
+                                              struct wire *wire, struct error *e)
+{
+    return how->dialect->alternate ? alternate(how, arena, wire, e) : OK;
 }

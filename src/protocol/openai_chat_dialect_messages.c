@@ -45,7 +45,7 @@ static const struct str names[] = {
     STR_INIT("reasoning_details"),
 };
 
-/* A message: its members, in the body's places; value null: not there. */
+/* A message: its members, in the body's places; value null: not there, and nothing else is set. */
 struct message {
     struct str source;
     struct json_member has[M_COUNT];
@@ -64,6 +64,7 @@ struct calls {
 
 struct walk {
     struct openai_chat_dialect_work *w;
+    struct message message; /* the one that is fitted, or was */
     struct calls calls;
     bool fills; /* reasoning is wanted in each of the assistant's messages */
 };
@@ -85,29 +86,48 @@ static bool is_string(const struct message *message, enum member member)
 
 static enum role role_of(struct str word)
 {
-    for (enum role role = ROLE_SYSTEM; role < ROLE_COUNT; role++) {
-        if (str_eq(word, str_c(request_role_name(role))))
-            return role;
+    static const struct str words[] = {
+        [ROLE_SYSTEM] = STR_INIT("system"), [ROLE_DEVELOPER] = STR_INIT("developer"),
+        [ROLE_USER] = STR_INIT("user"),     [ROLE_ASSISTANT] = STR_INIT("assistant"),
+        [ROLE_TOOL] = STR_INIT("tool"),
+    };
+
+    for (size_t role = 0; role < COUNT_OF(words); role++) {
+        if (str_eq(word, words[role]))
+            return (enum role)role;
     }
     return ROLE_COUNT;
 }
 
-static struct message read(const struct openai_chat_dialect_work *w, struct str source)
+/* M_COUNT: another one. */
+static inline enum member member_of(struct str key)
 {
-    struct message message = {.source = source, .role = ROLE_COUNT};
+    size_t i = 0;
+
+    while (i < M_COUNT && !str_eq(key, names[i]))
+        i++;
+    return (enum member)i;
+}
+
+static void read(const struct openai_chat_dialect_work *w, struct str source,
+                 struct message *ret_message)
+{
     struct json_member m;
     size_t cursor = 0;
 
+    ret_message->source = source;
+    ret_message->role = ROLE_COUNT;
+    ret_message->replaced = false;
+    for (size_t i = 0; i < M_COUNT; i++)
+        ret_message->has[i].value = STR_NULL;
     while (json_object_next(source, &cursor, w->arena, &m)) {
-        for (size_t i = 0; i < M_COUNT; i++) {
-            if (str_eq(m.key, names[i]))
-                message.has[i] = openai_chat_dialect_place(w, source, &m);
-        }
+        enum member member = member_of(m.key);
+        if (member < M_COUNT)
+            ret_message->has[member] = openai_chat_dialect_place(w, source, &m);
     }
-    struct str role = message.has[M_ROLE].value;
+    struct str role = ret_message->has[M_ROLE].value;
     if (is_kind(role, JSON_STRING))
-        message.role = role_of(json_string_value(role, w->arena));
-    return message;
+        ret_message->role = role_of(json_string_value(role, w->arena));
 }
 
 static void take_away(struct openai_chat_dialect_work *w, struct message *message,
@@ -520,46 +540,50 @@ static enum error_code fit_message(struct walk *walk, struct str source)
 {
     struct openai_chat_dialect_work *w = walk->w;
     const struct dialect *d = w->dialect;
-    struct message message = read(w, source);
+    struct message *message = &walk->message;
 
-    if (d->developer_as_system && message.role == ROLE_DEVELOPER)
-        openai_chat_dialect_value(w, message.has[M_ROLE].value, STR("\"system\""));
-    if (d->message_name_refused && is_there(&message, M_NAME) && message.role != ROLE_TOOL) {
+    read(w, source, message);
+    if (d->developer_as_system && message->role == ROLE_DEVELOPER)
+        openai_chat_dialect_value(w, message->has[M_ROLE].value, STR("\"system\""));
+    if (d->message_name_refused && is_there(message, M_NAME) && message->role != ROLE_TOOL) {
         translation_warn(w->t, "dropped:name");
-        take_away(w, &message, M_NAME);
+        take_away(w, message, M_NAME);
     }
     if (d->cache == DIALECT_CACHE_REFUSED)
-        take_away(w, &message, M_CACHE);
+        take_away(w, message, M_CACHE);
     if (d->tools_refused)
-        untool(w, &message);
-    fit_calls(walk, &message);
-    fit_result(walk, &message);
-    if (is_kind(message.has[M_CONTENT].value, JSON_ARRAY) && d->history != DIALECT_HISTORY_PARTS)
-        TRY(fit_list(w, message.has[M_CONTENT].value));
-    else if (is_kind(message.has[M_CONTENT].value, JSON_ARRAY) && message.role != ROLE_ASSISTANT)
-        TRY(fit_list(w, message.has[M_CONTENT].value));
-    fit_reasoning(walk, &message);
-    fit_content_null(w, &message);
+        untool(w, message);
+    fit_calls(walk, message);
+    fit_result(walk, message);
+    if (is_kind(message->has[M_CONTENT].value, JSON_ARRAY) && d->history != DIALECT_HISTORY_PARTS)
+        TRY(fit_list(w, message->has[M_CONTENT].value));
+    else if (is_kind(message->has[M_CONTENT].value, JSON_ARRAY) && message->role != ROLE_ASSISTANT)
+        TRY(fit_list(w, message->has[M_CONTENT].value));
+    fit_reasoning(walk, message);
+    fit_content_null(w, message);
     return OK;
 }
 
-/* An assistant's text at the end. */
-static void fit_last(struct openai_chat_dialect_work *w, struct str last)
+/* An assistant's text at the end. What is asked here fitting the message leaves as it was. */
+static void fit_last(struct walk *walk, struct str last)
 {
+    struct openai_chat_dialect_work *w = walk->w;
     enum dialect_prefill prefill = w->dialect->prefill;
+    struct message *message = &walk->message;
 
     if (prefill == DIALECT_PREFILL_KEEP || !is_kind(last, JSON_OBJECT))
         return;
-    const struct message message = read(w, last);
-    bool calls = is_kind(message.has[M_CALLS].value, JSON_ARRAY) && !w->dialect->tools_refused;
-    if (message.role != ROLE_ASSISTANT || calls)
+    if (message->source.p != last.p)
+        read(w, last, message);
+    bool calls = is_kind(message->has[M_CALLS].value, JSON_ARRAY) && !w->dialect->tools_refused;
+    if (message->role != ROLE_ASSISTANT || calls)
         return;
     if (prefill == DIALECT_PREFILL_NONE) {
         size_t end = (size_t)(last.p + last.n - w->index->source.p);
         json_edit_span(w->edits, w->arena, end, end,
                        STR(",{\"role\":\"user\",\"content\":\"Continue.\"}"));
-    } else if (!is_there(&message, M_PREFIX)) {
-        put(w, &message, "prefix", STR("true"));
+    } else if (!is_there(message, M_PREFIX)) {
+        put(w, message, "prefix", STR("true"));
     }
 }
 
@@ -568,11 +592,12 @@ static void say_note(struct openai_chat_dialect_work *w, struct str list, struct
 {
     struct str text = json_quote(w->note, w->arena);
     bool empty = str_is_null(first);
+    UNINITIALIZED struct message message;
 
     if (arena_overflowed(w->arena))
         return;
     if (is_kind(first, JSON_OBJECT)) {
-        const struct message message = read(w, first);
+        read(w, first, &message);
         struct str content = message.has[M_CONTENT].value;
         bool system = message.role == ROLE_SYSTEM || message.role == ROLE_DEVELOPER;
         if (system && is_kind(content, JSON_STRING)) {
@@ -600,7 +625,7 @@ enum error_code openai_chat_dialect_messages_fit(struct openai_chat_dialect_work
 {
     const struct json_member *messages = w->has[DIALECT_KEY_messages];
     const struct json_member *tools = w->has[DIALECT_KEY_tools];
-    struct walk walk = {.w = w};
+    UNINITIALIZED struct walk walk;
     struct str first = STR_NULL;
     struct str one;
     size_t cursor = 0;
@@ -608,6 +633,9 @@ enum error_code openai_chat_dialect_messages_fit(struct openai_chat_dialect_work
     if (messages == NULL || !is_kind(messages->value, JSON_ARRAY))
         return OK;
     struct str list = messages->value;
+    walk.w = w;
+    walk.message.source = STR_NULL;
+    walk.calls.mask = 0;
     walk.fills = w->dialect->history == DIALECT_HISTORY_EVERY && tools != NULL &&
                  is_kind(tools->value, JSON_ARRAY) && thinks(w);
     if (looks_inside(w->dialect)) {
@@ -622,7 +650,7 @@ enum error_code openai_chat_dialect_messages_fit(struct openai_chat_dialect_work
     } else if (!str_is_null(w->note)) {
         (void)json_array_next(list, &cursor, &first);
     }
-    fit_last(w, json_index_last(w->index, messages));
+    fit_last(&walk, json_index_last(w->index, messages));
     if (!str_is_null(w->note))
         say_note(w, list, first);
     return OK;
@@ -675,6 +703,7 @@ static void join_row(struct openai_chat_dialect_work *w, const struct row *row)
 {
     struct str span = str_of(row->first.p, (size_t)(row->last.p + row->last.n - row->first.p));
     struct str list = w->has[DIALECT_KEY_messages]->value;
+    UNINITIALIZED struct message message;
     size_t cursor = row->cursor;
     struct buf out;
     struct str one;
@@ -685,7 +714,7 @@ static void join_row(struct openai_chat_dialect_work *w, const struct row *row)
     buf_add(&out, row->lists ? STR("[") : STR("\""));
     size_t begin = out.n;
     for (size_t i = 0; i < row->n && json_array_next(list, &cursor, &one); i++) {
-        const struct message message = read(w, one);
+        read(w, one, &message);
         add_content(&out, row, message.has[M_CONTENT].value, out.n == begin);
     }
     buf_add(&out, row->lists ? STR("]}") : STR("\"}"));
@@ -704,6 +733,7 @@ void openai_chat_dialect_messages_alternate(struct openai_chat_dialect_work *w)
 {
     const struct json_member *messages = w->has[DIALECT_KEY_messages];
     struct row row = {.role = ROLE_COUNT};
+    UNINITIALIZED struct message message;
     struct str one;
     size_t cursor = 0;
     size_t before = 0;
@@ -713,7 +743,7 @@ void openai_chat_dialect_messages_alternate(struct openai_chat_dialect_work *w)
     while (json_array_next(messages->value, &cursor, &one) && !arena_overflowed(w->arena)) {
         if (!is_kind(one, JSON_OBJECT))
             return;
-        const struct message message = read(w, one);
+        read(w, one, &message);
         bool joins = (message.role == ROLE_USER || message.role == ROLE_ASSISTANT) &&
                      message.role == row.role && !is_there(&message, M_CALLS);
         bool list = is_kind(message.has[M_CONTENT].value, JSON_ARRAY);

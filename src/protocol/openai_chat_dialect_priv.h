@@ -5,43 +5,6 @@
 #include "canon/traits.h"
 #include "protocol/openai_chat_priv.h"
 
-/* The members of the root that rules look at, by length of their names. */
-#define OPENAI_CHAT_DIALECT_KEYS(KEY) \
-    KEY(n)                            \
-    KEY(seed)                         \
-    KEY(stop)                         \
-    KEY(tools)                        \
-    KEY(top_p)                        \
-    KEY(logprobs)                     \
-    KEY(messages)                     \
-    KEY(thinking)                     \
-    KEY(functions)                    \
-    KEY(reasoning)                    \
-    KEY(logit_bias)                   \
-    KEY(max_tokens)                   \
-    KEY(prompt_mode)                  \
-    KEY(temperature)                  \
-    KEY(tool_choice)                  \
-    KEY(service_tier)                 \
-    KEY(top_logprobs)                 \
-    KEY(function_call)                \
-    KEY(stream_options)               \
-    KEY(enable_thinking)              \
-    KEY(response_format)              \
-    KEY(presence_penalty)             \
-    KEY(reasoning_effort)             \
-    KEY(frequency_penalty)            \
-    KEY(parallel_tool_calls)          \
-    KEY(chat_template_kwargs)         \
-    KEY(max_completion_tokens)
-
-enum openai_chat_dialect_key {
-#define KEY(name) DIALECT_KEY_##name,
-    OPENAI_CHAT_DIALECT_KEYS(KEY)
-#undef KEY
-        DIALECT_KEY_COUNT
-};
-
 /* A body that is fitted. */
 struct openai_chat_dialect_work {
     const struct dialect *dialect;

@@ -255,14 +255,11 @@ static bool take_words(struct openai_chat_dialect_work *w, const struct json_mem
     return has_effort;
 }
 
-void openai_chat_dialect_reasoning_fit(struct openai_chat_dialect_work *w)
+static void fit_effort(struct openai_chat_dialect_work *w, const struct json_member *effort)
 {
-    const struct json_member *effort = w->has[DIALECT_KEY_reasoning_effort];
     struct params params = {.reasoning_visible = -1};
     struct buf out;
 
-    if (effort == NULL || as_it_is(w))
-        return;
     const struct json_member *own = own_words(w);
     struct str word = json_kind_of(effort->value) == JSON_STRING
                           ? json_string_value(effort->value, w->arena)
@@ -285,4 +282,12 @@ void openai_chat_dialect_reasoning_fit(struct openai_chat_dialect_work *w)
     if (own == NULL && words.n == 2 && params.reasoning == REASONING_EFFORT)
         translation_warn(w->t, "dropped:reasoning_effort");
     openai_chat_dialect_remove(w, effort);
+}
+
+void openai_chat_dialect_reasoning_fit(struct openai_chat_dialect_work *w)
+{
+    const struct json_member *effort = w->has[DIALECT_KEY_reasoning_effort];
+
+    if (effort != NULL && !as_it_is(w))
+        fit_effort(w, effort);
 }

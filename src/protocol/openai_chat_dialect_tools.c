@@ -308,7 +308,7 @@ static void fit_choice(struct openai_chat_dialect_work *w, struct str choice, st
     }
 }
 
-static void forget(struct openai_chat_dialect_work *w, enum openai_chat_dialect_key key)
+static void forget(struct openai_chat_dialect_work *w, enum dialect_key key)
 {
     if (w->has[key] != NULL)
         openai_chat_dialect_remove(w, w->has[key]);
@@ -345,7 +345,7 @@ void openai_chat_dialect_tools_fit(struct openai_chat_dialect_work *w)
     const struct json_member *tools = w->has[DIALECT_KEY_tools];
     const struct json_member *choice = w->has[DIALECT_KEY_tool_choice];
     enum dialect_choice kind = w->dialect->tool_choice;
-    struct chosen chosen;
+    UNINITIALIZED struct chosen chosen;
 
     chosen.n = 0;
     if (w->dialect->tools_refused) {

@@ -166,7 +166,7 @@ static void check_dialect(struct request *request, struct arena *arena)
     if (str_is_null(once))
         return;
     bool dropped = json_index_find(&request->index, STR("messages")) != NULL &&
-                   dialect.drop != NULL && strstr(dialect.drop, "messages") != NULL;
+                   (dialect.drop & DIALECT_DROP(messages)) != 0;
     if (dropped)
         return;
     if (openai_chat_request_decode(once, &deeper, arena, &again, &e) != OK)
