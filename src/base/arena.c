@@ -42,16 +42,20 @@ void arena_init(struct arena *arena, size_t bytes_max, size_t block_size,
     };
 }
 
-void arena_reset(struct arena *arena)
+/* Down to end, which stays. */
+static void free_blocks(struct arena_block *block, const struct arena_block *end)
 {
-    struct arena_block *block = arena->blocks;
-
-    while (block != NULL) {
+    while (block != end) {
         struct arena_block *next = block->next;
         ASAN_UNPOISON_MEMORY_REGION(block, block->size);
         mem_free(block);
         block = next;
     }
+}
+
+void arena_reset(struct arena *arena)
+{
+    free_blocks(arena->blocks, NULL);
     arena_budget_give(arena->budget, arena->bytes);
     arena->blocks = NULL;
     arena->at = NULL;
@@ -77,6 +81,43 @@ void arena_rewind(struct arena *arena)
     arena->at = keep->data;
     arena->end = (char *)keep + keep->size;
     arena->overflowed = false;
+}
+
+struct arena_mark arena_mark(const struct arena *arena)
+{
+    return (struct arena_mark){
+        .newest = arena->blocks,
+        .behind = arena->blocks == NULL ? NULL : arena->blocks->next,
+        .at = arena->at,
+        .bytes = arena->bytes,
+        .beyond = arena->beyond,
+        .overflowed = arena->overflowed,
+        .over_budget = arena->over_budget,
+        .set = true,
+    };
+}
+
+void arena_back(struct arena *arena, const struct arena_mark *mark)
+{
+    struct arena_block *newest = mark->newest;
+
+    assert(mark->set && mark->bytes <= arena->bytes);
+    /* Newer ones are in front of it, and those with a block of their own also behind it. */
+    free_blocks(arena->blocks, newest);
+    if (newest != NULL) {
+        free_blocks(newest->next, mark->behind);
+        newest->next = mark->behind;
+    }
+    arena_budget_give(arena->budget, arena->bytes - mark->bytes);
+    arena->blocks = newest;
+    arena->at = mark->at;
+    arena->end = newest == NULL ? NULL : (char *)newest + newest->size;
+    arena->bytes = mark->bytes;
+    arena->beyond = mark->beyond;
+    arena->overflowed = mark->overflowed;
+    arena->over_budget = mark->over_budget;
+    if (newest != NULL)
+        ASAN_POISON_MEMORY_REGION(arena->at, (size_t)(arena->end - arena->at));
 }
 
 bool arena_budget_take(struct arena_budget *budget, size_t n)

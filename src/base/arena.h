@@ -65,6 +65,25 @@ void arena_reset(struct arena *arena);
  * times a turn. In sanitizer builds as arena_reset. */
 void arena_rewind(struct arena *arena);
 
+/* A place in an arena to come back to; zeroed: none. */
+struct arena_mark {
+    struct arena_block *newest; /* NULL: the arena held no memory */
+    struct arena_block *behind; /* that one */
+    char *at;
+    size_t bytes;
+    uint32_t beyond;
+    bool overflowed;
+    bool over_budget;
+    bool set;
+};
+
+struct arena_mark arena_mark(const struct arena *arena);
+
+/* Gives back all that was allocated since the mark, overflow included. Nothing older may point into
+ * it, nor have grown (arena_grow); and the arena was neither reset nor rewound meanwhile. The mark
+ * can be used again. */
+void arena_back(struct arena *arena, const struct arena_mark *mark);
+
 /* Slow path of arena_alloc. */
 __attribute__((returns_nonnull)) void *arena_alloc_slow(struct arena *arena, size_t n);
 

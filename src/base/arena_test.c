@@ -248,9 +248,75 @@ static void test_objects_beyond_the_cap_are_whole(void **state)
     arena_fini(&arena);
 }
 
+/* Catches: memory older than a mark that is given back or changed, newer that is kept, bytes that
+ * are counted twice or not at all. */
+static void test_mark(void **state)
+{
+    struct arena_budget budget = {.used = 0};
+    char *kept[64];
+    size_t sizes[64];
+    uint64_t seed = 11;
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 4 * 1024 * 1024, 512, &budget);
+    struct arena_mark first = arena_mark(&arena);
+    for (size_t i = 0; i < COUNT_OF(kept); i++) {
+        /* Small ones, and now and then one with a block of its own. */
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        sizes[i] = seed >> 60 == 0 ? 100000 : 1 + (seed >> 33) % 700;
+        kept[i] = arena_alloc(&arena, sizes[i]);
+        memset(kept[i], (int)i, sizes[i]);
+        const struct arena_mark mark = arena_mark(&arena);
+        size_t bytes = arena_bytes(&arena);
+        for (size_t round = 0; round < 3; round++) {
+            for (size_t k = 0; k < 1 + i; k++)
+                memset(arena_alloc(&arena, 900), 0xff, 900);
+            memset(arena_alloc(&arena, 200000), 0xff, 200000);
+            arena_back(&arena, &mark);
+            assert_int_equal(arena_bytes(&arena), bytes);
+            assert_int_equal(used(&budget), bytes);
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(kept); i++) {
+        for (size_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(kept[i][k], (char)i);
+    }
+    arena_back(&arena, &first);
+    assert_int_equal(used(&budget), 0);
+    arena_fini(&arena);
+}
+
+/* Catches: an attempt that fails because the one before it did not fit. */
+static void test_mark_beyond_the_cap(void **state)
+{
+    struct arena_budget budget = {.max = 64 * 1024};
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 1024 * 1024, 512, &budget);
+    char *kept = arena_alloc(&arena, 300);
+    memset(kept, 7, 300);
+    const struct arena_mark mark = arena_mark(&arena);
+    for (size_t round = 0; round < 3; round++) {
+        while (!arena_overflowed(&arena))
+            (void)arena_alloc(&arena, 5000);
+        assert_true(arena_over_budget(&arena));
+        memset(arena_alloc(&arena, ARENA_OBJECT), 1, ARENA_OBJECT);
+        arena_back(&arena, &mark);
+        assert_false(arena_overflowed(&arena) || arena_over_budget(&arena));
+        assert_int_equal(used(&budget), arena_bytes(&arena));
+    }
+    for (size_t k = 0; k < 300; k++)
+        assert_int_equal(kept[k], 7);
+    arena_fini(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mark),
+        cmocka_unit_test(test_mark_beyond_the_cap),
         cmocka_unit_test(test_alloc),
         cmocka_unit_test(test_zeroed),
         cmocka_unit_test(test_cap),

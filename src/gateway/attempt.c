@@ -805,8 +805,10 @@ enum error_code attempt_start(struct exchange *x, struct error *e)
     if (full)
         TRY(protocol_read_full(x->call.intake.protocol, request, &limits, x->call.arena, e));
     how.translation = &translation;
-    const struct reasoning_way way = reasoning_way(x);
-    TRY(reasoning_up(&way, request, &limits, x->call.arena, &told, e));
+    struct reasoning_way way = reasoning_way(x);
+    TRY(reasoning_read(&way, request, &limits, x->call.arena, e));
+    x->attempt.mark = arena_mark(x->call.arena);
+    TRY(reasoning_up(&way, request, x->call.arena, &told, e));
     TRY(x->attempt.protocol->request_encode(&told, &how, x->call.arena, &wire, e));
     if (!how.same_protocol || translation.warnings_n > 0)
         keep_translation(x, &translation);
@@ -877,8 +879,12 @@ void attempt_fini(struct exchange *x)
 
 void attempt_again(struct exchange *x)
 {
+    const struct arena_mark mark = x->attempt.mark;
+
     assert(!x->committed && x->attempt.request == NULL);
     attempt_fini(x);
+    if (mark.set)
+        arena_back(x->call.arena, &mark);
     x->attempt = (struct attempt){.backend = NULL};
     x->call.element = NULL;
     x->translation = NULL;

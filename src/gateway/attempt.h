@@ -2,6 +2,7 @@
 /* Attempts: one upstream try of an exchange. */
 #pragma once
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "canon/event.h"
@@ -25,6 +26,7 @@ struct attempt {
     struct keys_attempt keys;
     const struct protocol *protocol; /* that is spoken with it */
     const struct message *head;      /* of the answer; in the request arena, gone at commit */
+    struct arena_mark mark; /* of the request arena: what is newer is this attempt's alone */
     int status;
     bool sent;       /* the last byte of the request was taken */
     bool streams;    /* the answer is a stream of events */

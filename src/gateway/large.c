@@ -75,6 +75,7 @@ struct large {
     struct encode_request how;
     struct steer steer; /* how's; in out: its session may end with the exchange */
     struct reasoning_way way;
+    struct arena_mark mark; /* of work: what is newer belongs to the request that was written */
     struct translation translation;
     bool full;
     struct wire wire;
@@ -285,9 +286,13 @@ static enum error_code write_request(struct large *large)
     struct error *e = &large->error;
     struct request told; /* of the conversation, this backend */
 
+    if (large->mark.set) /* of the attempt before this one */
+        arena_back(&large->work, &large->mark);
     if (large->full)
         TRY(protocol_read_full(large->protocol, &large->request, &large->limits, &large->work, e));
-    TRY(reasoning_up(&large->way, &large->request, &large->limits, &large->work, &told, e));
+    TRY(reasoning_read(&large->way, &large->request, &large->limits, &large->work, e));
+    large->mark = arena_mark(&large->work);
+    TRY(reasoning_up(&large->way, &large->request, &large->work, &told, e));
     return large->upstream->request_encode(&told, &large->how, &large->out, &large->wire, e);
 }
 
@@ -448,6 +453,7 @@ void large_read(struct large *large, const struct protocol *protocol,
     assert(arena_bytes(&large->work) == 0 && !large->read);
     reserve_give(large);
     arena_init(&large->work, bytes_max, WORK_BLOCK_SIZE, large->budget);
+    large->mark.set = false;
     large->protocol = protocol;
     large->limits = *limits;
     large->limits.memory = NULL; /* the worker's */

@@ -104,19 +104,24 @@ static bool carries(const struct protocol *protocol)
     return !is_named(protocol->name, "openai-chat");
 }
 
-enum error_code reasoning_up(const struct reasoning_way *way, struct request *request,
-                             const struct request_limits *limits, struct arena *arena,
-                             struct request *ret_request, struct error *e)
+enum error_code reasoning_read(struct reasoning_way *way, struct request *request,
+                               const struct request_limits *limits, struct arena *arena,
+                               struct error *e)
+{
+    way->packed = way->same && carries(way->protocol) && reason_is_packed_in(request->source);
+    return LIKELY(!way->packed) ? OK : protocol_read_full(way->protocol, request, limits, arena, e);
+}
+
+enum error_code reasoning_up(const struct reasoning_way *way, const struct request *request,
+                             struct arena *arena, struct request *ret_request, struct error *e)
 {
     struct reasoning_way found = *way;
     struct reason_options options = {.seal = way->seal, .vendor = way->vendor};
 
     *ret_request = *request;
     if (way->same) {
-        if (LIKELY(!carries(way->protocol) || !reason_is_packed_in(request->source)))
+        if (LIKELY(!way->packed))
             return OK;
-        TRY(protocol_read_full(way->protocol, request, limits, arena, e));
-        *ret_request = *request;
         reason_edit(ret_request, &options,
                     is_named(way->upstream, "gemini") ? STR(SENTINEL) : STR_NULL, arena);
     } else {

@@ -28,15 +28,21 @@ struct reasoning_way {
     const struct protocol *protocol; /* the client's */
     const char *upstream;            /* name of the protocol spoken with the backend */
     int64_t now_s;
-    bool same; /* the request keeps its protocol */
+    bool same;   /* the request keeps its protocol */
+    bool packed; /* and holds something that is sealed: reasoning_read looks */
 };
 
 /* Of the running attempt. */
 struct reasoning_way reasoning_way(struct exchange *x);
-/* Any thread. *ret_request: as this attempt's backend is to be told it; it shares with *request,
- * which stays as it was but for being decoded in full. */
-NODISCARD enum error_code reasoning_up(const struct reasoning_way *way, struct request *request,
-                                       const struct request_limits *limits, struct arena *arena,
+/* Any thread, as all of the way up. Reads the conversation of a request that keeps its protocol,
+ * where it is needed to tell it to this attempt's backend. What that makes is the request's. */
+NODISCARD enum error_code reasoning_read(struct reasoning_way *way, struct request *request,
+                                         const struct request_limits *limits, struct arena *arena,
+                                         struct error *e);
+/* After reasoning_read. *ret_request: as this attempt's backend is to be told it; it shares with
+ * *request, which stays as it was. */
+NODISCARD enum error_code reasoning_up(const struct reasoning_way *way,
+                                       const struct request *request, struct arena *arena,
                                        struct request *ret_request, struct error *e);
 
 /* The attempt is about to be sent; its request is still there. */

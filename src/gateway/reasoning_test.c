@@ -115,8 +115,17 @@ static struct reasoning_way way_of(const char *protocol, struct vault *vault)
     };
 }
 
+static void up(struct reasoning_way *way, struct request *request, struct arena *arena,
+               struct request *ret_told)
+{
+    struct error e;
+
+    assert_int_equal(reasoning_read(way, request, &limits, arena, &e), OK);
+    assert_int_equal(reasoning_up(way, request, arena, ret_told, &e), OK);
+}
+
 /* The bytes for the upstream. */
-static struct str send(const struct reasoning_way *way, struct str body, struct arena *arena)
+static struct str send(struct reasoning_way *way, struct str body, struct arena *arena)
 {
     static const struct dialect dialect = {.usage = DIALECT_USAGE_PLAIN};
     const struct encode_request how = {.dialect = &dialect, .same_protocol = true};
@@ -128,7 +137,7 @@ static struct str send(const struct reasoning_way *way, struct str body, struct 
 
     if (way->protocol->request_decode(body, &limits, arena, &request, &e) != OK)
         fail_msg("%s", e.detail);
-    assert_int_equal(reasoning_up(way, &request, &limits, arena, &told, &e), OK);
+    up(way, &request, arena, &told);
     assert_int_equal(way->protocol->request_encode(&told, &how, arena, &wire, &e), OK);
     buf_init(&out, 64 * 1024);
     for (size_t i = 0; i < wire.body_n; i++)
@@ -146,7 +155,7 @@ static void test_same_protocol(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        const struct reasoning_way way = way_of(rows[i].protocol, vault);
+        struct reasoning_way way = way_of(rows[i].protocol, vault);
         struct arena arena;
         arena_init(&arena, 1024 * 1024, 4096, NULL);
         struct str body = seal_all(rows[i].body, &arena);
@@ -172,7 +181,7 @@ static void test_same_protocol_edited(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        const struct reasoning_way way = way_of(rows[i].protocol, vault);
+        struct reasoning_way way = way_of(rows[i].protocol, vault);
         struct outline_cursor cursor = {.step = 0};
         struct outline_turn turn;
         struct request request;
@@ -188,7 +197,7 @@ static void test_same_protocol_edited(void **state)
                 json_edit_element(&request.edits, &arena, request.source, turn.source);
         }
         for (int round = 0; round < 2; round++) {
-            assert_int_equal(reasoning_up(&way, &request, &limits, &arena, &told, &e), OK);
+            up(&way, &request, &arena, &told);
             assert_int_equal(way.protocol->request_encode(&told, &how, &arena, &wire, &e), OK);
             for (size_t k = 0; k < wire.body_n; k++)
                 assert_true(str_find(wire.body[k], STR("role"), 0) == SIZE_MAX);
@@ -202,7 +211,7 @@ static void test_same_protocol_edited(void **state)
 static void test_chat(void **state)
 {
     struct vault *vault = vault_new(64 * 1024, 100);
-    const struct reasoning_way way = way_of("openai-chat", vault);
+    struct reasoning_way way = way_of("openai-chat", vault);
     struct arena arena;
 
     (void)state;
@@ -253,7 +262,7 @@ static void test_other_protocol(void **state)
     vault_put(vault, STR("client:v"), call_key(STR("a"), STR("c1"), key), kept_of(&arena), 0);
     assert_int_equal(way.protocol->request_decode(str_c(body), &limits, &arena, &request, &e), OK);
     assert_int_equal(way.protocol->request_decode_full(&request, &limits, &arena, &e), OK);
-    assert_int_equal(reasoning_up(&way, &request, &limits, &arena, &told, &e), OK);
+    up(&way, &request, &arena, &told);
     const struct part *part = told.turns->next->parts;
     assert_int_equal(part->kind, PART_REASONING);
     assert_true(str_eq(part->signature, STR("sig")));
@@ -261,11 +270,11 @@ static void test_other_protocol(void **state)
     assert_int_equal(request.turns->next->parts->kind, PART_TOOL_CALL);
     /* Another client's, or too old. */
     way.client = STR("other:v");
-    assert_int_equal(reasoning_up(&way, &request, &limits, &arena, &told, &e), OK);
+    up(&way, &request, &arena, &told);
     assert_int_equal(told.turns->next->parts->kind, PART_TOOL_CALL);
     way.client = STR("client:v");
     way.now_s = 100;
-    assert_int_equal(reasoning_up(&way, &request, &limits, &arena, &told, &e), OK);
+    up(&way, &request, &arena, &told);
     assert_int_equal(told.turns->next->parts->kind, PART_TOOL_CALL);
     arena_fini(&arena);
     vault_free(&vault);

@@ -215,6 +215,51 @@ test("keys: a word that is no policy is a fault with the words that are", async 
         /policy: must be one of sticky, round-robin, failover, least-used/);
 });
 
+/* ---- Many keys ---- */
+
+/** An Anthropic conversation of about so many bytes. */
+function conversation(bytes) {
+    const pair = [{ role: "user", content: "q".repeat(700) }, { role: "assistant", content: [
+        { type: "text", text: "a \"quoted\" word, ".repeat(60) }] }];
+    const messages = Array.from({ length: Math.floor(bytes / JSON.stringify(pair).length) },
+        () => pair).flat();
+    return { model: "m1", max_tokens: 100, messages: [...messages,
+        { role: "user", content: "go on" }] };
+}
+
+const MANY = Object.fromEntries(Array.from({ length: 20 }, (_, i) =>
+    [`key${i}`, `secret-number-${String(i).padStart(4, "0")}`]));
+
+/* Each attempt writes the translated body; what the one before it wrote has gone by then. A body up
+ * to 1 MiB is written in the loop, a larger one in a job. */
+for (const [name, bytes, status, config] of [
+    ["900 kB, all say 429", 900e3, 429, { body_bytes_max: "1MiB", inflight_bytes_max: "8MiB" }],
+    ["900 kB, the last answers", 900e3, 200, { inflight_bytes_max: "8MiB" }],
+    ["3 MB, the last answers", 3e6, 200, { body_bytes_max: "3MiB", inflight_bytes_max: "40MiB" }],
+]) {
+    test(`keys: 20 of them, a translated request of ${name}: asked each, in the memory of one`,
+        () => serve({ up: backend({ api_keys: MANY }) }, async (proxy) => {
+            const held = [];
+            const bodies = new Set();
+            for (const key of Object.values(MANY)) {
+                scripts.set(key, async (ex) => {
+                    bodies.add(ex.body.toString());
+                    const { text } = await proxy.call({ method: "GET", path: "/metrics" });
+                    held.push(metric(text, "inflight_bytes"));
+                    await (status === 200 && seen.length === 20 ? answer :
+                        limit({ "retry-after": "600" }))(ex);
+                });
+            }
+            const got = await proxy.chat(conversation(bytes), { path: "/v1/messages",
+                headers: { "anthropic-version": "2023-06-01" } });
+            assert.equal(got.status, status, got.text);
+            assert.equal(got.get("x-llm-proxy-attempts"), "20");
+            assert.deepEqual([...seen].sort(), Object.values(MANY).sort());
+            assert.equal(bodies.size, 1, "the keys got different bodies");
+            assert.ok(Math.max(...held) < held[0] * 1.1, `in flight: ${held.join(" ")}`);
+        }, config));
+}
+
 /* ---- 429 ---- */
 
 /** The seconds that a client is told when both keys cool, as the first names it. */
