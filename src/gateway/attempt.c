@@ -717,7 +717,7 @@ static bool is_key_of(const struct backend_key *key, const struct backend_config
     return key == NULL || (key >= config->keys && key < config->keys + config->keys_n);
 }
 
-enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool, struct error *e)
+static enum error_code find_pool(struct exchange *x, struct client_pool **ret_pool, struct error *e)
 {
     assert(is_key_of(x->attempt.key, x->attempt.backend->config));
     if (x->door == NULL || x->attempt.backend != door_backend(x->door))
@@ -726,7 +726,7 @@ enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool, 
     return OK;
 }
 
-void attempt_began(struct exchange *x, uint64_t body_bytes)
+static void count_begun(struct exchange *x, uint64_t body_bytes)
 {
     struct metrics *metrics = &x->station->metrics;
     size_t slot = x->attempt.backend->slot;
@@ -748,22 +748,32 @@ void attempt_pause(struct exchange *x)
     client_pause(x->attempt.request, true);
 }
 
-static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
+enum error_code attempt_send(struct exchange *x, const struct client_call *call, uint64_t bytes,
+                             struct error *e)
 {
-    struct station *station = x->station;
-    const struct backend *backend = x->attempt.backend;
+    struct client_pool *pool = NULL;
 
     assert(x->attempt.request == NULL);
+    if (exchange_overflowed(x, e))
+        return e->code;
+    if (str_is_null(call->head))
+        return FAIL(e, ERR_TOO_LARGE, "its head does not fit into memory (header_bytes_max)");
+    TRY(find_pool(x, &pool, e));
+    x->sent_us = loop_now_us(x->station->loop);
+    TRY(client_start(pool, call, &x->attempt.request, e));
+    count_begun(x, bytes);
+    return OK;
+}
+
+static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
+{
+    const struct backend *backend = x->attempt.backend;
+
     if (UNLIKELY(backend->deployments) && x->model_sent.n == 0)
         return FAIL(e, ERR_BAD_REQUEST, "model: missing: backend %.*s has it in the path",
                     STR_ARG(str_head(backend->name, 40)));
-    struct str head = upstream_head_of(x, wire);
-    if (exchange_overflowed(x, e))
-        return e->code;
-    if (str_is_null(head))
-        return FAIL(e, ERR_TOO_LARGE, "its head does not fit into memory (header_bytes_max)");
     const struct client_call call = {
-        .head = head,
+        .head = upstream_head_of(x, wire),
         .body = wire->body,
         .body_n = wire->body_n,
         .arena = x->call.arena,
@@ -772,13 +782,8 @@ static enum error_code send(struct exchange *x, const struct wire *wire, struct 
         .events = &attempt_events,
         .ctx = x,
     };
-    struct client_pool *pool = NULL;
-    TRY(attempt_pool(x, &pool, e));
     reasoning_begin(x);
-    x->sent_us = loop_now_us(station->loop);
-    TRY(client_start(pool, &call, &x->attempt.request, e));
-    attempt_began(x, wire->body_bytes);
-    return OK;
+    return attempt_send(x, &call, wire->body_bytes, e);
 }
 
 /* It outlives the request that it was made of. */

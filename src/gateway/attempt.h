@@ -11,7 +11,7 @@
 
 struct backend;
 struct backend_key;
-struct client_pool;
+struct client_call;
 struct exchange;
 struct station;
 struct attempt_wait;
@@ -60,8 +60,10 @@ void attempt_again(struct exchange *x);
 /* We asked for identity, but take what the client of http/ can decode; other bytes would reach our
  * client as garbage: the attempt fails. */
 void attempt_check_coding(struct exchange *x, const struct message *m);
-/* client_start has begun it, at x->sent_us: counts it. */
-void attempt_began(struct exchange *x, uint64_t body_bytes);
+/* Begins call, for other kinds of attempts too: at its backend's pool, or its session's URL's, and
+ * counted. bytes: of its body. head null: it did not fit. */
+NODISCARD enum error_code attempt_send(struct exchange *x, const struct client_call *call,
+                                       uint64_t bytes, struct error *e);
 /* An event of its request, for other kinds of attempts too. ctx: x. */
 void attempt_connected(struct client_request *r, void *ctx);
 /* The client does not take what came: the upstream is held back until exchange_writable. */
@@ -91,9 +93,6 @@ void attempt_blame(struct exchange *x);
 /* Cancels it if it runs. */
 void attempt_cancel(struct exchange *x);
 void attempt_fini(struct exchange *x);
-/* Where connections for x's attempt come from: its backend's, or its session's URL's. */
-NODISCARD enum error_code attempt_pool(struct exchange *x, struct client_pool **ret_pool,
-                                       struct error *e);
 /* How an answer of the running attempt is decoded; where its memory is, and how it is framed, are
  * left to the caller. What it points at lives as long as the exchange. */
 struct decoder_options attempt_decoding(struct exchange *x);

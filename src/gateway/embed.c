@@ -176,29 +176,17 @@ static struct str model_of(const struct exchange *x)
 
 static enum error_code send(struct exchange *x, const struct wire *wire, struct error *e)
 {
-    struct client_pool *pool = NULL;
-    struct str head = upstream_head_of(x, wire);
+    const struct client_call call = {
+        .head = upstream_head_of(x, wire),
+        .body = wire->body,
+        .body_n = wire->body_n,
+        .arena = x->call.arena,
+        .decoded_bytes_max = x->call.config->response_bytes_max,
+        .events = &embed_events,
+        .ctx = x,
+    };
 
-    assert(x->attempt.request == NULL);
-    if (exchange_overflowed(x, e))
-        return e->code;
-    if (str_is_null(head))
-        return FAIL(e, ERR_TOO_LARGE, "its head does not fit into memory (header_bytes_max)");
-    TRY(attempt_pool(x, &pool, e));
-    x->sent_us = loop_now_us(x->station->loop);
-    TRY(client_start(pool,
-                     &(struct client_call){
-                         .head = head,
-                         .body = wire->body,
-                         .body_n = wire->body_n,
-                         .arena = x->call.arena,
-                         .decoded_bytes_max = x->call.config->response_bytes_max,
-                         .events = &embed_events,
-                         .ctx = x,
-                     },
-                     &x->attempt.request, e));
-    attempt_began(x, wire->body_bytes);
-    return OK;
+    return attempt_send(x, &call, wire->body_bytes, e);
 }
 
 /* The call that the answer is at. */

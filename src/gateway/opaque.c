@@ -511,37 +511,26 @@ static void note_model(struct exchange *x)
 enum error_code opaque_start(struct exchange *x, struct error *e)
 {
     struct opaque *o = x->opaque;
-    struct client_pool *pool = NULL;
     struct str *parts;
     uint64_t bytes;
 
-    assert(x->attempt.request == NULL);
     note_model(x);
     size_t n = body_up(x, &parts, &bytes);
     /* Contract, section 2: a longer body whose prefix is stripped gets chunked encoding. */
     bool chunked = o->streams && (n > 1 || !o->has_length);
-    struct str head = make_head(x, o->streams ? o->length : bytes, chunked);
-    if (exchange_overflowed(x, e))
-        return e->code;
-    if (str_is_null(head))
-        return FAIL(e, ERR_TOO_LARGE, "its head does not fit into memory (header_bytes_max)");
-    TRY(attempt_pool(x, &pool, e));
-    x->sent_us = loop_now_us(x->station->loop);
-    TRY(client_start(pool,
-                     &(struct client_call){
-                         .head = head,
-                         .body = parts,
-                         .body_n = n,
-                         .more = o->streams,
-                         .chunked = chunked,
-                         .is_head = x->call.intake.is_head,
-                         .as_is = true,
-                         .arena = x->call.arena,
-                         .events = &opaque_events,
-                         .ctx = x,
-                     },
-                     &x->attempt.request, e));
-    attempt_began(x, bytes);
+    const struct client_call call = {
+        .head = make_head(x, o->streams ? o->length : bytes, chunked),
+        .body = parts,
+        .body_n = n,
+        .more = o->streams,
+        .chunked = chunked,
+        .is_head = x->call.intake.is_head,
+        .as_is = true,
+        .arena = x->call.arena,
+        .events = &opaque_events,
+        .ctx = x,
+    };
+    TRY(attempt_send(x, &call, bytes, e));
     if (o->streams)
         resume(x);
     return OK;

@@ -165,6 +165,19 @@ static bool is_collected_large(const struct exchange *x)
            !x->error_event && x->large_answer == NULL && x->station->out.n == 0;
 }
 
+/* What the turn made is the last of the stream. */
+static enum exchange_state send_last(struct exchange *x)
+{
+    struct buf *out = &x->station->out;
+
+    if (out->n > 0)
+        server_body(x->client, buf_str(out));
+    server_end(x->client);
+    (void)server_flush(x->client);
+    exchange_reset_out(x->station);
+    return EXCHANGE_SENT;
+}
+
 /* The answer is complete: what the encoder still owes, the last chunk, all in one write. */
 enum exchange_state relay_finish(struct exchange *x)
 {
@@ -197,12 +210,7 @@ enum exchange_state relay_finish(struct exchange *x)
         if (x->attempt.backend != NULL)
             metric_add(&x->station->metrics, METRIC_streams_total, x->attempt.backend->slot, 1);
     }
-    if (out->n > 0)
-        server_body(x->client, buf_str(out));
-    server_end(x->client);
-    (void)server_flush(x->client);
-    exchange_reset_out(x->station);
-    return EXCHANGE_SENT;
+    return send_last(x);
 }
 
 /* As the last thing in the client's stream. */
@@ -237,10 +245,5 @@ enum exchange_state relay_break(struct exchange *x)
     /* What the upstream said is an answer; what broke off is none, which the client is to see. */
     if (!x->upstreams_error)
         server_close_after(x->client);
-    if (out->n > 0)
-        server_body(x->client, buf_str(out));
-    server_end(x->client);
-    (void)server_flush(x->client);
-    exchange_reset_out(x->station);
-    return EXCHANGE_SENT;
+    return send_last(x);
 }
