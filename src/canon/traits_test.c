@@ -252,7 +252,7 @@ static void check_row(const char *name)
     }
 }
 
-/* Catches: a row that is passed over although its pattern stands in the name, or another family's. */
+/* Catches: a row that is passed over although the name has its pattern, or another family's. */
 static void test_first_row(void **state)
 {
     static const char *const before[] = {"", "x", "vendor-", "gpt-"};
