@@ -94,7 +94,10 @@ static bool key_find(const struct backend_config *config, struct str text, size_
     *ret_begin = SIZE_MAX;
     for (size_t i = 0; i < config->keys_n; i++) {
         struct str key = secret_reveal(&config->keys[i].key);
-        size_t at = key.n < SECRET_SIZE_MIN || key.n > text.n ? SIZE_MAX : str_find(text, key, 0);
+        if (key.n < SECRET_SIZE_MIN || key.n > text.n ||
+            LIKELY(memchr(text.p, key.p[0], text.n - key.n + 1) == NULL))
+            continue;
+        size_t at = str_find(text, key, 0);
         if (at < *ret_begin) {
             *ret_begin = at;
             *ret_end = at + key.n;
