@@ -108,7 +108,7 @@ static void test_bounds(void **state)
     struct demo_layers layers = demo_layers_of(&s, s.root);
     assert_int_equal(layers.n, 3);
     assert_true(demo_layers_bound(&layers, STR("minimum"), true, -1) == 2.5);
-    assert_true(isinf(demo_layers_bound(&layers, STR("maximum"), false, INFINITY)));
+    assert_true(isinf(demo_layers_bound(&layers, STR("maximum"), false, HUGE_VAL)));
     assert_int_equal(demo_layers_count(&layers, STR("maxItems"), false, 99), 4);
     assert_int_equal(demo_layers_count(&layers, STR("minLength"), true, 0), 0);
     assert_int_equal(demo_layers_count(&layers, STR("minItems"), true, 3), 3);

@@ -266,7 +266,7 @@ static enum error_code decode_whole(struct openai_chat_decoder *d, struct str by
     if (!d->over && !yyjson_is_arr(json_get(root, STR("choices"))))
         return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer is not a chat completion");
     /* OpenRouter's, where a provider said nothing: clients would look for the first one. */
-    if (!d->over && yyjson_arr_size(json_get(root, STR("choices"))) == 0)
+    if (!d->over && !d->options.as_is && yyjson_arr_size(json_get(root, STR("choices"))) == 0)
         return FAIL(e, ERR_UPSTREAM_BROKEN, "the answer has no choices");
     frame_of_events(d, &frame);
     if (d->options.mend) {
