@@ -115,7 +115,7 @@ export async function record({ typing_ms = 0, reading_ms = 0 } = {}) {
         await pause(reading_ms);
         return { events: [...terminal.events] };
     } finally {
-        terminal.child.stdin.write("kill -9 %1; exit\n");
+        terminal.child.stdin.write("kill -9 $!; exit\n");
         const killer = setTimeout(() => terminal.child.kill("SIGKILL"), 5_000);
         await terminal.closed;
         clearTimeout(killer);
