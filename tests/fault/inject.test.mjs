@@ -288,6 +288,19 @@ async function at_each_step(what, wanted, fault, calls, may) {
     return came;
 }
 
+/**
+ * The same, until the fault has been felt. A connection that was over before closes whenever its
+ * worker comes to it, which is a step, too: now and then all faults fall on those.
+ */
+async function at_each_step_felt(how, ...args) {
+    for (let again = 0; again < 5; again++) {
+        if ((await at_each_step(...args))[how] > 0) {
+            return;
+        }
+    }
+    assert.fail("no fault was ever felt");
+}
+
 /* ---- the table ---- */
 
 const named = (ops) => Object.keys(OP).filter((name) => (ops & OP[name]) !== 0).join(", ");
@@ -343,11 +356,10 @@ for (const [name, what] of Object.entries(CASES)) {
         test(`inject: ${name}, ${fault.error} from the upstream in ${named(ops)}: an error, or ` +
             "right", { skip: why }, async () => {
                 for (const times of [1, FOREVER]) {
-                    const came = await at_each_step(what, wanted, fault,
-                        { ops, legs: LEG.upstream, times }, ["right", "error"]);
                     /* A kept connection that breaks before the answer is replaced. */
-                    assert.ok(came.error > 0 || what.model === "plain:m-warm",
-                        "no fault was ever felt");
+                    await at_each_step_felt(what.model === "plain:m-warm" ? "right" : "error",
+                        what, wanted, fault, { ops, legs: LEG.upstream, times },
+                        ["right", "error"]);
                 }
                 await nothing_is_left();
             });
@@ -355,9 +367,8 @@ for (const [name, what] of Object.entries(CASES)) {
             test(`inject: ${name}, ${fault.error} from the client in ${named(ops & all)}: cut, ` +
                 "or right", { skip: why }, async () => {
                     for (const times of [1, FOREVER]) {
-                        const came = await at_each_step(what, wanted, fault,
+                        await at_each_step_felt("cut", what, wanted, fault,
                             { ops: ops & all, legs: LEG.client, times }, ["right", "cut"]);
-                        assert.ok(came.cut > 0, "no fault was ever felt");
                     }
                     await nothing_is_left();
                 });
