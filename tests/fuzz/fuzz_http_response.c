@@ -496,7 +496,8 @@ static enum coding coding_read(const struct run *run)
         items[i] = (struct http_header){reader.fields[i].name, reader.fields[i].value};
     enum coding coding = coding_of_headers(&headers);
     bool known = coding == CODING_GZIP || coding == CODING_DEFLATE;
-    return known && (run->mode & 0x20u) == 0 ? coding : CODING_IDENTITY;
+    bool as_is = (run->mode & 0x20u) != 0 && reader.status < 400;
+    return known && !as_is ? coding : CODING_IDENTITY;
 }
 
 enum decoded { DECODED_WHOLE, DECODED_PART, DECODED_BOMB };
