@@ -109,8 +109,8 @@ static void write_copy(const char *p, size_t n)
         const char *end = memchr(p, '\n', n);
         if (end == NULL)
             return;
-        n -= (size_t)(end + 1 - p);
-        p = end + 1;
+        n -= (size_t)(end - p); /* which ends what there is of the line that was begun */
+        p = end;
     }
     bool taken = write_to(STDOUT_FILENO, p, n, clock_mono_ms() + PATIENCE_MS);
     logger.copy_stuck = !taken;

@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -274,6 +276,62 @@ static void test_stdout_unread(void **state)
     mem_free(output.text);
 }
 
+/* Standard error is a file; what is in it. */
+static bool has_logged(FILE *file, const char *what)
+{
+    char *text = mem_new(CATCH_MAX);
+    ssize_t n = pread(fileno(file), text, CATCH_MAX - 1, 0);
+    bool found = n > 0 && strstr(text, what) != NULL;
+
+    mem_free(text);
+    return found;
+}
+
+static bool is_empty(int fd)
+{
+    int n = -1;
+
+    assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+    return n == 0;
+}
+
+/* Within one run a copy that was given up goes on as well: no line has two lines' words. */
+static void test_stdout_read_late(void **state)
+{
+    const struct timespec moment = {.tv_nsec = 2 * 1000 * 1000};
+    FILE *file = tmpfile();
+    int was = dup(STDERR_FILENO);
+    struct catch output;
+    struct str line;
+
+    (void)state;
+    assert_true(file != NULL && was >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    catch_begin(&output, STDOUT_FILENO, STDOUT_FILENO);
+    log_start();
+    log_much(2000);
+    while (!has_logged(file, " msg=much i=1999\n"))
+        (void)nanosleep(&moment, NULL);
+    LOG(MAIN, INFO, "given.up");
+    while (!has_logged(file, " msg=given.up\n"))
+        (void)nanosleep(&moment, NULL);
+    catch_read(&output);
+    while (!is_empty(output.read_end))
+        (void)nanosleep(&moment, NULL);
+    LOG(MAIN, INFO, "left.out");
+    log_much(10);
+    log_stop();
+    catch_end(&output);
+    assert_true(dup2(was, STDERR_FILENO) >= 0);
+    close(was);
+    fclose(file);
+    assert_non_null(strstr(output.text, " msg=much i=9\n"));
+    assert_null(strstr(output.text, " msg=much i=1999\n"));
+    struct str rest = str_of(output.text, output.n);
+    while (str_cut(&rest, '\n', &line))
+        assert_true(str_find(line, STR("ts="), 1) == SIZE_MAX);
+    mem_free(output.text);
+}
+
 /* A log that nobody reads does not keep the program from its end. */
 static void test_unread(void **state)
 {
@@ -390,11 +448,17 @@ static void test_forms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),       cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_writer),      cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_stdout),      cmocka_unit_test(test_stdout_unread),
-        cmocka_unit_test(test_unread),      cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_room_levels), cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_long_line),
+        cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_stdout),
+        cmocka_unit_test(test_stdout_unread),
+        cmocka_unit_test(test_stdout_read_late),
+        cmocka_unit_test(test_unread),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_room_levels),
+        cmocka_unit_test(test_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
