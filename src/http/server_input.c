@@ -233,9 +233,13 @@ void server_input_resume(struct server_conn *c)
     buf_drop(&c->carry, c->carry.n - bytes.n);
     if (c->carry.n == 0 || c->input == INPUT_CLOSED)
         buf_fini(&c->carry);
-    if (c->carry.n < SERVER_CARRY_MAX && !c->reading) {
+    if (c->reading)
+        return;
+    if (c->carry.n < SERVER_CARRY_MAX) {
         c->reading = true;
         conn_read_start(c->conn);
+    } else { /* the requests in it may have had the timer for their own ends */
+        timer_start(&c->timer, LOOK_MS);
     }
 }
 

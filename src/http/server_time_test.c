@@ -124,6 +124,32 @@ static void test_leaving_while_nothing_is_read(void **state)
     app_free(app);
 }
 
+/* Also when requests that waited have had their turn, and too much is behind them still. */
+static void test_leaving_with_more_behind(void **state)
+{
+    static const struct str head = STR_INIT("GET /d HTTP/1.1\r\nHost: h\r\n\r\n");
+    static char many[2 * SERVER_CARRY_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(many); i++)
+        many[i] = head.p[i % head.n];
+    for (unsigned answered = 0; answered < 3; answered++) {
+        struct app *app = app_new();
+        app->when = ANSWER_BY_HAND;
+        feed(app, str_of(many, sizeof(many)));
+        for (unsigned i = 0; i < answered; i++) {
+            answer(app, app->c);
+            loop_test_run(app->loop);
+        }
+        assert_int_equal(app->heads, 1 + answered);
+        conn_close(&app->conn);
+        loop_test_advance(app->loop, 1100);
+        assert_int_equal(app->gones, 1);
+        assert_int_equal(app->closeds, 1);
+        app_free(app);
+    }
+}
+
 /* The times of a body that was held back for long begin anew, and the next request's are its own.
  */
 static void test_times_after_nothing_was_read(void **state)
@@ -451,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_keepalive_timeout),
         cmocka_unit_test(test_body_timeout),
         cmocka_unit_test(test_leaving_while_nothing_is_read),
+        cmocka_unit_test(test_leaving_with_more_behind),
         cmocka_unit_test(test_times_after_nothing_was_read),
         cmocka_unit_test(test_write_stall),
         cmocka_unit_test(test_slow_reader_is_no_stall),
