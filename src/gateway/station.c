@@ -270,8 +270,10 @@ static void set_limits(struct station *station)
             header_bytes_max = config->header_bytes_max;
     }
     station->out.size_max = response_bytes_max + TURN_EXTRA;
-    /* What the other side's head gives, each line perhaps longer by a blank, and our own lines. */
-    head_size_max = header_bytes_max * 2 + HEAD_BYTES_EXTRA;
+    /* What the other side's head gives, each line perhaps longer by a blank, and our own lines. A
+     * key that is taken out of it has six bytes at least, the words in its place less than five
+     * times as many. */
+    head_size_max = header_bytes_max * 5 + HEAD_BYTES_EXTRA;
     /* Never less: a head may have begun to come under another limit, and has no branch yet. */
     if (head_size_max > station->head.size_max)
         station->head.size_max = head_size_max;

@@ -183,6 +183,21 @@ test("headers down: not our key, also where the upstream repeats it", async () =
     assert.doesNotMatch(answer.head.raw.toString("latin1"), /upstream-key-1/);
 });
 
+test("headers down: a large head that is all key, and grows as it is taken out", async () => {
+    const short = await start({ config: { default_backend: "mock", header_bytes_max: "1MiB",
+        backends: { mock: backend(mock, { api_keys: { short: "abcdef" } }) } } });
+    try {
+        const times = 170_000;
+        mock.next((ex) => ex.json_answer(whole("m1", { content: "x" }),
+            { headers: { "x-request-id": "abcdef".repeat(times) } }));
+        const answer = await short.chat(BODY);
+        assert.equal(answer.status, 200, answer.text);
+        assert.ok(answer.get("x-request-id") === "(API_KEY_HAS_BEEN_REDACTED)".repeat(times));
+    } finally {
+        await stop_all(short);
+    }
+});
+
 test("headers down: our request id stands in where the upstream sends none, and differs each " +
     "time", async () => {
     const ids = new Set();
