@@ -93,8 +93,9 @@ void perf_recent_keep(struct perf_recent *recent, size_t slot, int64_t now_us)
         if (recent->pasts[slot][at] != NULL)
             take(recent, slot, recent->pasts[slot][at]);
         recent->minutes[slot][at] = minute;
+        /* Who finds it observes after the sums were taken. */
         atomic_store_explicit(&recent->next_us[slot], (minute + 1) * MINUTE_US,
-                              memory_order_relaxed);
+                              memory_order_release);
     }
     pthread_mutex_unlock(&recent->lock);
 }

@@ -36,7 +36,7 @@ void perf_recent_fini(struct perf_recent *recent);
  * minute. */
 static inline bool perf_recent_is_due(const struct perf_recent *recent, size_t slot, int64_t now_us)
 {
-    return now_us >= atomic_load_explicit(&recent->next_us[slot], memory_order_relaxed);
+    return now_us >= atomic_load_explicit(&recent->next_us[slot], memory_order_acquire);
 }
 /* Then: keeps what was counted before. */
 void perf_recent_keep(struct perf_recent *recent, size_t slot, int64_t now_us);
