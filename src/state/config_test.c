@@ -220,6 +220,10 @@ static void dot_env(void **state)
     /* What an escape stands for is looked at, too. */
     read_config(f, &(struct inputs){.yaml = "data_dir: ${TAB}\n", .dot_env = "TAB=\"a\\tb\"\n"});
     assert_has(f->result.report, "config.yaml:1:11: error: data_dir: must be text without line");
+    /* A log may be a table. */
+    c = good(f, &(struct inputs){
+                    .yaml = "logging: {format: \"%(asctime)s\\t%(levelname)s\\t%(message)s\"}\n"});
+    assert_str(c->logging_format, "%(asctime)s\t%(levelname)s\t%(message)s");
 }
 
 static void expansion(void **state)
@@ -384,6 +388,8 @@ static const struct {
      "config.yaml:1:11: error: data_dir: must be text without line breaks"},
     {"no_proxy: [a, \"\\x7f\"]\n", "config.yaml:1:11: error: no_proxy: number 2 has a line break"},
     {"session: {file_path: \"a\\x1b\"}\n", "session.file_path: must be text without line breaks"},
+    {"logging: {format: \"%(message)s\\t\\v\"}\n",
+     "logging.format: must be text without line breaks"},
     {"backends: {a: 1}\n", "config.yaml:1:15: error: backends.a: must be a map"},
     {"backends: {a: {}}\n",
      "backends.a: protocol: and api_url: missing (or type:, for a vendor's)\n"},

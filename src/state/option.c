@@ -340,11 +340,25 @@ static bool parse_proxy(const struct option *option, const struct option_value *
     return false;
 }
 
+/* A log's template may have tabs between what it names. */
+static bool has_control(const struct option *option, struct str text)
+{
+    struct str part;
+
+    if (!str_eq(str_c(option->path), STR("logging.format")))
+        return utf8_has_control(text);
+    while (str_cut(&text, '\t', &part)) {
+        if (utf8_has_control(part))
+            return true;
+    }
+    return false;
+}
+
 /* Texts become names, paths, parts of headers and of the log: each is one line. */
 static bool is_one_line(const struct option *option, const struct option_result *result,
                         struct arena *arena, struct str *ret_why)
 {
-    if (option->kind == OPTION_text && utf8_has_control(result->text)) {
+    if (option->kind == OPTION_text && has_control(option, result->text)) {
         *ret_why = STR("must be text without line breaks and control characters");
         return false;
     }
