@@ -265,11 +265,15 @@ export class Instance {
      * a moment after the client has its answer, and another one may have this question already.
      */
     counted(others = 0, headers = {}) {
+        let rests = false;
         return until(async () => {
             const { status, text } = await this.call({ method: "GET", path: "/metrics", headers });
             assert.equal(status, 200, text);
             const active = Number(/^llm_proxy_requests_active (\d+)$/m.exec(text)[1]);
-            return active === others + 1 && text;
+            /* What stands in front of that number was read before it. */
+            const rested = rests;
+            rests = active === others + 1;
+            return rested && rests && text;
         }, `no request is worked on but ${others}`);
     }
 
