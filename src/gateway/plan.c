@@ -87,36 +87,47 @@ struct str plan_redact(const struct backend *backend, struct str text, struct ar
     return text;
 }
 
-/* The first key in the text. False: there is none. */
-static bool key_find(const struct backend_config *config, struct str text, size_t *ret_begin,
-                     size_t *ret_end)
+/* Where the key stands next, from there on; SIZE_MAX: nowhere. */
+static size_t key_find(const struct backend_key *key, struct str text, size_t from)
 {
-    *ret_begin = SIZE_MAX;
-    for (size_t i = 0; i < config->keys_n; i++) {
-        struct str key = secret_reveal(&config->keys[i].key);
-        if (key.n < SECRET_SIZE_MIN || key.n > text.n ||
-            LIKELY(memchr(text.p, key.p[0], text.n - key.n + 1) == NULL))
-            continue;
-        size_t at = str_find(text, key, 0);
-        if (at < *ret_begin) {
-            *ret_begin = at;
-            *ret_end = at + key.n;
-        }
-    }
-    return *ret_begin != SIZE_MAX;
+    struct str secret = secret_reveal(&key->key);
+
+    if (secret.n < SECRET_SIZE_MIN || secret.n > text.n - from ||
+        LIKELY(memchr(text.p + from, secret.p[0], text.n - from - secret.n + 1) == NULL))
+        return SIZE_MAX;
+    return str_find(text, secret, from);
 }
 
+/* Each key is looked for but once in each part of the value, however often others stand there. */
 void plan_add_redacted(const struct backend *backend, struct str value, struct buf *out)
 {
-    size_t begin;
-    size_t end = 0;
+    const struct backend_config *config = backend->config;
+    size_t next[KEYRING_KEYS_MAX];
+    size_t first;
+    size_t at = 0;
 
-    while (UNLIKELY(key_find(backend->config, value, &begin, &end))) {
-        (void)buf_add(out, str_head(value, begin));
-        (void)buf_add(out, redacted);
-        value = str_from(value, end);
-    }
-    (void)buf_add(out, value);
+    assert(config->keys_n <= COUNT_OF(next));
+    for (size_t i = 0; i < config->keys_n; i++)
+        next[i] = key_find(&config->keys[i], value, 0);
+    do {
+        size_t n = 0;
+        first = SIZE_MAX;
+        for (size_t i = 0; i < config->keys_n; i++) {
+            size_t size = secret_reveal(&config->keys[i].key).n;
+            if (next[i] < at)
+                next[i] = key_find(&config->keys[i], value, at);
+            /* One may be the beginning of another. */
+            if (next[i] < first || (next[i] == first && size > n)) {
+                first = next[i];
+                n = size;
+            }
+        }
+        (void)buf_add(out, str_head(str_from(value, at), first == SIZE_MAX ? first : first - at));
+        if (UNLIKELY(first != SIZE_MAX)) {
+            (void)buf_add(out, redacted);
+            at = first + n;
+        }
+    } while (first != SIZE_MAX);
 }
 
 /* Its second one for clients of that, and to count tokens where the first cannot. */
