@@ -74,6 +74,7 @@ struct store {
     bool replaced; /* since the last transaction began: the rows of before are not there */
     bool to_read;  /* db is open for the rows of before, and for nothing else */
     bool unread;   /* there are rows of before, and they could not be read */
+    ino_t kept;    /* of the file that has them, where it could be opened by now; 0: it could not */
 };
 
 static struct store *store_of(struct session_store *base)
@@ -429,17 +430,28 @@ static bool was_moved(struct store *store)
     return rc == SQLITE_OK && moved != 0;
 }
 
-/* Rows that nobody knows are not written over. */
+static enum error_code fail_unread(struct error *e)
+{
+    return FAIL(e, ERR_SYSTEM,
+                "the sessions of before could not be read at the start; a restart reads them");
+}
+
+/* Rows that nobody knows are not written over. That is found once: to look through all of the file
+ * again, each second, would be for nothing. */
 static enum error_code open_again(struct store *store, struct error *e)
 {
+    struct file_state is;
+
+    if (store->kept != 0 && look_at(store, FILE_DB, &is) && is.inode == store->kept)
+        return fail_unread(e);
     TRY(open_db(store, clock_real_ms(), e));
     if (store->unread && !store->replaced) {
+        store->kept = look_at(store, FILE_DB, &is) ? is.inode : 0;
         close_db(store);
-        return FAIL(e, ERR_SYSTEM,
-                    "the sessions of before could not be read at the start; "
-                    "a restart reads them");
+        return fail_unread(e);
     }
     store->unread = false;
+    store->kept = 0;
     return OK;
 }
 

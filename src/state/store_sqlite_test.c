@@ -886,7 +886,11 @@ static void test_unread_is_not_written_over(void **state)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(try_model(b, "two", &e), ERR_SYSTEM);
         assert_non_null(strstr(e.detail, "restart"));
+        /* Nor is it looked through again and again: opened and closed it would have no log. */
+        assert_int_equal(access(wal, F_OK) == 0, i > 0);
+        write_file(wal, "something", 9);
     }
+    assert_int_equal(unlink(wal), 0);
     session_leave(&b);
     sessions_free(&sessions);
     sessions = open_at(place, NOW);
