@@ -429,7 +429,7 @@ struct decoder_options attempt_decoding(struct exchange *x)
         .depth_max = (size_t)x->call.config->json_depth_max,
         .dialect = dialect,
         .mend = mends(x),
-        .as_is = exchange_is_same(x) && !mends(x),
+        .as_is = exchange_is_same(x) && !mends(x) && x->attempt.streams == x->call.request.stream,
         .id = str_of(x->id, ID_SIZE),
         .model = x->model_sent,
         .now_s = loop_wall_ms(x->station->loop) / 1000,

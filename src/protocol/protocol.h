@@ -124,7 +124,7 @@ struct decoder_options {
      * vendor's is put right in them (protocols whose vendors need it). What the upstream left out
      * of heads is said as follows. */
     bool mend;
-    bool as_is;    /* raw frames go to a client of this protocol, as they are: no mend */
+    bool as_is;    /* raw frames go to a client of this protocol, in this form, as they are */
     struct str id; /* as the encoder's */
     struct str model;
     int64_t now_s;

@@ -470,6 +470,16 @@ test("errors: bodies in flight beyond inflight_bytes_max get 503, and the memory
         }
     });
 
+test("errors: no choices: a plain backend's own answer, but no stream that was asked for", async () => {
+    const none = { id: "a", object: "chat.completion", created: 1, model: "m1", choices: [] };
+    mock.next((ex) => ex.json_answer(none));
+    const whole_one = await proxy.chat(BODY);
+    assert.equal(whole_one.status, 200);
+    assert.deepEqual(whole_one.json, none);
+    mock.next((ex) => ex.json_answer(none));
+    is_error(await proxy.chat(STREAM), 502, "backend_error", "upstream_unreachable", /no choices/);
+});
+
 test("errors: what goes wrong behind an upstream's [DONE] is no error of the answer", async () => {
     const events = sse([delta("m1", { content: "a" }), delta("m1", {}, "stop")]);
     for (const end of ["fin", "rst"]) {
