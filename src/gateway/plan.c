@@ -33,44 +33,103 @@ enum { SECRET_SIZE_MIN = 6 }; /* shorter ones stand in any text by chance */
 
 static const struct str redacted = STR_INIT("(API_KEY_HAS_BEEN_REDACTED)");
 
-static struct str replace_all(struct str text, struct str what, struct arena *arena)
-{
-    const struct str mark = redacted;
-    size_t count = 0;
+/* The texts that are to be taken out of another, as they come in it. */
+struct search {
+    struct str text;
+    const struct str *what;
+    size_t n;
+    size_t at;
+    size_t next[KEYRING_KEYS_MAX]; /* where each stands next, from `at` on; SIZE_MAX: nowhere */
+};
 
-    if (what.n < SECRET_SIZE_MIN)
-        return text;
-    for (size_t at = 0; (at = str_find(text, what, at)) != SIZE_MAX; at += what.n)
-        count++;
-    if (count == 0)
-        return text;
-    char *out = arena_alloc(arena, text.n + count * mark.n);
-    if (arena_overflowed(arena))
-        return STR_NULL;
+static size_t find(struct str what, struct str text, size_t from)
+{
+    if (what.n < SECRET_SIZE_MIN || what.n > text.n - from ||
+        LIKELY(memchr(text.p + from, what.p[0], text.n - from - what.n + 1) == NULL))
+        return SIZE_MAX;
+    return str_find(text, what, from);
+}
+
+static void search_init(struct search *search, struct str text, const struct str *what, size_t n)
+{
+    assert(n <= COUNT_OF(search->next));
+    search->text = text;
+    search->what = what;
+    search->n = n;
+    search->at = 0;
+    for (size_t i = 0; i < n; i++)
+        search->next[i] = find(what[i], text, 0);
+}
+
+/* The next one: what stands in front of it. False: there is none; that is the rest. Each is looked
+ * for but once in each part of the text, however often others stand there. */
+static bool search_next(struct search *search, struct str *ret_before)
+{
+    size_t first = SIZE_MAX;
     size_t n = 0;
-    for (size_t from = 0; from < text.n;) {
-        size_t at = str_find(text, what, from);
-        size_t end = at == SIZE_MAX ? text.n : at;
-        memcpy(out + n, text.p + from, end - from);
-        n += end - from;
-        from = end;
-        if (at != SIZE_MAX) {
-            memcpy(out + n, mark.p, mark.n);
-            n += mark.n;
-            from += what.n;
+
+    for (size_t i = 0; i < search->n; i++) {
+        if (search->next[i] < search->at)
+            search->next[i] = find(search->what[i], search->text, search->at);
+        /* One may be the beginning of another. */
+        if (search->next[i] < first || (search->next[i] == first && search->what[i].n > n)) {
+            first = search->next[i];
+            n = search->what[i].n;
         }
     }
-    assert(n <= text.n + count * mark.n);
-    return str_of(out, n);
+    *ret_before = str_from(search->text, search->at);
+    if (LIKELY(first == SIZE_MAX))
+        return false;
+    *ret_before = str_head(*ret_before, first - search->at);
+    search->at = first + n;
+    return true;
+}
+
+static struct str replace(struct str text, const struct str *what, size_t n, struct arena *arena)
+{
+    struct search search;
+    struct str before;
+    size_t count = 0;
+    size_t size = 0;
+
+    search_init(&search, text, what, n);
+    while (UNLIKELY(search_next(&search, &before))) {
+        count++;
+        size += before.n + redacted.n;
+    }
+    if (count == 0)
+        return text;
+    size += before.n;
+    char *out = arena_alloc(arena, size);
+    if (arena_overflowed(arena))
+        return STR_NULL;
+    char *p = out;
+    search_init(&search, text, what, n);
+    while (search_next(&search, &before)) {
+        memcpy(p, before.p, before.n);
+        memcpy(p + before.n, redacted.p, redacted.n);
+        p += before.n + redacted.n;
+    }
+    memcpy(p, before.p, before.n);
+    assert(p + before.n == out + size);
+    return str_of(out, size);
+}
+
+static size_t keys_of(const struct backend *backend, struct str ret_keys[KEYRING_KEYS_MAX])
+{
+    const struct backend_config *config = backend->config;
+
+    assert(config->keys_n <= KEYRING_KEYS_MAX);
+    for (size_t i = 0; i < config->keys_n; i++)
+        ret_keys[i] = secret_reveal(&config->keys[i].key);
+    return config->keys_n;
 }
 
 struct str plan_redact_keys(const struct backend *backend, struct str text, struct arena *arena)
 {
-    const struct backend_config *config = backend->config;
+    struct str keys[KEYRING_KEYS_MAX];
 
-    for (size_t i = 0; i < config->keys_n; i++)
-        text = replace_all(text, secret_reveal(&config->keys[i].key), arena);
-    return text;
+    return replace(text, keys, keys_of(backend, keys), arena);
 }
 
 struct str plan_redact(const struct backend *backend, struct str text, struct arena *arena)
@@ -81,53 +140,26 @@ struct str plan_redact(const struct backend *backend, struct str text, struct ar
     for (size_t i = 0; i < config->headers.n; i++) {
         struct str line = config->headers.items[i];
         size_t colon = str_find_char(line, ':', 0);
-        if (colon != SIZE_MAX)
-            text = replace_all(text, str_trim(str_from(line, colon + 1)), arena);
+        if (colon != SIZE_MAX) {
+            const struct str value = str_trim(str_from(line, colon + 1));
+            text = replace(text, &value, 1, arena);
+        }
     }
     return text;
 }
 
-/* Where the key stands next, from there on; SIZE_MAX: nowhere. */
-static size_t key_find(const struct backend_key *key, struct str text, size_t from)
-{
-    struct str secret = secret_reveal(&key->key);
-
-    if (secret.n < SECRET_SIZE_MIN || secret.n > text.n - from ||
-        LIKELY(memchr(text.p + from, secret.p[0], text.n - from - secret.n + 1) == NULL))
-        return SIZE_MAX;
-    return str_find(text, secret, from);
-}
-
-/* Each key is looked for but once in each part of the value, however often others stand there. */
 void plan_add_redacted(const struct backend *backend, struct str value, struct buf *out)
 {
-    const struct backend_config *config = backend->config;
-    size_t next[KEYRING_KEYS_MAX];
-    size_t first;
-    size_t at = 0;
+    struct str keys[KEYRING_KEYS_MAX];
+    struct search search;
+    struct str before;
 
-    assert(config->keys_n <= COUNT_OF(next));
-    for (size_t i = 0; i < config->keys_n; i++)
-        next[i] = key_find(&config->keys[i], value, 0);
-    do {
-        size_t n = 0;
-        first = SIZE_MAX;
-        for (size_t i = 0; i < config->keys_n; i++) {
-            size_t size = secret_reveal(&config->keys[i].key).n;
-            if (next[i] < at)
-                next[i] = key_find(&config->keys[i], value, at);
-            /* One may be the beginning of another. */
-            if (next[i] < first || (next[i] == first && size > n)) {
-                first = next[i];
-                n = size;
-            }
-        }
-        (void)buf_add(out, str_head(str_from(value, at), first == SIZE_MAX ? first : first - at));
-        if (UNLIKELY(first != SIZE_MAX)) {
-            (void)buf_add(out, redacted);
-            at = first + n;
-        }
-    } while (first != SIZE_MAX);
+    search_init(&search, value, keys, keys_of(backend, keys));
+    while (UNLIKELY(search_next(&search, &before))) {
+        (void)buf_add(out, before);
+        (void)buf_add(out, redacted);
+    }
+    (void)buf_add(out, before);
 }
 
 /* Its second one for clients of that, and to count tokens where the first cannot. */

@@ -27,6 +27,12 @@ static void check(const char *const *secrets, size_t n, struct str value, struct
     plan_add_redacted(&backend, value, &out);
     if (!str_eq(buf_str(&out), want))
         fail_msg("%.*s: %.*s", STR_ARG(str_head(value, 80)), STR_ARG(str_head(buf_str(&out), 80)));
+    struct arena arena;
+    arena_init(&arena, 2 * OUT_MAX, 4096, NULL);
+    struct str text = plan_redact_keys(&backend, value, &arena);
+    assert_true(str_eq(text, want));
+    assert_true(text.p == value.p || !str_eq(value, want)); /* copied only where it must be */
+    arena_fini(&arena);
     for (size_t i = 0; i < n; i++)
         secret_free(&keys[i].key);
     buf_fini(&out);
