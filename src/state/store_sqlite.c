@@ -19,10 +19,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "state/store_file.h"
+#include "text/url.h"
 
 enum {
     APPLICATION_ID = 0x6c6d7078, /* "lmpx": whose a file is */
@@ -675,32 +677,20 @@ static bool is_of_the_disk(const struct store *store, int why)
 }
 
 /* As a URI, which tells that nobody writes to it: so no log is wanted beside it. */
-static void uri_of(const char *path, char ret_uri[URI_MAX])
+static void uri_of(const char *path, struct buf *uri)
 {
-    static const char hex[] = "0123456789ABCDEF";
-    static const char end[] = "?immutable=1";
-    size_t n = 5;
-
-    memcpy(ret_uri, "file:", n);
-    for (const char *p = path; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (c == '%' || c == '?' || c == '#' || c < ' ') {
-            ret_uri[n++] = '%';
-            ret_uri[n++] = hex[c >> 4];
-            ret_uri[n++] = hex[c & 15];
-        } else {
-            ret_uri[n++] = (char)c;
-        }
-    }
-    assert(n + sizeof(end) <= URI_MAX);
-    memcpy(ret_uri + n, end, sizeof(end));
+    buf_init(uri, URI_MAX);
+    (void)buf_add(uri, STR("file:"));
+    url_add_encoded(uri, str_c(path), "/");
+    (void)buf_add(uri, str_of("?immutable=1", sizeof("?immutable=1"))); /* with its end */
+    assert(buf_ok(uri));
 }
 
 /* The database as it is, if its log is empty, for the rows of before. False: there may be some, but
  * they cannot be read. */
 static bool open_to_read(struct store *store)
 {
-    char uri[URI_MAX];
+    struct buf uri;
     struct file_state state;
     int64_t version = 0;
     int rc;
@@ -711,11 +701,12 @@ static bool open_to_read(struct store *store)
         return true;
     if (look_at(store, FILE_WAL, &state) ? state.bytes > 0 : store_file_is_there(store->wal_path))
         return false;
-    uri_of(store->path, uri);
-    rc = sqlite3_open_v2(uri, &store->db,
+    uri_of(store->path, &uri);
+    rc = sqlite3_open_v2(uri.p, &store->db,
                          SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
                              SQLITE_OPEN_PRIVATECACHE,
                          NULL);
+    buf_fini(&uri);
     if (store->db == NULL)
         BUG("out of memory");
     store->to_read = rc == SQLITE_OK && look(store, &version, &rc) == GOOD &&
