@@ -292,16 +292,21 @@ static void test_tokens_of_some_calls(void **state)
 
 /* --- what breaks off ------------------------------------------------------------------------ */
 
+/* Two inputs, or two more than go in one call, whose first answer has come; then the text comes. */
+static void ask_and_hear(struct fixture *f, bool second, const char *text, size_t n)
+{
+    ask(f, second ? CALL_MAX + 2 : 2);
+    if (second)
+        answer_call(f, 0, CALL_MAX);
+    say(f, text, n);
+}
+
 /* The upstream breaks off behind each byte of the first or the second call's answer. */
 static void run_broken(bool second, size_t at, const struct buf *last, bool reset)
 {
     struct fixture f;
-    size_t n = second ? CALL_MAX + 2 : 2;
 
-    ask(&f, n);
-    if (second)
-        answer_call(&f, 0, CALL_MAX);
-    say(&f, last->p, at);
+    ask_and_hear(&f, second, last->p, at);
     assert_int_equal(f.client.got.n, 0);
     if (reset)
         conn_mem_reset(f.upstream.conn);
@@ -342,10 +347,7 @@ static void test_client_leaves(void **state)
         print_vectors(&last, from, from + 2, 2);
         for (size_t at = 0; at < last.n; at += 3) {
             struct fixture f;
-            ask(&f, from + 2);
-            if (second)
-                answer_call(&f, 0, CALL_MAX);
-            say(&f, last.p, at);
+            ask_and_hear(&f, second != 0, last.p, at);
             assert_false(f.upstream.eof || f.upstream.failed);
             conn_close(&f.client.conn);
             loop_test_run(f.loop);
@@ -402,10 +404,7 @@ static void test_silence(void **state)
         print_vectors(&text, from, from + 2, 2);
         for (size_t at = 0; at < text.n; at += 50) {
             struct fixture f;
-            ask(&f, from + 2);
-            if (second)
-                answer_call(&f, 0, CALL_MAX);
-            say(&f, text.p, at);
+            ask_and_hear(&f, second != 0, text.p, at);
             loop_test_advance(f.loop, 4900);
             assert_int_equal(f.client.got.n, 0);
             loop_test_advance(f.loop, 200);
@@ -524,10 +523,7 @@ static void test_answers_that_are_none(void **state)
     for (int second = 0; second < 2; second++) {
         for (size_t i = 0; i < COUNT_OF(rows); i++) {
             struct fixture f;
-            ask(&f, second ? CALL_MAX + 2 : 2);
-            if (second)
-                answer_call(&f, 0, CALL_MAX);
-            say(&f, rows[i].text, strlen(rows[i].text));
+            ask_and_hear(&f, second != 0, rows[i].text, strlen(rows[i].text));
             expect_error(&f, 502, rows[i].words);
             teardown(&f);
         }
